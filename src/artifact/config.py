@@ -1,0 +1,357 @@
+"""The typed configuration: one model, read from `configs/tiers/<tier>.yaml`, changed only by dotted overrides.
+
+Unknown keys are refused with the nearest right name; nothing is read from global state. A `Config` says everything a
+run depends on besides its code and its input files, so its hash is part of the run's key (`studies/keys.py`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from artifact.paths import project_root
+
+TIERS = ("tiny", "cpu-llm", "single-gpu", "paper")
+
+
+class ConfigError(ValueError):
+    """A configuration value or key is not valid; the message names it, its origin and the remedy."""
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Models(Section):
+    """Which checkpoints play which part: local folders relative to the project root, or hub ids."""
+
+    student: str
+    teachers: dict[str, str] = Field(description="name → checkpoint; `teacher` of the run picks one")
+    judge: str | None = Field(None, description="equivalence judge for semantic clustering; None = symbolic only")
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+class TaskSection(Section):
+    """Where problems come from and how they are prompted."""
+
+    name: str
+    train_limit: int | None = Field(None, ge=1, description="use only the first so many training problems")
+    template: str = Field("zero_shot", description="prompt template of the task")
+    extraction_rules: tuple[str, ...] = ("boxed", "hashes", "last_number")
+
+
+class Engine(Section):
+    """vLLM rollout engines."""
+
+    count: int = Field(2, ge=1)
+    threads: int = Field(1, ge=1, description="CPU threads an engine may use")
+    max_model_len: int = Field(ge=8)
+    max_num_seqs: int = Field(256, ge=1)
+    max_num_batched_tokens: int = Field(8192, ge=64)
+    kv_cache_gib: float = Field(1.0, gt=0, description="KV cache of an engine on CPU")
+    gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
+    tensor_parallel_size: int = Field(1, ge=1)
+    enforce_eager: bool = True
+
+
+class Cluster(Section):
+    """Who runs where. Read by `cluster/placement.py` only."""
+
+    device: Literal["cpu", "cuda"]
+    engine: Engine
+    student_workers: int = Field(1, ge=1, description="data-parallel DeepSpeed ranks")
+    student_threads: int = Field(2, ge=1)
+    teacher_threads: int = Field(2, ge=1)
+    colocate_reference: float = Field(0.2, gt=0, le=1, description="GPU fraction of the reference actor beside the student")
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    sync_backend: Literal["gloo", "nccl"] = "gloo"
+    sync_tolerance: float = Field(2e-4, gt=0, description="largest allowed |Δ log-prob| of the probe after a weight sync, nats")
+    start_timeout_s: float = Field(900, gt=0)
+    step_timeout_s: float = Field(600, gt=0, description="deadline of every actor call in the loop")
+
+
+class Sampling(Section):
+    """How the policy is sampled during training."""
+
+    samples_per_prompt: int = Field(ge=1, description="K")
+    temperature: float = Field(0.7, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_new_tokens: int = Field(ge=1)
+
+
+class Distil(Section):
+    """Token-level distillation, UOPD Eq. 7–8 and CORE §3.3."""
+
+    top_k: int = Field(ge=1, description="teacher tokens kept per position")
+    divergence: Literal["forward_kl", "reverse_kl", "jsd"] = "forward_kl"
+    support: Literal["renorm", "tail", "raw"] = "renorm"
+    beta: float = Field(0.5, ge=0, le=1, description="mixture of the generalised JSD")
+    temperature: float = Field(1.0, gt=0)
+    scale_by_tau_squared: bool = True
+    reduction: Literal["sequence_mean", "token_mean"] = "sequence_mean"
+    token_weight: Literal["none", "entropy_gap", "divergence_share"] = "none"
+
+
+class Contrast(Section):
+    """Preference term, CORE §3.3."""
+
+    form: Literal["dpo", "simpo"] = "dpo"
+    beta: float = Field(0.1, gt=0)
+    length_normalised: bool = False
+    simpo_margin: float = 0.5
+
+
+class PolicyGradient(Section):
+    """GRPO's clipped policy-gradient term."""
+
+    clip_low: float = Field(0.2, gt=0)
+    clip_high: float = Field(0.2, gt=0)
+    kl_coefficient: float = Field(0.0, ge=0)
+    reduction: Literal["sequence_mean", "token_mean", "constant"] = "sequence_mean"
+
+
+class Losses(Section):
+    distil: Distil
+    contrast: Contrast = Contrast()
+    policy_gradient: PolicyGradient = PolicyGradient()
+
+
+class Optimiser(Section):
+    """AdamW under DeepSpeed."""
+
+    lr: float = Field(gt=0)
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    warmup_fraction: float = Field(0.05, ge=0, lt=1)
+    final_fraction: float = Field(0.0, ge=0, le=1, description="share of the peak learning rate left at the last step")
+    clip: float = Field(1.0, gt=0, description="largest global gradient norm")
+    micro_batch_tokens: int = Field(16384, ge=1, description="packed tokens in one forward pass")
+
+
+class Train(Section):
+    """The loop."""
+
+    steps: int = Field(ge=1)
+    prompts_per_step: int = Field(ge=1)
+    with_replacement: bool = Field(False, description="draw prompts with replacement instead of by shuffled epochs")
+    curve_every: int = Field(0, ge=0, description="steps between evaluations on the curve split; 0 = never")
+    checkpoint_every: int = Field(20, ge=1)
+
+
+class Annotation(Section):
+    """Phase 1 of UOPD: semantic entropy of the teacher."""
+
+    samples: int = Field(8, ge=2, description="N")
+    temperature: float = Field(0.7, gt=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_new_tokens: int = Field(ge=1)
+    clustering: Literal["exact", "symbolic", "llm"] = "symbolic"
+    normaliser: Literal["n", "n_valid"] = "n"
+    min_valid: int = Field(0, ge=0)
+    batch_prompts: int = Field(300, ge=1)
+    seed: int = 0
+
+
+class SampledEvaluation(Section):
+    """avg@k: k samples a problem."""
+
+    k: int = Field(16, ge=1)
+    temperature: float = Field(1.2, gt=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+
+
+class Evaluation(Section):
+    """What is measured, on which split. Choosing settings uses `validation`, never `final`."""
+
+    final: tuple[str, ...] = ("evaluation",)
+    curve: str = "curve"
+    validation: str = "validation"
+    limit: int | None = Field(None, ge=1)
+    max_new_tokens: int = Field(ge=1)
+    sampled: SampledEvaluation | None = None
+
+
+class Config(Section):
+    """One run, completely: (tier, teacher, method, settings, seed)."""
+
+    tier: str
+    description: str = ""
+    teacher: str = Field(description="key into models.teachers")
+    method: str = "opd"
+    method_options: dict[str, Any] = Field(default_factory=dict, description="options of the method, checked by it")
+    seed: int = Field(0, ge=0)
+    models: Models
+    task: TaskSection
+    cluster: Cluster
+    sampling: Sampling
+    losses: Losses
+    optimiser: Optimiser
+    train: Train
+    annotation: Annotation
+    evaluation: Evaluation
+
+    @model_validator(mode="after")
+    def _teacher_exists(self) -> Config:
+        if self.teacher not in self.models.teachers:
+            raise ValueError(f"teacher {self.teacher!r} is not one of models.teachers: {sorted(self.models.teachers)}")
+        return self
+
+    @property
+    def teacher_path(self) -> str:
+        """Checkpoint of the run's teacher."""
+        return self.models.teachers[self.teacher]
+
+
+def _field_names(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """Names allowed at `location` inside `model`, for a helpful message."""
+    current: Any = model
+    for part in location:
+        field = getattr(current, "model_fields", {}).get(part)
+        if field is None:
+            return []
+        annotation = field.annotation
+        options = [a for a in getattr(annotation, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
+        current = options[0] if options else annotation
+    return list(getattr(current, "model_fields", {}))
+
+
+def explain(err: ValidationError, model: type[BaseModel], origin: str) -> str:
+    """A pydantic error as one line a problem: the dotted key, the value, the nearest right name."""
+    lines = []
+    for e in err.errors():
+        key = ".".join(map(str, e["loc"])) or "(whole file)"
+        if e["type"] == "extra_forbidden":
+            allowed = _field_names(model, tuple(e["loc"][:-1]))
+            near = difflib.get_close_matches(str(e["loc"][-1]), allowed, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}?" if near else f"allowed here: {', '.join(allowed)}"
+            lines.append(f"{origin}: unknown key {key!r}; {hint}")
+        elif e["type"] == "missing":
+            lines.append(f"{origin}: key {key!r} is missing")
+        else:
+            lines.append(f"{origin}: {key} = {e['input']!r}: {e['msg']}")
+    return "\n".join(lines)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file as a dictionary; ConfigError names the file when it is not one."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as err:
+        raise ConfigError(f"{path}: not valid YAML: {err}") from err
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected keys and values, found {type(data).__name__}")
+    return data
+
+
+def parse_overrides(items: list[str] | tuple[str, ...]) -> dict[str, Any]:
+    """`["optimiser.lr=1e-3", …]` as a dictionary; values are read as YAML, with 1e-3 a number."""
+    out: dict[str, Any] = {}
+    for item in items:
+        key, eq, text = item.partition("=")
+        if not eq or not key:
+            raise ConfigError(f"override {item!r} is not of the form key.subkey=value")
+        value = yaml.safe_load(text)
+        if isinstance(value, str):
+            try:
+                value = float(value)
+            except ValueError:
+                pass
+        out[key.strip()] = value
+    return out
+
+
+def apply_overrides(data: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """A deep copy of `data` with dotted `overrides` put in. Unknown keys surface when the result is validated."""
+    import copy
+
+    result = copy.deepcopy(data)
+    for dotted, value in overrides.items():
+        *parents, last = dotted.split(".")
+        node = result
+        for part in parents:
+            child = node.get(part)
+            if child is None:
+                child = node[part] = {}
+            if not isinstance(child, dict):
+                raise ConfigError(f"override {dotted!r}: {part!r} is a value, not a section")
+            node = child
+        node[last] = value
+    return result
+
+
+def tier_path(tier: str) -> Path:
+    """The tier's YAML file; an unknown tier is an error that lists the right ones."""
+    path = project_root() / "configs" / "tiers" / f"{tier}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        raise ConfigError(f"unknown tier {tier!r}; the tiers are: {', '.join(known)}")
+    return path
+
+
+def load(tier: str, overrides: dict[str, Any] | None = None) -> Config:
+    """The configuration of `tier` with dotted `overrides` applied.
+
+    Raises ConfigError with one line a problem: which key, which file or override, and the nearest right name.
+    """
+    path = tier_path(tier)
+    data = apply_overrides(read_yaml(path), overrides or {})
+    try:
+        return Config.model_validate(data)
+    except ValidationError as err:
+        raise ConfigError(explain(err, Config, path.name)) from None
+
+
+class Cell(Section):
+    """One row of a study: a method with its options and overrides."""
+
+    label: str
+    method: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    overrides: dict[str, Any] = Field(default_factory=dict)
+
+
+class Study(Section):
+    """A run matrix: cells × teachers × seeds, and what it is for."""
+
+    study: str
+    title: str
+    outputs: tuple[str, ...] = Field(description="ids of the figures and tables it feeds")
+    teachers: tuple[str, ...] | Literal["all"] = "all"
+    seeds: tuple[int, ...]
+    cells: tuple[Cell, ...]
+    tiers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="dotted overrides for one tier")
+
+    def runs(self, tier: str, overrides: dict[str, Any] | None = None) -> list[tuple[Cell, Config]]:
+        """Every run of the study on `tier`, teacher by teacher, then cell, then seed.
+
+        Later wins: tier file, the study's overrides for the tier, the cell's, the caller's.
+        """
+        base = {**self.tiers.get(tier, {}), **(overrides or {})}
+        teachers = sorted(load(tier, base).models.teachers) if self.teachers == "all" else self.teachers
+        out = []
+        for teacher in teachers:
+            for cell in self.cells:
+                for seed in self.seeds:
+                    chosen = {"teacher": teacher, "method": cell.method, "method_options": cell.options, "seed": seed}
+                    out.append((cell, load(tier, {**self.tiers.get(tier, {}), **cell.overrides, **(overrides or {}), **chosen})))
+        return out
+
+
+def load_study(name: str) -> Study:
+    """The study `configs/studies/<name>.yaml`; an unknown name is an error that lists the right ones."""
+    path = project_root() / "configs" / "studies" / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        raise ConfigError(f"unknown study {name!r}; the studies are: {', '.join(known)}")
+    try:
+        return Study.model_validate(read_yaml(path))
+    except ValidationError as err:
+        raise ConfigError(explain(err, Study, path.name)) from None

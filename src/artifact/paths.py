@@ -1,0 +1,57 @@
+"""Where things lie: the project root and the folders below it. One place, so that no other file guesses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+class ProjectNotFound(RuntimeError):
+    """The project's folders cannot be located."""
+
+
+def project_root() -> Path:
+    """The folder that holds `configs/` and `models/`.
+
+    `ARTIFACT_ROOT` decides where set; otherwise the nearest ancestor of the working directory or of this file that has
+    a `configs/tiers` folder. Raises ProjectNotFound otherwise.
+    """
+    override = os.environ.get("ARTIFACT_ROOT")
+    if override:
+        return Path(override).resolve()
+    for start in (Path(__file__).resolve(), Path.cwd().resolve()):
+        for folder in (start, *start.parents):
+            if (folder / "configs" / "tiers").is_dir():
+                return folder
+    raise ProjectNotFound(
+        "no folder with configs/tiers above the package or the working directory; run from a clone of the "
+        "repository or set ARTIFACT_ROOT to one"
+    )
+
+
+def results_dir() -> Path:
+    """Where runs, annotations, tables and executed notebooks go: `$ARTIFACT_RESULTS` or `results/` of the project."""
+    return Path(os.environ.get("ARTIFACT_RESULTS") or project_root() / "results").resolve()
+
+
+def figures_dir() -> Path:
+    """Where figures go: `$ARTIFACT_FIGURES` or `figures/` of the project."""
+    return Path(os.environ.get("ARTIFACT_FIGURES") or project_root() / "figures").resolve()
+
+
+def resolve_model(path: str) -> str:
+    """A model as transformers wants it: a local folder (absolute, or relative to the project) or a hub id.
+
+    A value that looks like a path (starts with `.`, `/` or `models/`) must exist: FileNotFoundError says what to do.
+    """
+    candidate = Path(path) if Path(path).is_absolute() else project_root() / path
+    if candidate.is_dir():
+        if not (candidate / "config.json").is_file():
+            raise FileNotFoundError(f"model folder {candidate} has no config.json: is it a Hugging Face model folder?")
+        return str(candidate)
+    if path.startswith((".", "/", "models/")):
+        raise FileNotFoundError(
+            f"model folder {candidate} does not exist; for the tiny tier run `artifact make-models`, "
+            f"for others correct `models.student` or `models.teachers` in the tier's YAML"
+        )
+    return path

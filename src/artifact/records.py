@@ -1,0 +1,296 @@
+"""The data contract: what flows between the rooms of this house.
+
+Every record is a frozen dataclass that knows its own Parquet schema, so that a stage can be killed and the next one can
+read what was stored. Rollouts are *tokens in, tokens out*: nothing decodes a response and encodes it again, and a
+verdict is an enumeration with a reason, never a bare 0 that could also mean "the verifier crashed".
+
+Left out on purpose: anything that needs torch. Tensors are built where they are consumed (`cluster/student.py`).
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+
+class RecordError(ValueError):
+    """A record or a stored file does not have the promised form."""
+
+
+class Status(enum.StrEnum):
+    """How verification of one response ended. Only `CORRECT` counts as correct; every other status is counted by name."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    UNPARSED = "unparsed"  # no final answer could be extracted from the response
+    TIMEOUT = "timeout"  # the verifier was killed at its deadline
+    ERROR = "error"  # the verifier raised; `detail` says what
+
+
+class Record:
+    """Base of all stored records: conversion to and from Parquet tables, one row a record.
+
+    Subclasses list their columns in `COLUMNS` as name → Arrow type string; `dict` fields are stored as JSON text.
+    """
+
+    COLUMNS: ClassVar[dict[str, str]] = {}
+
+    def to_row(self) -> dict[str, Any]:
+        """This record as one flat row, in the order of `COLUMNS`."""
+        row = asdict(self)  # type: ignore[call-overload]
+        return {k: json.dumps(row[k], sort_keys=True) if t == "json" else row[k] for k, t in self.COLUMNS.items()}
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Self:
+        """The inverse of `to_row`; lists become tuples, JSON text becomes dictionaries."""
+        kwargs = {}
+        for name, kind in cls.COLUMNS.items():
+            value = row[name]
+            kwargs[name] = json.loads(value) if kind == "json" else tuple(value) if isinstance(value, list) else value
+        return cls(**kwargs)
+
+    @classmethod
+    def schema(cls) -> pa.Schema:
+        """The Arrow schema of a table of these records."""
+        import pyarrow as pa
+
+        types = {
+            "str": pa.string(), "json": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(),
+            "[int]": pa.list_(pa.int32()), "[float]": pa.list_(pa.float32()), "[str]": pa.list_(pa.string()),
+            "[double]": pa.list_(pa.float64()),
+        }  # fmt: skip
+        return pa.schema([(name, types[kind]) for name, kind in cls.COLUMNS.items()])
+
+
+@dataclass(frozen=True, slots=True)
+class Problem(Record):
+    """A question with its ground truth.
+
+    `tier` is the difficulty tier (easy, medium, hard, competition), `task` the registry name of the task it came from,
+    `solution` a reference chain of thought that ends in the answer (None where the source has none), `meta` free text
+    facts such as the problem family or the lineage of an evolved problem.
+    """
+
+    id: str
+    question: str
+    answer: str
+    solution: str | None
+    task: str
+    tier: str
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    COLUMNS: ClassVar[dict[str, str]] = {
+        "id": "str", "question": "str", "answer": "str", "solution": "str", "task": "str", "tier": "str", "meta": "json",
+    }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome of verifying one response: a status, the answer that was extracted, and why.
+
+    `rule` names the extraction rule that fired (`boxed`, `hashes`, `last_number`), empty where none did.
+    """
+
+    status: Status
+    extracted: str | None = None
+    detail: str = ""
+    rule: str = ""
+
+    @property
+    def correct(self) -> bool:
+        """True only for `Status.CORRECT`."""
+        return self.status is Status.CORRECT
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout(Record):
+    """One sampled response, as token ids, with the log-probability of each token under the sampling policy.
+
+    `logprobs` are *raw*: natural log, temperature 1, full vocabulary, one per response token (EOS included when it was
+    generated). `policy_version` is the number of optimiser steps behind the weights that sampled it, −1 for a frozen
+    model. `finish_reason` is `stop` (EOS or a stop token) or `length` (cut off at the token budget).
+    """
+
+    problem_id: str
+    sample: int
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    text: str
+    finish_reason: str
+    policy_version: int = -1
+    verdict: Verdict | None = None
+
+    COLUMNS: ClassVar[dict[str, str]] = {
+        "problem_id": "str", "sample": "int", "prompt_ids": "[int]", "response_ids": "[int]", "logprobs": "[float]",
+        "text": "str", "finish_reason": "str", "policy_version": "int", "status": "str", "extracted": "str",
+        "detail": "str", "rule": "str",
+    }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        if len(self.logprobs) != len(self.response_ids):
+            raise RecordError(
+                f"rollout {self.problem_id}#{self.sample} has {len(self.response_ids)} response tokens but "
+                f"{len(self.logprobs)} log-probabilities; the engine must return one per token"
+            )
+
+    @property
+    def mean_logprob(self) -> float:
+        """Length-normalised sequence log-probability, ℓ/|y| (UOPD Eq. 4); 0 for an empty response."""
+        return sum(self.logprobs) / len(self.logprobs) if self.logprobs else 0.0
+
+    def with_verdict(self, verdict: Verdict) -> Rollout:
+        """A copy that carries `verdict`."""
+        return replace(self, verdict=verdict)
+
+    def to_row(self) -> dict[str, Any]:
+        verdict = self.verdict
+        row = {name: getattr(self, name) for name in list(self.COLUMNS)[:8]}
+        return row | {
+            "status": str(verdict.status) if verdict else None,
+            "extracted": verdict.extracted if verdict else None,
+            "detail": verdict.detail if verdict else None,
+            "rule": verdict.rule if verdict else None,
+        }
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Rollout:
+        verdict = None
+        if row["status"] is not None:
+            verdict = Verdict(Status(row["status"]), row["extracted"], row["detail"] or "", row["rule"] or "")
+        lists = {k: tuple(row[k]) for k in ("prompt_ids", "response_ids", "logprobs")}
+        scalars = {k: row[k] for k in ("problem_id", "sample", "text", "finish_reason", "policy_version")}
+        return cls(**lists, **scalars, verdict=verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The K rollouts of one problem: what a method looks at."""
+
+    problem: Problem
+    prompt_ids: tuple[int, ...]
+    rollouts: tuple[Rollout, ...]
+
+    @property
+    def correct(self) -> tuple[Rollout, ...]:
+        """The verified-correct rollouts (CORE's set C)."""
+        return tuple(r for r in self.rollouts if r.verdict is not None and r.verdict.correct)
+
+    @property
+    def incorrect(self) -> tuple[Rollout, ...]:
+        """All other verified rollouts (CORE's set I): wrong, unparsed, timed out."""
+        return tuple(r for r in self.rollouts if r.verdict is None or not r.verdict.correct)
+
+
+@dataclass(frozen=True, slots=True)
+class TopK:
+    """A teacher's top-k distribution at each response position of one sequence.
+
+    ids_TK int32, logprobs_TK float32 (natural log of the *full-vocabulary* soft-max, not renormalised, descending),
+    mass_T float32 = Σ_k exp(logprobs). Row t is the distribution from which response token t was to be drawn, so row 0
+    is conditioned on the prompt alone.
+    """
+
+    ids: np.ndarray
+    logprobs: np.ndarray
+    mass: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.ids.shape != self.logprobs.shape or self.ids.shape[:1] != self.mass.shape:
+            raise RecordError(
+                f"top-k shapes disagree: ids {self.ids.shape}, logprobs {self.logprobs.shape}, mass {self.mass.shape}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One sequence the student trains on, with its weight in each loss component; None = takes no part in it.
+
+    A weight of 0.0 takes part: it adds nothing to the numerator but counts in the component's denominator, which is
+    what Eq. 9 of UOPD asks for a prompt whose teacher is unsure.
+
+    distil            weight of the token-level distillation term against the teacher's top-k
+    nll               weight of the negative log-likelihood of `response_ids`
+    policy_gradient   advantage of `response_ids`; needs `behaviour_logprobs`
+    contrast          weight of the preference `response_ids` ≻ `rejected_ids`
+    teacher_prompt_ids  the prompt under which the teacher scores the *unchanged* response ids; None = the same prompt
+    response_mask     False marks tokens the policy did not choose (tool output); None = all True
+    token_weight      optional per-token factor on `distil` and `nll`, one per response token
+    """
+
+    problem_id: str
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+    distil: float | None = None
+    nll: float | None = None
+    policy_gradient: float | None = None
+    contrast: float | None = None
+    rejected_ids: tuple[int, ...] | None = None
+    behaviour_logprobs: tuple[float, ...] | None = None
+    teacher_prompt_ids: tuple[int, ...] | None = None
+    response_mask: tuple[bool, ...] | None = None
+    token_weight: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.response_ids:
+            raise RecordError(f"example of problem {self.problem_id!r} has an empty response: there is nothing to train on")
+        if (self.contrast is None) != (self.rejected_ids is None):
+            raise RecordError(f"example of problem {self.problem_id!r}: `contrast` and `rejected_ids` go together")
+        if (self.policy_gradient is None) != (self.behaviour_logprobs is None):
+            raise RecordError(
+                f"example of problem {self.problem_id!r}: `policy_gradient` and `behaviour_logprobs` go together"
+            )
+
+
+R = TypeVar("R", bound=Record)
+
+COMPONENTS = ("distil", "nll", "policy_gradient", "contrast")
+"""The four loss components an `Example` may take part in."""
+
+
+def write_parquet(path: Path, records: Iterable[Record], kind: type[Record]) -> None:
+    """Write `records` of one `kind` to `path`, atomically: a half-written file never carries the final name."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist([r.to_row() for r in records], schema=kind.schema())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    pq.write_table(table, partial, compression="zstd")
+    partial.replace(path)
+
+
+def read_parquet(path: Path, kind: type[R]) -> list[R]:
+    """Read all records of `kind` from `path`.
+
+    Raises RecordError, naming the file, when it is truncated or has other columns than `kind` promises.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as err:
+        raise RecordError(f"{path} cannot be read as Parquet ({err}); delete it and run the stage again") from err
+    missing = [c for c in kind.COLUMNS if c not in table.column_names]
+    if missing:
+        raise RecordError(f"{path} lacks the column(s) {missing} of {kind.__name__}; it was written by another version")
+    return [kind.from_row(row) for row in table.to_pylist()]
+
+
+def index_by_id(problems: Sequence[Problem]) -> dict[str, Problem]:
+    """Problems by id; a duplicate id is an error that names it."""
+    out: dict[str, Problem] = {}
+    for p in problems:
+        if p.id in out:
+            raise RecordError(f"duplicate problem id {p.id!r}: ids must be unique within a dataset")
+        out[p.id] = p
+    return out
