@@ -7,6 +7,7 @@ run depends on besides its code and its input files, so its hash is part of the 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,6 +65,7 @@ class Cluster(Section):
     """Who runs where. Read by `cluster/placement.py` only."""
 
     device: Literal["cpu", "cuda"]
+    gpus: int = Field(0, ge=0, description="GPUs the run may use, over all nodes")
     engine: Engine
     student_workers: int = Field(1, ge=1, description="data-parallel DeepSpeed ranks")
     student_threads: int = Field(2, ge=1)
@@ -223,20 +225,27 @@ def _field_names(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]
     return list(getattr(current, "model_fields", {}))
 
 
-def explain(err: ValidationError, model: type[BaseModel], origin: str) -> str:
-    """A pydantic error as one line a problem: the dotted key, the value, the nearest right name."""
+def explain(err: ValidationError, model: type[BaseModel], origin: str, overridden: Iterable[str] = ()) -> str:
+    """A pydantic error as one line a problem: where the value came from, the dotted key, the nearest right name.
+
+    `origin` is the file; a key that lies at or below one of the `overridden` dotted keys is attributed to the override.
+    """
     lines = []
     for e in err.errors():
-        key = ".".join(map(str, e["loc"])) or "(whole file)"
-        if e["type"] == "extra_forbidden":
+        key = ".".join(map(str, e["loc"]))
+        by = next((o for o in overridden if key and (key == o or key.startswith(o + ".") or o.startswith(key + "."))), None)
+        source = f"override {by!r}" if by else origin
+        if not key:  # a check across sections, whose input is the whole file
+            lines.append(f"{origin}: {e['msg'].removeprefix('Value error, ')}")
+        elif e["type"] == "extra_forbidden":
             allowed = _field_names(model, tuple(e["loc"][:-1]))
             near = difflib.get_close_matches(str(e["loc"][-1]), allowed, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}?" if near else f"allowed here: {', '.join(allowed)}"
-            lines.append(f"{origin}: unknown key {key!r}; {hint}")
+            lines.append(f"{source}: unknown key {key!r}; {hint}")
         elif e["type"] == "missing":
-            lines.append(f"{origin}: key {key!r} is missing")
+            lines.append(f"{source}: key {key!r} is missing")
         else:
-            lines.append(f"{origin}: {key} = {e['input']!r}: {e['msg']}")
+            lines.append(f"{source}: {key} = {e['input']!r}: {e['msg'].removeprefix('Value error, ')}")
     return "\n".join(lines)
 
 
@@ -283,7 +292,7 @@ def apply_overrides(data: dict[str, Any], overrides: dict[str, Any]) -> dict[str
             if not isinstance(child, dict):
                 raise ConfigError(f"override {dotted!r}: {part!r} is a value, not a section")
             node = child
-        node[last] = value
+        node[last] = copy.deepcopy(value)
     return result
 
 
@@ -302,11 +311,12 @@ def load(tier: str, overrides: dict[str, Any] | None = None) -> Config:
     Raises ConfigError with one line a problem: which key, which file or override, and the nearest right name.
     """
     path = tier_path(tier)
-    data = apply_overrides(read_yaml(path), overrides or {})
+    overrides = overrides or {}
+    data = apply_overrides(read_yaml(path), overrides)
     try:
         return Config.model_validate(data)
     except ValidationError as err:
-        raise ConfigError(explain(err, Config, path.name)) from None
+        raise ConfigError(explain(err, Config, path.name, overrides)) from None
 
 
 class Cell(Section):

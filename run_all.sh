@@ -1,0 +1,224 @@
+#!/usr/bin/env bash
+# Sets itself up, then regenerates everything: models, annotations, runs, tables, figures, executed notebooks, summary.
+# `./run_all.sh test` sets up and runs the tests. Safe to interrupt and to start again at any point. Needs no root.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+UV="uv==0.13.9" # the installer; where it cannot be had, plain pip does the same more slowly
+NEEDED_MB=8000  # environment 3 GB, pip and uv caches, results
+
+usage() {
+  cat <<'EOF'
+usage: ./run_all.sh [options]              set up, then regenerate every figure, table and page
+       ./run_all.sh test [pytest options]  set up, then run the tests
+
+options
+  --tier NAME        size of the run (default: tiny); one of configs/tiers/*.yaml
+  --only NAME[,NAME] only these notebooks, by number (03) or name (03_method)
+  --set KEY=VALUE    override one configuration value, e.g. --set train.steps=10; may be repeated
+  --force            compute again what is already there
+  --dry-run          say what would be done, and do nothing
+  -h, --help         this text
+
+environment
+  ARTIFACT_VENV        use this existing environment instead of making .venv (nothing is installed into it)
+  ARTIFACT_PYTHON      the Python 3.11 to make .venv with (default: python3.11, then python3)
+  ARTIFACT_TORCH_INDEX package index for torch alone, e.g. PyTorch's own index of CPU builds
+  ARTIFACT_RESULTS     where results go (default: results/); ARTIFACT_FIGURES likewise (default: figures/)
+EOF
+}
+
+say() { printf '%s\n' "$*"; }
+die() { printf 'run_all.sh: %s\n' "$*" >&2; exit 2; }
+
+# ---- arguments: all checked before anything is installed -----------------------------------------------------------
+TIER=tiny ONLY="" FORCE=0 DRY=0 MODE=run SETS=() PYTEST=()
+value() { [ "$#" -ge 2 ] && [ -n "$2" ] || die "$1 needs a value; see ./run_all.sh --help"; }
+while [ "$#" -gt 0 ]; do
+  case "$1" in
+    test) MODE=test; shift; PYTEST=("$@"); break ;;
+    --tier) value "$@"; TIER="$2"; shift 2 ;;
+    --tier=*) TIER="${1#*=}"; shift ;;
+    --only) value "$@"; ONLY="$2"; shift 2 ;;
+    --only=*) ONLY="${1#*=}"; shift ;;
+    --set) value "$@"; SETS+=("$2"); shift 2 ;;
+    --set=*) SETS+=("${1#*=}"); shift ;;
+    --force) FORCE=1; shift ;;
+    --dry-run) DRY=1; shift ;;
+    -h | --help) usage; exit 0 ;;
+    *) die "unknown argument '$1'; allowed: test --tier --only --set --force --dry-run --help" ;;
+  esac
+done
+
+tiers=$(for f in configs/tiers/*.yaml; do basename "$f" .yaml; done | paste -sd ' ')
+[ -f "configs/tiers/$TIER.yaml" ] || die "unknown tier '$TIER'; the tiers are: $tiers"
+names=$(for f in notebooks/[0-9][0-9]_*.ipynb; do [ ! -e "$f" ] || basename "$f" .ipynb; done)
+IFS=, read -ra wanted <<<"$ONLY"
+for name in ${wanted[@]+"${wanted[@]}"}; do
+  grep -qE "^(${name}|0?${name}_.*|[0-9][0-9]_${name})$" <<<"$names" ||
+    die "--only: no notebook '$name'; the notebooks are: $(paste -sd ' ' <<<"$names")"
+done
+for item in ${SETS[@]+"${SETS[@]}"}; do
+  [[ "$item" =~ ^[A-Za-z_][A-Za-z0-9_.-]*=.*$ ]] || die "--set '$item' is not of the form key.subkey=value"
+done
+
+LOCK=requirements/cpu.lock VENV=.venv
+if grep -qE '^[[:space:]]+device:[[:space:]]*cuda' "configs/tiers/$TIER.yaml"; then
+  LOCK=requirements/cuda.lock VENV=.venv-cuda
+fi
+OWN_VENV=1
+if [ -n "${ARTIFACT_VENV:-}" ]; then
+  VENV="$ARTIFACT_VENV" OWN_VENV=0
+  [ -x "$VENV/bin/python" ] || die "ARTIFACT_VENV=$VENV has no bin/python"
+fi
+PYTHON="$VENV/bin/python"
+
+# ---- the command that follows the set-up ----------------------------------------------------------------------------
+if [ "$MODE" = test ]; then
+  COMMAND=(-m pytest ${PYTEST[@]+"${PYTEST[@]}"})
+else
+  COMMAND=(-m artifact.cli run-all --tier "$TIER")
+  [ -z "$ONLY" ] || COMMAND+=(--only "$ONLY")
+  for item in ${SETS[@]+"${SETS[@]}"}; do COMMAND+=(--set "$item"); done
+  [ "$FORCE" = 0 ] || COMMAND+=(--force)
+fi
+
+# ---- what the environment must be: one stamp, written last ----------------------------------------------------------
+find_python() {
+  local candidate
+  for candidate in ${ARTIFACT_PYTHON:-python3.11 python3}; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  die "Python 3.11 is needed (looked for: ${ARTIFACT_PYTHON:-python3.11 python3}); install it, with its venv module, or" \
+    "set ARTIFACT_PYTHON to it, or use environment.yml with conda"
+}
+sum() { sha256sum "$@" | sha256sum | cut -c1-16; }
+stamp_of() { # environment: lock, Python, place; project: what the editable install reads
+  printf 'environment %s %s %s\n' "$(sum "$LOCK")" "$("$1" -c 'import sys; print(sys.version.split()[0])')" "$PWD"
+  printf 'project %s\n' "$(sum pyproject.toml)"
+}
+state() { # ready | project | environment
+  local have="$VENV/.artifact-stamp" want
+  [ -f "$have" ] && [ -x "$PYTHON" ] && "$PYTHON" -c '' 2>/dev/null || { say environment; return; }
+  want=$(stamp_of "$PYTHON")
+  if [ "$want" = "$(cat "$have")" ]; then say ready
+  elif [ "$(head -n 1 <<<"$want")" = "$(head -n 1 "$have")" ]; then say project
+  else say environment; fi
+}
+
+if [ "$DRY" = 1 ]; then
+  if [ "$OWN_VENV" = 0 ]; then say "environment: $VENV (ARTIFACT_VENV), used as it is"
+  else say "environment: $VENV from $LOCK: $(state | sed 's/^ready$/ready/; s/^project$/the package would be installed again/; s/^environment$/would be made/')"
+  fi
+  say "then: $PYTHON ${COMMAND[*]}"
+  if [ "$MODE" = run ] && { [ "$OWN_VENV" = 0 ] || [ "$(state)" = ready ]; }; then
+    export PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}"
+    exec "$PYTHON" "${COMMAND[@]}" --dry-run
+  fi
+  exit 0
+fi
+
+# ---- one at a time in a clone ---------------------------------------------------------------------------------------
+exec 9>>.run_all.lock
+if ! flock -n 9; then
+  die "another run_all.sh is at work in this clone (process $(tail -n 1 .run_all.lock)); wait for it or stop it"
+fi
+printf '%s\n' "$$" >.run_all.lock
+
+# ---- checks that are cheap now and expensive later ------------------------------------------------------------------
+command -v "${CXX:-g++}" >/dev/null ||
+  die "no C++ compiler (${CXX:-g++}): torch and DeepSpeed compile small extensions at first use; install g++ or set CXX"
+RESULTS="${ARTIFACT_RESULTS:-results}"
+{ mkdir -p "$RESULTS" && tmp=$(mktemp "$RESULTS/.writable.XXXXXX") && rm -f "$tmp"; } 2>/dev/null ||
+  die "cannot write to $RESULTS; make it writable or set ARTIFACT_RESULTS"
+
+# ---- the environment ------------------------------------------------------------------------------------------------
+phase() { # phase "what" command…: say what is done and how long it took
+  local what="$1" start=$SECONDS
+  shift
+  say "· $what"
+  "$@"
+  say "  done in $((SECONDS - start)) s"
+}
+have_uv() { "$PYTHON" -m uv --version >/dev/null 2>&1; }
+run_uv() { # with pip's index and certificates, which uv does not read by itself
+  [ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="$PIP_INDEX_URL"
+  [ -z "${PIP_CERT:-}" ] || export SSL_CERT_FILE="${SSL_CERT_FILE:-$PIP_CERT}"
+  "$PYTHON" -m uv pip install --quiet --python "$PYTHON" "$@"
+}
+get_uv() { "$PYTHON" -m pip install --quiet --no-compile "$UV" || say "  $UV cannot be had here; plain pip it is (slower)"; }
+install_torch() {
+  "$PYTHON" -m pip install --quiet --no-compile ${ARTIFACT_TORCH_INDEX:+--index-url "$ARTIFACT_TORCH_INDEX"} --no-deps \
+    "$(grep '^torch==' "$LOCK")" ||
+    die "torch cannot be installed (see above); set ARTIFACT_TORCH_INDEX to PyTorch's own package index for this machine"
+}
+install_lock() {
+  # torch is left to install_torch: the plain index may offer another build of it
+  local rest="$VENV/.lock-without-torch.txt"
+  grep -vE '^(#|torch==)' "$LOCK" >"$rest"
+  if have_uv && run_uv --no-deps -r "$rest"; then return; fi
+  "$PYTHON" -m pip install --quiet --no-compile --no-deps -r "$rest" || die "the packages of $LOCK cannot be installed (see above)"
+}
+install_project() { "$PYTHON" -m pip install --quiet --no-deps --no-build-isolation --editable .; }
+torch_works() { "$PYTHON" -c 'import torch; torch.zeros(1) + 1' 2>"$VENV/.torch-error.txt"; }
+complete_cuda_torch() {
+  # A CUDA build on a machine for the CPU tier: it runs without a GPU, but needs the CUDA libraries it was linked with.
+  say "  this index gave a CUDA build of torch; fetching its libraries (about 3 GB). To avoid them, remove $VENV and set"
+  say "  ARTIFACT_TORCH_INDEX to PyTorch's own index of CPU builds."
+  "$PYTHON" -m pip install --quiet --no-compile -c "$LOCK" "$(grep '^torch==' "$LOCK")"
+}
+check_torch() {
+  torch_works && return
+  [ "$LOCK" != requirements/cpu.lock ] || complete_cuda_torch || true
+  torch_works || die "torch cannot be imported: $(tail -n 1 "$VENV/.torch-error.txt"). Remedy: remove $VENV, set" \
+    "ARTIFACT_TORCH_INDEX to PyTorch's own package index for this machine (CPU builds for --tier tiny), start again."
+}
+check_imports() { # also compiles byte code for exactly the modules that are used
+  "$PYTHON" -W ignore -c 'import transformers, ray, deepspeed, vllm, papermill, pandas, sklearn, matplotlib' >"$VENV/.imports.txt" 2>&1 ||
+    { cat "$VENV/.imports.txt" >&2; die "the environment is incomplete (see above); remove $VENV and start again"; }
+}
+make_environment() {
+  local base free
+  base=$(find_python)
+  free=$(df -Pm . | awk 'NR == 2 { print $4 }')
+  [ "$free" -ge "$NEEDED_MB" ] || die "$free MB free in $PWD; about $NEEDED_MB MB are needed for the environment and results"
+  if [ -e "$VENV" ] && [ ! -e "$VENV/.made-by-run_all" ]; then
+    die "$VENV exists but was not made by run_all.sh: move it away, or set ARTIFACT_VENV=$VENV to use it as it is"
+  fi
+  rm -rf "$VENV"
+  mkdir -p "$VENV"
+  : >"$VENV/.made-by-run_all"
+  phase "environment $VENV from $base" "$base" -m venv "$VENV"
+  phase "installer" get_uv
+  phase "torch" install_torch
+  phase "the packages of $LOCK (about 3 GB)" install_lock
+  phase "check of torch" check_torch
+  phase "the package itself" install_project
+  phase "first import (compiles byte code; about a minute)" check_imports
+  stamp_of "$PYTHON" >"$VENV/.artifact-stamp.partial"
+  mv "$VENV/.artifact-stamp.partial" "$VENV/.artifact-stamp"
+}
+
+if [ "$OWN_VENV" = 1 ]; then
+  case "$(state)" in
+    ready) say "environment $VENV is up to date" ;;
+    project)
+      phase "pyproject.toml changed: installing the package again" install_project
+      stamp_of "$PYTHON" >"$VENV/.artifact-stamp.partial"
+      mv "$VENV/.artifact-stamp.partial" "$VENV/.artifact-stamp"
+      ;;
+    *)
+      say "setting up (once, a few minutes)"
+      make_environment
+      say "set-up took $SECONDS s"
+      ;;
+  esac
+else
+  export PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}"
+fi
+
+export PATH="$(cd "$VENV/bin" && pwd):$PATH" # child processes (ninja, ray) are those of this environment
+exec "$PYTHON" "${COMMAND[@]}"

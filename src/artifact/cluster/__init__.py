@@ -1,0 +1,1 @@
+"""Ray actors and what connects them: placement, rollout engines, student, teacher, reference, weight sync."""

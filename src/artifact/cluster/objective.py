@@ -1,0 +1,279 @@
+"""One micro-batch of examples → its share of the optimiser step's loss, over the four components.
+
+    L = Σ_c coefficient_c · L_c,   c ∈ {distil, nll, policy_gradient, contrast}
+
+Each component is reduced by its own denominator, computed by the driver over the *whole* step (all micro-batches, all
+ranks), so the sum of the shares is the step's loss however it was split, and no component dilutes another. Formulas,
+signs and masks stand in `losses/`; this file only routes rows of the packed batch to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from artifact.cluster.packing import Packed, TokenPair, pack, response_hidden
+from artifact.config import Losses
+from artifact.losses.reduction import step_denominator
+from artifact.records import COMPONENTS, Example
+
+if TYPE_CHECKING:
+    import torch
+
+    from artifact.cluster.teacher import Scores
+
+
+def sequences_of(example: Example) -> list[TokenPair]:
+    """The sequences an example needs a forward pass of: its response, and the rejected one of a preference pair."""
+    out: list[TokenPair] = [(example.prompt_ids, example.response_ids)]
+    if example.rejected_ids is not None:
+        out.append((example.prompt_ids, example.rejected_ids))
+    return out
+
+
+def has_gradient(example: Example) -> bool:
+    """Whether any component gives the example a weight other than 0; the others only count in denominators."""
+    return any(getattr(example, c) not in (None, 0.0) for c in COMPONENTS)
+
+
+def denominators(examples: Sequence[Example], losses: Losses, max_new_tokens: int) -> dict[str, float]:
+    """Each component's denominator over the whole optimiser step; 0 = nothing takes part."""
+    modes = {
+        "distil": losses.distil.reduction, "nll": losses.distil.reduction,
+        "policy_gradient": losses.policy_gradient.reduction, "contrast": "sequence_mean",
+    }  # fmt: skip
+    out = {}
+    for component, mode in modes.items():
+        taking_part = [e for e in examples if getattr(e, component) is not None]
+        if component == "contrast":
+            lengths = [1] * len(taking_part)
+        else:
+            lengths = [len(e.response_ids) if e.response_mask is None else sum(e.response_mask) for e in taking_part]
+        constant = max_new_tokens if mode == "constant" else None
+        out[component] = step_denominator(lengths, mode, constant_length=constant)
+    return out
+
+
+@dataclass
+class MicroBatch:
+    """Examples that share a forward pass, with what the frozen models said about them.
+
+    teacher    (scores, row) of each example: `scores.of(row)` is its top-k; None where it is not distilled
+    reference  log p_ref of each sequence of each example, in the order of `sequences_of`; None without a reference
+    """
+
+    examples: list[Example]
+    teacher: list[tuple[Scores, int] | None]
+    reference: list[list[np.ndarray]] | None
+    step: int
+    coefficients: dict[str, float]
+    denominators: dict[str, float]
+    device: str = "cpu"
+
+
+@dataclass
+class Outcome:
+    """The share of the loss (with gradient), each component's share (floats), and sums to be merged over micro-batches."""
+
+    loss: Any
+    components: dict[str, float] = field(default_factory=dict)
+    diagnostics: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def objective(body: Any, weight_VH: torch.Tensor, batch: MicroBatch, losses: Losses) -> Outcome:
+    """Forward pass and loss of one micro-batch. Raises NonFiniteLoss naming component, step and problems."""
+    from artifact.losses.finite import LossContext, check_finite
+
+    first = np.cumsum([0, *(len(sequences_of(e)) for e in batch.examples)])[:-1]  # row of each example's response
+    packed = pack([s for e in batch.examples for s in sequences_of(e)], batch.device)
+    hidden_TH = response_hidden(body, packed)
+    view = _View(batch, packed, hidden_TH, weight_VH, first)
+    outcome = Outcome(loss=hidden_TH.sum() * 0.0)
+    for component, share in (
+        ("distil", _distil), ("nll", _nll), ("policy_gradient", _policy_gradient), ("contrast", _contrast)
+    ):  # fmt: skip
+        members = [i for i, e in enumerate(batch.examples) if getattr(e, component) not in (None, 0.0)]
+        coefficient = batch.coefficients.get(component, 0.0)
+        if not members or coefficient == 0.0:
+            continue
+        value, diagnostics = share(view, members, losses)
+        check_finite(component, value, LossContext(batch.step, [batch.examples[i].problem_id for i in members]))
+        outcome.loss = outcome.loss + coefficient * value
+        outcome.components[component] = float(value.detach())
+        outcome.diagnostics[component] = diagnostics
+    return outcome
+
+
+@dataclass
+class _View:
+    """Rows of the packed batch by example, so that a component takes only those it needs through the output head."""
+
+    batch: MicroBatch
+    packed: Packed
+    hidden_TH: torch.Tensor
+    weight_VH: torch.Tensor
+    first: np.ndarray
+
+    def rows(self, sequences: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(row_T into the packed positions, segment_T = index into `sequences`) of the given sequences, in their order."""
+        import torch
+
+        counts = torch.bincount(self.packed.segment_T, minlength=int(self.packed.input_BT.shape[0]))
+        starts = torch.cumsum(counts, 0) - counts
+        row = torch.cat([torch.arange(int(starts[s]), int(starts[s] + counts[s])) for s in sequences]).to(self.packed.segment_T.device)
+        segment = torch.repeat_interleave(torch.arange(len(sequences)), counts[list(sequences)].cpu()).to(row.device)
+        return row, segment
+
+    def tensor(self, values: Any, dtype: Any = None) -> torch.Tensor:
+        import torch
+
+        return torch.as_tensor(np.asarray(values), dtype=dtype, device=self.hidden_TH.device)
+
+    def weights(self, members: list[int], component: str) -> torch.Tensor:
+        return self.tensor([getattr(self.batch.examples[i], component) for i in members], self.hidden_TH.dtype)
+
+    def mask(self, members: list[int]) -> torch.Tensor:
+        """response mask of the members' responses, True = the policy chose the token."""
+        masks = [self.batch.examples[i].response_mask or (True,) * len(self.batch.examples[i].response_ids) for i in members]
+        return self.tensor(np.concatenate([np.asarray(m, dtype=bool) for m in masks]))
+
+    def token_weight(self, members: list[int]) -> torch.Tensor | None:
+        """The methods' own per-token factors; None when no member has any."""
+        given = [self.batch.examples[i].token_weight for i in members]
+        if all(g is None for g in given):
+            return None
+        parts = [
+            np.ones(len(self.batch.examples[i].response_ids)) if g is None else np.asarray(g)
+            for i, g in zip(members, given, strict=True)
+        ]
+        return self.tensor(np.concatenate(parts), self.hidden_TH.dtype)
+
+    def target_logprobs(self, row_T: torch.Tensor) -> torch.Tensor:
+        """log p_S of the actual response token at each row, full vocabulary, temperature 1."""
+        from artifact.losses.head import log_probs_at
+
+        return log_probs_at(self.hidden_TH[row_T], self.weight_VH, self.packed.target_T[row_T, None]).logprobs_TK[:, 0]
+
+    def per_token(self, members: list[int], values: Sequence[Sequence[float] | np.ndarray]) -> torch.Tensor:
+        return self.tensor(np.concatenate([np.asarray(v) for v in values]), self.hidden_TH.dtype)
+
+
+def _distil(view: _View, members: list[int], losses: Losses) -> tuple[torch.Tensor, dict[str, float]]:
+    """Token-level distillation on the teacher's top-k, UOPD Eq. 7–9 / CORE §3.3."""
+    import torch
+
+    from artifact.losses.diagnostics import distillation_diagnostics
+    from artifact.losses.divergence import token_divergence
+    from artifact.losses.head import log_probs_at
+    from artifact.losses.reduction import reduce
+    from artifact.losses.token_weights import divergence_share, entropy_gap
+
+    settings = losses.distil
+    row, segment = view.rows([int(view.first[i]) for i in members])
+    pairs = [view.batch.teacher[i] for i in members]
+    slices = []
+    for i, pair in zip(members, pairs, strict=True):
+        if pair is None:
+            raise ValueError(f"example of problem {view.batch.examples[i].problem_id!r} is to be distilled but was not scored")
+        scores, r = pair
+        slices.append((scores, slice(int(scores.offsets[r]), int(scores.offsets[r + 1]))))
+    ids = view.tensor(np.concatenate([s.ids[rows] for s, rows in slices]), torch.int64)
+    teacher = view.tensor(np.concatenate([s.logprobs[rows] for s, rows in slices]), view.hidden_TH.dtype)
+    if ids.shape[0] != row.shape[0]:
+        raise ValueError(f"teacher scored {ids.shape[0]} response tokens, the examples have {row.shape[0]}: token ids were changed")
+    mask = view.mask(members)
+    need_entropy = settings.token_weight == "entropy_gap"
+    head = log_probs_at(
+        view.hidden_TH[row], view.weight_VH, ids, temperature=settings.temperature, with_entropy=need_entropy, with_argmax=True
+    )
+    out = token_divergence(
+        teacher, head.logprobs_TK, kind=settings.divergence, support=settings.support, beta=settings.beta,
+        temperature=settings.temperature, scale_by_tau_squared=settings.scale_by_tau_squared,
+    )  # fmt: skip
+    token_weight = view.token_weight(members)
+    extra = None
+    if settings.token_weight == "entropy_gap":
+        entropy = view.tensor(np.concatenate([s.entropy[rows] for s, rows in slices]), view.hidden_TH.dtype)
+        extra = entropy_gap(head.entropy_T, entropy)
+    elif settings.token_weight == "divergence_share":
+        extra = divergence_share(out.divergence_T, segment, len(members), mask)
+    if extra is not None:
+        token_weight = extra if token_weight is None else token_weight * extra
+    value = reduce(
+        out.loss_T, segment, view.weights(members, "distil"), mask, settings.reduction,
+        view.batch.denominators["distil"], token_weight_T=token_weight,
+    )  # fmt: skip
+    return value, distillation_diagnostics(
+        ids, teacher, head.logprobs_TK.detach(), mask, divergence_T=out.divergence_T, student_argmax_T=head.argmax_T
+    )
+
+
+def _nll(view: _View, members: list[int], losses: Losses) -> tuple[torch.Tensor, dict[str, float]]:
+    """Negative log-likelihood of the responses."""
+    from artifact.losses.nll import token_nll
+    from artifact.losses.reduction import reduce
+
+    row, segment = view.rows([int(view.first[i]) for i in members])
+    mask = view.mask(members)
+    loss = token_nll(view.target_logprobs(row))
+    value = reduce(
+        loss, segment, view.weights(members, "nll"), mask, losses.distil.reduction, view.batch.denominators["nll"],
+        token_weight_T=view.token_weight(members),
+    )  # fmt: skip
+    return value, {"tokens": float(mask.sum()), "nll": float(loss.detach()[mask].mean())}
+
+
+def _policy_gradient(view: _View, members: list[int], losses: Losses) -> tuple[torch.Tensor, dict[str, float]]:
+    """GRPO's clipped policy gradient, with an optional k3 KL term to the reference."""
+    from artifact.losses.policy_gradient import grpo_token_loss
+    from artifact.losses.reduction import reduce
+
+    settings = losses.policy_gradient
+    row, segment = view.rows([int(view.first[i]) for i in members])
+    mask = view.mask(members)
+    behaviour = view.per_token(members, [view.batch.examples[i].behaviour_logprobs or () for i in members])
+    reference = None
+    if view.batch.reference is not None and settings.kl_coefficient > 0:
+        reference = view.per_token(members, [view.batch.reference[i][0] for i in members])
+    advantage = view.weights(members, "policy_gradient")[segment]
+    out = grpo_token_loss(
+        view.target_logprobs(row), behaviour, advantage, clip_low=settings.clip_low, clip_high=settings.clip_high,
+        reference_logprobs_T=reference, kl_coefficient=settings.kl_coefficient if reference is not None else 0.0,
+    )  # fmt: skip
+    ones = view.tensor(np.ones(len(members)), view.hidden_TH.dtype)  # the advantage is inside the token loss
+    value = reduce(out.loss_T, segment, ones, mask, settings.reduction, view.batch.denominators["policy_gradient"])
+    diagnostics = {"tokens": float(mask.sum()), "clip_fraction": float(out.clipped_T[mask].float().mean()), "ratio": float(out.ratio_T[mask].mean())}
+    if out.kl_T is not None:
+        diagnostics["reference_kl"] = float(out.kl_T[mask].mean())
+    return value, diagnostics
+
+
+def _contrast(view: _View, members: list[int], losses: Losses) -> tuple[torch.Tensor, dict[str, float]]:
+    """Preference of the chosen over the rejected response, CORE §3.3."""
+    import torch
+
+    from artifact.losses.preference import dpo, sequence_logprobs, simpo
+    from artifact.losses.reduction import reduce_pairs
+
+    settings = losses.contrast
+    sequences = [int(view.first[i]) + j for j in (0, 1) for i in members]  # all chosen, then all rejected
+    row, segment = view.rows(sequences)
+    logprobs = view.target_logprobs(row)
+    everything = torch.ones_like(logprobs, dtype=torch.bool)
+    normalised = settings.length_normalised or settings.form == "simpo"
+    scores = sequence_logprobs(logprobs, segment, len(sequences), everything, length_normalised=normalised)
+    chosen, rejected = scores.split(len(members))
+    if settings.form == "simpo":
+        out = simpo(chosen, rejected, beta=settings.beta, gamma=settings.simpo_margin)
+    else:
+        if view.batch.reference is None:
+            raise ValueError("DPO needs reference log-probabilities; the method must declare Needs(reference=True)")
+        parts = [view.batch.reference[i][j] for j in (0, 1) for i in members]
+        sums = view.tensor([p.mean() if normalised else p.sum() for p in parts], logprobs.dtype)
+        out = dpo(chosen, rejected, *sums.split(len(members)), beta=settings.beta)
+    value = reduce_pairs(out.loss_P, view.weights(members, "contrast"), view.batch.denominators["contrast"])
+    pairs = float(len(members))
+    return value, {"tokens": pairs, "margin": float(out.margin_P.mean()), "preference_accuracy": float(out.accuracy_P.float().mean())}

@@ -1,0 +1,111 @@
+"""Who runs where: the only file that knows whether a device is a CPU or a GPU.
+
+A *role* is an actor of the loop. `place` turns the cluster section of a configuration into one Ray bundle and one
+environment a role. The layout on four GPUs is that of UOPD appendix A.1: student and reference share GPU 0 by fractional
+allocation, the teacher has GPU 1, one engine each has the others. With fewer GPUs than that all roles share what there
+is. On CPU every role takes one logical CPU; the thread counts of the configuration decide how many cores it may use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from artifact.config import Cluster
+
+SINGLE_GPU_SHARE = {"engine": 0.3, "student": 0.35, "teacher": 0.25, "reference": 0.1, "sampler": 0.3}
+"""Fractions of one GPU when all roles share it; Ray counts them, `gpu_memory_utilization` enforces the engine's."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What one actor gets: Ray resources, the torch device name inside it, and its process environment."""
+
+    role: str
+    num_cpus: float
+    num_gpus: float
+    device: str
+    threads: int
+    env: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Slots by role name (`engine-0`, `student-0`, `teacher`, …) and the Ray bundles that hold them."""
+
+    slots: dict[str, Slot]
+    bundles: tuple[dict[str, float], ...]
+    bundle_of: dict[str, int]
+
+
+def _environment(cluster: Cluster, role: str, threads: int) -> dict[str, str]:
+    env = {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "PYTHONHASHSEED": "0",
+    }
+    if role.startswith(("engine", "sampler")):
+        env |= {
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in-process engine: reproducible, and ten times faster to load
+            "VLLM_LOGGING_LEVEL": "ERROR",
+            "VLLM_NO_USAGE_STATS": "1",
+            "DO_NOT_TRACK": "1",
+            "VLLM_CONFIGURE_LOGGING": "1",
+        }
+        if cluster.device == "cpu":
+            # vLLM reads whole GiB; the engine sets the exact figure itself.
+            env |= {"VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cluster.engine.kv_cache_gib))), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    if role.startswith("student"):
+        env |= {"DS_ACCELERATOR": cluster.device, "DS_SKIP_CUDA_CHECK": "1"}
+    return env
+
+
+def place(cluster: Cluster, roles: tuple[str, ...]) -> Placement:
+    """The placement of `roles` (`engine-i`, `sampler-i`, `student-i`, `teacher`, `reference`) under `cluster`."""
+    slots, bundles, bundle_of = {}, [], {}
+    enough = cluster.gpus >= cluster.student_workers + 1 + cluster.engine.count * cluster.engine.tensor_parallel_size
+    for role in roles:
+        kind = role.split("-")[0]
+        threads = {"student": cluster.student_threads, "teacher": cluster.teacher_threads}.get(kind, cluster.engine.threads)
+        env = _environment(cluster, role, threads)
+        if cluster.device == "cpu":
+            gpus = 0.0
+        elif not enough:
+            gpus = SINGLE_GPU_SHARE[kind]
+        elif kind in ("engine", "sampler"):
+            gpus = float(cluster.engine.tensor_parallel_size)
+        elif kind == "student":
+            gpus = 1.0 - cluster.colocate_reference  # the rest of the first rank's GPU is the reference's
+        else:
+            gpus = cluster.colocate_reference if kind == "reference" else 1.0
+        slots[role] = Slot(role, 1.0, gpus, cluster.device, threads, env)
+        if kind == "reference" and "student-0" in bundle_of:
+            index = bundle_of["student-0"]  # the frozen copy sits beside the first student rank
+            bundles[index]["CPU"] += 1.0
+            if gpus:
+                bundles[index]["GPU"] = round(bundles[index]["GPU"] + gpus, 6)
+        else:
+            index = len(bundles)
+            bundles.append({"CPU": 1.0} | ({"GPU": gpus} if gpus else {}))
+        bundle_of[role] = index
+    return Placement(slots, tuple(bundles), bundle_of)
+
+
+def prepare_process(slot: Slot) -> None:
+    """Set this process up as `slot` says, before any heavy library is imported by the actor."""
+    import os
+
+    os.environ.update(slot.env)
+    import torch
+
+    torch.set_num_threads(slot.threads)
+    try:
+        torch.set_num_interop_threads(1)
+    except RuntimeError:
+        pass  # already set by an earlier actor of this process; one value for the process's life is enough
+
+
+def distributed_backend(device: str) -> str:
+    """torch.distributed back end of the student's data-parallel ranks."""
+    return "gloo" if device == "cpu" else "nccl"

@@ -1,0 +1,68 @@
+"""What teacher and reference have in common: a frozen model that scores given token ids in one forward pass.
+
+A transformers forward with `topk` on the response positions was five times as fast as asking vLLM for prompt
+log-probabilities, and cannot run out of memory unseen. Logits are formed for `CHUNK` positions at a time, so [T, V] is
+never held for a whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from artifact.cluster.packing import TokenPair, micro_batches, pack, response_hidden
+from artifact.cluster.placement import Slot, prepare_process
+
+if TYPE_CHECKING:
+    import torch
+
+CHUNK = 1024
+"""Response positions whose logits are held at once."""
+
+
+class FrozenModel:
+    """Base of the scoring actors: holds checkpoints by path, moves them to the device, never trains them."""
+
+    def __init__(self, slot: Slot, dtype: str) -> None:
+        prepare_process(slot)
+        self.device, self.dtype = slot.device, dtype
+        self._models: dict[str, Any] = {}
+
+    def ready(self) -> list[str]:
+        """The checkpoints held; answers once the actor is up."""
+        return list(self._models)
+
+    def load(self, path: str) -> int:
+        """Hold the checkpoint at `path` (kept for later runs); returns its vocabulary size (rows of the output head)."""
+        if path not in self._models:
+            import torch
+            from transformers import AutoModelForCausalLM
+
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, self.dtype))
+            self._models[path] = model.to(self.device).eval().requires_grad_(False)
+        return int(self._models[path].lm_head.weight.shape[0])
+
+    def release(self, path: str) -> None:
+        """Forget a checkpoint that is no longer needed."""
+        self._models.pop(path, None)
+
+    def _passes(self, path: str, sequences: Sequence[TokenPair], max_tokens: int) -> Iterator[tuple[list[int], Any, torch.Tensor, torch.Tensor]]:
+        """Forward passes over `sequences`: (indices, packed, hidden_TH, weight_VH) each."""
+        import torch
+
+        self.load(path)
+        model = self._models[path]
+        with torch.inference_mode():
+            for batch in micro_batches(sequences, lambda s: [s], max_tokens):
+                packed = pack([sequences[i] for i in batch], self.device)
+                yield batch, packed, response_hidden(model.model, packed), model.lm_head.weight
+
+
+def log_softmax_chunks(hidden_TH: torch.Tensor, weight_VH: torch.Tensor, use: Callable[[slice, torch.Tensor], None]) -> None:
+    """Call `use(rows, logprobs)` with the full-vocabulary log-softmax of each chunk of positions, in float32."""
+    import torch
+
+    for start in range(0, hidden_TH.shape[0], CHUNK):
+        rows = slice(start, min(start + CHUNK, hidden_TH.shape[0]))
+        logits = (hidden_TH[rows] @ weight_VH.T).float()
+        use(rows, torch.log_softmax(logits, dim=-1))

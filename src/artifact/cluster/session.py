@@ -1,0 +1,292 @@
+"""One Ray cluster and its actors, shared by all runs and notebooks.
+
+Starting two vLLM engines takes most of a minute, a tiny run less than that: so actors are *detached* and named after
+what they hold, and whoever comes next (another run, another notebook kernel) attaches to them. A run resets student,
+optimiser and engines to the base weights; nothing of a run survives in an actor.
+
+`RAY_ADDRESS` in the environment, or a cluster started on this machine, is joined; otherwise one is started.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from artifact.cluster.placement import Placement, place
+from artifact.config import Config
+from artifact.errors import ActorTimeout, ArtifactError
+from artifact.paths import resolve_model
+
+NAMESPACE = "artifact"
+
+
+def call(refs: Any, timeout_s: float, what: str) -> Any:
+    """`ray.get` with a deadline and an error that says what was being waited for.
+
+    Raises ActorTimeout past the deadline, ArtifactError when an actor died; an error raised *in* an actor that the
+    user can act on arrives as itself.
+    """
+    import ray
+
+    try:
+        return ray.get(refs, timeout=timeout_s)
+    except ray.exceptions.GetTimeoutError as err:
+        raise ActorTimeout(
+            f"{what} did not finish within {timeout_s:.0f} s; raise cluster.step_timeout_s (or start_timeout_s), or "
+            "run `artifact cluster stop` and start again if an actor hangs"
+        ) from err
+    except ray.exceptions.RayTaskError as err:
+        if isinstance(err.cause, ArtifactError):
+            raise err.cause from err
+        raise
+    except ray.exceptions.RayActorError as err:
+        raise ArtifactError(f"{what} failed because an actor died: {err}; `artifact cluster stop`, then run again") from err
+
+
+def connect(num_cpus: int = 16) -> None:
+    """Join the running Ray cluster of this user, or start one that outlives this process. Idempotent."""
+    import ray
+
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    options = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), **options)
+    except ConnectionError:
+        if "RAY_ADDRESS" in os.environ:
+            raise ArtifactError(
+                f"no Ray cluster answers at RAY_ADDRESS={os.environ['RAY_ADDRESS']!r}; start one with `ray start --head` "
+                "or unset the variable to use a local one"
+            ) from None
+        _start_head(num_cpus)
+        ray.init(address="auto", **options)
+
+
+def _start_head(num_cpus: int, attempts: int = 3) -> None:
+    """Start a head node with enough *logical* CPUs for every actor; threads are limited by the actors themselves.
+
+    The agents' ports are chosen here: left to Ray, its node daemon gives up when an agent takes more than 15 s to import
+    and report its port, which happens on a busy or cold machine. A failed start is cleaned up and tried again.
+    """
+    ray_command = Path(sys.executable).with_name("ray")
+    error = ""
+    for _ in range(attempts):
+        ports = _free_ports(3)
+        command = [
+            str(ray_command), "start", "--head", "--port=0", f"--num-cpus={num_cpus}", "--include-dashboard=false",
+            "--disable-usage-stats", "--include-log-monitor=false", f"--object-store-memory={2 * 2**30}",
+            f"--dashboard-agent-listen-port={ports[0]}", f"--dashboard-agent-grpc-port={ports[1]}",
+            f"--runtime-env-agent-port={ports[2]}",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        if done.returncode == 0:
+            return
+        error = done.stderr.strip()[-2000:]
+        subprocess.run([str(ray_command), "stop", "--force"], capture_output=True, timeout=120, check=False)
+    raise ArtifactError(f"`ray start` failed {attempts} times; its last words were:\n{error}")
+
+
+def _free_ports(n: int) -> list[int]:
+    """n different ports that are free at this moment."""
+    import socket
+
+    sockets = [socket.socket() for _ in range(n)]
+    try:
+        for s in sockets:
+            s.bind(("", 0))
+        return [s.getsockname()[1] for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()
+
+
+def stop() -> None:
+    """Stop the local cluster and all actors. Safe to call when none runs."""
+    import ray
+
+    if ray.is_initialized():
+        ray.shutdown()
+    ray_command = Path(sys.executable).with_name("ray")
+    subprocess.run([str(ray_command), "stop", "--force"], capture_output=True, timeout=120, check=False)
+
+
+def status() -> list[dict[str, Any]]:
+    """The named actors of this cluster: name, state, pid. Empty when no cluster runs."""
+    import ray
+    from ray.util.state import list_actors
+
+    if not ray.is_initialized():
+        try:
+            ray.init(address="auto", namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR")
+        except ConnectionError:
+            return []
+    named = ray.util.list_named_actors(all_namespaces=True)
+    names = {a["name"] for a in named if a["namespace"] == NAMESPACE}
+    try:
+        rows = [{"name": a.name, "state": a.state, "pid": a.pid} for a in list_actors(limit=1000) if a.name in names]
+    except Exception as err:  # the state API needs the dashboard; names alone are still worth showing
+        return [{"name": n, "state": "alive", "pid": None, "note": type(err).__name__} for n in sorted(names)]
+    return sorted(rows, key=lambda r: r["name"])
+
+
+def architecture(model: str) -> str:
+    """A short hash of what decides an engine's shape: the model's config without its provenance fields."""
+    path = Path(model)
+    if not path.is_dir():
+        return hashlib.sha256(model.encode()).hexdigest()[:10]
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    for volatile in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
+        config.pop(volatile, None)
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:10]
+
+
+@dataclass
+class Workers:
+    """Handles of the actors a stage uses."""
+
+    engines: list[Any] = field(default_factory=list)
+    students: list[Any] = field(default_factory=list)
+    teacher: Any = None
+    reference: Any = None
+
+
+def open_workers(config: Config, *, engines_for: str | None, student: bool = False, teacher: bool = False, reference: bool = False) -> Workers:
+    """Attach to, or start, the actors that are asked for.
+
+    engines_for  the checkpoint whose *architecture* the engines must have; None = no engines
+    """
+    connect()
+    cluster = config.cluster
+    roles: list[str] = []
+    if engines_for is not None:
+        kind = "engine" if architecture(resolve_model(engines_for)) == architecture(resolve_model(config.models.student)) else "sampler"
+        roles += [f"{kind}-{i}" for i in range(cluster.engine.count)]
+    if student:
+        roles += [f"student-{i}" for i in range(cluster.student_workers)]
+    roles += ["teacher"] * teacher + ["reference"] * reference
+    identity = _identity(config)
+    names = {role: _actor_name(role, identity, engines_for) for role in roles}
+    handles = {role: _find(name) for role, name in names.items()}
+    missing = tuple(role for role, handle in handles.items() if handle is None)
+    placement = place(cluster, missing)
+    group = _reserve(placement, cluster.start_timeout_s) if missing else None
+    for role in missing:
+        handles[role] = _start(role, names[role], placement, group, config, engines_for)
+    if missing:
+        call([handles[role].ready.remote() for role in missing], cluster.start_timeout_s, f"starting {', '.join(missing)}")
+    workers = Workers()
+    for role, handle in handles.items():
+        if role.startswith(("engine", "sampler")):
+            workers.engines.append(handle)
+        elif role.startswith("student"):
+            workers.students.append(handle)
+        else:
+            setattr(workers, role, handle)
+    return workers
+
+
+def _identity(config: Config) -> str:
+    """What actors may be shared by: the cluster section and the number type."""
+    text = config.cluster.model_dump_json() + config.models.dtype
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _actor_name(role: str, identity: str, engines_for: str | None) -> str:
+    if role.startswith(("engine", "sampler")):
+        assert engines_for is not None
+        return f"{role}@{architecture(resolve_model(engines_for))}-{identity}"
+    return f"{role}@{identity}"
+
+
+def _find(name: str) -> Any | None:
+    """The live actor called `name`, or None."""
+    import ray
+
+    try:
+        handle = ray.get_actor(name, namespace=NAMESPACE)
+    except ValueError:
+        return None
+    try:
+        ray.get(handle.__ray_ready__.remote(), timeout=600)
+    except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+        ray.kill(handle)
+        return None
+    return handle
+
+
+def _reserve(placement: Placement, timeout_s: float) -> Any:
+    """A detached placement group with a bundle for every role that has to be started."""
+    import ray
+    from ray.util.placement_group import placement_group
+
+    group = placement_group([dict(b) for b in placement.bundles], strategy="PACK", lifetime="detached")
+    try:
+        ray.get(group.ready(), timeout=min(timeout_s, 120))
+    except ray.exceptions.GetTimeoutError as err:
+        raise ArtifactError(
+            f"Ray cannot place {sorted(placement.slots)}: it needs {[dict(b) for b in placement.bundles]}, the cluster has "
+            f"{ray.cluster_resources()} of which {ray.available_resources()} is free; stop other actors with "
+            "`artifact cluster stop` or choose a smaller tier"
+        ) from err
+    return group
+
+
+def _start(role: str, name: str, placement: Placement, group: Any, config: Config, engines_for: str | None) -> Any:
+    import ray
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    slot = placement.slots[role]
+    options = {
+        "name": name, "namespace": NAMESPACE, "lifetime": "detached", "num_cpus": slot.num_cpus, "num_gpus": slot.num_gpus,
+        "runtime_env": {"env_vars": slot.env},
+        "scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=placement.bundle_of[role]),
+    }  # fmt: skip
+    if role.startswith(("engine", "sampler")):
+        from artifact.cluster.rollout_engine import RolloutEngine
+
+        model = resolve_model(str(engines_for))
+        return ray.remote(RolloutEngine).options(**options).remote(slot, model, config.models.dtype, config.cluster.engine.model_dump())
+    if role.startswith("student"):
+        from artifact.cluster.student import StudentActor
+
+        return ray.remote(StudentActor).options(**options).remote(slot, int(role.split("-")[1]), config.cluster, config.models.dtype)
+    if role == "teacher":
+        from artifact.cluster.teacher import TeacherActor as Actor
+    else:
+        from artifact.cluster.reference import ReferenceActor as Actor
+    return ray.remote(Actor).options(**options).remote(slot, config.models.dtype)
+
+
+def start_student(workers: Workers, config: Config, total_steps: int) -> Any:
+    """Reset the student to the base weights and form the weight-sync group where it is not formed yet.
+
+    Returns the `Spec` of the parameters that `weight_sync` sends.
+    """
+    import uuid
+
+    cluster, limit = config.cluster, config.cluster.start_timeout_s
+    first = workers.students[0]
+    host, port = call(first.address.remote(), limit, "asking the student for its address")
+    call([s.init_distributed.remote(host, port, len(workers.students)) for s in workers.students], limit, "forming the student group")
+    members = [first.sync_channel.remote(), *(e.sync_channel.remote() for e in workers.engines)]
+    channels = set(call(members, limit, "asking for the weight-sync group"))
+    if len(channels) != 1 or None in channels:
+        host, port = call(first.address.remote(), limit, "asking the student for its address")
+        size = cluster.engine.tensor_parallel_size
+        world = 1 + size * len(workers.engines)
+        name = uuid.uuid4().hex
+        joins = [first.join_sync.remote(host, port, world, cluster.step_timeout_s, name)]
+        for i, engine in enumerate(workers.engines):
+            joins.append(engine.join_sync.remote(host, port, 1 + i * size, world, cluster.sync_backend, cluster.step_timeout_s, name))
+        call(joins, limit, "forming the weight-sync group")
+    model = resolve_model(config.models.student)
+    resets = [s.reset.remote(model, config.optimiser, config.losses, total_steps, config.seed) for s in workers.students]
+    return call(resets, limit, "resetting the student")[0]

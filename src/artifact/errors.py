@@ -1,0 +1,30 @@
+"""Errors a user can act on. The command line prints their message without a traceback.
+
+Each message names the value, where it came from, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class ArtifactError(RuntimeError):
+    """Base of the errors raised for a reason the user can remove."""
+
+
+class StaleEngine(ArtifactError):
+    """A rollout engine does not hold the student's weights: rollouts would be off-policy without anybody knowing."""
+
+
+class NonFinite(ArtifactError):
+    """A loss or gradient is NaN or infinite; the message names step, component and problems."""
+
+
+class Mismatch(ArtifactError):
+    """Two models, files or datasets that must agree do not."""
+
+
+class ActorTimeout(ArtifactError):
+    """An actor did not answer within its deadline."""
+
+
+class EmptyDataset(ArtifactError):
+    """A stage was given nothing to work on."""

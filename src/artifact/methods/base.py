@@ -1,0 +1,136 @@
+"""What a method is, and the open registry of methods.
+
+Everything that tells CORE from UOPD from GRPO from SFT is: which sequences, under which teacher context, with which
+weight on which of the four loss components. A method says what it `needs` and maps the groups of one step to a `Batch`;
+the loop and the student know no method by name. Add one: subclass `Method`, decorate it with `register`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from pydantic import ValidationError
+
+from artifact.config import Config, ConfigError, Section, explain
+from artifact.records import COMPONENTS, Example, Group, Problem
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method asks of the loop.
+
+    rollouts     sample the current policy (False: train on given texts alone)
+    verdicts     verify each rollout
+    teacher      score `distil` examples with the teacher
+    reference    log-probabilities under the frozen initial student
+    uncertainty  the teacher's semantic-entropy weights, by problem id
+    gold         it reads ground-truth answers or solutions while training (shown in every comparison)
+    """
+
+    rollouts: bool = True
+    verdicts: bool = False
+    teacher: bool = False
+    reference: bool = False
+    uncertainty: bool = False
+    gold: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a method may look at besides the groups.
+
+    encode(problem, context) gives prompt ids with `none`, `answer` or `solution` in the system message.
+    encode_text(text) gives the ids of a response text, end of sequence included.
+    """
+
+    index: int
+    encode: Callable[[Problem, str], tuple[int, ...]]
+    encode_text: Callable[[str], tuple[int, ...]]
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The examples of one optimiser step and the coefficient of each loss component that takes part.
+
+    `facts` are numbers to log beside the losses, such as the share of correct rollouts.
+    """
+
+    examples: tuple[Example, ...]
+    coefficients: dict[str, float]
+    facts: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.coefficients) - set(COMPONENTS))
+        if unknown:
+            raise ValueError(f"unknown loss component(s) {unknown}; the components are {COMPONENTS}")
+
+
+class NoOptions(Section):
+    """Options of a method that has none."""
+
+
+class Method:
+    """Base of all methods. Subclasses set `needs`, optionally `Options`, and define `batch`."""
+
+    name: ClassVar[str]
+    Options: ClassVar[type[Section]] = NoOptions
+    needs: Needs = Needs()
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        try:
+            self.options: Any = self.Options.model_validate(config.method_options)
+        except ValidationError as err:
+            raise ConfigError(explain(err, self.Options, f"options of method {self.name!r}")) from None
+
+    def weighting(self) -> dict[str, Any]:
+        """Which uncertainty weights the method wants (`scheme` and its parameters); only asked if it needs them."""
+        return {"scheme": "soft"}
+
+    def batch(self, groups: Sequence[Group], step: Step) -> Batch:
+        """The weighted examples of one optimiser step."""
+        raise NotImplementedError(f"method {self.name!r} must define batch(groups, step)")
+
+
+_REGISTRY: dict[str, type[Method]] = {}
+
+
+def register(name: str) -> Callable[[type[Method]], type[Method]]:
+    """Class decorator: make a method available as `name`. A notebook may register its own; a name is taken only once,
+    except by a redefinition of the same class (running a cell again)."""
+
+    def decorate(cls: type[Method]) -> type[Method]:
+        known = _REGISTRY.get(name)
+        if known is not None and known.__qualname__ != cls.__qualname__:
+            raise ConfigError(f"method name {name!r} is taken by {known.__module__}.{known.__qualname__}; choose another")
+        cls.name = name
+        _REGISTRY[name] = cls
+        return cls
+
+    return decorate
+
+
+def available() -> list[str]:
+    """All method names: one module of this package each, and those registered by users."""
+    import artifact.methods as package
+
+    shipped = {m.name for m in pkgutil.iter_modules(package.__path__) if m.name != "base"}
+    return sorted(shipped | set(_REGISTRY))
+
+
+def make(config: Config) -> Method:
+    """The method `config.method` with its options checked; an unknown name is an error that lists the right ones."""
+    name = config.method
+    if name not in _REGISTRY:
+        if name not in available():
+            near = difflib.get_close_matches(name, available(), n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ConfigError(f"unknown method {name!r}; {hint}the methods are: {', '.join(available())}")
+        importlib.import_module(f"artifact.methods.{name}")
+    return _REGISTRY[name](config)

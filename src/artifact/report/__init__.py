@@ -1,0 +1,1 @@
+"""Figures, tables, executed notebooks, provenance stamps and the summary page."""

@@ -1,0 +1,1 @@
+"""Run matrix, cached runs, tidy tables, and what a tier would cost before it is run."""

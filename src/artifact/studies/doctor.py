@@ -1,0 +1,132 @@
+"""Is this machine set up? Versions against the lock, cores, memory, disk, compiler, models, writable folders.
+
+Each check says what it found and, where something is wrong, the remedy. Nothing heavy is imported: versions are read
+from package metadata. Left out: whether the libraries work together, which the integration tests show.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from artifact.config import Config
+from artifact.paths import figures_dir, project_root, resolve_model, results_dir
+from artifact.report.provenance import lock_path, lock_pins
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+CORES_WANTED, MEMORY_WANTED_GIB, DISK_WANTED_GIB = 2, 8, 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: its name, whether it is satisfied, what was found, what to do. `fatal` = nothing can run like this."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+    fatal: bool = False
+
+
+def check_python() -> Finding:
+    """The interpreter is the one the lock was made for."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("python", sys.version_info[:2] == (3, 11), version, "use Python 3.11: the lock was resolved for it")
+
+
+def compare_with_lock(pins: dict[str, str], installed: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Packages of the lock that are missing, and those of another version (a local part such as `+cpu` is ignored)."""
+    missing = [name for name in pins if name not in installed]
+    other = [
+        f"{name} {installed[name]} instead of {pin}"
+        for name, pin in pins.items()
+        if name in installed and installed[name].split("+")[0] != pin.split("+")[0]
+    ]
+    return missing, other
+
+
+def check_lock(device: str) -> Finding:
+    """Every package of the lock is installed in its version."""
+    path = lock_path(device)
+    if not path.is_file():
+        return Finding("packages", False, f"{path} does not exist", "restore it from the repository")
+    installed = {(d.metadata["Name"] or "").lower().replace("_", "-").replace(".", "-"): d.version for d in metadata.distributions()}
+    pins = lock_pins(path)
+    missing, other = compare_with_lock(pins, installed)
+    if not missing and not other:
+        return Finding("packages", True, f"all {len(pins)} as in {path.name}")
+    shown = [f"missing {name}" for name in missing] + other
+    more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
+    return Finding("packages", False, "; ".join(shown[:5]) + more, "remove .venv and start ./run_all.sh again")
+
+
+def check_machine(config: Config) -> Iterator[Finding]:
+    """Cores, memory, disk, compiler."""
+    import psutil
+
+    cores = len(os.sched_getaffinity(0))
+    yield Finding("cores", cores >= CORES_WANTED, str(cores), f"with fewer than {CORES_WANTED} everything takes longer")
+    memory = psutil.virtual_memory().available / 2**30
+    remedy = f"about {MEMORY_WANTED_GIB} GiB are used; close other programs or lower cluster.engine.kv_cache_gib and count"
+    yield Finding("free memory", memory >= MEMORY_WANTED_GIB, f"{memory:.1f} GiB", remedy)
+    disk = shutil.disk_usage(project_root()).free / 2**30
+    yield Finding("free disk", disk >= DISK_WANTED_GIB, f"{disk:.0f} GiB", "free some space or set ARTIFACT_RESULTS elsewhere")
+    compiler = os.environ.get("CXX", "g++")
+    yield Finding("compiler", shutil.which(compiler) is not None, compiler, "install g++ or set CXX: extensions are compiled at first use")
+    if config.cluster.device == "cuda":
+        tool = shutil.which("nvidia-smi")
+        yield Finding("GPU driver", tool is not None, tool or "no nvidia-smi", "this tier needs an NVIDIA GPU", fatal=True)
+
+
+def check_models(config: Config) -> Iterator[Finding]:
+    """Every local model of the tier is there; hub ids are only named."""
+    for role, model in {"student": config.models.student, **{f"teacher {k}": v for k, v in config.models.teachers.items()}}.items():
+        try:
+            found = resolve_model(model)
+        except FileNotFoundError as err:
+            yield Finding(role, False, model, str(err), fatal=True)
+            continue
+        local = Path(found).is_dir()
+        yield Finding(role, True, model if local else f"{model} (hub id, fetched when used)")
+
+
+def check_folders() -> Iterator[Finding]:
+    """Results and figures can be written."""
+    for name, folder, variable in (("results", results_dir(), "ARTIFACT_RESULTS"), ("figures", figures_dir(), "ARTIFACT_FIGURES")):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as err:
+            yield Finding(name, False, f"{folder}: {err.strerror}", f"make it writable or set {variable}", fatal=True)
+        else:
+            yield Finding(name, True, str(folder))
+
+
+def examine(config: Config) -> list[Finding]:
+    """All checks for the tier of `config`."""
+    return [
+        check_python(),
+        check_lock(config.cluster.device),
+        *check_machine(config),
+        *check_models(config),
+        *check_folders(),
+    ]
+
+
+def print_findings(findings: list[Finding], console: Console) -> None:
+    """One line a finding, the remedy below those that are not satisfied."""
+    for finding in findings:
+        mark = "[green]ok[/green]  " if finding.ok else "[red]FAIL[/red]" if finding.fatal else "[yellow]warn[/yellow]"
+        console.print(f"{mark} {finding.name}: {finding.found}", highlight=False)
+        if not finding.ok and finding.remedy:
+            console.print(f"       {finding.remedy}", highlight=False)

@@ -1,0 +1,151 @@
+"""What a tier would run, before it is run: stages, runs, placement, rollouts and tokens.
+
+Tokens are an upper bound: rollouts × `max_new_tokens`, as if no response ended early. Problem counts come from the task;
+where its data is not on this machine only what does not depend on it is counted, and the table says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from artifact.cluster.placement import place
+from artifact.config import Config, load, load_study
+from artifact.methods.base import make
+from artifact.paths import project_root
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row: what, how often, and how much is sampled by whom. None = not known on this machine."""
+
+    name: str
+    what: str
+    times: int
+    rollouts: int | None
+    max_new_tokens: int
+
+    @property
+    def tokens(self) -> int | None:
+        """Upper bound of sampled tokens over all repetitions."""
+        return None if self.rollouts is None else self.rollouts * self.max_new_tokens
+
+
+def study_names() -> list[str]:
+    """The studies of `configs/studies/`, in alphabetical order."""
+    return sorted(p.stem for p in (project_root() / "configs" / "studies").glob("*.yaml"))
+
+
+def problem_count(config: Config, split: str) -> tuple[int | None, str]:
+    """How many problems `split` holds under the task's limits, or None with the reason it cannot be known here."""
+    from artifact.tasks import TaskError, get_task
+
+    limit = config.task.train_limit if split == "train" else config.evaluation.limit
+    try:
+        return len(get_task(config.task.name).load(split, limit)), ""
+    except (TaskError, FileNotFoundError, ImportError, ValueError) as err:
+        return limit, str(err).splitlines()[0]
+
+
+def annotation_stages(configs: list[Config]) -> list[Stage]:
+    """One annotation for each distinct (teacher, annotation settings)."""
+    distinct = {(c.teacher_path, c.annotation.model_dump_json()): c for c in configs}
+    stages = []
+    for config in distinct.values():
+        count, _ = problem_count(config, "train")
+        rollouts = None if count is None else count * config.annotation.samples
+        stages.append(
+            Stage("annotate", f"teacher {config.teacher}, N = {config.annotation.samples}", 1, rollouts, config.annotation.max_new_tokens)
+        )
+    return stages
+
+
+def run_stages(label: str, configs: list[Config]) -> list[Stage]:
+    """Training, learning curve and final evaluation of runs that differ only in seed or teacher."""
+    first, times = configs[0], len(configs)
+    samples_per_prompt = first.sampling.samples_per_prompt if make(first).needs.rollouts else 0
+    train = sum(c.train.steps * c.train.prompts_per_step * samples_per_prompt for c in configs)
+    stages = [Stage("train", f"{label}: {first.train.steps} steps", times, train, first.sampling.max_new_tokens)]
+    if first.train.curve_every:
+        count, _ = problem_count(first, first.evaluation.curve)
+        points = first.train.steps // first.train.curve_every
+        rollouts = None if count is None else count * points * times
+        stages.append(Stage("curve", f"{first.evaluation.curve}, {points} points", times, rollouts, first.evaluation.max_new_tokens))
+    samples = 1 + (first.evaluation.sampled.k if first.evaluation.sampled else 0)
+    for split in first.evaluation.final:
+        count, _ = problem_count(first, split)
+        rollouts = None if count is None else count * samples * times
+        stages.append(Stage("evaluate", f"{split}, {samples} a problem", times, rollouts, first.evaluation.max_new_tokens))
+    return stages
+
+
+def merge(stages: list[Stage]) -> list[Stage]:
+    """Rows that say the same become one, their counts added."""
+    rows: dict[tuple[str, str, int], Stage] = {}
+    for stage in stages:
+        key = (stage.name, stage.what, stage.max_new_tokens)
+        known = rows.get(key)
+        if known is None:
+            rows[key] = stage
+        else:
+            both = None if known.rollouts is None or stage.rollouts is None else known.rollouts + stage.rollouts
+            rows[key] = replace(known, times=known.times + stage.times, rollouts=both)
+    order = {"annotate": 0, "train": 1, "curve": 2, "evaluate": 3}
+    return sorted(rows.values(), key=lambda s: order[s.name])
+
+
+def plan(tier: str, study: str, overrides: dict[str, object] | None = None) -> tuple[list[Stage], list[Config]]:
+    """The stages of `study` on `tier` and the resolved configuration of every run."""
+    runs = load_study(study).runs(tier, overrides)
+    by_cell: dict[str, list[Config]] = {}
+    for cell, config in runs:
+        by_cell.setdefault(cell.label, []).append(config)
+    configs = [config for _, config in runs]
+    stages = annotation_stages([c for c in configs if make(c).needs.uncertainty])
+    for label, group in by_cell.items():
+        stages += run_stages(label, group)
+    return merge(stages), configs
+
+
+def roles_of(config: Config) -> tuple[str, ...]:
+    """The actors of a run, in the order they are placed."""
+    engines = tuple(f"engine-{i}" for i in range(config.cluster.engine.count))
+    students = tuple(f"student-{i}" for i in range(config.cluster.student_workers))
+    return (*students, "reference", "teacher", *engines)
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def print_plan(tier: str, studies: list[str], overrides: dict[str, object] | None, console: Console) -> None:
+    """Print models, placement and, study by study, stages with rollouts and token bounds."""
+    from rich.table import Table
+
+    config = load(tier, overrides)
+    console.print(f"[bold]Tier {tier}[/bold]: {config.description}")
+    console.print(f"student {config.models.student}; teachers " + ", ".join(f"{k} = {v}" for k, v in config.models.teachers.items()))
+    table = Table("actor", "device", "GPU share", "threads", title="Placement", title_justify="left")
+    placement = place(config.cluster, roles_of(config))
+    for role, slot in placement.slots.items():
+        table.add_row(role, slot.device, f"{slot.num_gpus:g}" if slot.num_gpus else "–", str(slot.threads))
+    console.print(table)
+    for split in dict.fromkeys(("train", *config.evaluation.final)):
+        count, reason = problem_count(config, split)
+        if count is None:
+            console.print(f"[yellow]{config.task.name}/{split}: number of problems unknown here ({reason})[/yellow]")
+    for name in studies:
+        stages, configs = plan(tier, name, overrides)
+        table = Table(
+            "stage", "what", "runs", "rollouts", "tokens at most", title=f"Study {name}: {len(configs)} runs", title_justify="left"
+        )
+        for stage in stages:
+            table.add_row(stage.name, stage.what, str(stage.times), _number(stage.rollouts), _number(stage.tokens))
+        known = [s.tokens for s in stages if s.tokens is not None]
+        partly = "" if len(known) == len(stages) else " (of what is known)"
+        table.add_section()
+        table.add_row("total", partly.strip(), str(len(configs)), "", _number(sum(known)))
+        console.print(table)

@@ -1,0 +1,6 @@
+"""Where problems come from, how they are prompted, how an answer is extracted and verified."""
+
+from artifact.tasks.base import Context, Messages, Task, TaskError, get_task, register, task_names
+from artifact.tasks.prompts import encode_prompt
+
+__all__ = ["Context", "Messages", "Task", "TaskError", "encode_prompt", "get_task", "register", "task_names"]

@@ -1,0 +1,25 @@
+"""The task of the embedded tier: the procedural problems of `artifact.tinyworld`."""
+
+from __future__ import annotations
+
+from artifact.records import Problem
+from artifact.tasks.base import Context, Messages, register
+from artifact.tinyworld.chat import chat_messages
+from artifact.tinyworld.splits import load_split
+
+
+@register("tinymath")
+class TinyMath:
+    """Splits `train`, `validation`, `curve` and `evaluation`; every prefix is balanced over tiers and families."""
+
+    name = "tinymath"
+
+    def load(self, split: str, limit: int | None = None) -> list[Problem]:
+        """The problems of `split`, or the first `limit`. Raises SplitError on an unknown split."""
+        problems = load_split(split)
+        return problems if limit is None else problems[:limit]
+
+    def messages(self, problem: Problem, context: Context = "none") -> Messages:
+        """`[user]`, or `[system, user]` with the gold answer or solution. Raises ValueError where it is missing."""
+        hint = {"answer": problem.answer, "solution": problem.solution}.get(context)
+        return chat_messages(problem.question, context, hint)

@@ -1,0 +1,176 @@
+"""Verdicts on responses: extract the final answer, compare it with the gold answer, never hang, never return a bare 0.
+
+Simple pairs are decided in this process by exact arithmetic (`equivalence.decide`). The rest goes to math-verify in
+worker processes that are killed at a hard deadline and replaced, because its own time-outs need the main thread (in Ray
+actors and threads they fail, and every answer is silently wrong) and cannot stop code that does not return to Python.
+
+A timeout and an exception are statuses of their own (`Status.TIMEOUT`, `Status.ERROR`), counted by name. Used for the
+correct and incorrect sets of CORE and for pass@1 in both papers. Left out: process rewards and LLM judges.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import weakref
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, Self
+
+from artifact.records import Status, Verdict
+from artifact.tasks.equivalence import decide
+from artifact.tasks.extract import DEFAULT_RULES, check_rules, extract_answer
+from artifact.tasks.verifier_process import WorkerDied, WorkerProcess, WorkerTimeout
+
+CACHE_SIZE = 100_000
+
+
+class Verifier:
+    """Extraction plus equivalence, with `workers` killable processes for the algebra. Thread-safe, picklable.
+
+    rules      extraction rules in order (`extract.RULES`); a task whose prompt demands a box uses `("boxed",)`
+    timeout_s  wall-clock limit of one comparison in a worker; the worker is killed at it
+    workers    number of processes; each starts at first need (about a second) and lives until `close`
+
+    Verdicts are cached by (gold, answer), except timeouts and errors, which may be the machine's fault.
+    """
+
+    def __init__(self, rules: Sequence[str] = DEFAULT_RULES, timeout_s: float = 5.0, workers: int = 1) -> None:
+        if timeout_s <= 0 or workers < 1:
+            raise ValueError(f"Verifier needs timeout_s > 0 and workers >= 1, got {timeout_s} and {workers}")
+        self.rules = check_rules(rules)
+        self.timeout_s = timeout_s
+        self.workers = workers
+        self._lock = threading.Lock()
+        self._counts: Counter[Status] = Counter()
+        self._paths: Counter[str] = Counter()
+        self._cache: OrderedDict[tuple[str, str], tuple[Status, str]] = OrderedDict()
+        self._pool: queue.LifoQueue[WorkerProcess | None] = queue.LifoQueue()
+        for _ in range(workers):
+            self._pool.put(None)
+        self._running: set[WorkerProcess] = set()
+        self._finalizer = weakref.finalize(self, _kill_all, self._running)
+
+    def verify(self, response_text: str, gold: str) -> Verdict:
+        """The verdict on one response; `Status.UNPARSED` where no rule finds an answer. No text makes it raise."""
+        return self.verify_batch([response_text], [gold])[0]
+
+    def verify_batch(self, texts: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
+        """Verdicts in the order of `texts`; equal (gold, answer) pairs are compared once, slow ones on all workers."""
+        if len(texts) != len(golds):
+            raise ValueError(f"verify_batch got {len(texts)} responses but {len(golds)} gold answers; give one each")
+        found = [extract_answer(text, self.rules) for text in texts]
+        pairs = dict.fromkeys((g, e.answer) for g, e in zip(golds, found, strict=True) if e is not None)
+        outcomes = dict(zip(pairs, self._compare_all(list(pairs)), strict=True))
+        verdicts = []
+        for gold, extraction in zip(golds, found, strict=True):
+            if extraction is None:
+                verdicts.append(Verdict(Status.UNPARSED, detail=f"no answer by the rules {', '.join(self.rules)}"))
+            else:
+                status, detail = outcomes[gold, extraction.answer]
+                verdicts.append(Verdict(status, extraction.answer, detail, extraction.rule))
+        self._count(verdicts)
+        return verdicts
+
+    def check(self, gold: str, answer: str) -> Verdict:
+        """The verdict on an answer that has been extracted already."""
+        status, detail = self._compare(gold, answer)
+        verdict = Verdict(status, answer, detail)
+        self._count([verdict])
+        return verdict
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of verdicts given so far, by status name (all five names)."""
+        with self._lock:
+            return {str(status): self._counts[status] for status in Status}
+
+    @property
+    def paths(self) -> dict[str, int]:
+        """Number of comparisons by how they were decided: `exact` (in process), `symbolic` (in a worker), `cached`."""
+        with self._lock:
+            return {path: self._paths[path] for path in ("exact", "symbolic", "cached")}
+
+    def close(self) -> None:
+        """Kill the workers. The verifier can still be used: the next algebra starts a worker again."""
+        with self._lock:
+            _kill_all(self._running)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.rules, self.timeout_s, self.workers)
+
+    def _count(self, verdicts: Sequence[Verdict]) -> None:
+        with self._lock:
+            self._counts.update(v.status for v in verdicts)
+
+    def _compare_all(self, pairs: list[tuple[str, str]]) -> list[tuple[Status, str]]:
+        if self.workers == 1 or len(pairs) < 2:
+            return [self._compare(*pair) for pair in pairs]
+        with ThreadPoolExecutor(self.workers) as threads:
+            return list(threads.map(lambda pair: self._compare(*pair), pairs))
+
+    def _compare(self, gold: str, answer: str) -> tuple[Status, str]:
+        key = (gold, answer)
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                self._paths["cached"] += 1
+                return self._cache[key]
+        equal, reason = decide(gold, answer)
+        path = "exact"
+        if equal is None:
+            path = "symbolic"
+            status, reason = self._ask(gold, answer)
+        else:
+            status = Status.CORRECT if equal else Status.WRONG
+        with self._lock:
+            self._paths[path] += 1
+            if status in (Status.CORRECT, Status.WRONG):
+                self._cache[key] = status, reason
+                if len(self._cache) > CACHE_SIZE:
+                    self._cache.popitem(last=False)
+        return status, reason
+
+    def _ask(self, gold: str, answer: str) -> tuple[Status, str]:
+        worker = self._pool.get()
+        try:
+            if worker is None or not worker.alive:
+                self._discard(worker)
+                worker = WorkerProcess()
+                with self._lock:
+                    self._running.add(worker)
+            reply = worker.ask(gold, answer, self.timeout_s)
+        except WorkerTimeout:
+            return Status.TIMEOUT, f"killed after {self.timeout_s:g} s"
+        except WorkerDied as err:
+            return Status.ERROR, f"the worker process died: {err}"
+        finally:
+            self._pool.put(worker)
+        if "error" in reply:
+            return Status.ERROR, reply["error"]
+        return (Status.CORRECT if reply["equal"] else Status.WRONG), reply["detail"]
+
+    def _discard(self, worker: WorkerProcess | None) -> None:
+        if worker is not None:
+            worker.kill()
+            with self._lock:
+                self._running.discard(worker)
+
+
+def _kill_all(workers: set[WorkerProcess]) -> None:
+    while workers:
+        workers.pop().kill()
+
+
+@cache
+def shared_verifier() -> Verifier:
+    """One `Verifier` with the default settings for the whole process, closed at exit."""
+    return Verifier()

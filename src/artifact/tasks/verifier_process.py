@@ -1,0 +1,122 @@
+"""One killable worker process, seen from the parent: start, ask with a deadline, kill.
+
+Plain pipes and `python -m` instead of `multiprocessing`: nothing of the caller's main module is imported, so it works
+from a script without a main guard, a notebook, a thread and a Ray actor alike. POSIX only (it waits on pipes).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import artifact
+
+START_LIMIT_S = 180.0
+"""How long a worker may take to import sympy and report ready before that is an error of the installation."""
+
+
+class WorkerTimeout(Exception):
+    """No reply by the deadline; the worker has been killed."""
+
+
+class WorkerDied(Exception):
+    """The worker ended by itself (crash, out of memory, killed from outside)."""
+
+
+class WorkerStartError(RuntimeError):
+    """The worker did not come up: the environment is broken, which is no verdict about any answer."""
+
+
+class WorkerProcess:
+    """A running `verifier_worker`. Not thread-safe: one caller at a time."""
+
+    def __init__(self) -> None:
+        source = str(Path(artifact.__file__).resolve().parents[1])
+        inherited = os.environ.get("PYTHONPATH")
+        path = os.pathsep.join([source, inherited] if inherited else [source])
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "artifact.tasks.verifier_worker"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+            env=os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"},
+            start_new_session=True,  # an interrupt in the notebook stops the caller, not the worker
+        )  # fmt: skip
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        self._buffer = b""
+        self._requests = 0
+        self._owner = os.getpid()
+        try:
+            self._read_line(time.monotonic() + START_LIMIT_S)
+        except (WorkerTimeout, WorkerDied) as err:
+            raise WorkerStartError(
+                f"the math-verify worker did not start ({err}); to see why, run "
+                f"`PYTHONPATH={path} {sys.executable} -m artifact.tasks.verifier_worker` in a terminal"
+            ) from err
+        except BaseException:
+            self.kill()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the worker runs and is this process's own, not inherited over a fork."""
+        return self._owner == os.getpid() and self._process.poll() is None
+
+    def ask(self, gold: str, answer: str, timeout_s: float) -> dict[str, Any]:
+        """The reply, with the key `equal` or `error`. Raises WorkerTimeout or WorkerDied; the worker is then gone."""
+        self._requests += 1
+        deadline = time.monotonic() + timeout_s
+        request = {"id": self._requests, "gold": gold, "answer": answer, "timeout_s": timeout_s}
+        try:
+            # Far below a pipe's buffer (the answers are bounded), so this cannot block even on a stopped worker.
+            self._stdin.write(json.dumps(request, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+            reply: dict[str, Any] = json.loads(self._read_line(deadline))
+        except BrokenPipeError as err:
+            raise WorkerDied(f"exit code {self.kill()}") from err
+        except BaseException:  # an interrupt, too: a late reply must not answer the next question
+            self.kill()
+            raise
+        if reply["id"] != self._requests:
+            self.kill()
+            raise WorkerDied(f"reply {reply['id']} to request {self._requests}")
+        return reply
+
+    def kill(self) -> int:
+        """Kill the worker if it still runs, reap it, close the pipes; returns its exit code. Safe to call twice.
+
+        In a forked child it only closes the child's copies of the pipes, and returns 0.
+        """
+        if self._owner != os.getpid():
+            self._stdin.close()
+            self._stdout.close()
+            return 0
+        self._process.kill()
+        code = self._process.wait()
+        self._stdin.close()
+        self._stdout.close()
+        return code
+
+    def _read_line(self, deadline: float) -> bytes:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stdout, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                left = deadline - time.monotonic()
+                if left <= 0 or not selector.select(left):
+                    self.kill()
+                    raise WorkerTimeout("no reply by the deadline")
+                chunk = os.read(self._stdout.fileno(), 1 << 16)
+                if not chunk:
+                    raise WorkerDied(f"exit code {self.kill()}")
+                self._buffer += chunk
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        return line

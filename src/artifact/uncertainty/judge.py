@@ -1,0 +1,192 @@
+"""Equivalence judges: do two answer strings mean the same? (UOPD, Section 3.1, "Semantic clustering")
+
+A judge takes a batch of pairs and returns one `Judgement` a pair, so that a language model can answer thousands of
+pairs in one call. Equivalence is symmetric here by construction: a pair is put in sorted order before a judge sees it,
+decided once, and remembered.
+
+A verdict has three values: True (same meaning), False (different), None (this judge cannot tell). Only True merges
+answers. None exists so that `ChainJudge` can ask the next judge: exact and symbolic rules first, a language model last.
+Left out: the language-model judge itself, which needs an engine; it subclasses `EquivalenceJudge` and fills `decide`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from artifact.uncertainty.simple_answers import compare_simple
+
+Pair = tuple[str, str]
+Equivalence = Callable[[Sequence[Pair]], Sequence[bool | None]]
+"""A batch of pairs in; True, False or None (cannot tell, timed out) for each pair out, in the same order."""
+
+
+class JudgeError(ValueError):
+    """A judge was asked for something it cannot answer, or answered something it must not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One verdict on one pair of answers.
+
+    equivalent   True, False, or None where the judge could not tell (which never merges)
+    judge        name of the judge that settled the pair (inside a chain: the link, not the chain)
+    probability  the judge's probability that the pair is equivalent, in [0, 1]; None where it gives none
+    """
+
+    left: str
+    right: str
+    equivalent: bool | None
+    judge: str
+    probability: float | None = None
+
+
+class EquivalenceJudge(ABC):
+    """Base of all judges: symmetric, de-duplicated and cached around `decide`.
+
+    A subclass sets `name` (stored with each judgement) and implements `decide`.
+    """
+
+    name: str
+
+    def __init__(self) -> None:
+        self._cache: dict[Pair, Judgement] = {}
+
+    @abstractmethod
+    def decide(self, pairs: Sequence[Pair]) -> list[Judgement]:
+        """Judge `pairs`: each with left < right, no pair twice, none seen before. One judgement a pair, same order."""
+
+    def judge(self, pairs: Sequence[Pair]) -> list[Judgement]:
+        """Judgements for `pairs`, in order and in the orientation asked; known pairs come from the cache.
+
+        Raises JudgeError when a pair holds one string twice (nothing to judge: the caller should have merged it), or
+        when `decide` answers other pairs than it was asked.
+        """
+        for left, right in pairs:
+            if left == right:
+                raise JudgeError(
+                    f"judge {self.name!r} was asked to compare {left!r} with itself; merge equal strings first"
+                )
+        keys = [(min(pair), max(pair)) for pair in pairs]
+        fresh = [key for key in dict.fromkeys(keys) if key not in self._cache]
+        if fresh:
+            decided = self.decide(fresh)
+            if [(j.left, j.right) for j in decided] != fresh:
+                raise JudgeError(
+                    f"judge {self.name!r} was given {len(fresh)} pairs and returned {len(decided)} judgements that do "
+                    "not match them one to one; `decide` must answer every pair, in order"
+                )
+            self._cache.update(zip(fresh, decided, strict=True))
+        return [
+            replace(self._cache[key], left=left, right=right) for key, (left, right) in zip(keys, pairs, strict=True)
+        ]
+
+
+class ExactJudge(EquivalenceJudge):
+    """Never merges: with it, only equal normalised strings share a class. The lower bound on merging."""
+
+    name = "exact"
+
+    def decide(self, pairs: Sequence[Pair]) -> list[Judgement]:
+        return [Judgement(left, right, False, self.name) for left, right in pairs]
+
+
+class SymbolicJudge(EquivalenceJudge):
+    """Mathematical equality: exact rules for simple answers first, then an optional computer-algebra check.
+
+    The exact rules (`simple_answers.compare_simple`) settle numbers, fractions, percentages, `x = 3`, units and sets in
+    well under a millisecond and cannot hang. Pairs they leave open go, as one batch, to `equivalence`; a
+    computer-algebra system can hang, so pass one that is guarded by a deadline in another process and returns None when
+    it is cut off. Without one the open pairs stay undecided.
+    """
+
+    def __init__(self, equivalence: Equivalence | None = None, name: str = "symbolic") -> None:
+        super().__init__()
+        self.name = name
+        self._equivalence = equivalence
+
+    def decide(self, pairs: Sequence[Pair]) -> list[Judgement]:
+        verdicts = {pair: compare_simple(*pair) for pair in pairs}
+        still_open = [pair for pair, verdict in verdicts.items() if verdict is None]
+        if self._equivalence is not None and still_open:
+            answers = list(self._equivalence(still_open))
+            if len(answers) != len(still_open):
+                raise JudgeError(
+                    f"the equivalence function of judge {self.name!r} returned {len(answers)} verdicts for "
+                    f"{len(still_open)} pairs; it must return one a pair"
+                )
+            verdicts.update(zip(still_open, answers, strict=True))
+        return [Judgement(left, right, verdicts[left, right], self.name) for left, right in pairs]
+
+
+class RecordedJudge(EquivalenceJudge):
+    """Replays stored judgements, so that an annotation can be rebuilt without the model that judged it.
+
+    Each replayed judgement keeps the name of the judge that made it. Raises JudgeError at construction when two records
+    of one pair disagree, and on a pair that was never recorded.
+    """
+
+    def __init__(self, judgements: Iterable[Judgement], name: str = "recorded") -> None:
+        super().__init__()
+        self.name = name
+        self._recorded: dict[Pair, Judgement] = {}
+        for j in judgements:
+            key = (min(j.left, j.right), max(j.left, j.right))
+            known = self._recorded.setdefault(key, replace(j, left=key[0], right=key[1]))
+            if known.equivalent != j.equivalent:
+                raise JudgeError(
+                    f"recorded judgements of {key[0]!r} and {key[1]!r} disagree: {known.equivalent} by "
+                    f"{known.judge!r}, {j.equivalent} by {j.judge!r}; keep the records of one judge only"
+                )
+
+    def decide(self, pairs: Sequence[Pair]) -> list[Judgement]:
+        missing = [pair for pair in pairs if pair not in self._recorded]
+        if missing:
+            raise JudgeError(
+                f"no recorded judgement for {len(missing)} of {len(pairs)} pairs, first {missing[0][0]!r} against "
+                f"{missing[0][1]!r}; the samples differ from those that were judged: run the original judge on them"
+            )
+        return [self._recorded[pair] for pair in pairs]
+
+
+class ChainJudge(EquivalenceJudge):
+    """Asks each judge in turn; a pair that one leaves undecided (None) goes to the next. Its name joins theirs by +."""
+
+    def __init__(self, judges: Sequence[EquivalenceJudge]) -> None:
+        super().__init__()
+        if not judges:
+            raise JudgeError("a chain of judges needs at least one judge")
+        self._judges = tuple(judges)
+        self.name = "+".join(j.name for j in judges)
+
+    def decide(self, pairs: Sequence[Pair]) -> list[Judgement]:
+        settled: dict[Pair, Judgement] = {}
+        for judge in self._judges:
+            still_open = [p for p in pairs if p not in settled or settled[p].equivalent is None]
+            if still_open:
+                settled.update(zip(still_open, judge.judge(still_open), strict=True))
+        return [settled[pair] for pair in pairs]
+
+
+PROBES: tuple[tuple[str, str, bool], ...] = (
+    ("1/2", "0.5", True), ("x = 3", "3", True), ("42 apples", "42", True), ("50\\%", "0.5", True),
+    ("3", "5", False), ("-7", "7", False), ("1/2", "1/3", False), ("12", "21", False),
+)  # fmt: skip
+"""Pairs with a known answer, half of each kind: what every judge that is meant to merge has to get right."""
+
+
+def check_judge(judge: EquivalenceJudge, probes: Sequence[tuple[str, str, bool]] = PROBES) -> None:
+    """Prove that `judge` can both merge and refuse, before its verdicts are used.
+
+    A language-model judge whose replies are cut off too early, or misread, merges nothing; that passes unseen, because
+    the entropies still look plausible. Raises JudgeError naming the probes that failed.
+    """
+    judgements = judge.judge([(left, right) for left, right, _ in probes])
+    failed = [
+        f"{left!r} / {right!r}: {j.equivalent}, expected {expected}"
+        for (left, right, expected), j in zip(probes, judgements, strict=True)
+        if (j.equivalent is True) != expected
+    ]
+    if failed:
+        raise JudgeError(f"judge {judge.name!r} fails {len(failed)} of {len(probes)} known pairs: {'; '.join(failed)}")

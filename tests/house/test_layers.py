@@ -1,0 +1,83 @@
+"""The house keeps its order: imports point down only, files stay short, importing the package is cheap."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "src" / "artifact"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+LAYERS = (
+    "cli", "studies", "report", "inspect", "train", "runlog", "methods", "cluster", "losses", "suremath", "uncertainty", "evaluate",
+    "tasks", "tinyworld", "config", "records", "errors", "paths",
+)  # fmt: skip
+"""Top to bottom, as in the architecture; a module may import its own room and what stands after it."""
+
+HEAVY = {"torch", "ray", "vllm", "deepspeed", "transformers", "pandas", "pyarrow", "matplotlib", "sympy", "scipy", "sklearn", "numpy"}
+MOST_LINES = 400
+
+
+def room_of(path: Path) -> str:
+    """The layer a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(tree: ast.AST) -> set[str]:
+    """Every room of the package that a syntax tree imports, inside functions and type-checking blocks too."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide the layer: write `from artifact.… import …`"
+            names += [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "artifact" else [node.module or ""]
+    return {name.split(".")[1] for name in names if name.startswith("artifact.")} - {"__version__"}
+
+
+def upward(room: str, imported: set[str]) -> list[str]:
+    """Rooms above `room` among those imported."""
+    return sorted(other for other in imported if LAYERS.index(other) < LAYERS.index(room))
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.parent != PACKAGE or p.stem != "__init__"], ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    room = room_of(path)
+    assert room in LAYERS, f"{room} is not in the architecture's list: put it where it belongs in LAYERS"
+    found = upward(room, imported_rooms(ast.parse(path.read_text(encoding="utf-8"))))
+    assert not found, f"{path.relative_to(PACKAGE)} imports {found}, which stand above it"
+
+
+def test_an_upward_import_would_be_found() -> None:
+    tree = ast.parse("def f():\n    from artifact.train import loop\n    from artifact import records\n")
+    assert imported_rooms(tree) == {"train", "records"}
+    assert upward("losses", imported_rooms(tree)) == ["train"]
+
+
+def test_files_are_short() -> None:
+    long = {str(p.relative_to(PACKAGE)): n for p in FILES if (n := len(p.read_text(encoding="utf-8").splitlines())) > MOST_LINES}
+    assert not long, f"over {MOST_LINES} lines: {long}; does each still hold one idea?"
+
+
+def test_every_module_says_what_it_does() -> None:
+    silent = [str(p.relative_to(PACKAGE)) for p in FILES if not ast.get_docstring(ast.parse(p.read_text(encoding="utf-8")))]
+    assert not silent, f"no module docstring: {silent}"
+
+
+@pytest.mark.parametrize("what", ["import artifact", "import artifact.cli, artifact.config, artifact.records, artifact.paths"])
+def test_import_is_cheap(what: str) -> None:
+    code = (
+        "import time, sys, json; s = time.process_time(); before = set(sys.modules)\n"
+        f"{what}\n"
+        "new = {m.split('.')[0] for m in set(sys.modules) - before}\n"
+        "print(json.dumps([time.process_time() - s, sorted(new)]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    seconds, modules = json.loads(done.stdout)
+    assert not HEAVY & set(modules), f"`{what}` loads {sorted(HEAVY & set(modules))}"
+    assert seconds < 1, f"`{what}` takes {seconds:.2f} s of processor time"

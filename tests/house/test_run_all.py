@@ -1,0 +1,135 @@
+"""run_all.sh: wrong arguments are refused before anything is installed, and it never touches what it did not make."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A bare copy of what run_all.sh reads, with two notebooks; nothing is installed in it."""
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    for name in ("run_all.sh", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("requirements", "configs"):
+        shutil.copytree(ROOT / name, folder / name)
+    (folder / "notebooks").mkdir()
+    for name in ("01_first", "02_second"):
+        (folder / "notebooks" / f"{name}.ipynb").write_text("{}")
+    return folder
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("ARTIFACT_")}
+    return subprocess.run(
+        [str(folder / "run_all.sh"), *arguments], capture_output=True, text=True, timeout=120, check=False, env=clean | environment
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--tier", "tny"], ["tny", "cpu-llm", "paper", "single-gpu", "tiny"]),
+        (["--tier"], ["--tier needs a value"]),
+        (["--only", "07"], ["07", "01_first", "02_second"]),
+        (["--only", "first,third"], ["third", "01_first"]),
+        (["--set", "train.steps"], ["train.steps", "key.subkey=value"]),
+        (["--fast"], ["--fast", "--tier", "--only", "--set", "--force", "--dry-run", "--help", "test"]),
+    ],
+)
+def test_wrong_argument(clone: Path, arguments: list[str], named: list[str]) -> None:
+    done = run(clone, *arguments)
+    assert done.returncode == 2
+    assert all(name in done.stderr for name in named), done.stderr
+    assert not (clone / ".venv").exists()
+
+
+def test_help_names_every_option() -> None:
+    done = run(ROOT, "--help")
+    assert done.returncode == 0
+    assert all(option in done.stdout for option in ("--tier", "--only", "--set", "--force", "--dry-run", "test", "ARTIFACT_VENV"))
+
+
+def test_dry_run_makes_nothing(clone: Path) -> None:
+    done = run(clone, "--dry-run", "--only", "2,first", "--set", "train.steps=3", "--force")
+    assert done.returncode == 0, done.stderr
+    assert "would be made" in done.stdout
+    assert "run-all --tier tiny --only 2,first --set train.steps=3 --force" in done.stdout
+    assert sorted(p.name for p in clone.iterdir()) == ["configs", "notebooks", "pyproject.toml", "requirements", "run_all.sh"]
+
+
+def test_gpu_tiers_have_their_own_environment(clone: Path) -> None:
+    done = run(clone, "--dry-run", "--tier", "paper")
+    assert ".venv-cuda from requirements/cuda.lock" in done.stdout
+
+
+def test_existing_environment_is_used(clone: Path) -> None:
+    """With ARTIFACT_VENV nothing is installed, and the command line takes over (here: it refuses a misspelt key)."""
+    done = run(ROOT, "--dry-run", "--set", "optimizer.lr=1", ARTIFACT_VENV=sys.prefix)
+    assert "used as it is" in done.stdout
+    assert done.returncode == 2
+    assert "did you mean 'optimiser'?" in done.stderr
+    refused = run(clone, ARTIFACT_VENV=str(clone / "nowhere"))
+    assert refused.returncode == 2 and "has no bin/python" in refused.stderr
+
+
+def test_second_run_in_one_clone_is_refused(clone: Path) -> None:
+    with (clone / ".run_all.lock").open("w") as lock:
+        lock.write("4711\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run(clone, ARTIFACT_VENV=sys.prefix)
+    assert done.returncode == 2
+    assert "another run_all.sh" in done.stderr and "4711" in done.stderr
+
+
+def test_foreign_environment_is_not_removed(clone: Path) -> None:
+    (clone / ".venv").mkdir()
+    (clone / ".venv" / "precious").write_text("x")
+    done = run(clone)
+    assert done.returncode == 2 and "was not made by run_all.sh" in done.stderr
+    assert (clone / ".venv" / "precious").read_text() == "x"
+
+
+def test_unwritable_results_are_told(clone: Path) -> None:
+    (clone / "results").write_text("a file, not a folder")
+    done = run(clone, ARTIFACT_VENV=sys.prefix)
+    assert done.returncode == 2 and "ARTIFACT_RESULTS" in done.stderr
+
+
+def test_missing_compiler_is_told(clone: Path) -> None:
+    done = run(clone, ARTIFACT_VENV=sys.prefix, CXX="no-such-compiler")
+    assert done.returncode == 2 and "no C++ compiler" in done.stderr
+
+
+def test_exit_code_is_that_of_the_command(tmp_path: Path, clone: Path) -> None:
+    """An environment whose Python is a stub shows which command is run and that its exit code comes through."""
+    stub = tmp_path / "venv" / "bin" / "python"
+    stub.parent.mkdir(parents=True)
+    stub.write_text('#!/bin/sh\necho "args: $*"\nexit 7\n')
+    stub.chmod(0o755)
+    done = run(clone, "test", "-q", "tests/x.py", ARTIFACT_VENV=str(tmp_path / "venv"))
+    assert done.returncode == 7
+    assert "args: -m pytest -q tests/x.py" in done.stdout
+
+
+def test_ci_runs_both_commands_and_fails_when_one_does(tmp_path: Path) -> None:
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
+    script = tmp_path / "run_all.sh"
+    for body, code in (("exit 0", 0), ('[ "${1:-}" != test ]', 1), ('[ "${1:-}" = test ]', 1)):
+        script.write_text(f"#!/usr/bin/env bash\n{body}\n")
+        script.chmod(0o755)
+        done = subprocess.run([str(tmp_path / ".ci" / "run")], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == code, body
+        assert "./run_all.sh:" in done.stdout and "./run_all.sh test:" in done.stdout

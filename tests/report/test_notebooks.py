@@ -1,0 +1,226 @@
+"""Notebooks run headless in this very interpreter, refuse what they do not know, and are skipped only when nothing changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from artifact.config import ConfigError
+from artifact.report.execute import Lines, NotebookFailed
+from artifact.report.made import VARIABLE, read_made, record_made
+from artifact.report.notebooks import (
+    NotebookError, check, check_parameters, declared_parameters, discover, run_notebook, target_of, title_of,
+)  # fmt: skip
+from artifact.report.summary import duration, write_summary
+
+PARAMETERS = 'tier = "wrong"\noverrides: list[str] = []\n'
+
+
+def write(folder: Path, name: str, *cells: str, parameters: str | None = PARAMETERS) -> Path:
+    """A notebook with a heading, a parameters cell and `cells`."""
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells.append(nbformat.v4.new_markdown_cell("# A title\nText."))
+    if parameters is not None:
+        notebook.cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
+    folder.mkdir(exist_ok=True)
+    nbformat.write(notebook, folder / name)
+    return folder / name
+
+
+@pytest.fixture
+def folder(tmp_path: Path, results: Path) -> Path:
+    return tmp_path / "notebooks"
+
+
+def test_discovery_is_ordered_and_refuses_unknown_names(folder: Path) -> None:
+    for name in ("02_b.ipynb", "01_a.ipynb", "scratch.ipynb"):
+        write(folder, name)
+    assert [p.stem for p in discover(folder)] == ["01_a", "02_b"]
+    assert [p.stem for p in discover(folder, ["b"])] == ["02_b"]
+    assert [p.stem for p in discover(folder, ["2", "01_a"])] == ["01_a", "02_b"]
+    with pytest.raises(NotebookError, match="no notebook 'c'; the notebooks are: 01_a, 02_b"):
+        discover(folder, ["c"])
+    with pytest.raises(NotebookError, match="no notebook"):
+        discover(folder / "empty")
+
+
+def test_parameters_are_those_assigned_at_top_level(folder: Path) -> None:
+    path = write(folder, "01_a.ipynb", "hidden = 1", parameters='tier = "tiny"  # size\nseeds: list[int] = [1]\nif True:\n    inner = 3\n')
+    assert declared_parameters(path) == ["tier", "seeds"]
+    assert title_of(path) == "A title"
+
+
+def test_unknown_parameter_is_refused_with_the_nearest_name(folder: Path) -> None:
+    path = write(folder, "01_a.ipynb")
+    with pytest.raises(NotebookError, match="no parameter 'tiers'; did you mean 'tier'"):
+        check_parameters(path, {"tiers": 1})
+    only_tier = write(folder, "02_b.ipynb", parameters='tier = "tiny"')
+    with pytest.raises(NotebookError, match="no parameter 'overrides'"):
+        run_notebook(only_tier, "tiny", ["train.steps=3"])
+
+
+def test_a_notebook_needs_one_parameters_cell(folder: Path) -> None:
+    with pytest.raises(NotebookError, match="has 0 cells tagged"):
+        run_notebook(write(folder, "01_a.ipynb", parameters=None), "tiny")
+
+
+def test_configuration_mistakes_come_before_any_execution(folder: Path, results: Path) -> None:
+    path = write(folder, "01_a.ipynb")
+    with pytest.raises(ConfigError, match="did you mean 'steps'"):
+        run_notebook(path, "tiny", ["train.step=3"])
+    assert not results.exists()
+
+
+def test_execution_then_skip_then_again_for_each_reason(folder: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = results / "figures" / "dot.png"
+    path = write(
+        folder, "01_a.ipynb",
+        "import sys, os\nprint('running', tier, overrides)\nprint(sys.executable, file=sys.stderr)",
+        "from pathlib import Path\nimport matplotlib\nmatplotlib.use('agg')\nimport matplotlib.pyplot as plt\n"
+        f"path = Path({str(image)!r}); path.parent.mkdir(parents=True, exist_ok=True)\n"
+        "fig, ax = plt.subplots(figsize=(1, 1)); ax.plot([0, 1]); fig.savefig(path)\n"
+        "from IPython.display import Image\nImage(path)",
+        "from artifact.report.made import record_made\nrecord_made(path, title='A dot', output='U-F1', runs=('abc123',))",
+    )  # fmt: skip
+    outcome = run_notebook(path, "tiny", ["train.steps=3"])
+    assert outcome.executed and outcome.reason == "never executed" and outcome.record
+    shown = capsys.readouterr().out
+    assert "    | running tiny ['train.steps=3']\n" in shown
+    assert f"    | {sys.executable}\n" in shown, "the kernel is not this interpreter"
+
+    target = target_of(path, "tiny")
+    stamp = nbformat.read(target, as_version=4).metadata["artifact"]
+    assert {"commit", "dirty", "source", "lock", "fingerprint", "seconds", "tier", "parameters"} <= stamp.keys()
+    assert "configuration" in stamp["fingerprint"]
+    page = target.with_suffix(".html").read_text()
+    assert "data:image/png;base64," in page
+    assert [m["title"] for m in outcome.record["made"]] == ["A dot"]
+    assert not list(target.parent.glob("*.partial*"))
+    assert "running tiny" in (results / "logs" / "01_a.tiny.log").read_text()
+    assert VARIABLE not in os.environ
+
+    again = run_notebook(path, "tiny", ["train.steps=3"])
+    assert not again.executed and again.record == outcome.record
+
+    def reason(overrides: list[str]) -> str | None:
+        return check(path, "tiny", overrides)[2]
+
+    assert reason(["train.steps=4"]) == "changed: parameters, configuration"
+    image.write_bytes(image.read_bytes() + b"x")
+    assert reason(["train.steps=3"]).startswith("altered: ")  # type: ignore[union-attr]
+    image.unlink()
+    assert reason(["train.steps=3"]).startswith("missing: ")  # type: ignore[union-attr]
+    image.write_bytes(b"")
+    target.with_suffix(".json").write_text('{"half')
+    assert reason(["train.steps=3"]) == "never executed"
+    write(folder, "01_a.ipynb", "pass")
+    assert run_notebook(path, "tiny", ["train.steps=3"]).executed
+
+
+def test_any_change_of_source_lock_or_models_is_seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(folder, "01_a.ipynb", "1 + 1")
+    assert run_notebook(path, "tiny").executed
+    assert check(path, "tiny", [])[2] is None
+    for part, name in (("source", "source_hash"), ("models, lock", "file_hash")):
+        with monkeypatch.context() as changed:
+            original = getattr(sys.modules["artifact.report.notebooks"], name)
+            if name == "source_hash":
+                changed.setattr("artifact.report.notebooks.source_hash", lambda: "0" * 16)
+            else:
+                changed.setattr("artifact.report.notebooks.tree_hash", lambda *a: "0" * 16)
+                changed.setattr("artifact.report.notebooks.file_hash", lambda p, o=original: "0" if p.suffix == ".lock" else o(p))
+            reason = check(path, "tiny", [])[2]
+            assert reason is not None and all(word in reason for word in part.split(", ") if word != "models")
+
+
+def test_failing_cell_is_shown_and_results_stay(folder: Path, results: Path) -> None:
+    path = write(folder, "01_a.ipynb", "value = 6 * 7")
+    run_notebook(path, "tiny")
+    target = target_of(path, "tiny")
+    good = target.read_bytes()
+    write(folder, "01_a.ipynb", "value = 1", "def inner():\n    raise KeyError('no such run')\ninner()", "never = 1")
+    with pytest.raises(NotebookFailed) as caught:
+        run_notebook(path, "tiny")
+    message = str(caught.value)
+    assert "raised KeyError: 'no such run'" in message and "inner()" in message and "\x1b" not in message
+    assert len(message.splitlines()) < 30
+    assert not caught.value.interrupted
+    assert target.read_bytes() == good, "the last good copy must stay"
+    failed = target.with_name("01_a.failed.ipynb")
+    assert failed.is_file() and not list(target.parent.glob("*.partial*"))
+    assert check(path, "tiny", [])[2] == "never executed"
+    write(folder, "01_a.ipynb", "value = 2")
+    assert run_notebook(path, "tiny").executed and not failed.exists()
+
+
+def test_time_out_and_dead_kernel(folder: Path) -> None:
+    slow = write(folder, "01_a.ipynb", "import time\ntime.sleep(60)")
+    with pytest.raises(NotebookFailed, match="--cell-timeout"):
+        run_notebook(slow, "tiny", cell_timeout_s=2)
+    dead = write(folder, "02_b.ipynb", "import os\nos._exit(9)")
+    with pytest.raises(NotebookFailed, match="kernel ended") as caught:
+        run_notebook(dead, "tiny")
+    assert caught.value.interrupted
+
+
+def test_summary_links_lead_to_files(folder: Path, results: Path) -> None:
+    body = (
+        "from pathlib import Path\nfrom artifact.paths import figures_dir\nfrom artifact.report.made import record_made\n"
+        "figures_dir().mkdir(parents=True, exist_ok=True)\n"
+        "for s in ('svg', 'pdf'):\n    p = figures_dir() / f'plot.{s}'; p.write_text('<svg/>'); record_made(p, title='A <plot>', output='U-F2', runs=('k1',))"
+    )
+    run_notebook(write(folder, "01_a.ipynb", body), "tiny")
+    write(folder, "02_b.ipynb")
+    summary, index = write_summary("tiny", folder)
+    text, page = summary.read_text(), index.read_text()
+    assert "tier `tiny`" in text and "never stands for a paper number" in text.lower()
+    assert "Not executed" in text and "`k1`" in text and "U-F2: A <plot>" in text
+    assert "A &lt;plot&gt;" in page and "<img" in page and "http" not in page
+    import re
+
+    links = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'(?:href|src)="([^"]+)"', page)
+    assert len(links) >= 9
+    assert [link for link in links if not (results / link).is_file()] == []
+
+
+def test_announcements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.csv"
+    with pytest.raises(FileNotFoundError, match="announce it after writing"):
+        record_made(file)
+    file.write_text("1")
+    assert record_made(file) == file.resolve()
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "made.jsonl"))
+    record_made(file, title="first")
+    record_made(file, title="second")
+    assert [e["title"] for e in read_made(tmp_path / "made.jsonl")] == ["second"]
+    assert read_made(tmp_path / "none.jsonl") == []
+
+
+def test_progress_bars_keep_their_last_state(tmp_path: Path) -> None:
+    import io
+
+    log, terminal = io.StringIO(), io.StringIO()
+    lines = Lines(log, terminal)
+    for piece in ("a\nb", "c\n", "\r10%\r50%", "\r100%\nend\n"):
+        lines.write(piece)
+    assert log.getvalue() == "a\nbc\n100%\nend\n"
+    assert terminal.getvalue() == "    | a\n    | bc\n    | 100%\n    | end\n"
+
+
+def test_durations() -> None:
+    assert [duration(s) for s in (0.4, 59, 60, 3599, 3600, 7500)] == ["0 s", "59 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "2 h 5 min"]
+
+
+def test_source_notebooks_of_the_project() -> None:
+    """Every notebook of the repository declares `tier` and `overrides` and stores no output."""
+    root = Path(__file__).resolve().parents[2] / "notebooks"
+    for path in sorted(root.glob("[0-9][0-9]_*.ipynb")):
+        assert {"tier", "overrides"} <= set(declared_parameters(path)), path.name
+        cells = json.loads(path.read_text())["cells"]
+        assert not [c for c in cells if c.get("outputs")], f"{path.name} stores outputs"

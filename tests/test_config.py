@@ -1,0 +1,143 @@
+"""The configuration: every tier and study is valid, and every mistake is told with its place and the nearest right name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from artifact.config import TIERS, ConfigError, apply_overrides, load, load_study, parse_overrides, read_yaml
+from artifact.paths import project_root
+
+STUDIES = sorted(p.stem for p in (project_root() / "configs" / "studies").glob("*.yaml"))
+
+
+def test_tiers_are_the_files() -> None:
+    assert sorted(TIERS) == sorted(p.stem for p in (project_root() / "configs" / "tiers").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_tier_validates(tier: str) -> None:
+    config = load(tier)
+    assert config.tier == tier
+    assert config.description
+    assert config.teacher_path == config.models.teachers[config.teacher]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_study_expands_on_every_tier(study: str, tier: str) -> None:
+    loaded = load_study(study)
+    runs = loaded.runs(tier)
+    teachers = len({config.teacher for _, config in runs})
+    assert len(runs) == teachers * len(loaded.cells) * len(loaded.seeds)
+    assert len({config.model_dump_json() for _, config in runs}) == len(runs), "two runs are the same run"
+
+
+def test_unknown_tier_lists_the_right_ones() -> None:
+    with pytest.raises(ConfigError, match=r"unknown tier 'tny'; the tiers are: cpu-llm, paper, single-gpu, tiny"):
+        load("tny")
+
+
+def test_unknown_study_lists_the_right_ones() -> None:
+    with pytest.raises(ConfigError, match="unknown study 'uodp'; the studies are:.*uopd"):
+        load_study("uodp")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"optimizer.lr": 1}, "override 'optimizer.lr': unknown key 'optimizer'; did you mean 'optimiser'?"),
+        ({"losses.distil.topk": 3}, "override 'losses.distil.topk': unknown key 'losses.distil.topk'; did you mean 'top_k'?"),
+        ({"cluster.engine.cuont": 3}, "override 'cluster.engine.cuont': unknown key 'cluster.engine.cuont'; did you mean 'count'?"),
+        ({"optimiser.lr": -1}, "override 'optimiser.lr': optimiser.lr = -1: Input should be greater than 0"),
+        ({"losses.distil.divergence": "kl"}, "override 'losses.distil.divergence': losses.distil.divergence = 'kl': Input should be"),
+        ({"teacher": "Z"}, "tiny.yaml: teacher 'Z' is not one of models.teachers: ['A', 'B']"),
+    ],
+)
+def test_mistakes_in_overrides_name_the_override(overrides: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load("tiny", overrides)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_mistakes_in_a_file_name_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (project_root() / "configs" / "tiers" / "tiny.yaml").read_text()
+    (tmp_path / "configs" / "tiers").mkdir(parents=True)
+    (tmp_path / "configs" / "tiers" / "mine.yaml").write_text(text.replace("max_new_tokens: 120}", "max_new_tokns: 120}", 1))
+    monkeypatch.setenv("ARTIFACT_ROOT", str(tmp_path))
+    with pytest.raises(ConfigError) as caught:
+        load("mine", {"train.steps": 3})
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith("mine.yaml: ") for line in lines)
+    assert "mine.yaml: unknown key 'sampling.max_new_tokns'; did you mean 'max_new_tokens'?" in lines
+    assert "mine.yaml: key 'sampling.max_new_tokens' is missing" in lines
+
+
+@pytest.mark.parametrize(
+    ("item", "value"),
+    [
+        ("a.b=3", 3), ("a.b=1e-3", 0.001), ("a.b=1.0e-3", 0.001), ("a.b=true", True), ("a.b=null", None), ("a.b=text", "text"),
+        ("a.b=[1, 2]", [1, 2]), ("a.b={x: 1}", {"x": 1}), ("a.b=x=y", "x=y"), (" a.b = 3", 3),
+    ],
+)  # fmt: skip
+def test_override_values_are_yaml(item: str, value: object) -> None:
+    assert parse_overrides([item]) == {"a.b": value}
+
+
+@pytest.mark.parametrize("item", ["train.steps", "=3", ""])
+def test_malformed_override(item: str) -> None:
+    with pytest.raises(ConfigError, match="not of the form"):
+        parse_overrides([item])
+
+
+def test_overrides_leave_the_original_alone_and_refuse_values_as_sections() -> None:
+    data = {"a": {"b": 1}, "c": 2}
+    assert apply_overrides(data, {"a.b": 5, "d.e": 6}) == {"a": {"b": 5}, "c": 2, "d": {"e": 6}}
+    assert data == {"a": {"b": 1}, "c": 2}
+    with pytest.raises(ConfigError, match="'c' is a value, not a section"):
+        apply_overrides(data, {"c.x": 1})
+
+
+def test_study_order_and_precedence() -> None:
+    """Caller beats cell beats the study's tier overrides; teacher, method, options and seed are the cell's."""
+    study = load_study("uopd").model_copy(
+        update={
+            "teachers": ("B", "A"),
+            "seeds": (5, 6),
+            "cells": (
+                load_study("uopd").cells[0].model_copy(update={"overrides": {"train.steps": 7, "sampling.temperature": 0.5}}),
+                load_study("uopd").cells[1],
+            ),
+            "tiers": {"tiny": {"train.steps": 9, "optimiser.lr": 0.5}},
+        }
+    )
+    runs = study.runs("tiny", {"sampling.temperature": 0.9})
+    assert [(c.teacher, cell.label, c.seed) for cell, c in runs] == [
+        (teacher, study.cells[i].label, seed) for teacher in ("B", "A") for i in (0, 1) for seed in (5, 6)
+    ]
+    assert [c.train.steps for _, c in runs[:4]] == [7, 7, 9, 9]
+    assert {c.optimiser.lr for _, c in runs} == {0.5}
+    assert {c.sampling.temperature for _, c in runs} == {0.9}
+    assert runs[2][1].method_options == study.cells[1].options
+
+
+def test_all_teachers_means_those_of_the_tier() -> None:
+    study = load_study("uopd")
+    assert study.teachers == "all"
+    assert {c.teacher for _, c in study.runs("tiny")} == set(load("tiny").models.teachers)
+
+
+def test_sections_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load("tiny").train.steps = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("text", "said"), [("- 1\n- 2\n", "found list"), ("a: [1", "not valid YAML"), ("", "found NoneType")])
+def test_files_that_are_no_mapping(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=f"broken.yaml.*{said}"):
+        read_yaml(path)
