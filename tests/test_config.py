@@ -1,4 +1,4 @@
-"""The configuration: every tier and study is valid, and every mistake is told with its place and the nearest right name."""
+"""The configuration: every tier and study is valid; every mistake is told with its place and the nearest right name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_unknown_tier_lists_the_right_ones() -> None:
 
 
 def test_unknown_study_lists_the_right_ones() -> None:
-    with pytest.raises(ConfigError, match="unknown study 'uodp'; the studies are:.*uopd"):
+    with pytest.raises(ConfigError, match=r"unknown study 'uodp'; the studies are:.*uopd"):
         load_study("uodp")
 
 
@@ -49,10 +49,19 @@ def test_unknown_study_lists_the_right_ones() -> None:
     ("overrides", "message"),
     [
         ({"optimizer.lr": 1}, "override 'optimizer.lr': unknown key 'optimizer'; did you mean 'optimiser'?"),
-        ({"losses.distil.topk": 3}, "override 'losses.distil.topk': unknown key 'losses.distil.topk'; did you mean 'top_k'?"),
-        ({"cluster.engine.cuont": 3}, "override 'cluster.engine.cuont': unknown key 'cluster.engine.cuont'; did you mean 'count'?"),
+        (
+            {"losses.distil.topk": 3},
+            "override 'losses.distil.topk': unknown key 'losses.distil.topk'; did you mean 'top_k'?",
+        ),
+        (
+            {"cluster.engine.cuont": 3},
+            "override 'cluster.engine.cuont': unknown key 'cluster.engine.cuont'; did you mean 'count'?",
+        ),
         ({"optimiser.lr": -1}, "override 'optimiser.lr': optimiser.lr = -1: Input should be greater than 0"),
-        ({"losses.distil.divergence": "kl"}, "override 'losses.distil.divergence': losses.distil.divergence = 'kl': Input should be"),
+        (
+            {"losses.distil.divergence": "kl"},
+            "override 'losses.distil.divergence': losses.distil.divergence = 'kl': Input should be",
+        ),
         ({"teacher": "Z"}, "tiny.yaml: teacher 'Z' is not one of models.teachers: ['A', 'B']"),
     ],
 )
@@ -66,7 +75,9 @@ def test_mistakes_in_overrides_name_the_override(overrides: dict[str, object], m
 def test_mistakes_in_a_file_name_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (project_root() / "configs" / "tiers" / "tiny.yaml").read_text()
     (tmp_path / "configs" / "tiers").mkdir(parents=True)
-    (tmp_path / "configs" / "tiers" / "mine.yaml").write_text(text.replace("max_new_tokens: 120}", "max_new_tokns: 120}", 1))
+    (tmp_path / "configs" / "tiers" / "mine.yaml").write_text(
+        text.replace("max_new_tokens: 120}", "max_new_tokns: 120}", 1)
+    )
     monkeypatch.setenv("ARTIFACT_ROOT", str(tmp_path))
     with pytest.raises(ConfigError) as caught:
         load("mine", {"train.steps": 3})
@@ -79,7 +90,8 @@ def test_mistakes_in_a_file_name_the_file(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("item", "value"),
     [
-        ("a.b=3", 3), ("a.b=1e-3", 0.001), ("a.b=1.0e-3", 0.001), ("a.b=true", True), ("a.b=null", None), ("a.b=text", "text"),
+        ("a.b=3", 3), ("a.b=1e-3", 0.001), ("a.b=1.0e-3", 0.001), ("a.b=true", True), ("a.b=null", None),
+        ("a.b=text", "text"),
         ("a.b=[1, 2]", [1, 2]), ("a.b={x: 1}", {"x": 1}), ("a.b=x=y", "x=y"), (" a.b = 3", 3),
     ],
 )  # fmt: skip
@@ -108,7 +120,9 @@ def test_study_order_and_precedence() -> None:
             "teachers": ("B", "A"),
             "seeds": (5, 6),
             "cells": (
-                load_study("uopd").cells[0].model_copy(update={"overrides": {"train.steps": 7, "sampling.temperature": 0.5}}),
+                load_study("uopd")
+                .cells[0]
+                .model_copy(update={"overrides": {"train.steps": 7, "sampling.temperature": 0.5}}),
                 load_study("uopd").cells[1],
             ),
             "tiers": {"tiny": {"train.steps": 9, "optimiser.lr": 0.5}},
@@ -135,7 +149,9 @@ def test_sections_cannot_be_changed() -> None:
         load("tiny").train.steps = 3  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(("text", "said"), [("- 1\n- 2\n", "found list"), ("a: [1", "not valid YAML"), ("", "found NoneType")])
+@pytest.mark.parametrize(
+    ("text", "said"), [("- 1\n- 2\n", "found list"), ("a: [1", "not valid YAML"), ("", "found NoneType")]
+)
 def test_files_that_are_no_mapping(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text(text)

@@ -10,13 +10,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifact.records import (
-    Example, Group, Problem, RecordError, Rollout, Status, TopK, Verdict, index_by_id, read_parquet, write_parquet,
+    Example,
+    Group,
+    Problem,
+    RecordError,
+    Rollout,
+    Status,
+    TopK,
+    Verdict,
+    index_by_id,
+    read_parquet,
+    write_parquet,
 )  # fmt: skip
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 IDS = st.lists(st.integers(0, 2**31 - 1), max_size=6).map(tuple)
-JSON = st.dictionaries(TEXT, st.one_of(st.integers(-(2**53), 2**53), TEXT, st.booleans(), st.none(), st.lists(st.integers(0, 9), max_size=3)))
-VERDICTS = st.none() | st.builds(Verdict, st.sampled_from(Status), st.none() | TEXT, TEXT, st.sampled_from(["", "boxed", "hashes"]))
+JSON = st.dictionaries(
+    TEXT,
+    st.one_of(st.integers(-(2**53), 2**53), TEXT, st.booleans(), st.none(), st.lists(st.integers(0, 9), max_size=3)),
+)
+VERDICTS = st.none() | st.builds(
+    Verdict, st.sampled_from(Status), st.none() | TEXT, TEXT, st.sampled_from(["", "boxed", "hashes"])
+)
 
 
 @st.composite
@@ -35,7 +50,9 @@ PROBLEMS = st.builds(Problem, TEXT, TEXT, TEXT, st.none() | TEXT, TEXT, TEXT, JS
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(rollouts(), max_size=4), st.lists(PROBLEMS, max_size=4))
-def test_round_trip(tmp_path_factory: pytest.TempPathFactory, some_rollouts: list[Rollout], some_problems: list[Problem]) -> None:
+def test_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, some_rollouts: list[Rollout], some_problems: list[Problem]
+) -> None:
     folder = tmp_path_factory.mktemp("records")
     write_parquet(folder / "r.parquet", some_rollouts, Rollout)
     write_parquet(folder / "p.parquet", some_problems, Problem)
@@ -44,7 +61,9 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, some_rollouts: lis
     assert sorted(p.name for p in folder.iterdir()) == ["p.parquet", "r.parquet"]
 
 
-def make(problem_id: str = "p1", status: Status | None = Status.CORRECT, logprobs: tuple[float, ...] = (-1.0, -2.0)) -> Rollout:
+def make(
+    problem_id: str = "p1", status: Status | None = Status.CORRECT, logprobs: tuple[float, ...] = (-1.0, -2.0)
+) -> Rollout:
     verdict = None if status is None else Verdict(status, "7", "", "boxed")
     return Rollout(problem_id, 0, (1, 2), (3,) * len(logprobs), logprobs, "x", "stop", 0, verdict)
 
@@ -75,7 +94,7 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "rollouts.parquet"
     write_parquet(path, [make("old")], Rollout)
     too_large = Rollout("new", 0, (2**40,), (), (), "", "stop")
-    with pytest.raises(Exception, match="out of bounds|too large|not in range"):
+    with pytest.raises(Exception, match=r"out of bounds|too large|not in range"):
         write_parquet(path, [too_large], Rollout)
     assert [r.problem_id for r in read_parquet(path, Rollout)] == ["old"]
 

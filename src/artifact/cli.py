@@ -23,9 +23,13 @@ app = typer.Typer(
 )
 
 Tier = Annotated[str, typer.Option("--tier", help="size of the run: tiny, cpu-llm, single-gpu or paper")]
-Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a configuration value; may be repeated")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a configuration value; may be repeated")
+]
 Force = Annotated[bool, typer.Option("--force", help="compute again what is already there")]
-Only = Annotated[str | None, typer.Option("--only", metavar="NAME[,NAME]", help="only these notebooks, by number or name")]
+Only = Annotated[
+    str | None, typer.Option("--only", metavar="NAME[,NAME]", help="only these notebooks, by number or name")
+]
 CellTimeout = Annotated[float | None, typer.Option("--cell-timeout", min=1, help="seconds one notebook cell may take")]
 StudyName = Annotated[str | None, typer.Option("--study", help="a study of configs/studies")]
 
@@ -69,7 +73,9 @@ def run_all(
     reasons = {source: check(source, tier, sets or [])[2] for source in sources}
     if dry_run:
         for source, reason in reasons.items():
-            console.print(f"{source.stem}: {'would run (' + (reason or 'forced') + ')' if reason or force else 'up to date'}")
+            console.print(
+                f"{source.stem}: {'would run (' + (reason or 'forced') + ')' if reason or force else 'up to date'}"
+            )
         return
     stale = force or any(reasons.values())
     if stale:
@@ -111,7 +117,7 @@ def _execute_all(
     failed = []
     try:
         for number, source in enumerate(sources, 1):
-            # Terminated, stop the cluster below as well. Set anew each time: nbclient resets the handler when it is done.
+            # Terminated, stop the cluster below as well. Set anew each time: nbclient resets the handler.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
             console.print(f"[bold]\\[{number}/{len(sources)}] {source.stem}[/bold]", highlight=False)
             try:
@@ -124,7 +130,9 @@ def _execute_all(
                 continue
             seconds = duration(outcome.record["seconds"]) if outcome.record else ""
             made = len(outcome.record["made"]) if outcome.record else 0
-            done = f"done in {seconds} ({outcome.reason})" if outcome.executed else f"up to date ({seconds} when it ran)"
+            done = (
+                f"done in {seconds} ({outcome.reason})" if outcome.executed else f"up to date ({seconds} when it ran)"
+            )
             console.print(f"  {done}, {made} files", highlight=False)
     finally:
         if stop_cluster:
@@ -167,7 +175,9 @@ def make_models(
     sets: Sets = None,
     only: Annotated[str | None, typer.Option("--only", help="only these models, comma-separated")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="folder for the models (default: models/tiny)")] = None,
-    steps_scale: Annotated[float, typer.Option("--steps-scale", min=0.001, help="multiply training steps, for trials")] = 1.0,
+    steps_scale: Annotated[
+        float, typer.Option("--steps-scale", min=0.001, help="multiply training steps, for trials")
+    ] = 1.0,
 ) -> None:
     """Train the embedded models of the tiny tier with the recipe that is stored beside them."""
     from artifact.config import ConfigError, load
@@ -192,9 +202,11 @@ def annotate(
 ) -> None:
     """Phase 1 of UOPD: the teacher's semantic entropy on the training problems."""
     from artifact.config import load
+
+    config = load(tier, _overrides(sets, teacher=teacher))
     from artifact.studies.annotate import annotate as annotate_with
 
-    typer.echo(f"annotation: {annotate_with(load(tier, _overrides(sets, teacher=teacher)), force=force)}")
+    typer.echo(f"annotation: {annotate_with(config, force=force)}")
 
 
 @app.command()
@@ -209,17 +221,19 @@ def train(
 ) -> None:
     """Train and evaluate one run, or every run of a study; finished runs are taken from the cache."""
     from artifact.config import ConfigError, load
-    from artifact.studies.runner import run, run_study
 
     named = {"method": method, "teacher": teacher, "seed": seed}
-    if study is None:
-        typer.echo(f"run: {run(load(tier, _overrides(sets, **named)), force=force)}")
-        return
     given = [f"--{name}" for name, value in named.items() if value is not None]
-    if given:
-        raise ConfigError(f"--study {study} sets method, teacher and seed of every run itself; leave out {', '.join(given)}")
-    run_study(study, tier, _overrides(sets), force=force)
-    typer.echo(f"study {study}: done")
+    if study is not None and given:
+        raise ConfigError(f"--study {study} sets method, teacher and seed of its runs; leave out {', '.join(given)}")
+    config = load(tier, _overrides(sets, **named))
+    from artifact.studies.runner import run, run_study
+
+    if study is None:
+        typer.echo(f"run: {run(config, force=force)}")
+    else:
+        run_study(study, tier, _overrides(sets), force=force)
+        typer.echo(f"study {study}: done")
 
 
 @app.command()
@@ -233,10 +247,12 @@ def evaluate(
 ) -> None:
     """Evaluate one model on one split: pass@1, and avg@k where the tier samples."""
     from artifact.config import load
-    from artifact.evaluate.evaluate import evaluate_model
+    from artifact.studies.results import evaluation_frame
+    from artifact.studies.runner import evaluate_checkpoint
 
-    config = load(tier, _overrides(sets))
-    frame = evaluate_model(config, model, split or config.evaluation.final[0], limit)
+    chosen = {"evaluation.limit": limit} | ({"evaluation.final": [split]} if split else {})
+    config = load(tier, {**{k: v for k, v in chosen.items() if v is not None}, **_overrides(sets)})
+    frame = evaluation_frame([evaluate_checkpoint(config, model, model)])
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         frame.to_parquet(out)

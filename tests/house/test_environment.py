@@ -24,7 +24,9 @@ EXTRAS = {name: [Requirement(r) for r in items] for name, items in PROJECT["opti
 
 @pytest.mark.parametrize("name", ["cpu.lock", "cuda.lock"])
 def test_locks_pin_everything_once(name: str) -> None:
-    lines = [line for line in (ROOT / "requirements" / name).read_text().splitlines() if line and not line.startswith("#")]
+    lines = [
+        line for line in (ROOT / "requirements" / name).read_text().splitlines() if line and not line.startswith("#")
+    ]
     assert all(re.fullmatch(r"[a-z0-9-]+==[A-Za-z0-9.!+]+", line) for line in lines)
     assert lines == sorted(lines, key=lambda line: line.split("==")[0])
     assert len({line.split("==")[0] for line in lines}) == len(lines)
@@ -71,7 +73,10 @@ def test_this_environment_is_the_locked_one() -> None:
 
     device = "cuda" if "vllm" in {d.metadata["Name"] for d in metadata.distributions()} else "cpu"
     pins = {"cpu": CPU, "cuda": CUDA}[device]
-    core = {name: pins[name] for name in ("torch", "transformers", "ray", "deepspeed", "numpy", "pyarrow", "papermill", "math-verify")}
+    core = {
+        name: pins[name]
+        for name in ("torch", "transformers", "ray", "deepspeed", "numpy", "pyarrow", "papermill", "math-verify")
+    }
     missing, other = compare_with_lock(core, {name: metadata.version(name) for name in core})
     assert not missing and not other
 
@@ -83,6 +88,16 @@ def test_comparison_finds_missing_and_other_versions() -> None:
 
 
 def test_no_registry_host_is_named() -> None:
-    hosts = re.compile("|".join(["pypi" + r"\.org", "python" + "hosted", r"download\." + r"pytorch\.org", "conda" + r"\.anaconda\.org"]))
-    files = [*ROOT.glob("requirements/*"), *ROOT.glob("*.toml"), *ROOT.glob("*.yml"), *ROOT.glob("*.sh"), *ROOT.glob("*.md")]
+    hosts = re.compile(
+        "|".join(
+            ["pypi" + r"\.org", "python" + "hosted", r"download\." + r"pytorch\.org", "conda" + r"\.anaconda\.org"]
+        )
+    )
+    files = [
+        *ROOT.glob("requirements/*"),
+        *ROOT.glob("*.toml"),
+        *ROOT.glob("*.yml"),
+        *ROOT.glob("*.sh"),
+        *ROOT.glob("*.md"),
+    ]
     assert [f.name for f in files if hosts.search(f.read_text(encoding="utf-8"))] == []

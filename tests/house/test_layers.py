@@ -14,12 +14,26 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "artifact"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (
-    "cli", "studies", "report", "inspect", "train", "runlog", "methods", "cluster", "losses", "suremath", "uncertainty", "evaluate",
+    "cli", "studies", "report", "inspect", "train", "runlog", "methods", "cluster", "losses", "suremath",
+    "uncertainty", "evaluate",
     "tasks", "tinyworld", "config", "records", "errors", "paths",
 )  # fmt: skip
 """Top to bottom, as in the architecture; a module may import its own room and what stands after it."""
 
-HEAVY = {"torch", "ray", "vllm", "deepspeed", "transformers", "pandas", "pyarrow", "matplotlib", "sympy", "scipy", "sklearn", "numpy"}
+HEAVY = {
+    "torch",
+    "ray",
+    "vllm",
+    "deepspeed",
+    "transformers",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+    "sympy",
+    "scipy",
+    "sklearn",
+    "numpy",
+}
 MOST_LINES = 400
 
 
@@ -36,7 +50,11 @@ def imported_rooms(tree: ast.AST) -> set[str]:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide the layer: write `from artifact.… import …`"
-            names += [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "artifact" else [node.module or ""]
+            names += (
+                [f"{node.module}.{alias.name}" for alias in node.names]
+                if node.module == "artifact"
+                else [node.module or ""]
+            )
     return {name.split(".")[1] for name in names if name.startswith("artifact.")} - {"__version__"}
 
 
@@ -45,7 +63,9 @@ def upward(room: str, imported: set[str]) -> list[str]:
     return sorted(other for other in imported if LAYERS.index(other) < LAYERS.index(room))
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.parent != PACKAGE or p.stem != "__init__"], ids=lambda p: str(p.relative_to(PACKAGE)))
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if p.parent != PACKAGE or p.stem != "__init__"], ids=lambda p: str(p.relative_to(PACKAGE))
+)
 def test_imports_point_down(path: Path) -> None:
     room = room_of(path)
     assert room in LAYERS, f"{room} is not in the architecture's list: put it where it belongs in LAYERS"
@@ -60,16 +80,24 @@ def test_an_upward_import_would_be_found() -> None:
 
 
 def test_files_are_short() -> None:
-    long = {str(p.relative_to(PACKAGE)): n for p in FILES if (n := len(p.read_text(encoding="utf-8").splitlines())) > MOST_LINES}
+    long = {
+        str(p.relative_to(PACKAGE)): n
+        for p in FILES
+        if (n := len(p.read_text(encoding="utf-8").splitlines())) > MOST_LINES
+    }
     assert not long, f"over {MOST_LINES} lines: {long}; does each still hold one idea?"
 
 
 def test_every_module_says_what_it_does() -> None:
-    silent = [str(p.relative_to(PACKAGE)) for p in FILES if not ast.get_docstring(ast.parse(p.read_text(encoding="utf-8")))]
+    silent = [
+        str(p.relative_to(PACKAGE)) for p in FILES if not ast.get_docstring(ast.parse(p.read_text(encoding="utf-8")))
+    ]
     assert not silent, f"no module docstring: {silent}"
 
 
-@pytest.mark.parametrize("what", ["import artifact", "import artifact.cli, artifact.config, artifact.records, artifact.paths"])
+@pytest.mark.parametrize(
+    "what", ["import artifact", "import artifact.cli, artifact.config, artifact.records, artifact.paths"]
+)
 def test_import_is_cheap(what: str) -> None:
     code = (
         "import time, sys, json; s = time.process_time(); before = set(sys.modules)\n"

@@ -32,7 +32,12 @@ def clone(tmp_path: Path) -> Path:
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("ARTIFACT_")}
     return subprocess.run(
-        [str(folder / "run_all.sh"), *arguments], capture_output=True, text=True, timeout=120, check=False, env=clean | environment
+        [str(folder / "run_all.sh"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=clean | environment,
     )
 
 
@@ -57,7 +62,10 @@ def test_wrong_argument(clone: Path, arguments: list[str], named: list[str]) -> 
 def test_help_names_every_option() -> None:
     done = run(ROOT, "--help")
     assert done.returncode == 0
-    assert all(option in done.stdout for option in ("--tier", "--only", "--set", "--force", "--dry-run", "test", "ARTIFACT_VENV"))
+    assert all(
+        option in done.stdout
+        for option in ("--tier", "--only", "--set", "--force", "--dry-run", "test", "ARTIFACT_VENV")
+    )
 
 
 def test_dry_run_makes_nothing(clone: Path) -> None:
@@ -65,7 +73,13 @@ def test_dry_run_makes_nothing(clone: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "would be made" in done.stdout
     assert "run-all --tier tiny --only 2,first --set train.steps=3 --force" in done.stdout
-    assert sorted(p.name for p in clone.iterdir()) == ["configs", "notebooks", "pyproject.toml", "requirements", "run_all.sh"]
+    assert sorted(p.name for p in clone.iterdir()) == [
+        "configs",
+        "notebooks",
+        "pyproject.toml",
+        "requirements",
+        "run_all.sh",
+    ]
 
 
 def test_gpu_tiers_have_their_own_environment(clone: Path) -> None:

@@ -39,7 +39,8 @@ DIVERGENCE, PREFERENCE = ("test_divergence.py",), ("test_preference.py",)
 MUTATIONS = (
     Mutation("flip the direction of the KL", "divergence.py",
              'if kind == "forward_kl":',
-             'kind = {"forward_kl": "reverse_kl", "reverse_kl": "forward_kl"}.get(kind, kind)\n    if kind == "forward_kl":',
+             'kind = {"forward_kl": "reverse_kl", "reverse_kl": "forward_kl"}.get(kind, kind)\n'
+             '    if kind == "forward_kl":',
              DIVERGENCE, required=True),
     Mutation("swap student and teacher", "divergence.py",
              "loss = -_expectation(p_t, log_s)", "loss = -_expectation(log_s.exp(), log_t)", DIVERGENCE, required=True),

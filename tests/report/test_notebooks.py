@@ -1,4 +1,4 @@
-"""Notebooks run headless in this very interpreter, refuse what they do not know, and are skipped only when nothing changed."""
+"""Notebooks run headless in this interpreter, refuse unknown parameters, and are skipped only when nothing changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from artifact.config import ConfigError
 from artifact.report.execute import Lines, NotebookFailed
 from artifact.report.made import VARIABLE, read_made, record_made
 from artifact.report.notebooks import (
-    NotebookError, check, check_parameters, declared_parameters, discover, run_notebook, target_of, title_of,
+    NotebookError,
+    check,
+    check_parameters,
+    declared_parameters,
+    discover,
+    run_notebook,
+    target_of,
+    title_of,
 )  # fmt: skip
 from artifact.report.summary import duration, write_summary
 
@@ -51,7 +58,12 @@ def test_discovery_is_ordered_and_refuses_unknown_names(folder: Path) -> None:
 
 
 def test_parameters_are_those_assigned_at_top_level(folder: Path) -> None:
-    path = write(folder, "01_a.ipynb", "hidden = 1", parameters='tier = "tiny"  # size\nseeds: list[int] = [1]\nif True:\n    inner = 3\n')
+    path = write(
+        folder,
+        "01_a.ipynb",
+        "hidden = 1",
+        parameters='tier = "tiny"  # size\nseeds: list[int] = [1]\nif True:\n    inner = 3\n',
+    )
     assert declared_parameters(path) == ["tier", "seeds"]
     assert title_of(path) == "A title"
 
@@ -77,7 +89,9 @@ def test_configuration_mistakes_come_before_any_execution(folder: Path, results:
     assert not results.exists()
 
 
-def test_execution_then_skip_then_again_for_each_reason(folder: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_execution_then_skip_then_again_for_each_reason(
+    folder: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     image = results / "figures" / "dot.png"
     path = write(
         folder, "01_a.ipynb",
@@ -86,7 +100,8 @@ def test_execution_then_skip_then_again_for_each_reason(folder: Path, results: P
         f"path = Path({str(image)!r}); path.parent.mkdir(parents=True, exist_ok=True)\n"
         "fig, ax = plt.subplots(figsize=(1, 1)); ax.plot([0, 1]); fig.savefig(path)\n"
         "from IPython.display import Image\nImage(path)",
-        "from artifact.report.made import record_made\nrecord_made(path, title='A dot', output='U-F1', runs=('abc123',))",
+        "from artifact.report.made import record_made\n"
+        "record_made(path, title='A dot', output='U-F1', runs=('abc123',))",
     )  # fmt: skip
     outcome = run_notebook(path, "tiny", ["train.steps=3"])
     assert outcome.executed and outcome.reason == "never executed" and outcome.record
@@ -134,7 +149,9 @@ def test_any_change_of_source_lock_or_models_is_seen(folder: Path, monkeypatch: 
                 changed.setattr("artifact.report.notebooks.source_hash", lambda: "0" * 16)
             else:
                 changed.setattr("artifact.report.notebooks.tree_hash", lambda *a: "0" * 16)
-                changed.setattr("artifact.report.notebooks.file_hash", lambda p, o=original: "0" if p.suffix == ".lock" else o(p))
+                changed.setattr(
+                    "artifact.report.notebooks.file_hash", lambda p, o=original: "0" if p.suffix == ".lock" else o(p)
+                )
             reason = check(path, "tiny", [])[2]
             assert reason is not None and all(word in reason for word in part.split(", ") if word != "models")
 
@@ -171,9 +188,10 @@ def test_time_out_and_dead_kernel(folder: Path) -> None:
 
 def test_summary_links_lead_to_files(folder: Path, results: Path) -> None:
     body = (
-        "from pathlib import Path\nfrom artifact.paths import figures_dir\nfrom artifact.report.made import record_made\n"
+        "from artifact.paths import figures_dir\nfrom artifact.report.made import record_made\n"
         "figures_dir().mkdir(parents=True, exist_ok=True)\n"
-        "for s in ('svg', 'pdf'):\n    p = figures_dir() / f'plot.{s}'; p.write_text('<svg/>'); record_made(p, title='A <plot>', output='U-F2', runs=('k1',))"
+        "for s in ('svg', 'pdf'):\n    p = figures_dir() / f'plot.{s}'; p.write_text('<svg/>')\n"
+        "    record_made(p, title='A <plot>', output='U-F2', runs=('k1',))"
     )
     run_notebook(write(folder, "01_a.ipynb", body), "tiny")
     write(folder, "02_b.ipynb")
@@ -214,7 +232,14 @@ def test_progress_bars_keep_their_last_state(tmp_path: Path) -> None:
 
 
 def test_durations() -> None:
-    assert [duration(s) for s in (0.4, 59, 60, 3599, 3600, 7500)] == ["0 s", "59 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "2 h 5 min"]
+    assert [duration(s) for s in (0.4, 59, 60, 3599, 3600, 7500)] == [
+        "0 s",
+        "59 s",
+        "1 min 0 s",
+        "59 min 59 s",
+        "1 h 0 min",
+        "2 h 5 min",
+    ]
 
 
 def test_source_notebooks_of_the_project() -> None:

@@ -78,7 +78,10 @@ def test_last_number(text, answer):
     assert extract_answer(text) == Extraction(answer, "last_number")
 
 
-@pytest.mark.parametrize("text", ["", "no idea", r"\boxed{", r"so 42, \boxed{42", "7\n#### 7\n\\boxed{", r"\boxed{}", "####", "####\n", "٤٢", "x^2"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "no idea", r"\boxed{", r"so 42, \boxed{42", "7\n#### 7\n\\boxed{", r"\boxed{}", "####", "####\n", "٤٢", "x^2"],
+)
 def test_nothing_found(text):
     assert extract_answer(text) is None
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from artifact.cluster.packing import TokenPair, micro_batches, pack, response_hidden
 from artifact.cluster.placement import Slot, prepare_process
 
@@ -45,6 +47,20 @@ class FrozenModel:
     def release(self, path: str) -> None:
         """Forget a checkpoint that is no longer needed."""
         self._models.pop(path, None)
+
+    def logprobs(self, path: str, sequences: Sequence[TokenPair], max_tokens: int = 16384) -> list[np.ndarray]:
+        """Log-probability of every response token under the checkpoint at `path`, one float32 array a sequence."""
+        out: list[np.ndarray] = [np.zeros(0, dtype=np.float32)] * len(sequences)
+        for batch, packed, hidden_TH, weight_VH in self._passes(path, sequences, max_tokens):
+            flat = np.empty(hidden_TH.shape[0], dtype=np.float32)
+
+            def keep(rows: slice, logprobs_TV: torch.Tensor, values: np.ndarray = flat, target_T: torch.Tensor = packed.target_T) -> None:
+                values[rows] = logprobs_TV.gather(1, target_T[rows, None])[:, 0].cpu().numpy()
+
+            log_softmax_chunks(hidden_TH, weight_VH, keep)
+            for i, piece in zip(batch, np.split(flat, np.cumsum([len(sequences[i][1]) for i in batch])[:-1]), strict=True):
+                out[i] = piece
+        return out
 
     def _passes(self, path: str, sequences: Sequence[TokenPair], max_tokens: int) -> Iterator[tuple[list[int], Any, torch.Tensor, torch.Tensor]]:
         """Forward passes over `sequences`: (indices, packed, hidden_TH, weight_VH) each."""

@@ -1,4 +1,4 @@
-"""One notebook, headless: papermill runs it, nbconvert makes a page of it, both appear under their names only when whole.
+"""One notebook, headless: papermill runs it, nbconvert makes a page of it; neither has its name until it is whole.
 
 The kernel is this very interpreter (a private kernel specification is made for the run, so nothing needs to be
 registered and nothing installed elsewhere can be picked up), without the user's IPython start-up files.
@@ -72,7 +72,8 @@ def _kernel_environment() -> Iterator[Path]:
         folder = Path(name)
         spec = folder / "kernels" / KERNEL
         spec.mkdir(parents=True)
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        (folder / "ipython").mkdir()
+        argv = [sys.executable, "-m", "ipykernel_launcher", "--log-level=ERROR", "-f", "{connection_file}"]
         (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Python", "language": "python"}))
         values = {
             "JUPYTER_PATH": name,
@@ -111,7 +112,9 @@ def describe_failure(err: Any) -> str:
     source = err.source.splitlines()
     shown = [f"    {line}" for line in source[:6]] + (["    …"] if len(source) > 6 else [])
     tail = [f"    {line}" for line in trace[-14:]]
-    return "\n".join([f"cell {err.cell_index + 1} raised {err.ename}: {err.evalue}", *shown, "  traceback (end):", *tail])
+    return "\n".join(
+        [f"cell {err.cell_index + 1} raised {err.ename}: {err.evalue}", *shown, "  traceback (end):", *tail]
+    )
 
 
 def execute(
@@ -162,7 +165,9 @@ def execute(
         except CellTimeoutError as err:
             partial.replace(failed)
             message = str(err).splitlines()[0]
-            raise NotebookFailed(f"{source.name}: {message}\n  partial copy: {failed}; allow more with --cell-timeout") from None
+            raise NotebookFailed(
+                f"{source.name}: {message}\n  partial copy: {failed}; allow more with --cell-timeout"
+            ) from None
         except DeadKernelError as err:
             partial.replace(failed)
             raise NotebookFailed(

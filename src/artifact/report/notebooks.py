@@ -6,7 +6,7 @@ error: papermill would only log it and run the defaults.
 
 An executed notebook is kept while nothing it could depend on has changed: its source, its parameters, the whole package
 source, the resolved configuration and the studies, the models and the lock file; and while everything it made is still
-there with the same contents. `artifact notebooks --force` runs it anyway. Left out: the execution itself (`execute.py`).
+there with the same contents. `--force` runs it anyway. Left out: the execution itself (`execute.py`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Outcome:
 def discover(folder: Path | None = None, only: list[str] | None = None) -> list[Path]:
     """The notebooks of `folder` (default `notebooks/` of the project) in order.
 
-    `only` picks by number (`3`, `03`) or name (`03_method`, `method`); an unknown one is an error that lists the right ones.
+    `only` picks by number (`3`, `03`) or name (`03_method`, `method`); an unknown one is an error that lists all.
     """
     folder = folder or project_root() / "notebooks"
     found = sorted(p for p in folder.glob("*.ipynb") if _NAME.fullmatch(p.name))
@@ -96,7 +96,9 @@ def declared_parameters(path: Path) -> list[str]:
         raise NotebookError(f"{path.name} has {len(cells)} cells tagged `parameters`; it needs exactly one")
     names = []
     for node in ast.parse(cell_source(cells[0])).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
         names += [t.id for t in targets if isinstance(t, ast.Name)]
     return names
 
@@ -167,7 +169,7 @@ def read_record(target: Path) -> dict[str, Any] | None:
 
 
 def check(source: Path, tier: str, overrides: list[str]) -> tuple[dict[str, Any], dict[str, str], str | None]:
-    """Parameters, fingerprint and the reason to run (None: up to date) of one notebook; raises on unknown parameters."""
+    """Parameters, fingerprint and the reason to run (None: up to date) of a notebook; raises on unknown parameters."""
     parameters: dict[str, Any] = {"tier": tier} | ({"overrides": overrides} if overrides else {})
     check_parameters(source, parameters)
     parts = fingerprint(source, tier, parameters, overrides)

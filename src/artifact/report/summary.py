@@ -8,7 +8,6 @@ themselves, and the claims report.
 from __future__ import annotations
 
 import html
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,8 @@ IMAGES = {".png", ".svg", ".jpg"}
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
-h2{margin-top:2.2rem;border-top:1px solid #ddd;padding-top:1rem;font-size:1.15rem} .tier{background:#f3f3ee;padding:.6rem 1rem}
+h2{margin-top:2.2rem;border-top:1px solid #ddd;padding-top:1rem;font-size:1.15rem}
+.tier{background:#f3f3ee;padding:.6rem 1rem}
 .thumbs{display:flex;flex-wrap:wrap;gap:1rem} figure{margin:0;width:17rem} figure img{width:100%;border:1px solid #ddd}
 figcaption,small{color:#555;font-size:.85rem} code{font-size:.85em} a{color:#0b5394} .missing{color:#a33}
 """
@@ -94,7 +94,10 @@ def markdown(tier: str, description: str, found: list[Entry]) -> str:
     first = next((e.record for e in found if e.record), None)
     if first:
         dirty = f" with uncommitted changes `{first['dirty']}`" if first["dirty"] else ""
-        lines += ["", f"Commit `{first['commit'] or 'none'}`{dirty}; source `{first['source']}`; lock `{first['lock']}`."]
+        lines += [
+            "",
+            f"Commit `{first['commit'] or 'none'}`{dirty}; source `{first['source']}`; lock `{first['lock']}`.",
+        ]
     for entry in found:
         lines += ["", f"## {entry.source.stem[:2]}. {entry.title}", ""]
         if entry.record is None:
@@ -136,12 +139,15 @@ def page(tier: str, description: str, found: list[Entry]) -> str:
                 others.append(f"<li>{esc(_label(item))} {links}</li>")
             else:
                 body.append(
-                    f'<figure><a href="{_link(image)}"><img src="{_link(image)}" alt="{esc(_label(item))}" loading=lazy></a>'
+                    f'<figure><a href="{_link(image)}">'
+                    f'<img src="{_link(image)}" alt="{esc(_label(item))}" loading=lazy></a>'
                     f"<figcaption>{esc(_label(item))} {links}</figcaption></figure>"
                 )
         body.append("</div>" + (f"<ul>{''.join(others)}</ul>" if others else ""))
         if entry.runs:
-            body.append("<p><small>Runs: " + ", ".join(f"<code>{esc(run)}</code>" for run in entry.runs) + "</small></p>")
+            body.append(
+                "<p><small>Runs: " + ", ".join(f"<code>{esc(run)}</code>" for run in entry.runs) + "</small></p>"
+            )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>Artifact: {esc(tier)}</title><style>{_STYLE}</style><body>{''.join(body)}</body></html>\n"
@@ -154,21 +160,13 @@ def write_summary(tier: str, folder: Path | None = None) -> tuple[Path, Path]:
     description = load(tier).description or "no description"
     results_dir().mkdir(parents=True, exist_ok=True)
     out = []
-    for name, text in (("SUMMARY.md", markdown(tier, description, found)), ("index.html", page(tier, description, found))):
+    for name, text in (
+        ("SUMMARY.md", markdown(tier, description, found)),
+        ("index.html", page(tier, description, found)),
+    ):
         path = results_dir() / name
         partial = path.with_name(name + ".partial")
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
         out.append(path)
     return out[0], out[1]
-
-
-def stored_runs() -> list[dict[str, Any]]:
-    """The manifests below `results/runs/`, each with its `key` (the folder's name); unreadable ones are named as such."""
-    out = []
-    for path in sorted((results_dir() / "runs").glob("*/manifest.json")):
-        try:
-            out.append({**json.loads(path.read_text(encoding="utf-8")), "key": path.parent.name})
-        except json.JSONDecodeError as err:
-            out.append({"key": path.parent.name, "error": f"{path} cannot be read: {err}"})
-    return out

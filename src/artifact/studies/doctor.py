@@ -59,7 +59,10 @@ def check_lock(device: str) -> Finding:
     path = lock_path(device)
     if not path.is_file():
         return Finding("packages", False, f"{path} does not exist", "restore it from the repository")
-    installed = {(d.metadata["Name"] or "").lower().replace("_", "-").replace(".", "-"): d.version for d in metadata.distributions()}
+    installed = {
+        (d.metadata["Name"] or "").lower().replace("_", "-").replace(".", "-"): d.version
+        for d in metadata.distributions()
+    }
     pins = lock_pins(path)
     missing, other = compare_with_lock(pins, installed)
     if not missing and not other:
@@ -76,20 +79,34 @@ def check_machine(config: Config) -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0))
     yield Finding("cores", cores >= CORES_WANTED, str(cores), f"with fewer than {CORES_WANTED} everything takes longer")
     memory = psutil.virtual_memory().available / 2**30
-    remedy = f"about {MEMORY_WANTED_GIB} GiB are used; close other programs or lower cluster.engine.kv_cache_gib and count"
+    remedy = (
+        f"about {MEMORY_WANTED_GIB} GiB are used; close other programs or lower cluster.engine.kv_cache_gib and count"
+    )
     yield Finding("free memory", memory >= MEMORY_WANTED_GIB, f"{memory:.1f} GiB", remedy)
     disk = shutil.disk_usage(project_root()).free / 2**30
-    yield Finding("free disk", disk >= DISK_WANTED_GIB, f"{disk:.0f} GiB", "free some space or set ARTIFACT_RESULTS elsewhere")
+    yield Finding(
+        "free disk", disk >= DISK_WANTED_GIB, f"{disk:.0f} GiB", "free some space or set ARTIFACT_RESULTS elsewhere"
+    )
     compiler = os.environ.get("CXX", "g++")
-    yield Finding("compiler", shutil.which(compiler) is not None, compiler, "install g++ or set CXX: extensions are compiled at first use")
+    yield Finding(
+        "compiler",
+        shutil.which(compiler) is not None,
+        compiler,
+        "install g++ or set CXX: extensions are compiled at first use",
+    )
     if config.cluster.device == "cuda":
         tool = shutil.which("nvidia-smi")
-        yield Finding("GPU driver", tool is not None, tool or "no nvidia-smi", "this tier needs an NVIDIA GPU", fatal=True)
+        yield Finding(
+            "GPU driver", tool is not None, tool or "no nvidia-smi", "this tier needs an NVIDIA GPU", fatal=True
+        )
 
 
 def check_models(config: Config) -> Iterator[Finding]:
     """Every local model of the tier is there; hub ids are only named."""
-    for role, model in {"student": config.models.student, **{f"teacher {k}": v for k, v in config.models.teachers.items()}}.items():
+    for role, model in {
+        "student": config.models.student,
+        **{f"teacher {k}": v for k, v in config.models.teachers.items()},
+    }.items():
         try:
             found = resolve_model(model)
         except FileNotFoundError as err:
@@ -101,7 +118,10 @@ def check_models(config: Config) -> Iterator[Finding]:
 
 def check_folders() -> Iterator[Finding]:
     """Results and figures can be written."""
-    for name, folder, variable in (("results", results_dir(), "ARTIFACT_RESULTS"), ("figures", figures_dir(), "ARTIFACT_FIGURES")):
+    for name, folder, variable in (
+        ("results", results_dir(), "ARTIFACT_RESULTS"),
+        ("figures", figures_dir(), "ARTIFACT_FIGURES"),
+    ):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):

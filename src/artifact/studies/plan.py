@@ -1,7 +1,7 @@
 """What a tier would run, before it is run: stages, runs, placement, rollouts and tokens.
 
-Tokens are an upper bound: rollouts × `max_new_tokens`, as if no response ended early. Problem counts come from the task;
-where its data is not on this machine only what does not depend on it is counted, and the table says so.
+Tokens are an upper bound: rollouts × `max_new_tokens`, as if no response ended early. Problem counts come from the
+task; where its data is not on this machine only what does not depend on it is counted, and the table says so.
 """
 
 from __future__ import annotations
@@ -58,7 +58,13 @@ def annotation_stages(configs: list[Config]) -> list[Stage]:
         count, _ = problem_count(config, "train")
         rollouts = None if count is None else count * config.annotation.samples
         stages.append(
-            Stage("annotate", f"teacher {config.teacher}, N = {config.annotation.samples}", 1, rollouts, config.annotation.max_new_tokens)
+            Stage(
+                "annotate",
+                f"teacher {config.teacher}, N = {config.annotation.samples}",
+                1,
+                rollouts,
+                config.annotation.max_new_tokens,
+            )
         )
     return stages
 
@@ -73,12 +79,18 @@ def run_stages(label: str, configs: list[Config]) -> list[Stage]:
         count, _ = problem_count(first, first.evaluation.curve)
         points = first.train.steps // first.train.curve_every
         rollouts = None if count is None else count * points * times
-        stages.append(Stage("curve", f"{first.evaluation.curve}, {points} points", times, rollouts, first.evaluation.max_new_tokens))
+        stages.append(
+            Stage(
+                "curve", f"{first.evaluation.curve}, {points} points", times, rollouts, first.evaluation.max_new_tokens
+            )
+        )
     samples = 1 + (first.evaluation.sampled.k if first.evaluation.sampled else 0)
     for split in first.evaluation.final:
         count, _ = problem_count(first, split)
         rollouts = None if count is None else count * samples * times
-        stages.append(Stage("evaluate", f"{split}, {samples} a problem", times, rollouts, first.evaluation.max_new_tokens))
+        stages.append(
+            Stage("evaluate", f"{split}, {samples} a problem", times, rollouts, first.evaluation.max_new_tokens)
+        )
     return stages
 
 
@@ -127,7 +139,10 @@ def print_plan(tier: str, studies: list[str], overrides: dict[str, object] | Non
 
     config = load(tier, overrides)
     console.print(f"[bold]Tier {tier}[/bold]: {config.description}")
-    console.print(f"student {config.models.student}; teachers " + ", ".join(f"{k} = {v}" for k, v in config.models.teachers.items()))
+    console.print(
+        f"student {config.models.student}; teachers "
+        + ", ".join(f"{k} = {v}" for k, v in config.models.teachers.items())
+    )
     table = Table("actor", "device", "GPU share", "threads", title="Placement", title_justify="left")
     placement = place(config.cluster, roles_of(config))
     for role, slot in placement.slots.items():
@@ -140,7 +155,13 @@ def print_plan(tier: str, studies: list[str], overrides: dict[str, object] | Non
     for name in studies:
         stages, configs = plan(tier, name, overrides)
         table = Table(
-            "stage", "what", "runs", "rollouts", "tokens at most", title=f"Study {name}: {len(configs)} runs", title_justify="left"
+            "stage",
+            "what",
+            "runs",
+            "rollouts",
+            "tokens at most",
+            title=f"Study {name}: {len(configs)} runs",
+            title_justify="left",
         )
         for stage in stages:
             table.add_row(stage.name, stage.what, str(stage.times), _number(stage.rollouts), _number(stage.tokens))

@@ -66,15 +66,15 @@ _UNITS = {
 }  # fmt: skip
 
 # Words that change the value or say that the number is not the answer: they are never a unit.
-_NOT_UNITS = frozenset(
-    """hundred thousand million billion trillion dozen half halves third thirds quarter quarters fifth tenth twice
+_NOT_UNITS_TEXT = """
+    hundred thousand million billion trillion dozen half halves third thirds quarter quarters fifth tenth twice
     double percent percentage and or nor not no none plus minus times over divided by than more less least most about
     approximately around mod modulo sqrt root roots sin cos tan cot sec csc log exp squared cubed power factorial choose
     alpha beta gamma delta theta lambda sigma omega infinity infinite undefined zero negative below wrong incorrect
-    if when where unless except remainder base but maybe instead is are was be equals equal between else
-    either""".split()
-)
-_SMALL_WORDS = frozenset("of per a an the in on to for each at".split())
+    if when where unless except remainder base but maybe instead is are was be equals equal between else either
+"""
+_NOT_UNITS = frozenset(_NOT_UNITS_TEXT.split())
+_SMALL_WORDS = frozenset(["of", "per", "a", "an", "the", "in", "on", "to", "for", "each", "at"])
 
 _INT = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,3}(?: [0-9]{3})+(?![0-9])|[0-9]+)"
 _DECIMAL = rf"(?:{_INT}(?:\.[0-9]+)?|\.[0-9]+)"
@@ -138,10 +138,10 @@ def normal_text(answer: str) -> str:
             text = text[:-1].rstrip()
         for left, right in _WRAPPERS:
             inner = text[len(left) : len(text) - len(right)]
-            if len(text) > len(left + right) and text.startswith(left) and text.endswith(right):
-                if right not in inner and left not in inner:
-                    text = inner
-                    break
+            wrapped = len(text) > len(left + right) and text.startswith(left) and text.endswith(right)
+            if wrapped and right not in inner and left not in inner:
+                text = inner
+                break
         else:
             break
     return text.strip()

@@ -79,7 +79,7 @@ RULES: dict[str, Callable[[str], str | None]] = {
     "hashes": _last_match(_HASHES, 1),
     "last_number": _last_match(_NUMBER, 0),
 }
-"""Extraction rules by name: text → answer; None = the rule does not apply, "" = it applies but the answer is cut off."""
+"""Extraction rules by name: text → answer; None = the rule does not apply, "" = it does but the answer is cut off."""
 
 
 def check_rules(rules: Sequence[str]) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def _majority(clustering: Clustering, probs_C: np.ndarray, answers: Sequence[str
 
 
 def _majority_correct(answer: str, in_class: Sequence[Rollout]) -> int:
-    """1 correct, 0 not, by the verdicts on the very string of the majority answer; −1 if none settled it or they clash."""
+    """1 correct, 0 not, by the verdicts on the very string of the majority answer; −1 where none settled it."""
     if not in_class:
         return 0
     statuses = {r.verdict.status for r in in_class if r.verdict is not None and r.verdict.extracted == answer}

@@ -1,0 +1,115 @@
+"""What a result depends on, as one hash: settings, source, models, data and environment.
+
+The source enters as the syntax trees of the modules a stage can reach through its imports, without docstrings, comments
+and layout. So editing a figure, a comment or another method does not make finished runs stale, and editing the loss does.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import json
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from artifact.config import Config
+from artifact.paths import resolve_model
+from artifact.records import Problem
+from artifact.report.provenance import file_hash, lock_path, tree_hash
+
+PACKAGE = Path(__file__).resolve().parents[1]
+LENGTH = 16
+
+NOT_IN_KEY = ("description",)
+"""Fields of a configuration that cannot change a result."""
+
+
+def digest(value: Any) -> str:
+    """The short hash of anything JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:LENGTH]
+
+
+def settings(config: Config, *sections: str) -> dict[str, Any]:
+    """The part of `config` that can change a result: all of it, or the named sections. Deadlines cannot."""
+    data = config.model_dump(mode="json")
+    for name in NOT_IN_KEY:
+        data.pop(name)
+    for name in ("start_timeout_s", "step_timeout_s"):
+        data["cluster"].pop(name)
+    return {k: v for k, v in data.items() if not sections or k in sections}
+
+
+def model_hash(model: str) -> str:
+    """The hash of a model folder's files, or of a hub id (a hub's revision is not seen: pin it in the id's folder)."""
+    path = Path(resolve_model(model))
+    return tree_hash(path) if path.is_dir() else digest(model)
+
+
+def data_hash(problems: Iterable[Problem]) -> str:
+    """The hash of problems: ids, texts, answers, in order."""
+    return digest([p.to_row() for p in problems])
+
+
+def environment_hash(device: str) -> str:
+    """The hash of the lock file."""
+    path = lock_path(device)
+    return file_hash(path)[:LENGTH] if path.is_file() else "no-lock"
+
+
+@lru_cache
+def _module_path(name: str) -> Path | None:
+    relative = Path(*name.split(".")[1:])
+    for path in (PACKAGE / relative.with_suffix(".py") if relative.parts else PACKAGE / "__init__.py", PACKAGE / relative / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+@lru_cache
+def _tree(path: Path) -> tuple[str, tuple[str, ...]]:
+    """(hash of a module's code without docstrings, the `artifact` modules it imports anywhere)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imports: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports += [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imports += [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) and isinstance(s.value.value, str))]
+    ours = tuple(sorted({i for i in imports if i.split(".")[0] == "artifact"}))
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), ours
+
+
+def reachable(roots: Sequence[str]) -> dict[str, str]:
+    """Module → code hash of everything `roots` import, directly or not. A root that does not exist is an error."""
+    found: dict[str, str] = {}
+    queue = list(roots)
+    for root in roots:
+        if _module_path(root) is None:
+            raise ValueError(f"module {root!r} does not exist in the package")
+    while queue:
+        name = queue.pop()
+        path = _module_path(name)
+        if path is None or str(path.relative_to(PACKAGE)) in found:
+            continue
+        code, imports = _tree(path)
+        found[str(path.relative_to(PACKAGE))] = code
+        queue += imports
+    return found
+
+
+def source_hash(roots: Sequence[str]) -> str:
+    """The hash of all code reachable from `roots`."""
+    return digest(reachable(roots))
+
+
+def method_source(cls: type) -> str:
+    """Hash of a method's own source: its module where it ships with the package, its class body where a user defined it."""
+    if cls.__module__.startswith("artifact."):
+        return source_hash([cls.__module__])
+    return digest(inspect.getsource(cls))

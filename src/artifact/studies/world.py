@@ -1,0 +1,113 @@
+"""From a configuration to what the loop needs: tokenizer, problems, prompts, verifier, sampler.
+
+Also the start-up checks that must fail before anything is sampled: teacher and student must speak the same token ids,
+and the end of a response must be reachable.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from artifact.cluster.sampler import Sampler
+from artifact.cluster.session import Workers
+from artifact.config import Config
+from artifact.errors import EmptyDataset, Mismatch
+from artifact.paths import resolve_model
+from artifact.records import Problem
+from artifact.tasks import get_task
+from artifact.tasks.prompts import encode_prompt
+from artifact.tasks.verifier import Verifier
+from artifact.train import World
+
+
+@lru_cache(maxsize=8)
+def tokenizer_of(model: str) -> Any:
+    """The tokenizer of a checkpoint."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(resolve_model(model))
+
+
+@lru_cache(maxsize=8)
+def verifier_for(rules: tuple[str, ...]) -> Verifier:
+    """One verifier a set of extraction rules and process."""
+    return Verifier(rules=rules)
+
+
+def stop_token_ids(model: str) -> tuple[int, ...]:
+    """Ids that end a response: those of the generation config, and the tokenizer's EOS. Mismatch when there is none."""
+    ids: set[int] = set()
+    path = Path(resolve_model(model)) / "generation_config.json"
+    if path.is_file():
+        eos = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
+        ids |= set(eos) if isinstance(eos, list) else {eos} if eos is not None else set()
+    if tokenizer_of(model).eos_token_id is not None:
+        ids.add(tokenizer_of(model).eos_token_id)
+    if not ids:
+        raise Mismatch(f"model {model!r} names no end-of-sequence token: responses could never end; set eos_token_id")
+    return tuple(sorted(ids))
+
+
+def check_pair(config: Config) -> None:
+    """Teacher and student must share one vocabulary: distillation compares distributions id by id.
+
+    Raises Mismatch with the first differing token. Padded rows beyond the tokenizer may differ.
+    """
+    student, teacher = (tokenizer_of(m).get_vocab() for m in (config.models.student, config.teacher_path))
+    if student != teacher:
+        different = sorted({t for t, i in student.items() if teacher.get(t) != i} | {t for t, i in teacher.items() if student.get(t) != i})
+        example = different[0]
+        raise Mismatch(
+            f"student {config.models.student!r} ({len(student)} tokens) and teacher {config.teacher_path!r} ({len(teacher)} "
+            f"tokens) have different vocabularies: {len(different)} tokens differ, e.g. {example!r} is "
+            f"{student.get(example)} and {teacher.get(example)}; token-level distillation needs one tokenizer, choose a "
+            "teacher of the same family"
+        )
+
+
+@lru_cache(maxsize=32)
+def problems_of(task: str, split: str, limit: int | None) -> tuple[Problem, ...]:
+    """The problems of a split; EmptyDataset when there are none."""
+    problems = tuple(get_task(task).load(split, limit))
+    if not problems:
+        raise EmptyDataset(f"split {split!r} of task {task!r} holds no problem (limit {limit}); nothing can be done with it")
+    return problems
+
+
+def build_world(config: Config) -> World:
+    """Problems, prompts and verifier of a run, after the start-up checks."""
+    check_pair(config)
+    tokenizer = tokenizer_of(config.models.student)
+    task = get_task(config.task.name)
+    eos = tokenizer.eos_token_id
+
+    @lru_cache(maxsize=20_000)
+    def encode_known(key: str, context: str) -> tuple[int, ...]:
+        return encode_prompt(tokenizer, task.messages(by_key[key], context))  # type: ignore[arg-type]
+
+    by_key: dict[str, Problem] = {}
+
+    def encode(problem: Problem, context: str) -> tuple[int, ...]:
+        by_key.setdefault(problem.id, problem)
+        return encode_known(problem.id, context)
+
+    def encode_text(text: str) -> tuple[int, ...]:
+        return (*tokenizer(text, add_special_tokens=False)["input_ids"], eos)
+
+    return World(
+        train=problems_of(config.task.name, "train", config.task.train_limit),
+        curve=problems_of(config.task.name, config.evaluation.curve, config.evaluation.limit) if config.train.curve_every else (),
+        encode=encode,
+        encode_text=encode_text,
+        verify=verifier_for(config.task.extraction_rules).verify_batch,
+    )
+
+
+def sampler_for(config: Config, workers: Workers, model: str) -> Sampler:
+    """A sampler over the engines of `workers`, stopping where `model` stops."""
+    return Sampler(
+        workers.engines, tokenizer_of(model), stop_token_ids(model), config.cluster.engine.max_model_len, config.cluster.step_timeout_s
+    )

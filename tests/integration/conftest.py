@@ -1,0 +1,51 @@
+"""One real cluster for all integration tests: Ray, two vLLM engines, DeepSpeed, teacher and reference, on tiny models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from artifact.config import Config, load
+
+SMALL = {
+    "task.train_limit": 24, "evaluation.limit": 20, "train.steps": 4, "train.prompts_per_step": 4, "train.curve_every": 0,
+    "train.checkpoint_every": 2, "sampling.samples_per_prompt": 2, "annotation.samples": 4, "annotation.batch_prompts": 10,
+}  # fmt: skip
+"""Overrides that make a tiny run take seconds."""
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A results folder of its own for the whole session."""
+    folder = tmp_path_factory.mktemp("results")
+    before = os.environ.get("ARTIFACT_RESULTS")
+    os.environ["ARTIFACT_RESULTS"] = str(folder)
+    yield folder
+    if before is None:
+        os.environ.pop("ARTIFACT_RESULTS")
+    else:
+        os.environ["ARTIFACT_RESULTS"] = before
+
+
+@pytest.fixture(scope="session")
+def config(results: Path) -> Config:
+    return load("tiny", SMALL)
+
+
+@pytest.fixture(scope="session")
+def workers(config: Config):  # noqa: ANN201
+    """The actors; started once (about a minute), stopped at the end."""
+    from artifact.cluster import session
+
+    yield session.open_workers(config, engines_for=config.models.student, student=True, teacher=True, reference=True)
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def world(config: Config):  # noqa: ANN201
+    from artifact.studies.world import build_world
+
+    return build_world(config)

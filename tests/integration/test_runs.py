@@ -1,0 +1,147 @@
+"""Whole runs through the command line: cache, resumption after kill -9, and clear answers to wrong input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import SMALL
+
+SETS = [f"--set={k}={v}" for k, v in SMALL.items()]
+
+
+def _cli(*arguments: str, env: dict[str, str] | None = None, **kwargs) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "artifact.cli", *arguments], capture_output=True, text=True, timeout=280, env={**os.environ, **(env or {})}, check=False, **kwargs
+    )
+
+
+def _finished(results: Path) -> list[Path]:
+    return sorted(p.parent for p in (results / "runs").glob("*/manifest.json") if not p.parent.name.endswith(".partial"))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(workers, results) -> Path:  # noqa: ANN001
+    done = _cli("train", "--method=opd", "--seed=7", *SETS)
+    assert done.returncode == 0, done.stderr
+    return _finished(results)[-1]
+
+
+def test_a_run_leaves_manifest_metrics_rollouts_evaluation_and_weights(uninterrupted: Path):
+    manifest = json.loads((uninterrupted / "manifest.json").read_text())
+    assert manifest["config"]["seed"] == 7
+    assert manifest["key"] == uninterrupted.name
+    assert len((uninterrupted / "metrics.jsonl").read_text().splitlines()) == SMALL["train.steps"]
+    assert (uninterrupted / "evaluation" / "evaluation.greedy.parquet").exists()
+    assert (uninterrupted / "weights" / "model.safetensors").exists()
+    from artifact.records import Rollout, read_parquet
+
+    rollouts = [r for p in sorted((uninterrupted / "rollouts").glob("*.parquet")) for r in read_parquet(p, Rollout)]
+    assert len(rollouts) == SMALL["train.steps"] * SMALL["train.prompts_per_step"] * SMALL["sampling.samples_per_prompt"]
+    assert sorted({r.policy_version for r in rollouts}) == [0, 1, 2, 3]
+
+
+def test_a_finished_run_is_not_computed_again(uninterrupted: Path):
+    before = (uninterrupted / "manifest.json").stat().st_mtime_ns
+    assert _cli("train", "--method=opd", "--seed=7", *SETS).returncode == 0
+    assert (uninterrupted / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_a_run_killed_half_way_ends_with_the_same_weights(uninterrupted: Path, tmp_path: Path):
+    env = {**os.environ, "ARTIFACT_RESULTS": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "artifact.cli", "train", "--method=opd", "--seed=7", *SETS], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 200
+    while not list(tmp_path.glob("runs/*.partial/commit.json")):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline, "no checkpoint was committed in time"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not _finished(tmp_path), "killed too late: the run was finished"
+    done = _cli("train", "--method=opd", "--seed=7", *SETS, env={"ARTIFACT_RESULTS": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    resumed = _finished(tmp_path)[-1]
+    assert resumed.name == uninterrupted.name
+    for name in ("weights/model.safetensors", "evaluation/evaluation.greedy.parquet"):
+        assert (resumed / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+    strip = lambda p: [{k: v for k, v in json.loads(x).items() if not k.startswith("seconds")} for x in (p / "metrics.jsonl").read_text().splitlines()]  # noqa: E731
+    assert strip(resumed) == strip(uninterrupted)
+
+
+def test_uopd_reads_its_annotation(workers, results: Path):  # noqa: ANN001
+    done = _cli("train", "--method=uopd", "--seed=1", *SETS)
+    assert done.returncode == 0, done.stderr
+    folders = list((results / "annotations").glob("*/manifest.json"))
+    assert len(folders) == 1
+    manifest = json.loads(folders[0].read_text())
+    assert manifest["problems"] == SMALL["task.train_limit"]
+    from artifact.records import Rollout, read_parquet
+
+    samples = read_parquet(folders[0].parent / "samples.parquet", Rollout)
+    assert len(samples) == SMALL["task.train_limit"] * SMALL["annotation.samples"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--tier=tinny"], "unknown tier 'tinny'"),
+        (["train", "--set=optimiser.learning_rat=1"], "unknown key 'optimiser.learning_rat'"),
+        (["train", "--method=uodp"], "did you mean 'uopd'"),
+        (["train", "--method=uopd", "--set=method_options.weightin=soft"], "did you mean 'weighting'"),
+        (["train", "--set=models.student=models/tiny/nobody"], "does not exist"),
+        (["annotate", "--set=annotation.samples=1"], "annotation.samples"),
+        (["annotate", "--teacher=C"], "teacher 'C' is not one of models.teachers"),
+    ],
+)
+def test_wrong_input_is_answered_clearly(arguments: list[str], message: str):
+    done = _cli(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_results_that_cannot_be_written_are_reported(workers):  # noqa: ANN001
+    done = _cli("train", "--method=opd", *SETS, env={"ARTIFACT_RESULTS": "/dev/null/results"})
+    assert done.returncode == 2
+    assert "cannot write to" in done.stderr
+
+
+def test_teacher_and_student_with_other_vocabularies_are_refused(config, tmp_path: Path):
+    import shutil
+
+    from artifact.config import load
+    from artifact.errors import Mismatch
+    from artifact.paths import resolve_model
+    from artifact.studies.world import check_pair
+
+    other = tmp_path / "teacher"
+    shutil.copytree(resolve_model(config.teacher_path), other)
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    tokens = tokenizer["model"]["vocab"]
+    first, second = list(tokens)[-2:]
+    tokens[first], tokens[second] = tokens[second], tokens[first]
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(Mismatch, match="different vocabularies: 2 tokens differ"):
+        check_pair(load("tiny", {"models.teachers": {"A": str(other)}}))
+
+
+def test_an_empty_split_is_an_error(monkeypatch: pytest.MonkeyPatch):
+    from artifact.errors import EmptyDataset
+    from artifact.studies import world
+
+    class Nothing:
+        def load(self, split: str, limit: int | None = None) -> list:
+            return []
+
+    monkeypatch.setattr(world, "get_task", lambda name: Nothing())
+    with pytest.raises(EmptyDataset, match="holds no problem"):
+        world.problems_of("nothing", "train", None)

@@ -1,0 +1,56 @@
+"""The plan counts what Algorithm 1 would sample; expected numbers are worked out by hand from the configuration."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from artifact.config import load, load_study
+from artifact.studies.plan import plan, print_plan, problem_count, roles_of, study_names
+
+
+def test_counts_of_the_uopd_study() -> None:
+    settings = {
+        "train.steps": 10, "train.prompts_per_step": 4, "sampling.samples_per_prompt": 3,
+        "sampling.max_new_tokens": 100,
+        "train.curve_every": 5, "annotation.samples": 8, "annotation.max_new_tokens": 50, "task.train_limit": 20,
+        "evaluation.limit": 30, "evaluation.max_new_tokens": 60, "evaluation.sampled": {"k": 4},
+    }  # fmt: skip
+    stages, configs = plan("tiny", "uopd", settings)
+    study = load_study("uopd")
+    per_cell = 2 * len(study.seeds)  # two teachers
+    assert len(configs) == per_cell * len(study.cells)
+    by_name = {name: [s for s in stages if s.name == name] for name in ("annotate", "train", "curve", "evaluate")}
+    assert [(s.rollouts, s.tokens) for s in by_name["annotate"]] == [(20 * 8, 20 * 8 * 50)] * 2
+    assert [(s.times, s.rollouts, s.tokens) for s in by_name["train"]] == [
+        (per_cell, per_cell * 10 * 4 * 3, per_cell * 10 * 4 * 3 * 100)
+    ] * len(study.cells)
+    assert [(s.times, s.rollouts) for s in by_name["curve"]] == [(len(configs), len(configs) * 2 * 30)]
+    assert [(s.times, s.rollouts, s.tokens) for s in by_name["evaluate"]] == [
+        (len(configs), len(configs) * 30 * 5, len(configs) * 30 * 5 * 60)
+    ]
+
+
+def test_unknown_counts_stay_unknown() -> None:
+    """A task whose data is not here gives no number, and the table says why instead of guessing."""
+    config = load("tiny", {"task.name": "not-here"})
+    count, reason = problem_count(config, "train")
+    assert count is None and "not-here" in reason
+    out = io.StringIO()
+    print_plan("tiny", ["uopd"], {"task.name": "not-here"}, Console(file=out, width=160))
+    assert "unknown here" in out.getvalue() and "?" in out.getvalue() and "of what is known" in out.getvalue()
+
+
+def test_roles_are_placed_once_each() -> None:
+    roles = roles_of(load("paper"))
+    assert len(set(roles)) == len(roles)
+    assert [r for r in roles if r.startswith("engine")] == ["engine-0", "engine-1"]
+    assert {"teacher", "reference", "student-0"} <= set(roles)
+
+
+def test_every_study_can_be_planned() -> None:
+    out = io.StringIO()
+    for tier in ("tiny", "paper"):
+        print_plan(tier, study_names(), None, Console(file=out, width=160))
+    assert out.getvalue().count("Study uopd") == 2
