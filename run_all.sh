@@ -128,6 +128,11 @@ if ! flock -n 9; then
 fi
 printf '%s\n' "$$" >.run_all.lock
 
+# Extensions that torch and DeepSpeed compile at first use stay in this clone. A process killed while it compiled leaves a
+# lock behind, for which every later one would wait for ever; nobody compiles here now, so a lock found here is stale.
+export TORCH_EXTENSIONS_DIR="${TORCH_EXTENSIONS_DIR:-$PWD/.torch_extensions/$(basename "$VENV")}"
+case "$TORCH_EXTENSIONS_DIR" in "$PWD"/*) find "$TORCH_EXTENSIONS_DIR" -name lock -type f -delete 2>/dev/null || true ;; esac
+
 # ---- checks that are cheap now and expensive later ------------------------------------------------------------------
 command -v "${CXX:-g++}" >/dev/null ||
   die "no C++ compiler (${CXX:-g++}): torch and DeepSpeed compile small extensions at first use; install g++ or set CXX"

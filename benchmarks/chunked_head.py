@@ -8,11 +8,11 @@ Forward and backward of the forward KL on the teacher's top-k, float32:
     chunked    artifact.losses.head.log_probs_at
     dense      hidden · weightᵀ, log-softmax, gather
 
-Time is processor time, so that other work on the machine disturbs it less; the best of `--repeats`. Extra memory is the
-rise of the resident set's peak during a step after a warm-up, less the gradients returned, in units of one [T, V] matrix of
-logits. It is the larger of two steps, with and without a gradient for the weight: that gradient is made last, and would
-hide what was freed before. Targets: time ≤ 1.25 × products, memory ≤ 8 %. Needs Linux (/proc) and 5 GB of memory. Left
-out: CUDA.
+Time is processor time, so that other work on the machine disturbs it less; the best of `--repeats`. Extra memory is
+the rise of the resident set's peak during a step after a warm-up, less the gradients returned, in units of one [T, V]
+matrix of logits. It is the larger of two steps, with and without a gradient for the weight: that gradient is made last,
+and would hide what was freed before. Targets: time ≤ 1.25 × products, memory ≤ 8 %. Needs Linux (/proc) and 5 GB of
+memory. Left out: CUDA.
 """
 
 from __future__ import annotations
@@ -90,13 +90,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="time and memory of the chunked output head")
     for name, default in (("tokens", 512), ("hidden", 2048), ("vocab", 151_936), ("top-k", 512), ("repeats", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=2, default=None, help=argparse.SUPPRESS)
     given = parser.parse_args()
     sizes = (given.tokens, given.hidden, given.vocab, given.top_k, given.repeats)
     if given.measure:
-        print(measure(*given.measure, *sizes))
+        kind, what = given.measure
+        print(measure(kind, what, *sizes))
         return 0
-    # Every large block gets its own mapping and goes back at once, or the heap would keep what the step before had freed.
+    # Every large block gets its own mapping and goes back at once; else the heap keeps what an earlier step has freed.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
     table = {}
     for kind in ("products", "chunked", "dense"):

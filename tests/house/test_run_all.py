@@ -147,3 +147,18 @@ def test_ci_runs_both_commands_and_fails_when_one_does(tmp_path: Path) -> None:
         done = subprocess.run([str(tmp_path / ".ci" / "run")], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == code, body
         assert "./run_all.sh:" in done.stdout and "./run_all.sh test:" in done.stdout
+
+
+def test_stale_compiler_lock_is_removed(tmp_path: Path, clone: Path) -> None:
+    """torch waits for ever for the lock of a killed compilation; a start in the same clone takes it away."""
+    lock = clone / ".torch_extensions" / "venv" / "some_op" / "lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    stub = tmp_path / "venv" / "bin" / "python"
+    stub.parent.mkdir(parents=True)
+    stub.write_text('#!/bin/sh\necho "extensions: $TORCH_EXTENSIONS_DIR"\n')
+    stub.chmod(0o755)
+    done = run(clone, ARTIFACT_VENV=str(tmp_path / "venv"), TORCH_EXTENSIONS_DIR="")
+    assert done.returncode == 0, done.stderr
+    assert f"extensions: {clone / '.torch_extensions' / 'venv'}" in done.stdout
+    assert not lock.exists()

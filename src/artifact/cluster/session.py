@@ -4,7 +4,7 @@ Starting two vLLM engines takes most of a minute, a tiny run less than that: so 
 what they hold, and whoever comes next (another run, another notebook kernel) attaches to them. A run resets student,
 optimiser and engines to the base weights; nothing of a run survives in an actor.
 
-`RAY_ADDRESS` in the environment, or a cluster started on this machine, is joined; otherwise one is started.
+The cluster at `RAY_ADDRESS` is joined where that is set; otherwise a local one is found or started (`head.py`).
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from artifact.cluster import head
 from artifact.cluster.placement import Placement, place
 from artifact.config import Config
 from artifact.errors import ActorTimeout, ArtifactError
@@ -50,72 +49,35 @@ def call(refs: Any, timeout_s: float, what: str) -> Any:
 
 
 def connect(num_cpus: int = 16) -> None:
-    """Join the running Ray cluster of this user, or start one that outlives this process. Idempotent."""
+    """Join `RAY_ADDRESS` where it is set, else this project's local head, started if it does not run. Idempotent."""
+    given = os.environ.get("RAY_ADDRESS")
+    if not given:
+        os.environ.update(head.environment())  # Ray reads its authentication settings when it is imported
     import ray
 
     if ray.is_initialized():
         return
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": "ERROR"}
-    try:
-        ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), **options)
-    except ConnectionError:
-        if "RAY_ADDRESS" in os.environ:
+    if given:
+        try:
+            ray.init(address=given, **options)
+        except ConnectionError as err:
             raise ArtifactError(
-                f"no Ray cluster answers at RAY_ADDRESS={os.environ['RAY_ADDRESS']!r}; start one with `ray start --head` "
-                "or unset the variable to use a local one"
-            ) from None
-        _start_head(num_cpus)
-        ray.init(address="auto", **options)
+                f"no Ray cluster answers at RAY_ADDRESS={given!r}; start one with `ray start --head` or unset the "
+                "variable to use a local one"
+            ) from err
+        return
+    state = head.read_state()
+    ray.init(address=state["address"] if state else head.start(num_cpus), **options)
 
 
-def _start_head(num_cpus: int, attempts: int = 3) -> None:
-    """Start a head node with enough *logical* CPUs for every actor; threads are limited by the actors themselves.
-
-    The agents' ports are chosen here: left to Ray, its node daemon gives up when an agent takes more than 15 s to import
-    and report its port, which happens on a busy or cold machine. A failed start is cleaned up and tried again.
-    """
-    ray_command = Path(sys.executable).with_name("ray")
-    error = ""
-    for _ in range(attempts):
-        ports = _free_ports(3)
-        command = [
-            str(ray_command), "start", "--head", "--port=0", f"--num-cpus={num_cpus}", "--include-dashboard=false",
-            "--disable-usage-stats", "--include-log-monitor=false", f"--object-store-memory={2 * 2**30}",
-            f"--dashboard-agent-listen-port={ports[0]}", f"--dashboard-agent-grpc-port={ports[1]}",
-            f"--runtime-env-agent-port={ports[2]}",
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        if done.returncode == 0:
-            return
-        error = done.stderr.strip()[-2000:]
-        subprocess.run([str(ray_command), "stop", "--force"], capture_output=True, timeout=120, check=False)
-    raise ArtifactError(f"`ray start` failed {attempts} times; its last words were:\n{error}")
-
-
-def _free_ports(n: int) -> list[int]:
-    """n different ports that are free at this moment."""
-    import socket
-
-    sockets = [socket.socket() for _ in range(n)]
-    try:
-        for s in sockets:
-            s.bind(("", 0))
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
-
-
-def stop() -> None:
-    """Stop the local cluster and all actors. Safe to call when none runs."""
+def stop() -> bool:
+    """Stop this project's local cluster and all its actors; False when none ran. A cluster at RAY_ADDRESS is left alone."""
     import ray
 
     if ray.is_initialized():
         ray.shutdown()
-    ray_command = Path(sys.executable).with_name("ray")
-    subprocess.run([str(ray_command), "stop", "--force"], capture_output=True, timeout=120, check=False)
+    return head.stop()
 
 
 def status() -> list[dict[str, Any]]:
@@ -124,10 +86,9 @@ def status() -> list[dict[str, Any]]:
     from ray.util.state import list_actors
 
     if not ray.is_initialized():
-        try:
-            ray.init(address="auto", namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR")
-        except ConnectionError:
+        if "RAY_ADDRESS" not in os.environ and head.read_state() is None:
             return []
+        connect()
     named = ray.util.list_named_actors(all_namespaces=True)
     names = {a["name"] for a in named if a["namespace"] == NAMESPACE}
     try:

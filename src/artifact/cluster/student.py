@@ -63,6 +63,9 @@ class StudentActor:
         }  # fmt: skip
         import deepspeed
 
+        # DeepSpeed would compile a shared-memory all-reduce at first use (a minute or more of g++). It serves
+        # tensor-parallel inference, which this actor does not do.
+        deepspeed.ops.__compatible_ops__["shm_comm"] = False
         deepspeed.init_distributed(distributed_backend(self.slot.device), rank=self.rank, world_size=world, verbose=False)
         self.world = world
 

@@ -13,6 +13,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,19 +154,30 @@ def save_figure(
     stem = figures_dir() / tier / name
     with matplotlib.rc_context(FIXED):
         writers: dict[str, Callable[[Path], None]] = {
-            ".pdf": lambda p: fig.savefig(p, format="pdf", metadata={"Title": name, "CreationDate": FIXED_DATE, "ModDate": FIXED_DATE}),
+            ".pdf": lambda p: fig.savefig(
+                p, format="pdf", metadata={"Title": name, "CreationDate": FIXED_DATE, "ModDate": FIXED_DATE}
+            ),
             ".png": lambda p: fig.savefig(p, format="png", dpi=DPI, metadata={"Title": name, "Software": None}),
             ".csv": lambda p: _write_text(p, _csv(data)),
         }
         files = {suffix: _atomic(stem.with_name(name + suffix), write) for suffix, write in writers.items()}
     facts = _facts(name, tier, keys, caption, output, files.values())
-    _atomic(stem.with_name(f"{name}.json"), lambda p: _write_text(p, json.dumps(facts, indent=1, sort_keys=True) + "\n"))
+    _atomic(
+        stem.with_name(f"{name}.json"), lambda p: _write_text(p, json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    )
     _announce([stem.with_name(name + s) for s in (".png", ".pdf", ".csv", ".json")], caption, output, keys)
     return files[".png"]
 
 
 def save_table(
-    data: pd.DataFrame, name: str, *, tier: str, keys: Sequence[str], caption: str, output: str = "", shown: pd.DataFrame | None = None
+    data: pd.DataFrame,
+    name: str,
+    *,
+    tier: str,
+    keys: Sequence[str],
+    caption: str,
+    output: str = "",
+    shown: pd.DataFrame | None = None,
 ) -> Path:
     """Write `results/tables/<tier>/<name>` as .csv (full precision), .md, .tex and .json (rows, tier, keys, SHA-256s).
 
@@ -174,19 +186,25 @@ def save_table(
     """
     _check(name, tier, caption, data)
     line = stamp_line(tier, keys, data)
-    text = _as_text(data if shown is None else shown)
+    cells = _as_text(data if shown is None else shown)
     folder = results_dir() / "tables" / tier
-    contents = {".csv": _csv(data), ".md": _markdown(text, caption, line), ".tex": _latex(text, caption, line, name)}
-    files = [_atomic(folder / f"{name}{s}", lambda p, c=content: _write_text(p, c)) for s, content in contents.items()]  # type: ignore[misc]
+    contents = {".csv": _csv(data), ".md": _markdown(cells, caption, line), ".tex": _latex(cells, caption, line, name)}
+    files = [
+        _atomic(folder / f"{name}{suffix}", partial(_write_text, text=content)) for suffix, content in contents.items()
+    ]
     facts = _facts(name, tier, keys, caption, output, files) | {"rows": json.loads(data.to_json(orient="records"))}
-    files.append(_atomic(folder / f"{name}.json", lambda p: _write_text(p, json.dumps(facts, indent=1, sort_keys=True) + "\n")))
+    files.append(
+        _atomic(folder / f"{name}.json", lambda p: _write_text(p, json.dumps(facts, indent=1, sort_keys=True) + "\n"))
+    )
     _announce([folder / f"{name}{s}" for s in (".md", ".csv", ".tex", ".json")], caption, output, keys)
     return folder / f"{name}.md"
 
 
 def _check(name: str, tier: str, caption: str, data: pd.DataFrame) -> None:
     if not _NAME.fullmatch(name):
-        raise OutputError(f"output name {name!r}: use lower-case letters, digits and _ only, as file names and LaTeX labels need")
+        raise OutputError(
+            f"output name {name!r}: use lower-case letters, digits and _ only, as file names and LaTeX labels need"
+        )
     if tier not in TIERS:
         raise OutputError(f"{name}: unknown tier {tier!r}; the tiers are {', '.join(TIERS)}")
     if not caption.strip():
@@ -203,7 +221,9 @@ def _stamp_figure(fig: Figure, line: str) -> None:
     engine = fig.get_layout_engine()
     if engine is not None:
         engine.set(rect=(0.0, strip, 1.0, 1.0 - strip))  # type: ignore[call-arg]
-    stamp_text = fig.text(0.01, 0.02 / fig.get_figheight(), line, fontsize=4.5, color="#555555", ha="left", va="bottom", gid="stamp")
+    stamp_text = fig.text(
+        0.01, 0.02 / fig.get_figheight(), line, fontsize=4.5, color="#555555", ha="left", va="bottom", gid="stamp"
+    )
     stamp_text.set_in_layout(False)
 
 
@@ -223,10 +243,13 @@ def _csv(data: pd.DataFrame) -> str:
     return str(data.to_csv(index=False, lineterminator="\n", float_format="%.10g"))
 
 
-def _facts(name: str, tier: str, keys: Sequence[str], caption: str, output: str, files: Iterable[Path]) -> dict[str, Any]:
+def _facts(
+    name: str, tier: str, keys: Sequence[str], caption: str, output: str, files: Iterable[Path]
+) -> dict[str, Any]:
     sums = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
     return {
-        "name": name, "output": output, "tier": tier, "note": TIER_NOTES[tier], "keys": sorted(set(keys)), "caption": caption, "sha256": sums,
+        "name": name, "output": output, "tier": tier, "note": TIER_NOTES[tier], "keys": sorted(set(keys)),
+        "caption": caption, "sha256": sums,
     }  # fmt: skip
 
 
@@ -260,7 +283,8 @@ def _markdown(table: pd.DataFrame, caption: str, line: str) -> str:
 
 _LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "—": "---", "·": r"$\cdot$", "×": r"$\times$",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "—": "---", "·": r"$\cdot$",
+    "×": r"$\times$",
     "−": "$-$", "≤": r"$\le$", "≥": r"$\ge$", "τ": r"$\tau$", "α": r"$\alpha$", "β": r"$\beta$", "Δ": r"$\Delta$",
 })  # fmt: skip
 
@@ -270,7 +294,8 @@ def _latex(table: pd.DataFrame, caption: str, line: str, name: str) -> str:
     header, *rows = [list(map(str, table.columns)), *table.to_numpy().tolist()]
     body = [" & ".join(c.translate(_LATEX) for c in row) + r" \\" for row in rows]
     return "\n".join([
-        r"\begin{table}", r"\centering", rf"\caption{{{caption.translate(_LATEX)} ({line.translate(_LATEX)})}}", rf"\label{{tab:{name}}}",
+        r"\begin{table}", r"\centering", rf"\caption{{{caption.translate(_LATEX)} "
+                                         rf"({line.translate(_LATEX)})}}", rf"\label{{tab:{name}}}",
         rf"\begin{{tabular}}{{{'l' * len(header)}}}", r"\toprule", " & ".join(c.translate(_LATEX) for c in header) + r" \\", r"\midrule",
         *body, r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
     ])  # fmt: skip

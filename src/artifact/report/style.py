@@ -51,18 +51,36 @@ SPARE = tuple(
     Look(color, marker, line)
     for line in ("-", "--", ":")
     for color, marker in (
-        ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"), ("#332288", "X"),
+        ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"), 
+        ("#332288", "X"),
     )
 )  # fmt: skip
 
-ALIASES = {"opd": "OPD (uniform)", "uopd": "UOPD (soft)", "distillonly": "Distil only", "selfdistilledreasoner": "Self-distilled"}
+ALIASES = {
+    "opd": "OPD (uniform)",
+    "uopd": "UOPD (soft)",
+    "distillonly": "Distil only",
+    "selfdistilledreasoner": "Self-distilled",
+}
 
-TEACHERS = (Look("#0072B2", "o", "-"), Look("#D55E00", "s", "--"), Look("#009E73", "^", "-."), Look("#CC79A7", "D", ":"))
+TEACHERS = (
+    Look("#0072B2", "o", "-"),
+    Look("#D55E00", "s", "--"),
+    Look("#009E73", "^", "-."),
+    Look("#CC79A7", "D", ":"),
+)
 """Looks of teachers, in the order of their names."""
 
 DIFFICULTY = {"easy": "#56B4E9", "medium": "#009E73", "hard": "#E69F00", "competition": "#882255"}
 
-PHASES = {"rollout": "#0072B2", "verify": "#56B4E9", "method": GREY, "teacher": "#D55E00", "student": "#009E73", "sync": "#E69F00"}
+PHASES = {
+    "rollout": "#0072B2",
+    "verify": "#56B4E9",
+    "method": GREY,
+    "teacher": "#D55E00",
+    "student": "#009E73",
+    "sync": "#E69F00",
+}
 """Phases of a training step, in the order in which they happen."""
 
 
@@ -75,14 +93,16 @@ _KNOWN |= {alias: METHODS[name] for alias, name in ALIASES.items()}
 
 
 def looks(labels: Iterable[str]) -> dict[str, Look]:
-    """The look of each label, in order: the fixed one of a method (case and punctuation do not matter), else a spare one.
+    """The look of each label, in order: a method's fixed one (case and punctuation do not matter), else a spare one.
 
     Raises ValueError when there are more unknown labels than spare looks: split the figure.
     """
     labels = list(dict.fromkeys(labels))
     unknown = [label for label in labels if _plain(label) not in _KNOWN]
     if len(unknown) > len(SPARE):
-        raise ValueError(f"{len(unknown)} labels without a fixed look, but only {len(SPARE)} spare ones: split the figure")
+        raise ValueError(
+            f"{len(unknown)} labels without a fixed look, but only {len(SPARE)} spare ones: split the figure"
+        )
     spare = dict(zip(unknown, SPARE, strict=False))
     return {label: _KNOWN.get(_plain(label)) or spare[label] for label in labels}
 
@@ -103,7 +123,9 @@ def rc(rows: int = 1, columns: int = 1, *, ratio: float = 0.75, width: float = 1
 
     return {
         **figsizes.neurips2024(nrows=rows, ncols=columns, height_to_width_ratio=ratio, rel_width=width),
-        **fontsizes.neurips2024(default_smaller=1),
+        **fontsizes.neurips2024(default_smaller=2),
+        "axes.labelsize": 7,
+        "axes.titlesize": 7,
         **FIXED,
     }
 

@@ -105,7 +105,7 @@ def draw(family: str, tier: str, rng: Random) -> Draft:
 
 
 def _sum(tier: str, rng: Random) -> Draft:
-    count, top = {"easy": (1, 50), "medium": (2, 99), "hard": (3, 300), "competition": (4, 999)}[tier]
+    count, top = {"easy": (1, 20), "medium": (2, 50), "hard": (3, 99), "competition": (4, 199)}[tier]
     name, item = rng.choice(NAMES), rng.choice(ITEMS)
     total = rng.randint(2, top)
     events, equations, text = [], [], f"{name} has {total}{item}"
@@ -132,10 +132,10 @@ def _mul(tier: str, rng: Random) -> Draft:
         ranges = ((2, 9), (2, 9)) if tier == "easy" else ((11, 99), (2, 9))
         text, equation, value = product(*ranges, rng.choice(CONTAINERS))
         return Draft("mul", tier, f"{name}{verb}{text}{item}. How many{item}?", (equation,), Fraction(value), item)
-    big, small = ((11, 99), (2, 9)) if tier == "hard" else ((11, 40), (11, 40))
+    big, small = ((11, 50), (2, 9)) if tier == "hard" else ((11, 25), (11, 25))
     first, second = CONTAINERS if rng.random() < 0.5 else CONTAINERS[::-1]
     text_1, equation_1, value_1 = product(big, small, first)
-    text_2, equation_2, value_2 = product((11, 99), (2, 9), second)
+    text_2, equation_2, value_2 = product((11, 50), (2, 9), second)
     question = f"{name}{verb}{text_1}{item} and{text_2}{item}. How many{item}?"
     last = (f"{value_1}+{value_2}", str(value_1 + value_2))
     return Draft("mul", tier, question, (equation_1, equation_2, last), Fraction(value_1 + value_2), item)
@@ -143,13 +143,13 @@ def _mul(tier: str, rng: Random) -> Draft:
 
 def _frac(tier: str, rng: Random) -> Draft:
     if tier == "easy":
-        denominators = [rng.choice((3, 4, 5, 6, 8, 9, 10, 12, 15, 16, 20))] * 2
+        denominators = [rng.choice((3, 4, 5, 6, 8, 9, 10, 12))] * 2
     elif tier == "medium":
         denominators = rng.sample((2, 3, 4, 5, 6, 8), 2)
     elif tier == "hard":
         denominators = rng.sample((3, 4, 5, 6, 7, 8, 9, 10, 12), 2)
     else:
-        denominators = rng.sample((2, 3, 4, 5, 6, 8, 9, 10, 12), 3)
+        denominators = rng.sample((2, 3, 4, 5, 6, 8, 10, 12), 3)
     terms = [(rng.randint(1, d - 1 if tier != "medium" else d + 2), d) for d in denominators]
     common = math.lcm(*denominators)
     raised = [n * (common // d) for n, d in terms]
@@ -168,23 +168,23 @@ def _frac(tier: str, rng: Random) -> Draft:
 def _eq(tier: str, rng: Random) -> Draft:
     equations: list[tuple[str, str]] = []
     if tier == "easy":
-        x, a = rng.randint(1, 50), rng.randint(1, 50)
+        x, a = rng.randint(1, 20), rng.randint(1, 20)
         minus = rng.random() < 0.5 and a < x
         result = x - a if minus else x + a
         given = f"x{'-' if minus else '+'}{a}={result}"
         equations.append(("x", f"{result}{'+' if minus else '-'}{a}"))
     elif tier == "medium":
-        a, x, b = rng.randint(2, 9), rng.randint(2, 20), rng.randint(1, 60)
+        a, x, b = rng.randint(2, 9), rng.randint(2, 12), rng.randint(1, 30)
         given = f"{a}x+{b}={a * x + b}"
         equations += [(f"{a}x", f"{a * x + b}-{b}"), (f"{a}x", f"{a * x}")]
     else:
-        c, gap, x, b = rng.randint(2, 9), rng.randint(2, 9), rng.randint(2, 30), rng.randint(1, 60)
+        c, gap, x, b = rng.randint(2, 9), rng.randint(2, 9), rng.randint(2, 15), rng.randint(1, 30)
         a = c + gap
         if tier == "hard":
             d = gap * x + b
             given = f"{a}x+{b}={c}x+{d}"
         else:
-            inner, extra = rng.randint(2, 12), rng.randint(1, 60)
+            inner, extra = rng.randint(2, 9), rng.randint(1, 30)
             b = a * inner + extra
             d = gap * x + b
             given = f"{a}(x+{inner})+{extra}={c}x+{d}"
@@ -197,13 +197,13 @@ def _eq(tier: str, rng: Random) -> Draft:
 
 def _mod(tier: str, rng: Random) -> Draft:
     equations: list[tuple[str, str]] = []
-    divisor = rng.randint(3, 9) if tier in ("easy", "medium") else rng.randint(11, 25)
+    divisor = rng.randint(3, 9) if tier in ("easy", "medium") else rng.randint(11, 19)
     if tier == "competition":
-        a, b, c = rng.randint(11, 60), rng.randint(3, 9), rng.randint(11, 99)
+        a, b, c = rng.randint(11, 30), rng.randint(3, 9), rng.randint(11, 60)
         number, shown = a * b + c, f"{a}*{b}+{c}"
         equations += [(f"{a}*{b}", str(a * b)), (f"{a * b}+{c}", str(number))]
     else:
-        number = rng.randint(10, 99) if tier == "easy" else rng.randint(100, 999)
+        number = rng.randint(*{"easy": (10, 60), "medium": (100, 250), "hard": (100, 400)}[tier])
         shown = str(number)
     quotient, remainder = divmod(number, divisor)
     multiple = number - remainder

@@ -67,13 +67,13 @@ class ModelSpec:
 
 
 MODELS: dict[str, ModelSpec] = {
-    "teacher-a": ModelSpec(3, 128, 256, 4, (Stage(Corpus(), 1500),)),
+    "teacher-a": ModelSpec(3, 128, 256, 4, (Stage(Corpus(), 6500),)),
     "student": ModelSpec(4, 64, 192, 2, (
-        Stage(Corpus(), 1800),
-        Stage(SLOPPY, 400, muon_lr=0.005, adamw_lr=1e-3, warmup=20),
+        Stage(Corpus(), 7500),
+        Stage(SLOPPY, 1200, muon_lr=0.005, adamw_lr=1e-3, warmup=20),
     )),
     "teacher-b": ModelSpec(3, 128, 256, 4, (
-        Stage(UNRELIABLE, 300, muon_lr=0.005, adamw_lr=1e-3, warmup=20),
+        Stage(UNRELIABLE, 1000, muon_lr=0.005, adamw_lr=1e-3, warmup=20),
     ), parent="teacher-a"),
 }  # fmt: skip
 """In the order in which they are made: a parent comes before its child."""

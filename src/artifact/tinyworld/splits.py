@@ -27,6 +27,9 @@ DEFAULT_SIZES = {"train": 1000, "validation": 400, "curve": 400, "evaluation": 1
 """Problems per split. Choose settings on `validation`, draw learning curves on `curve`, report on `evaluation`."""
 
 _PARTS = {"evaluation": (0, 32), "train": (32, 64), "validation": (64, 80), "curve": (80, 96), "pretraining": (96, 256)}
+TIER_WEIGHTS = (0.35, 0.30, 0.20, 0.15)
+"""Shares of the tiers in pretraining, easy first: short problems teach the arithmetic that long ones are made of."""
+
 _ATTEMPTS = 2000
 """Draws without a single new question after which a cell (tier × family × part) counts as exhausted."""
 
@@ -42,9 +45,9 @@ def part_of(question: str) -> str:
 
 
 def pretraining_drafts(rng: Random) -> Iterator[Draft]:
-    """An endless stream of drafts, uniform over families and tiers, that holds no question of any split."""
+    """An endless stream of drafts that holds no question of any split: families alike, tiers by `TIER_WEIGHTS`."""
     while True:
-        draft = draw(rng.choice(FAMILIES), rng.choice(TIERS), rng)
+        draft = draw(rng.choice(FAMILIES), rng.choices(TIERS, TIER_WEIGHTS)[0], rng)
         if part_of(draft.question) == "pretraining":
             yield draft
 

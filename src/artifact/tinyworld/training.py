@@ -36,10 +36,10 @@ class Stage:
 
     corpus: Corpus
     steps: int
-    batch: int = 64
+    batch: int = 16
     muon_lr: float = 0.02
     adamw_lr: float = 4e-3
-    warmup: int = 50
+    warmup: int = 100
     floor: float = 0.02
 
 
@@ -120,7 +120,7 @@ def run_stage(
             schedule.step()
         tokens += sum(len(d.tokens) for d in batch)
         recent = [*recent[-49:], loss.item()]
-        if step % 100 == 99:
+        if step % 500 == 499:
             mean = sum(recent) / len(recent)
             bar.set_postfix(loss=f"{mean:.3f}", refresh=False)
             log.info("%s step %d loss %.4f tokens %d %.0f s", seed, step + 1, mean, tokens, time.time() - began)

@@ -1,0 +1,318 @@
+"""The tables of the papers, as numbers (fractions of 1, tokens, seconds) and as a reader sees them (`show_*`).
+
+Each function takes the frames of `artifact.studies.results` and gives one row a method; rows stay in the order of the
+study and are never ranked. Two spreads appear, and each column says which: ± is the SD over training seeds, an interval
+is a percentile bootstrap over problems (both explained in `evaluate/statistics.py`). A difference whose interval
+contains 0 reads "cannot be told apart". Left out: running anything, and drawing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from artifact.evaluate.statistics import RESAMPLES, accuracy_interval, paired_difference, seed_spread
+from artifact.report.style import ordered
+from artifact.uncertainty.validation import compare_scores
+
+if TYPE_CHECKING:
+    from artifact.config import Cell, Config
+
+REFERENCE = "OPD (uniform)"
+"""What methods are compared with: standard on-policy distillation."""
+
+BASE = "Base"
+"""The untouched student. It has no teacher, so it stands beside the runs of each teacher."""
+
+SAME = "cannot be told apart"
+
+
+class TableError(ValueError):
+    """The frames do not hold what a table needs: a missing label, problem or seed, or the same run twice."""
+
+
+def with_base(evaluation: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the rows of `Base`, which depends on no teacher, once for each teacher."""
+    is_base = evaluation["label"] == BASE
+    base = evaluation[is_base].drop_duplicates(["seed", "split", "problem_id", "sample"])
+    rest = evaluation[~is_base]
+    parts = [f for t in dict.fromkeys(rest["teacher"]) for f in (base.assign(teacher=t), rest[rest["teacher"] == t])]
+    return pd.concat(parts, ignore_index=True) if parts else base
+
+
+def outcomes(evaluation: pd.DataFrame) -> pd.DataFrame:
+    """Seeds × problems of one method under one teacher on one split: 0/1, or the mean over samples.
+
+    Raises TableError when a response appears twice or a seed lacks a problem: a mean over the rest is biased.
+    """
+    names = evaluation[["label", "teacher", "split"]].drop_duplicates()
+    if len(names) != 1:
+        raise TableError(f"outcomes are those of one label, teacher and split; got {names.to_dict('records')[:3]}")
+    who = " / ".join(map(str, names.iloc[0]))
+    keys = ["seed", "problem_id", "sample"]
+    if evaluation.duplicated(keys).any():
+        twice = evaluation.loc[evaluation.duplicated(keys), keys].iloc[0].to_dict()
+        raise TableError(f"{who}: response {twice} appears twice; pass each run once")
+    table = evaluation.assign(correct=evaluation["correct"].astype(float)).pivot_table(
+        index="seed", columns="problem_id", values="correct", aggfunc="mean"
+    )
+    if table.isna().to_numpy().any():
+        raise TableError(f"{who}: not every seed has every problem; evaluate all seeds on the same problems")
+    return table
+
+
+def accuracy_table(evaluation: pd.DataFrame, *, level: float = 0.95, resamples: int = RESAMPLES) -> pd.DataFrame:
+    """Accuracy of each label under each teacher (UOPD Table 1 and 2).
+
+    Columns: split, teacher, label, seeds, problems, samples (a problem), accuracy, sd (over seeds; missing with one),
+    low, high (over problems, seeds averaged), response_tokens (mean), and `tier:<name>`, `sd:<name>` a difficulty tier.
+    """
+    evaluation = with_base(evaluation)
+    rows = []
+    for (split, teacher, label), group in evaluation.groupby(["split", "teacher", "label"], sort=False):
+        table = outcomes(group)
+        interval, spread = accuracy_interval(table.to_numpy(), level, resamples), seed_spread(table.to_numpy())
+        row: dict[str, Any] = {
+            "split": split, "teacher": teacher, "label": label, "seeds": len(table), "problems": table.shape[1],
+            "samples": int(group["sample"].nunique()), "accuracy": interval.estimate, "sd": spread.sd,
+            "low": interval.low, "high": interval.high, "response_tokens": float(group["response_tokens"].mean()),
+        }  # fmt: skip
+        tier_of = group.drop_duplicates("problem_id").set_index("problem_id")["tier"]
+        for tier in ordered(evaluation["tier"]):
+            columns = [p for p in table.columns if tier_of[p] == tier]
+            inside = seed_spread(table[columns].to_numpy()) if columns else None
+            row |= {f"tier:{tier}": inside.mean if inside else None, f"sd:{tier}": inside.sd if inside else None}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def holm(p_values: Iterable[float]) -> list[float]:
+    """Holm's adjusted p-values (1979): the i-th smallest of m times m − i + 1, made non-decreasing, at most 1."""
+    p = np.asarray(list(p_values), dtype=float)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return [float(x) for x in adjusted]
+
+
+def difference_table(
+    evaluation: pd.DataFrame, *, reference: str = REFERENCE, by: str | None = None, level: float = 0.95,
+    resamples: int = RESAMPLES,
+) -> pd.DataFrame:  # fmt: skip
+    """Each label minus `reference` on the same problems, under the same teacher.
+
+    by  None: all problems; `family` or `tier`: one row for each of its values as well.
+    Columns: split, teacher, label, reference, scope (`all` or the value), problems, seeds, difference, low, high,
+    p_value (sign flips over problems), p_holm (over the labels of one teacher, split and scope), smallest_detectable (80 %
+    power), seeds_agreeing (per-seed differences with the sign of the mean, `2/3`; missing where seeds differ), verdict.
+    Raises TableError when the reference was not run.
+    """
+    evaluation = with_base(evaluation)
+    rows = []
+    for (split, teacher), group in evaluation.groupby(["split", "teacher"], sort=False):
+        labels = list(dict.fromkeys(group["label"]))
+        if reference not in labels:
+            raise TableError(
+                f"{split} / {teacher}: the reference {reference!r} was not run; there are {', '.join(labels)}"
+            )
+        tables = {label: outcomes(group[group["label"] == label]) for label in labels}
+        scopes: dict[str, list[str]] = {"all": list(tables[reference].columns)}
+        if by is not None:
+            of = group.drop_duplicates("problem_id").set_index("problem_id")[by]
+            scopes |= {value: [p for p in scopes["all"] if of[p] == value] for value in ordered(of)}
+        for scope, problems in scopes.items():
+            block = [
+                _difference(tables, label, reference, problems, teacher, level, resamples)
+                for label in labels if label != reference
+            ]  # fmt: skip
+            adjusted = holm(row["p_value"] for row in block)
+            rows += [
+                {"split": split, "teacher": teacher, **row, "scope": scope, "p_holm": p}
+                for row, p in zip(block, adjusted, strict=True)
+            ]
+    order = ["split", "teacher", "label", "reference", "scope", "problems", "seeds", "difference", "low", "high",
+             "p_value", "p_holm", "smallest_detectable", "seeds_agreeing", "verdict"]  # fmt: skip
+    return pd.DataFrame(rows, columns=order)
+
+
+def _difference(
+    tables: Mapping[str, pd.DataFrame], label: str, reference: str, problems: list[str], teacher: object, level: float,
+    resamples: int,
+) -> dict[str, Any]:  # fmt: skip
+    a, b = tables[label], tables[reference]
+    missing = [p for p in problems if p not in a.columns]
+    if missing or len(a.columns) != len(b.columns):
+        raise TableError(f"{label!r} and {reference!r} (teacher {teacher}) were evaluated on different problems")
+    a, b = a[problems], b[problems]
+    d = paired_difference(a.to_numpy(), b.to_numpy(), level, resamples)
+    agreeing = None
+    if list(a.index) == list(b.index) and len(a) > 1:
+        per_seed = (a - b).mean(axis=1).to_numpy()
+        agreeing = f"{int((np.sign(per_seed) == np.sign(d.difference)).sum())}/{len(per_seed)}"
+    verdict = SAME if d.low <= 0 <= d.high else "higher" if d.difference > 0 else "lower"
+    return {
+        "label": label, "reference": reference, "problems": d.problems, "seeds": len(a), "difference": d.difference,
+        "low": d.low, "high": d.high, "p_value": d.p_value, "smallest_detectable": d.smallest_detectable,
+        "seeds_agreeing": agreeing, "verdict": verdict,
+    }  # fmt: skip
+
+
+def equal_footing(metrics: pd.DataFrame, runs: Iterable[tuple[Cell, Config]]) -> pd.DataFrame:
+    """What each method was given: means over seeds of whole training runs.
+
+    `runs` are the study's (cell, configuration) pairs, from which come the prompts a step and whether the method reads
+    gold answers or solutions while training. Columns: teacher, label, seeds, steps, prompts, rollouts, examples,
+    response_tokens, teacher_tokens, seconds, reads_gold. Raises TableError for a run without a configuration.
+    """
+    from artifact.methods.base import make
+
+    configs = {(cell.label, config.teacher): config for cell, config in runs}
+    phases = [c for c in metrics.columns if c.startswith("seconds/")]
+    sums = ["rollouts", "examples", "response_tokens", "teacher_tokens"]
+    rows = []
+    for (teacher, label), group in metrics.groupby(["teacher", "label"], sort=False):
+        if (label, teacher) not in configs:
+            raise TableError(
+                f"run {label!r} with teacher {teacher!r} is not part of the study whose settings were given"
+            )
+        config = configs[label, teacher]
+        per_seed = group.assign(seconds=group[phases].sum(axis=1)).groupby("seed")
+        steps = float(per_seed["step"].nunique().mean())
+        means = per_seed[[*sums, "seconds"]].sum().mean()
+        rows.append({
+            "teacher": teacher, "label": label, "seeds": per_seed.ngroups, "steps": steps,
+            "prompts": steps * config.train.prompts_per_step, **{n: float(means[n]) for n in [*sums, "seconds"]},
+            "reads_gold": make(config).needs.gold,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def auroc_table(scores: Mapping[str, pd.DataFrame], *, resamples: int = 2000) -> pd.DataFrame:
+    """AUROC of each uncertainty score for the teacher's errors: `compare_scores` for each teacher's `score_table`."""
+    frames = [compare_scores(table, resamples=resamples).assign(teacher=teacher) for teacher, table in scores.items()]
+    table = pd.concat(frames, ignore_index=True)
+    return table[["teacher", *(c for c in table.columns if c != "teacher")]]
+
+
+def annotation_summary(
+    annotations: Mapping[str, pd.DataFrame], by: str = "tier", threshold: float = 0.5
+) -> pd.DataFrame:
+    """Phase 1 in numbers, for each teacher and each value of `by` (`tier` or `family`), and over all.
+
+    Columns: teacher, group, n, greedy_accuracy, majority_accuracy, entropy (mean H / log N), zero (share with H = 0),
+    weight (mean w), clusters (mean), sure_and_wrong (share with H / log N ≤ threshold whose greedy answer is wrong:
+    what semantic entropy cannot see), signal_wrong (share of all weight that lies on problems the teacher gets wrong).
+    """
+    rows = []
+    for teacher, frame in annotations.items():
+        for value in ("all", *ordered(frame[by])):
+            part = frame if value == "all" else frame[frame[by] == value]
+            right = part["greedy_correct"].astype(bool)
+            total = float(part["weight"].sum())
+            rows.append({
+                "teacher": teacher, "group": value, "n": len(part), "greedy_accuracy": float(right.mean()),
+                "majority_accuracy": float(part["majority_correct"].astype(bool).mean()),
+                "entropy": float(part["normalised"].mean()), "zero": float((part["normalised"] == 0).mean()),
+                "weight": float(part["weight"].mean()), "clusters": float(part["clusters"].mean()),
+                "sure_and_wrong": float(((part["normalised"] <= threshold) & ~right).mean()),
+                "signal_wrong": float(part.loc[~right, "weight"].sum()) / total if total > 0 else None,
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+# --- as a reader sees them -------------------------------------------------------------------------------------------
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """0.4567 as `45.7`; a dash where there is no value."""
+    return "–" if value is None or value != value else f"{100 * value:.{digits}f}"
+
+
+def spread(mean: float | None, sd: float | None) -> str:
+    """`45.7 ± 0.9` in percent; without an SD (one seed) the mean alone."""
+    return percent(mean) if sd is None or sd != sd else f"{percent(mean)} ± {percent(sd)}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def show_accuracy(table: pd.DataFrame, differences: pd.DataFrame | None = None) -> pd.DataFrame:
+    """`accuracy_table` in percent. With a `difference_table`, a column says how each row stands to the reference."""
+    shown = pd.DataFrame({"split": table["split"], "teacher": table["teacher"], "method": table["label"]})
+    shown["seeds"] = table["seeds"].astype(str)
+    shown["accuracy %, mean ± SD over seeds"] = list(map(spread, table["accuracy"], table["sd"]))
+    intervals = zip(table["low"], table["high"], strict=True)
+    shown["95 % interval over problems"] = [f"{percent(low)} to {percent(high)}" for low, high in intervals]
+    if differences is not None:
+        overall = differences[differences["scope"] == "all"]
+        keys = zip(overall["split"], overall["teacher"], overall["label"], strict=True)
+        verdicts = dict(zip(keys, overall["verdict"], strict=True))
+        name = overall["reference"].iloc[0]
+        mine = zip(table["split"], table["teacher"], table["label"], strict=True)
+        shown[f"against {name}"] = [verdicts.get(key, "reference") for key in mine]
+    for column in [c for c in table.columns if c.startswith("tier:")]:
+        tier = column.removeprefix("tier:")
+        shown[tier] = list(map(spread, table[column], table[f"sd:{tier}"]))
+    return shown
+
+
+def show_differences(table: pd.DataFrame) -> pd.DataFrame:
+    """`difference_table` in percentage points."""
+    return pd.DataFrame({
+        "split": table["split"], "teacher": table["teacher"], "method": table["label"], "minus": table["reference"],
+        "problems of": table["scope"], "n": table["problems"].map(_count),
+        "difference, points": table["difference"].map(lambda d: f"{100 * d:+.1f}"),
+        "95 % interval": [f"{100 * a:+.1f} to {100 * b:+.1f}" for a, b in zip(table["low"], table["high"], strict=True)],
+        "p": table["p_value"].map(_p), "p (Holm)": table["p_holm"].map(_p),
+        "detectable, points": table["smallest_detectable"].map(percent),
+        "seeds agreeing": table["seeds_agreeing"].fillna("–"), "verdict": table["verdict"],
+    })  # fmt: skip
+
+
+def show_footing(table: pd.DataFrame) -> pd.DataFrame:
+    """`equal_footing` with thousands separators."""
+    counts = ["steps", "prompts", "rollouts", "response_tokens", "teacher_tokens", "seconds"]
+    columns: dict[str, Any] = {"teacher": table["teacher"], "method": table["label"]}
+    columns |= {name.replace("_", " "): table[name].map(_count) for name in counts}
+    return pd.DataFrame(columns | {"reads gold": table["reads_gold"].map({True: "yes", False: "no"})})
+
+
+def show_auroc(table: pd.DataFrame) -> pd.DataFrame:
+    """`auroc_table` with intervals in brackets and the paired difference from semantic entropy."""
+    number: Callable[[float], str] = "{:.3f}".format
+    rows = []
+    for r in table.itertuples():
+        paired = "reference"
+        if r.minus_reference == r.minus_reference:
+            same = r.diff_lower <= 0 <= r.diff_upper
+            paired = f"{r.minus_reference:+.3f} ({r.diff_lower:+.3f} to {r.diff_upper:+.3f})" + (
+                f", {SAME}" if same else ""
+            )
+        rows.append({
+            "teacher": r.teacher, "score": r.score.replace("_", " "), "problems": _count(r.n), "wrong": _count(r.n_wrong),
+            "AUROC (95 % interval)": f"{number(r.auroc)} ({number(r.lower)} to {number(r.upper)})",
+            "minus semantic entropy": paired,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def show_annotations(table: pd.DataFrame) -> pd.DataFrame:
+    """`annotation_summary` in percent."""
+    names = {
+        "greedy_accuracy": "greedy accuracy %", "majority_accuracy": "majority accuracy %", "zero": "H = 0, %",
+        "sure_and_wrong": "sure and wrong %", "signal_wrong": "weight on wrong problems %",
+    }  # fmt: skip
+    shown = pd.DataFrame({"teacher": table["teacher"], "problems": table["group"], "n": table["n"].map(_count)})
+    for column, name in names.items():
+        shown[name] = table[column].map(percent)
+    for column, name in {"entropy": "mean H / log N", "weight": "mean weight", "clusters": "mean clusters"}.items():
+        shown[name] = table[column].map("{:.2f}".format)
+    return shown

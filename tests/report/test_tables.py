@@ -1,0 +1,143 @@
+"""Tables against numbers worked out by hand on tiny frames."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from artifact.config import load, load_study
+from artifact.report import sentences, tables
+
+
+def evaluation(outcomes: dict[tuple[str, int], str], teacher: str = "A") -> pd.DataFrame:
+    """(label, seed) → a string of 0 and 1, one a problem; the first half easy, the second hard."""
+    rows = []
+    for (label, seed), bits in outcomes.items():
+        for i, bit in enumerate(bits):
+            rows.append({
+                "label": label, "teacher": teacher, "seed": seed, "split": "evaluation", "problem_id": f"p{i}",
+                "tier": "easy" if i < len(bits) / 2 else "hard", "family": "sum", "sample": 0, "correct": bit == "1",
+                "response_tokens": 10 + i,
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+REF = tables.REFERENCE
+FRAME = evaluation(
+    {(REF, 0): "1100", (REF, 1): "1000", ("UOPD (soft)", 0): "1111", ("UOPD (soft)", 1): "1110", ("Base", 0): "0000"}
+)
+
+
+def test_accuracy_by_hand() -> None:
+    table = tables.accuracy_table(FRAME, resamples=500).set_index("label")
+    row = table.loc[REF]  # seeds 0.5 and 0.25
+    assert row["accuracy"] == pytest.approx(0.375)
+    assert row["sd"] == pytest.approx(math.sqrt(2 * 0.125**2))
+    assert (row["seeds"], row["problems"], row["samples"]) == (2, 4, 1)
+    assert row["response_tokens"] == pytest.approx(11.5)
+    assert row["tier:easy"] == pytest.approx(0.75) and row["tier:hard"] == 0.0
+    assert row["low"] <= 0.375 <= row["high"]
+    assert pd.isna(table.loc["Base", "sd"])  # one run has no spread
+    assert list(table.index) == ["Base", REF, "UOPD (soft)"]  # the study's order, not a ranking
+
+
+def test_base_stands_beside_every_teacher_once() -> None:
+    b = evaluation({(REF, 0): "0101", ("Base", 0): "0000"}, teacher="B")
+    both = tables.with_base(pd.concat([FRAME, b]))
+    assert both[both["label"] == "Base"].groupby("teacher").size().to_dict() == {"A": 4, "B": 4}
+
+
+def test_difference_by_hand() -> None:
+    table = tables.difference_table(FRAME, resamples=500)
+    row = table[table["label"] == "UOPD (soft)"].iloc[0]
+    # per problem: ref (1, .5, 0, 0), soft (1, 1, 1, .5): differences 0, .5, 1, .5
+    assert row["difference"] == pytest.approx(0.5)
+    assert row["p_value"] == pytest.approx(2 / 8)  # three non-zero differences: only +++ and −−− reach the sum
+    assert row["seeds_agreeing"] == "2/2"
+    base = table[table["label"] == "Base"].iloc[0]
+    assert base["difference"] == pytest.approx(-0.375) and pd.isna(base["seeds_agreeing"])
+    assert base["p_holm"] == pytest.approx(max(2 * min(base["p_value"], row["p_value"]), base["p_value"]))
+
+
+def test_equal_methods_cannot_be_told_apart() -> None:
+    frame = evaluation({(REF, 0): "10101010", ("UOPD (soft)", 0): "01010101"})
+    row = tables.difference_table(frame, resamples=500).iloc[0]
+    assert row["difference"] == 0 and row["p_value"] == 1 and row["verdict"] == tables.SAME
+    assert tables.SAME in sentences.differences(tables.difference_table(frame, resamples=500))[0]
+
+
+def test_a_uniform_gain_is_told_apart_and_said() -> None:
+    frame = evaluation({(REF, 0): "0" * 20, ("UOPD (soft)", 0): "1" * 19 + "0"})
+    table = tables.difference_table(frame, by="tier", resamples=500)
+    assert table["scope"].tolist() == ["all", "easy", "hard"]
+    assert table["difference"].tolist() == pytest.approx([0.95, 1.0, 0.9])
+    assert table["verdict"].iloc[0] == "higher"
+    assert "95.0 points above" in sentences.differences(table)[0]
+    shown = tables.show_differences(table)
+    assert shown["difference, points"].iloc[0] == "+95.0"
+
+
+def test_holm_by_hand() -> None:
+    assert tables.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # 3·.01; 2·.03; max(.06, .04)
+    assert tables.holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+
+
+def test_what_is_missing_or_double_is_named() -> None:
+    with pytest.raises(tables.TableError, match="appears twice"):
+        tables.accuracy_table(pd.concat([FRAME, FRAME[FRAME["label"] == REF]]), resamples=10)
+    with pytest.raises(tables.TableError, match="not every seed"):
+        tables.accuracy_table(FRAME[~((FRAME["seed"] == 1) & (FRAME["problem_id"] == "p3"))], resamples=10)
+    with pytest.raises(tables.TableError, match="was not run"):
+        tables.difference_table(FRAME[FRAME["label"] != REF], resamples=10)
+    with pytest.raises(tables.TableError, match="different problems"):
+        tables.difference_table(FRAME[~((FRAME["label"] == REF) & (FRAME["problem_id"] == "p3"))], resamples=10)
+
+
+def test_equal_footing_sums_steps_and_averages_seeds() -> None:
+    runs = load_study("uopd").runs("tiny")
+    rows = [
+        {"label": REF, "teacher": "A", "seed": seed, "step": step, "rollouts": 128.0, "examples": 128.0,
+         "response_tokens": 1000.0 + 500 * seed, "teacher_tokens": 900.0, "seconds/rollout": 1.0, "seconds/student": 2.0}
+        for seed in (0, 1) for step in (0, 1)
+    ]  # fmt: skip
+    row = tables.equal_footing(pd.DataFrame(rows), runs).iloc[0]
+    assert (row["steps"], row["rollouts"], row["response_tokens"], row["seconds"]) == (2, 256, 2500, 6)
+    assert row["prompts"] == 2 * load("tiny").train.prompts_per_step and not row["reads_gold"]
+    with pytest.raises(tables.TableError, match="not part of the study"):
+        tables.equal_footing(pd.DataFrame(rows).assign(label="GRPO"), runs)
+
+
+def test_annotation_summary_by_hand() -> None:
+    frame = pd.DataFrame({
+        "tier": ["easy", "easy", "hard", "hard"], "family": "eq", "normalised": [0.0, 0.2, 0.6, 1.0],
+        "weight": [1.0, 0.8, 0.4, 0.0], "clusters": [1, 2, 4, 8], "greedy_correct": [True, False, False, True],
+        "majority_correct": [True, False, False, False],
+    })  # fmt: skip
+    table = tables.annotation_summary({"A": frame}).set_index("group")
+    assert table.loc["all", "greedy_accuracy"] == 0.5 and table.loc["all", "majority_accuracy"] == 0.25
+    assert table.loc["all", "sure_and_wrong"] == 0.25  # the second problem only
+    assert table.loc["all", "signal_wrong"] == pytest.approx(1.2 / 2.2)
+    assert table.loc["easy", "zero"] == 0.5 and table.loc["hard", "clusters"] == 6
+    assert "`easy`" in sentences.blind_spots(table.reset_index())[0]
+
+
+def test_auroc_table_on_a_perfect_and_a_useless_score() -> None:
+    wrong = [False] * 6 + [True] * 6
+    perfect, useless = [float(i) for i in range(12)], [0.0] * 12
+    others = ["discrete_entropy", "one_minus_majority_share", "answer_string_entropy", "negative_mean_logprob"]
+    scores = pd.DataFrame({"wrong": wrong, "semantic_entropy": perfect, **dict.fromkeys(others, useless)})
+    table = tables.auroc_table({"A": scores}, resamples=50)
+    assert table["auroc"].tolist() == [1.0, 0.5, 0.5, 0.5, 0.5] and table["teacher"].unique().tolist() == ["A"]
+    assert (
+        "above" not in sentences.aurocs(table)[0] and "below it: discrete entropy (0.500)" in sentences.aurocs(table)[0]
+    )
+
+
+def test_shown_numbers() -> None:
+    assert tables.percent(0.4567) == "45.7" and tables.percent(None) == "–" and tables.percent(float("nan")) == "–"
+    assert tables.spread(0.5, None) == "50.0" and tables.spread(0.5, 0.012) == "50.0 ± 1.2"
+    accuracy = tables.accuracy_table(FRAME, resamples=200)
+    shown = tables.show_accuracy(accuracy, tables.difference_table(FRAME, resamples=200))
+    assert shown[f"against {REF}"].tolist()[1] == "reference" and shown["easy"].tolist()[1] == "75.0 ± 35.4"
