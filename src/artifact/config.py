@@ -342,8 +342,12 @@ class Study(Section):
     def runs(self, tier: str, overrides: dict[str, Any] | None = None) -> list[tuple[Cell, Config]]:
         """Every run of the study on `tier`, teacher by teacher, then cell, then seed.
 
-        Later wins: tier file, the study's overrides for the tier, the cell's, the caller's.
+        Later wins: tier file, the study's overrides for the tier, the cell's, the caller's. A caller cannot override
+        what the matrix itself varies: that raises ConfigError.
         """
+        fixed = sorted({"teacher", "method", "method_options", "seed"} & {key.split(".")[0] for key in overrides or {}})
+        if fixed:
+            raise ConfigError(f"study {self.study!r} sets {', '.join(fixed)} of every run itself; leave the override(s) out or edit configs/studies")
         base = {**self.tiers.get(tier, {}), **(overrides or {})}
         teachers = sorted(load(tier, base).models.teachers) if self.teachers == "all" else self.teachers
         out = []

@@ -63,9 +63,10 @@ class StudentActor:
         }  # fmt: skip
         import deepspeed
 
-        # DeepSpeed would compile a shared-memory all-reduce at first use (a minute or more of g++). It serves
-        # tensor-parallel inference, which this actor does not do.
-        deepspeed.ops.__compatible_ops__["shm_comm"] = False
+        if self.slot.device == "cpu":
+            # DeepSpeed would probe the compiler and build a shared-memory all-reduce (a minute or more of g++) for
+            # tensor-parallel inference, which this actor does not do. An empty table says: no compiled operator.
+            deepspeed.ops.__compatible_ops__ = {}
         deepspeed.init_distributed(distributed_backend(self.slot.device), rank=self.rank, world_size=world, verbose=False)
         self.world = world
 

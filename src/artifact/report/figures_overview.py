@@ -70,8 +70,9 @@ def pipeline(config: Config) -> Drawn:
         axis.text(2.1, 1.82, "Phase 2, every step: on-policy distillation", fontsize=7, fontweight="bold", va="center")
         for box in boxes.values():
             _draw_box(axis, box)
-        for start, end in (("problems", "samples"), ("samples", "clusters"), ("clusters", "weight"), ("rollouts", "scores"),
-                           ("scores", "loss"), ("loss", "step")):  # fmt: skip
+        for start, end, _ in flows:
+            if start in ("step", "weight") or boxes[start].y != boxes[end].y:
+                continue  # these bend, see below
             y = boxes[start].y + HEIGHT / 2
             _path(axis, (boxes[start].x + WIDTH, y), (boxes[end].x, y))
         middle = {name: box.x + WIDTH / 2 for name, box in boxes.items()}

@@ -86,7 +86,8 @@ def roc(scores: Mapping[str, pd.DataFrame], aurocs: pd.DataFrame) -> Drawn:
                 text = f"{r.score.replace('_', ' ')}\n{r.auroc:.3f} ({r.lower:.3f} to {r.upper:.3f})"
                 line, color = ("-", "--", ":", "-.", (0, (1, 1)))[i % 5], SPARE[(1, 0, 2, 3, 4)[i % 5]].color
                 axis.plot(
-                    points["false_positive_rate"], points["true_positive_rate"], label=text, linestyle=line, color=color,
+                    points["false_positive_rate"], points["true_positive_rate"], label=text,
+                    linestyle=line, color=color,
                     linewidth=1.8 if i == 0 else 0.9, zorder=3 if i == 0 else 2,
                 )  # fmt: skip
             wrong = int(table["wrong"].sum())

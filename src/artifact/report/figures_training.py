@@ -155,7 +155,8 @@ def family_bars(
                 bars = [(line["accuracy"] - line["low"]).clip(lower=0), (line["high"] - line["accuracy"]).clip(lower=0)]
                 axis.bar(
                     at, line["accuracy"], width, yerr=bars, color=styles[str(label)].color, label=label, capsize=1.5,
-                    hatch=("", "///", "...", "xx")[i % 4], edgecolor="white", linewidth=0.4, error_kw={"linewidth": 0.7},
+                    hatch=("", "///", "...", "xx")[i % 4], edgecolor="white", linewidth=0.4,
+                    error_kw={"linewidth": 0.7},
                 )  # fmt: skip
             axis.set_xticks(range(len(groups)), groups)
             axis.set_title(f"teacher {teacher} ({split}), whisker: 95 % over problems", fontsize=6)

@@ -294,8 +294,8 @@ def _latex(table: pd.DataFrame, caption: str, line: str, name: str) -> str:
     header, *rows = [list(map(str, table.columns)), *table.to_numpy().tolist()]
     body = [" & ".join(c.translate(_LATEX) for c in row) + r" \\" for row in rows]
     return "\n".join([
-        r"\begin{table}", r"\centering", rf"\caption{{{caption.translate(_LATEX)} "
-                                         rf"({line.translate(_LATEX)})}}", rf"\label{{tab:{name}}}",
-        rf"\begin{{tabular}}{{{'l' * len(header)}}}", r"\toprule", " & ".join(c.translate(_LATEX) for c in header) + r" \\", r"\midrule",
+        r"\begin{table}", r"\centering", rf"\caption{{{caption.translate(_LATEX)} ({line.translate(_LATEX)})}}",
+        rf"\label{{tab:{name}}}", rf"\begin{{tabular}}{{{'l' * len(header)}}}", r"\toprule",
+        " & ".join(c.translate(_LATEX) for c in header) + r" \\", r"\midrule",
         *body, r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
     ])  # fmt: skip

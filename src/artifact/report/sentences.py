@@ -95,6 +95,12 @@ def costs(footing: pd.DataFrame) -> list[str]:
     for teacher, rows in footing.groupby("teacher", sort=False):
         tokens, seconds = rows["response_tokens"], rows["seconds"]
         low, high = rows.loc[tokens.idxmin()], rows.loc[tokens.idxmax()]
+        if tokens.min() == tokens.max():
+            out.append(
+                f"Teacher {teacher}: every method sampled {tokens.iloc[0]:,.0f} tokens a run, in {seconds.min():.0f} "
+                f"to {seconds.max():.0f} s."
+            )
+            continue
         out.append(
             f"Teacher {teacher}: at equal steps, sampled tokens a run go from {low['response_tokens']:,.0f} "
             f"({low['label']}) to "

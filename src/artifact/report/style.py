@@ -51,7 +51,7 @@ SPARE = tuple(
     Look(color, marker, line)
     for line in ("-", "--", ":")
     for color, marker in (
-        ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"), 
+        ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"),
         ("#332288", "X"),
     )
 )  # fmt: skip

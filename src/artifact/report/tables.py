@@ -106,8 +106,9 @@ def difference_table(
 
     by  None: all problems; `family` or `tier`: one row for each of its values as well.
     Columns: split, teacher, label, reference, scope (`all` or the value), problems, seeds, difference, low, high,
-    p_value (sign flips over problems), p_holm (over the labels of one teacher, split and scope), smallest_detectable (80 %
-    power), seeds_agreeing (per-seed differences with the sign of the mean, `2/3`; missing where seeds differ), verdict.
+    p_value (sign flips over problems), p_holm (over the labels of one teacher, split and scope), smallest_detectable
+    (80 % power), seeds_agreeing (per-seed differences with the sign of the mean, `2/3`; missing where the seeds of the
+    two differ or there is one), verdict.
     Raises TableError when the reference was not run.
     """
     evaluation = with_base(evaluation)
@@ -270,7 +271,7 @@ def show_differences(table: pd.DataFrame) -> pd.DataFrame:
         "split": table["split"], "teacher": table["teacher"], "method": table["label"], "minus": table["reference"],
         "problems of": table["scope"], "n": table["problems"].map(_count),
         "difference, points": table["difference"].map(lambda d: f"{100 * d:+.1f}"),
-        "95 % interval": [f"{100 * a:+.1f} to {100 * b:+.1f}" for a, b in zip(table["low"], table["high"], strict=True)],
+        "95 % interval": [f"{100 * r.low:+.1f} to {100 * r.high:+.1f}" for r in table.itertuples()],
         "p": table["p_value"].map(_p), "p (Holm)": table["p_holm"].map(_p),
         "detectable, points": table["smallest_detectable"].map(percent),
         "seeds agreeing": table["seeds_agreeing"].fillna("–"), "verdict": table["verdict"],
@@ -297,7 +298,8 @@ def show_auroc(table: pd.DataFrame) -> pd.DataFrame:
                 f", {SAME}" if same else ""
             )
         rows.append({
-            "teacher": r.teacher, "score": r.score.replace("_", " "), "problems": _count(r.n), "wrong": _count(r.n_wrong),
+            "teacher": r.teacher, "score": r.score.replace("_", " "), "problems": _count(r.n),
+            "wrong": _count(r.n_wrong),
             "AUROC (95 % interval)": f"{number(r.auroc)} ({number(r.lower)} to {number(r.upper)})",
             "minus semantic entropy": paired,
         })  # fmt: skip
