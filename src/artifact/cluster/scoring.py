@@ -8,6 +8,7 @@ never held for a whole batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,21 +29,25 @@ class FrozenModel:
     def __init__(self, slot: Slot, dtype: str) -> None:
         prepare_process(slot)
         self.device, self.dtype = slot.device, dtype
-        self._models: dict[str, Any] = {}
+        self._models: dict[str, tuple[str, Any]] = {}
 
     def ready(self) -> list[str]:
         """The checkpoints held; answers once the actor is up."""
         return list(self._models)
 
     def load(self, path: str) -> int:
-        """Hold the checkpoint at `path` (kept for later runs); returns its vocabulary size (rows of the output head)."""
-        if path not in self._models:
+        """Hold the checkpoint at `path` (kept for later runs); returns its vocabulary size (rows of the output head).
+
+        The actor outlives runs, so a folder whose files changed since it was read is read again.
+        """
+        found = _file_state(path)
+        if path not in self._models or self._models[path][0] != found:
             import torch
             from transformers import AutoModelForCausalLM
 
             model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, self.dtype))
-            self._models[path] = model.to(self.device).eval().requires_grad_(False)
-        return int(self._models[path].lm_head.weight.shape[0])
+            self._models[path] = found, model.to(self.device).eval().requires_grad_(False)
+        return int(self._models[path][1].lm_head.weight.shape[0])
 
     def release(self, path: str) -> None:
         """Forget a checkpoint that is no longer needed."""
@@ -67,11 +72,17 @@ class FrozenModel:
         import torch
 
         self.load(path)
-        model = self._models[path]
+        _, model = self._models[path]
         with torch.inference_mode():
             for batch in micro_batches(sequences, lambda s: [s], max_tokens):
                 packed = pack([sequences[i] for i in batch], self.device)
                 yield batch, packed, response_hidden(model.model, packed), model.lm_head.weight
+
+
+def _file_state(path: str) -> str:
+    """Names, sizes and times of a checkpoint folder's weight files; empty for a hub id."""
+    files = sorted(Path(path).glob("*.safetensors")) if Path(path).is_dir() else []
+    return ";".join(f"{f.name}:{f.stat().st_size}:{f.stat().st_mtime_ns}" for f in files)
 
 
 def log_softmax_chunks(hidden_TH: torch.Tensor, weight_VH: torch.Tensor, use: Callable[[slice, torch.Tensor], None]) -> None:
