@@ -35,7 +35,15 @@ def ours(steps: int) -> dict[str, float]:
     workers = open_workers(config, engines_for=config.models.student, student=True, teacher=True)
     with tempfile.TemporaryDirectory() as folder:
         log = RunLog(Path(folder), "benchmark")
-        train(config, make(config), build_world(config), workers, sampler_for(config, workers, config.models.student), log, {})
+        train(
+            config,
+            make(config),
+            build_world(config),
+            workers,
+            sampler_for(config, workers, config.models.student),
+            log,
+            {},
+        )
         rows = [json.loads(line) for line in log.metrics_path.read_text().splitlines()][WARM_UP:]
         log.close()
     phases = sorted(k for k in rows[0] if k.startswith("seconds/"))
@@ -66,10 +74,10 @@ def peer(steps: int) -> dict[str, float]:
     times: list[float] = []
 
     class Timer(TrainerCallback):
-        def on_step_begin(self, *args, **kwargs):  # noqa: ANN002, ANN003, ANN202
+        def on_step_begin(self, *args, **kwargs):
             self.begin = time.perf_counter()
 
-        def on_step_end(self, *args, **kwargs):  # noqa: ANN002, ANN003, ANN202
+        def on_step_end(self, *args, **kwargs):
             times.append(time.perf_counter() - self.begin)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -99,7 +107,12 @@ def main() -> None:
         return
     measured = {}
     for side in ("ours", "peer"):  # one process each: neither sees the other's imports or threads
-        done = subprocess.run([sys.executable, __file__, "--only", side, "--steps", str(arguments.steps)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, __file__, "--only", side, "--steps", str(arguments.steps)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if side == "ours":
             from artifact.cluster.session import stop
 

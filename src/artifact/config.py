@@ -70,10 +70,14 @@ class Cluster(Section):
     student_workers: int = Field(1, ge=1, description="data-parallel DeepSpeed ranks")
     student_threads: int = Field(2, ge=1)
     teacher_threads: int = Field(2, ge=1)
-    colocate_reference: float = Field(0.2, gt=0, le=1, description="GPU fraction of the reference actor beside the student")
+    colocate_reference: float = Field(
+        0.2, gt=0, le=1, description="GPU fraction of the reference actor beside the student"
+    )
     zero_stage: Literal[0, 1, 2, 3] = 1
     sync_backend: Literal["gloo", "nccl"] = "gloo"
-    sync_tolerance: float = Field(2e-4, gt=0, description="largest allowed |Δ log-prob| of the probe after a weight sync, nats")
+    sync_tolerance: float = Field(
+        2e-4, gt=0, description="largest allowed |Δ log-prob| of the probe after a weight sync, nats"
+    )
     start_timeout_s: float = Field(900, gt=0)
     step_timeout_s: float = Field(600, gt=0, description="deadline of every actor call in the loop")
 
@@ -233,7 +237,9 @@ def explain(err: ValidationError, model: type[BaseModel], origin: str, overridde
     lines = []
     for e in err.errors():
         key = ".".join(map(str, e["loc"]))
-        by = next((o for o in overridden if key and (key == o or key.startswith(o + ".") or o.startswith(key + "."))), None)
+        by = next(
+            (o for o in overridden if key and (key == o or key.startswith(o + ".") or o.startswith(key + "."))), None
+        )
         source = f"override {by!r}" if by else origin
         if not key:  # a check across sections, whose input is the whole file
             lines.append(f"{origin}: {e['msg'].removeprefix('Value error, ')}")
@@ -347,7 +353,9 @@ class Study(Section):
         """
         fixed = sorted({"teacher", "method", "method_options", "seed"} & {key.split(".")[0] for key in overrides or {}})
         if fixed:
-            raise ConfigError(f"study {self.study!r} sets {', '.join(fixed)} of every run itself; leave the override(s) out or edit configs/studies")
+            raise ConfigError(
+                f"study {self.study!r} sets {', '.join(fixed)} of every run itself; leave the override(s) out or edit configs/studies"
+            )
         base = {**self.tiers.get(tier, {}), **(overrides or {})}
         teachers = sorted(load(tier, base).models.teachers) if self.teachers == "all" else self.teachers
         out = []
@@ -355,7 +363,12 @@ class Study(Section):
             for cell in self.cells:
                 for seed in self.seeds:
                     chosen = {"teacher": teacher, "method": cell.method, "method_options": cell.options, "seed": seed}
-                    out.append((cell, load(tier, {**self.tiers.get(tier, {}), **cell.overrides, **(overrides or {}), **chosen})))
+                    out.append(
+                        (
+                            cell,
+                            load(tier, {**self.tiers.get(tier, {}), **cell.overrides, **(overrides or {}), **chosen}),
+                        )
+                    )
         return out
 
 

@@ -241,7 +241,9 @@ class Example:
 
     def __post_init__(self) -> None:
         if not self.response_ids:
-            raise RecordError(f"example of problem {self.problem_id!r} has an empty response: there is nothing to train on")
+            raise RecordError(
+                f"example of problem {self.problem_id!r} has an empty response: there is nothing to train on"
+            )
         if (self.contrast is None) != (self.rejected_ids is None):
             raise RecordError(f"example of problem {self.problem_id!r}: `contrast` and `rejected_ids` go together")
         if (self.policy_gradient is None) != (self.behaviour_logprobs is None):

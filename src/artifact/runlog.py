@@ -36,7 +36,12 @@ class RunLog:
         """The step to go on from: 0 for a fresh run. Removes everything newer than the last commit."""
         done = json.loads(self._commit_path.read_text())["step"] if self._commit_path.exists() else 0
         if done == 0:
-            for path in (self.folder / "rollouts", self.folder / "curve", self.checkpoints, self.folder / "tensorboard"):
+            for path in (
+                self.folder / "rollouts",
+                self.folder / "curve",
+                self.checkpoints,
+                self.folder / "tensorboard",
+            ):
                 shutil.rmtree(path, ignore_errors=True)
             self.metrics_path.unlink(missing_ok=True)
             return 0
@@ -52,9 +57,19 @@ class RunLog:
         """`steps` with a progress bar: rate and time left, on a terminal only."""
         from tqdm import tqdm
 
-        return tqdm(steps, desc=self.label, unit="step", disable=not self._progress, leave=False, initial=steps.start, total=steps.stop)
+        return tqdm(
+            steps,
+            desc=self.label,
+            unit="step",
+            disable=not self._progress,
+            leave=False,
+            initial=steps.start,
+            total=steps.stop,
+        )
 
-    def step(self, index: int, groups: Sequence[Sequence[Rollout]], metrics: dict[str, float], seconds: dict[str, float]) -> None:
+    def step(
+        self, index: int, groups: Sequence[Sequence[Rollout]], metrics: dict[str, float], seconds: dict[str, float]
+    ) -> None:
         """Record optimiser step `index` (0-based)."""
         row = {"step": index, **metrics, **{f"seconds/{k}": round(v, 4) for k, v in seconds.items()}}
         with self.metrics_path.open("a", encoding="utf-8") as handle:

@@ -57,7 +57,15 @@ def prompt_order(n: int, config: Config, step: int) -> list[int]:
     return [int(passes[i // n][i % n]) for i in wanted]
 
 
-def train(config: Config, method: Method, world: World, workers: Workers, sampler: Sampler, log: RunLog, weights: Mapping[str, float]) -> None:
+def train(
+    config: Config,
+    method: Method,
+    world: World,
+    workers: Workers,
+    sampler: Sampler,
+    log: RunLog,
+    weights: Mapping[str, float],
+) -> None:
     """Train `config.train.steps` steps, or those that are left after an interruption; `log` holds what there is to keep.
 
     Ends with the engines holding the final policy and its weights saved. Raises StaleEngine, NonFinite, ActorTimeout, …:
@@ -72,7 +80,11 @@ def train(config: Config, method: Method, world: World, workers: Workers, sample
     probe = probe_sequences(world)
     start = log.resume()
     if start:
-        call([s.load_checkpoint.remote(str(log.checkpoints), f"step-{start}") for s in workers.students], limit, "loading the checkpoint")
+        call(
+            [s.load_checkpoint.remote(str(log.checkpoints), f"step-{start}") for s in workers.students],
+            limit,
+            "loading the checkpoint",
+        )
     sync_weights(workers, spec, probe, start, config)
     if start == 0:
         curve(config, world, sampler, log, 0)
@@ -107,11 +119,17 @@ def train(config: Config, method: Method, world: World, workers: Workers, sample
             metrics = merge_ranks(call(updates, limit, f"optimiser step {index}"))
         with clock("sync"):
             gap = sync_weights(workers, spec, probe, index + 1, config)
-        log.step(index, groups, {**metrics, **batch.facts, **rollout_facts(groups, batch), "sync/gap": gap}, clock.seconds)
+        log.step(
+            index, groups, {**metrics, **batch.facts, **rollout_facts(groups, batch), "sync/gap": gap}, clock.seconds
+        )
         if config.train.curve_every and (index + 1) % config.train.curve_every == 0:
             curve(config, world, sampler, log, index + 1)
         if (index + 1) % config.train.checkpoint_every == 0 or index + 1 == steps:
-            call([s.save_checkpoint.remote(str(log.checkpoints), f"step-{index + 1}") for s in workers.students], limit, "saving a checkpoint")
+            call(
+                [s.save_checkpoint.remote(str(log.checkpoints), f"step-{index + 1}") for s in workers.students],
+                limit,
+                "saving a checkpoint",
+            )
             log.commit(index + 1)
     call([s.save_weights.remote(str(log.weights)) for s in workers.students], limit, "saving the final weights")
 
@@ -148,9 +166,16 @@ def sync_weights(workers: Workers, spec: Any, probe: Sequence[Any], version: int
     `cluster.sync_tolerance`: a version counter alone would say that all is well.
     """
     limit = config.cluster.step_timeout_s
-    refs = [workers.students[0].broadcast.remote(spec), *(e.receive_weights.remote(spec, version) for e in workers.engines)]
+    refs = [
+        workers.students[0].broadcast.remote(spec),
+        *(e.receive_weights.remote(spec, version) for e in workers.engines),
+    ]
     call(refs, limit, "weight sync")
-    student, *engines = call([workers.students[0].logprobs.remote(probe), *(e.score.remote(probe) for e in workers.engines)], limit, "the sync proof")
+    student, *engines = call(
+        [workers.students[0].logprobs.remote(probe), *(e.score.remote(probe) for e in workers.engines)],
+        limit,
+        "the sync proof",
+    )
     gaps = [max(float(np.abs(a - b).max()) for a, b in zip(student, engine, strict=True)) for engine in engines]
     worst = int(np.argmax(gaps)) if gaps else 0
     if gaps and not gaps[worst] <= config.cluster.sync_tolerance:
@@ -171,7 +196,13 @@ def probe_sequences(world: World) -> list[tuple[tuple[int, ...], tuple[int, ...]
 def curve(config: Config, world: World, sampler: Sampler, log: RunLog, step: int) -> None:
     """Greedy accuracy of the current policy on the curve split, every outcome kept."""
     if config.train.curve_every and world.curve:
-        groups = evaluate(sampler, world.curve, world.prompts(world.curve), world.verify, max_new_tokens=config.evaluation.max_new_tokens)
+        groups = evaluate(
+            sampler,
+            world.curve,
+            world.prompts(world.curve),
+            world.verify,
+            max_new_tokens=config.evaluation.max_new_tokens,
+        )
         log.curve(step, world.curve, groups)
 
 
@@ -205,7 +236,7 @@ class Clock:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def __call__(self, phase: str):  # noqa: ANN204 - a generator function under a decorator
+    def __call__(self, phase: str):
         begin = time.perf_counter()
         yield
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - begin

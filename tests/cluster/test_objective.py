@@ -34,7 +34,10 @@ def _examples(rng: np.random.Generator, n: int = 8) -> list[Example]:
         response = tuple(rng.integers(0, V, rng.integers(1, 9)).tolist())
         kwargs: dict = {"distil": [1.0, 0.0, 0.5][i % 3]}
         if i % 4 == 1:
-            kwargs |= {"policy_gradient": 0.7 - i, "behaviour_logprobs": tuple(rng.normal(-2, 0.3, len(response)).tolist())}
+            kwargs |= {
+                "policy_gradient": 0.7 - i,
+                "behaviour_logprobs": tuple(rng.normal(-2, 0.3, len(response)).tolist()),
+            }
         if i % 4 == 2:
             kwargs |= {"contrast": 1.0, "rejected_ids": tuple(rng.integers(0, V, 4).tolist())}
         if i % 4 == 3:
@@ -48,11 +51,13 @@ def _teacher(examples: list[Example], rng: np.random.Generator, k: int) -> tuple
     logits = rng.normal(size=(sum(lengths), V))
     logprobs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     ids = np.argsort(-logprobs, 1)[:, :k].astype(np.int32)
-    scores = Scores(ids, np.take_along_axis(logprobs, ids, 1), np.zeros(sum(lengths)), np.concatenate([[0], np.cumsum(lengths)]))
+    scores = Scores(
+        ids, np.take_along_axis(logprobs, ids, 1), np.zeros(sum(lengths)), np.concatenate([[0], np.cumsum(lengths)])
+    )
     return scores, [(scores, i) for i in range(len(examples))]
 
 
-def _gradient(model, examples, teacher, reference, losses, chunks):  # noqa: ANN001, ANN202
+def _gradient(model, examples, teacher, reference, losses, chunks):
     model.zero_grad()
     whole = denominators(examples, losses, 16)
     total = 0.0
@@ -85,7 +90,10 @@ def test_accumulation_over_1_2_or_4_passes_gives_the_same_gradient(model, reduct
 def test_distillation_equals_the_papers_token_by_token_loop(model):
     """UOPD Eq. 7–9 written out with plain loops over positions, prompts and tokens."""
     rng = np.random.default_rng(2)
-    examples = [Example(f"p{i}", tuple(rng.integers(0, V, 2 + i).tolist()), tuple(rng.integers(0, V, 5 - i).tolist()), distil=w) for i, w in enumerate((1.0, 0.25, 0.0))]
+    examples = [
+        Example(f"p{i}", tuple(rng.integers(0, V, 2 + i).tolist()), tuple(rng.integers(0, V, 5 - i).tolist()), distil=w)
+        for i, w in enumerate((1.0, 0.25, 0.0))
+    ]
     scores, teacher = _teacher(examples, rng, 4)
     losses = Losses(distil=Distil(top_k=4))
     loss, _ = _gradient(model, examples, teacher, [[] for _ in examples], losses, [[0, 1, 2]])
@@ -96,7 +104,9 @@ def test_distillation_equals_the_papers_token_by_token_loop(model):
         for t in range(len(e.response_ids)):
             row = scores.offsets[i] + t
             p = torch.tensor(np.exp(scores.logprobs[row]) / np.exp(scores.logprobs[row]).sum())
-            log_s = torch.log_softmax(logits[len(e.prompt_ids) - 1 + t], -1)[torch.tensor(scores.ids[row].astype(np.int64))]
+            log_s = torch.log_softmax(logits[len(e.prompt_ids) - 1 + t], -1)[
+                torch.tensor(scores.ids[row].astype(np.int64))
+            ]
             total += float(-(p * log_s).sum())
         expected += e.distil * total / len(e.response_ids)
     assert loss == pytest.approx(5.0 * expected / 3, abs=1e-10)
@@ -122,7 +132,9 @@ def test_packed_positions_predict_their_own_response_tokens(model):
     for b, (prompt, response) in enumerate(sequences):
         alone = model.model(input_ids=torch.tensor([[*prompt, *response]])).last_hidden_state[0]
         n = len(response)
-        torch.testing.assert_close(hidden[rows : rows + n], alone[len(prompt) - 1 : len(prompt) - 1 + n], atol=1e-12, rtol=0)
+        torch.testing.assert_close(
+            hidden[rows : rows + n], alone[len(prompt) - 1 : len(prompt) - 1 + n], atol=1e-12, rtol=0
+        )
         assert packed.target_T[rows : rows + n].tolist() == list(response)
         assert set(packed.segment_T[rows : rows + n].tolist()) == {b}
         rows += n

@@ -36,7 +36,7 @@ def config(results: Path) -> Config:
 
 
 @pytest.fixture(scope="session")
-def workers(config: Config):  # noqa: ANN201
+def workers(config: Config):
     """The actors; started once (about a minute), stopped at the end."""
     from artifact.cluster import session
 
@@ -45,7 +45,7 @@ def workers(config: Config):  # noqa: ANN201
 
 
 @pytest.fixture(scope="session")
-def world(config: Config):  # noqa: ANN201
+def world(config: Config):
     from artifact.studies.world import build_world
 
     return build_world(config)

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from tests.integration.conftest import SMALL
 
 SETS = [f"--set={k}={v}" for k, v in SMALL.items()]
@@ -19,16 +18,24 @@ SETS = [f"--set={k}={v}" for k, v in SMALL.items()]
 
 def _cli(*arguments: str, env: dict[str, str] | None = None, **kwargs) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "artifact.cli", *arguments], capture_output=True, text=True, timeout=280, env={**os.environ, **(env or {})}, check=False, **kwargs
+        [sys.executable, "-m", "artifact.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env={**os.environ, **(env or {})},
+        check=False,
+        **kwargs,
     )
 
 
 def _finished(results: Path) -> list[Path]:
-    return sorted(p.parent for p in (results / "runs").glob("*/manifest.json") if not p.parent.name.endswith(".partial"))
+    return sorted(
+        p.parent for p in (results / "runs").glob("*/manifest.json") if not p.parent.name.endswith(".partial")
+    )
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(workers, results) -> Path:  # noqa: ANN001
+def uninterrupted(workers, results) -> Path:
     done = _cli("train", "--method=opd", "--seed=7", *SETS)
     assert done.returncode == 0, done.stderr
     return _finished(results)[-1]
@@ -44,7 +51,9 @@ def test_a_run_leaves_manifest_metrics_rollouts_evaluation_and_weights(uninterru
     from artifact.records import Rollout, read_parquet
 
     rollouts = [r for p in sorted((uninterrupted / "rollouts").glob("*.parquet")) for r in read_parquet(p, Rollout)]
-    assert len(rollouts) == SMALL["train.steps"] * SMALL["train.prompts_per_step"] * SMALL["sampling.samples_per_prompt"]
+    assert (
+        len(rollouts) == SMALL["train.steps"] * SMALL["train.prompts_per_step"] * SMALL["sampling.samples_per_prompt"]
+    )
     assert sorted({r.policy_version for r in rollouts}) == [0, 1, 2, 3]
 
 
@@ -57,7 +66,10 @@ def test_a_finished_run_is_not_computed_again(uninterrupted: Path):
 def test_a_run_killed_half_way_ends_with_the_same_weights(uninterrupted: Path, tmp_path: Path):
     env = {**os.environ, "ARTIFACT_RESULTS": str(tmp_path)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "artifact.cli", "train", "--method=opd", "--seed=7", *SETS], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "artifact.cli", "train", "--method=opd", "--seed=7", *SETS],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 200
     while not list(tmp_path.glob("runs/*.partial/commit.json")):
@@ -73,11 +85,14 @@ def test_a_run_killed_half_way_ends_with_the_same_weights(uninterrupted: Path, t
     assert resumed.name == uninterrupted.name
     for name in ("weights/model.safetensors", "evaluation/evaluation.greedy.parquet"):
         assert (resumed / name).read_bytes() == (uninterrupted / name).read_bytes(), name
-    strip = lambda p: [{k: v for k, v in json.loads(x).items() if not k.startswith("seconds")} for x in (p / "metrics.jsonl").read_text().splitlines()]  # noqa: E731
+    strip = lambda p: [
+        {k: v for k, v in json.loads(x).items() if not k.startswith("seconds")}
+        for x in (p / "metrics.jsonl").read_text().splitlines()
+    ]  # noqa: E731
     assert strip(resumed) == strip(uninterrupted)
 
 
-def test_uopd_reads_its_annotation(workers, results: Path):  # noqa: ANN001
+def test_uopd_reads_its_annotation(workers, results: Path):
     done = _cli("train", "--method=uopd", "--seed=1", *SETS)
     assert done.returncode == 0, done.stderr
     folders = list((results / "annotations").glob("*/manifest.json"))
@@ -109,7 +124,7 @@ def test_wrong_input_is_answered_clearly(arguments: list[str], message: str):
     assert "Traceback" not in done.stderr
 
 
-def test_results_that_cannot_be_written_are_reported(workers):  # noqa: ANN001
+def test_results_that_cannot_be_written_are_reported(workers):
     done = _cli("train", "--method=opd", *SETS, env={"ARTIFACT_RESULTS": "/dev/null/results"})
     assert done.returncode == 2
     assert "cannot write to" in done.stderr

@@ -9,13 +9,13 @@ from artifact.paths import resolve_model
 
 
 @pytest.fixture(scope="module")
-def sequences(world):  # noqa: ANN001, ANN201
+def sequences(world):
     """Prompts with their reference solutions as responses, of ragged lengths, EOS included."""
     return [(world.encode(p, "none"), world.encode_text(p.solution)) for p in world.train[:5]]
 
 
 @pytest.fixture(scope="module")
-def by_hand(config, sequences):  # noqa: ANN001, ANN201
+def by_hand(config, sequences):
     """Full log-softmax at each response position, one sequence at a time, no padding: the oracle."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -60,9 +60,15 @@ def test_teacher_equal_to_student_gives_zero_divergence(workers, config, world):
 
     start_student(workers, config, total_steps=10)
     base = resolve_model(config.models.student)
-    examples = [Example(p.id, world.encode(p, "none"), world.encode_text(p.solution), distil=1.0) for p in world.train[:4]]
+    examples = [
+        Example(p.id, world.encode(p, "none"), world.encode_text(p.solution), distil=1.0) for p in world.train[:4]
+    ]
     scores = workers.teacher.score.remote(base, [(e.prompt_ids, e.response_ids) for e in examples], 10**6)
-    metrics = ray.get(workers.students[0].step.remote(0, examples, scores, None, {"distil": 1.0}, denominators(examples, config.losses, 120)))
+    metrics = ray.get(
+        workers.students[0].step.remote(
+            0, examples, scores, None, {"distil": 1.0}, denominators(examples, config.losses, 120)
+        )
+    )
     assert abs(metrics["distil/divergence"]) < 1e-5
     assert metrics["grad_norm"] < 1e-3
     assert metrics["distil/top1_agreement"] == 1.0

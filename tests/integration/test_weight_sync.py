@@ -15,18 +15,18 @@ from artifact.train import denominators, probe_sequences, score, sync_weights
 
 
 @pytest.fixture(scope="module")
-def spec(workers, config):  # noqa: ANN001, ANN201
+def spec(workers, config):
     return start_student(workers, config, total_steps=10)
 
 
 @pytest.fixture(scope="module")
-def sampler(workers, config, spec):  # noqa: ANN001, ANN201
+def sampler(workers, config, spec):
     from artifact.studies.world import sampler_for
 
     return sampler_for(config, workers, config.models.student)
 
 
-def _take_a_step(workers, config, world, sampler, index):  # noqa: ANN001, ANN202
+def _take_a_step(workers, config, world, sampler, index):
     import ray
 
     problems = world.train[:4]
@@ -34,10 +34,14 @@ def _take_a_step(workers, config, world, sampler, index):  # noqa: ANN001, ANN20
     groups = sampler.sample(prompts, 2, temperature=0.7, top_p=1.0, max_new_tokens=60, seed=("test", index))
     examples = distil_all([Group(p, x, g) for p, (_, x), g in zip(problems, prompts, groups, strict=True)])
     scores = score(config, workers, _teacher(config), examples)
-    return ray.get(workers.students[0].step.remote(index, list(examples), scores, None, {"distil": 1.0}, denominators(examples, config.losses, 60)))
+    return ray.get(
+        workers.students[0].step.remote(
+            index, list(examples), scores, None, {"distil": 1.0}, denominators(examples, config.losses, 60)
+        )
+    )
 
 
-def _teacher(config):  # noqa: ANN001, ANN202
+def _teacher(config):
     from artifact.paths import resolve_model
 
     return resolve_model(config.teacher_path)
@@ -77,7 +81,9 @@ def test_a_sync_that_forgets_the_tied_head_stops_the_run(workers, config, world,
 
 def test_an_engine_at_another_policy_version_stops_the_run(world, sampler):
     with pytest.raises(StaleEngine, match="the student is at 999"):
-        sampler.sample(world.prompts(world.train[:2]), 1, temperature=0.7, top_p=1.0, max_new_tokens=8, seed=0, expect_version=999)
+        sampler.sample(
+            world.prompts(world.train[:2]), 1, temperature=0.7, top_p=1.0, max_new_tokens=8, seed=0, expect_version=999
+        )
 
 
 def test_sampled_log_probabilities_are_those_of_the_student(workers, config, world, spec, sampler):
@@ -94,7 +100,10 @@ def test_sampled_log_probabilities_are_those_of_the_student(workers, config, wor
 
 
 def test_the_same_seed_draws_the_same_tokens(world, sampler):
-    draws = [sampler.sample(world.prompts(world.train[:4]), 2, temperature=0.7, top_p=1.0, max_new_tokens=40, seed=s) for s in (3, 3, 4)]
+    draws = [
+        sampler.sample(world.prompts(world.train[:4]), 2, temperature=0.7, top_p=1.0, max_new_tokens=40, seed=s)
+        for s in (3, 3, 4)
+    ]
     ids = [[r.response_ids for g in d for r in g] for d in draws]
     assert ids[0] == ids[1]
     assert ids[0] != ids[2]

@@ -79,7 +79,14 @@ def start(num_cpus: int, attempts: int = 3) -> str:
             f"--runtime-env-agent-port={ports[3]}",
         ]  # fmt: skip
         with (folder / "head.log").open("w") as log:
-            head = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **environment()})
+            head = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env={**os.environ, **environment()},
+            )
         if _is_up(head, folder / "head.log"):
             partial = folder / "state.partial"
             partial.write_text(json.dumps({"pid": head.pid, "address": address}), encoding="utf-8")

@@ -123,7 +123,9 @@ class _View:
 
         counts = torch.bincount(self.packed.segment_T, minlength=int(self.packed.input_BT.shape[0]))
         starts = torch.cumsum(counts, 0) - counts
-        row = torch.cat([torch.arange(int(starts[s]), int(starts[s] + counts[s])) for s in sequences]).to(self.packed.segment_T.device)
+        row = torch.cat([torch.arange(int(starts[s]), int(starts[s] + counts[s])) for s in sequences]).to(
+            self.packed.segment_T.device
+        )
         segment = torch.repeat_interleave(torch.arange(len(sequences)), counts[list(sequences)].cpu()).to(row.device)
         return row, segment
 
@@ -137,7 +139,9 @@ class _View:
 
     def mask(self, members: list[int]) -> torch.Tensor:
         """response mask of the members' responses, True = the policy chose the token."""
-        masks = [self.batch.examples[i].response_mask or (True,) * len(self.batch.examples[i].response_ids) for i in members]
+        masks = [
+            self.batch.examples[i].response_mask or (True,) * len(self.batch.examples[i].response_ids) for i in members
+        ]
         return self.tensor(np.concatenate([np.asarray(m, dtype=bool) for m in masks]))
 
     def token_weight(self, members: list[int]) -> torch.Tensor | None:
@@ -177,17 +181,26 @@ def _distil(view: _View, members: list[int], losses: Losses) -> tuple[torch.Tens
     slices = []
     for i, pair in zip(members, pairs, strict=True):
         if pair is None:
-            raise ValueError(f"example of problem {view.batch.examples[i].problem_id!r} is to be distilled but was not scored")
+            raise ValueError(
+                f"example of problem {view.batch.examples[i].problem_id!r} is to be distilled but was not scored"
+            )
         scores, r = pair
         slices.append((scores, slice(int(scores.offsets[r]), int(scores.offsets[r + 1]))))
     ids = view.tensor(np.concatenate([s.ids[rows] for s, rows in slices]), torch.int64)
     teacher = view.tensor(np.concatenate([s.logprobs[rows] for s, rows in slices]), view.hidden_TH.dtype)
     if ids.shape[0] != row.shape[0]:
-        raise ValueError(f"teacher scored {ids.shape[0]} response tokens, the examples have {row.shape[0]}: token ids were changed")
+        raise ValueError(
+            f"teacher scored {ids.shape[0]} response tokens, the examples have {row.shape[0]}: token ids were changed"
+        )
     mask = view.mask(members)
     need_entropy = settings.token_weight == "entropy_gap"
     head = log_probs_at(
-        view.hidden_TH[row], view.weight_VH, ids, temperature=settings.temperature, with_entropy=need_entropy, with_argmax=True
+        view.hidden_TH[row],
+        view.weight_VH,
+        ids,
+        temperature=settings.temperature,
+        with_entropy=need_entropy,
+        with_argmax=True,
     )
     out = token_divergence(
         teacher, head.logprobs_TK, kind=settings.divergence, support=settings.support, beta=settings.beta,
@@ -245,7 +258,11 @@ def _policy_gradient(view: _View, members: list[int], losses: Losses) -> tuple[t
     )  # fmt: skip
     ones = view.tensor(np.ones(len(members)), view.hidden_TH.dtype)  # the advantage is inside the token loss
     value = reduce(out.loss_T, segment, ones, mask, settings.reduction, view.batch.denominators["policy_gradient"])
-    diagnostics = {"tokens": float(mask.sum()), "clip_fraction": float(out.clipped_T[mask].float().mean()), "ratio": float(out.ratio_T[mask].mean())}
+    diagnostics = {
+        "tokens": float(mask.sum()),
+        "clip_fraction": float(out.clipped_T[mask].float().mean()),
+        "ratio": float(out.ratio_T[mask].mean()),
+    }
     if out.kl_T is not None:
         diagnostics["reference_kl"] = float(out.kl_T[mask].mean())
     return value, diagnostics
@@ -276,4 +293,8 @@ def _contrast(view: _View, members: list[int], losses: Losses) -> tuple[torch.Te
         out = dpo(chosen, rejected, *sums.split(len(members)), beta=settings.beta)
     value = reduce_pairs(out.loss_P, view.weights(members, "contrast"), view.batch.denominators["contrast"])
     pairs = float(len(members))
-    return value, {"tokens": pairs, "margin": float(out.margin_P.mean()), "preference_accuracy": float(out.accuracy_P.float().mean())}
+    return value, {
+        "tokens": pairs,
+        "margin": float(out.margin_P.mean()),
+        "preference_accuracy": float(out.accuracy_P.float().mean()),
+    }

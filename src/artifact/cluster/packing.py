@@ -62,7 +62,9 @@ def response_hidden(body: Any, packed: Packed) -> torch.Tensor:
     return hidden_BTH.reshape(-1, hidden_BTH.shape[-1]).index_select(0, packed.position_T)
 
 
-def micro_batches(items: Sequence[Item], sequences_of: Callable[[Item], list[TokenPair]], max_tokens: int) -> Iterator[list[int]]:
+def micro_batches(
+    items: Sequence[Item], sequences_of: Callable[[Item], list[TokenPair]], max_tokens: int
+) -> Iterator[list[int]]:
     """Indices of items that share a forward pass: longest first, at most `max_tokens` padded tokens a pass.
 
     An item (an example, or a preference pair of two sequences) is never split. A single item over the limit gets a

@@ -55,7 +55,10 @@ def _environment(cluster: Cluster, role: str, threads: int) -> dict[str, str]:
         }
         if cluster.device == "cpu":
             # vLLM reads whole GiB; the engine sets the exact figure itself.
-            env |= {"VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cluster.engine.kv_cache_gib))), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+            env |= {
+                "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cluster.engine.kv_cache_gib))),
+                "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            }
     if role.startswith("student"):
         env |= {"DS_ACCELERATOR": cluster.device, "DS_SKIP_CUDA_CHECK": "1"}
     return env
@@ -67,7 +70,9 @@ def place(cluster: Cluster, roles: tuple[str, ...]) -> Placement:
     enough = cluster.gpus >= cluster.student_workers + 1 + cluster.engine.count * cluster.engine.tensor_parallel_size
     for role in roles:
         kind = role.split("-")[0]
-        threads = {"student": cluster.student_threads, "teacher": cluster.teacher_threads}.get(kind, cluster.engine.threads)
+        threads = {"student": cluster.student_threads, "teacher": cluster.teacher_threads}.get(
+            kind, cluster.engine.threads
+        )
         env = _environment(cluster, role, threads)
         if cluster.device == "cpu":
             gpus = 0.0

@@ -108,7 +108,9 @@ class RolloutEngine:
             scores.append(np.array([row[t].logprob for row, t in zip(rows, response, strict=True)], dtype=np.float64))
         return scores
 
-    def join_sync(self, host: str, port: int, rank: int, world: int, backend: str, timeout_s: float, channel_id: str) -> None:
+    def join_sync(
+        self, host: str, port: int, rank: int, world: int, backend: str, timeout_s: float, channel_id: str
+    ) -> None:
         """Join the weight-sync group; the engine's workers take ranks from `rank` on."""
         self.llm.collective_rpc("join_sync", args=(host, port, rank, world, backend, timeout_s))
         self.channel_id = channel_id

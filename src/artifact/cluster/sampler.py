@@ -29,7 +29,14 @@ def request_seed(*parts: Any) -> int:
 class Sampler:
     """Draws rollouts from engines that all hold the same weights."""
 
-    def __init__(self, engines: Sequence[Any], tokenizer: Any, stop_token_ids: tuple[int, ...], max_model_len: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        engines: Sequence[Any],
+        tokenizer: Any,
+        stop_token_ids: tuple[int, ...],
+        max_model_len: int,
+        timeout_s: float,
+    ) -> None:
         self.engines = list(engines)
         self.tokenizer = tokenizer
         self.stop_token_ids = stop_token_ids
@@ -62,7 +69,9 @@ class Sampler:
         answers = dict(zip(busy, call(refs, self.timeout_s, "sampling rollouts"), strict=True))
         versions = {k: version for k, (version, _) in answers.items()}
         if expect_version is not None and set(versions.values()) != {expect_version}:
-            raise StaleEngine(f"engines hold policy versions {versions}, the student is at {expect_version}: weight sync was skipped")
+            raise StaleEngine(
+                f"engines hold policy versions {versions}, the student is at {expect_version}: weight sync was skipped"
+            )
         queues = {k: iter(completions) for k, (_, completions) in answers.items()}
         flat = [next(queues[i % len(shares)]) for i in range(len(prompts)) for _ in range(n)]
         texts = self.tokenizer.batch_decode([c.ids.tolist() for c in flat], skip_special_tokens=True)

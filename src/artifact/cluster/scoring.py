@@ -59,15 +59,24 @@ class FrozenModel:
         for batch, packed, hidden_TH, weight_VH in self._passes(path, sequences, max_tokens):
             flat = np.empty(hidden_TH.shape[0], dtype=np.float32)
 
-            def keep(rows: slice, logprobs_TV: torch.Tensor, values: np.ndarray = flat, target_T: torch.Tensor = packed.target_T) -> None:
+            def keep(
+                rows: slice,
+                logprobs_TV: torch.Tensor,
+                values: np.ndarray = flat,
+                target_T: torch.Tensor = packed.target_T,
+            ) -> None:
                 values[rows] = logprobs_TV.gather(1, target_T[rows, None])[:, 0].cpu().numpy()
 
             log_softmax_chunks(hidden_TH, weight_VH, keep)
-            for i, piece in zip(batch, np.split(flat, np.cumsum([len(sequences[i][1]) for i in batch])[:-1]), strict=True):
+            for i, piece in zip(
+                batch, np.split(flat, np.cumsum([len(sequences[i][1]) for i in batch])[:-1]), strict=True
+            ):
                 out[i] = piece
         return out
 
-    def _passes(self, path: str, sequences: Sequence[TokenPair], max_tokens: int) -> Iterator[tuple[list[int], Any, torch.Tensor, torch.Tensor]]:
+    def _passes(
+        self, path: str, sequences: Sequence[TokenPair], max_tokens: int
+    ) -> Iterator[tuple[list[int], Any, torch.Tensor, torch.Tensor]]:
         """Forward passes over `sequences`: (indices, packed, hidden_TH, weight_VH) each."""
         import torch
 
@@ -85,7 +94,9 @@ def _file_state(path: str) -> str:
     return ";".join(f"{f.name}:{f.stat().st_size}:{f.stat().st_mtime_ns}" for f in files)
 
 
-def log_softmax_chunks(hidden_TH: torch.Tensor, weight_VH: torch.Tensor, use: Callable[[slice, torch.Tensor], None]) -> None:
+def log_softmax_chunks(
+    hidden_TH: torch.Tensor, weight_VH: torch.Tensor, use: Callable[[slice, torch.Tensor], None]
+) -> None:
     """Call `use(rows, logprobs)` with the full-vocabulary log-softmax of each chunk of positions, in float32."""
     import torch
 

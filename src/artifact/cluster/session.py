@@ -45,7 +45,9 @@ def call(refs: Any, timeout_s: float, what: str) -> Any:
             raise err.cause from err
         raise
     except ray.exceptions.RayActorError as err:
-        raise ArtifactError(f"{what} failed because an actor died: {err}; `artifact cluster stop`, then run again") from err
+        raise ArtifactError(
+            f"{what} failed because an actor died: {err}; `artifact cluster stop`, then run again"
+        ) from err
 
 
 def connect(num_cpus: int = 16) -> None:
@@ -119,7 +121,9 @@ class Workers:
     reference: Any = None
 
 
-def open_workers(config: Config, *, engines_for: str | None, student: bool = False, teacher: bool = False, reference: bool = False) -> Workers:
+def open_workers(
+    config: Config, *, engines_for: str | None, student: bool = False, teacher: bool = False, reference: bool = False
+) -> Workers:
     """Attach to, or start, the actors that are asked for.
 
     engines_for  the checkpoint whose *architecture* the engines must have; None = no engines
@@ -128,7 +132,11 @@ def open_workers(config: Config, *, engines_for: str | None, student: bool = Fal
     cluster = config.cluster
     roles: list[str] = []
     if engines_for is not None:
-        kind = "engine" if architecture(resolve_model(engines_for)) == architecture(resolve_model(config.models.student)) else "sampler"
+        kind = (
+            "engine"
+            if architecture(resolve_model(engines_for)) == architecture(resolve_model(config.models.student))
+            else "sampler"
+        )
         roles += [f"{kind}-{i}" for i in range(cluster.engine.count)]
     if student:
         roles += [f"student-{i}" for i in range(cluster.student_workers)]
@@ -142,7 +150,11 @@ def open_workers(config: Config, *, engines_for: str | None, student: bool = Fal
     for role in missing:
         handles[role] = _start(role, names[role], placement, group, config, engines_for)
     if missing:
-        call([handles[role].ready.remote() for role in missing], cluster.start_timeout_s, f"starting {', '.join(missing)}")
+        call(
+            [handles[role].ready.remote() for role in missing],
+            cluster.start_timeout_s,
+            f"starting {', '.join(missing)}",
+        )
     workers = Workers()
     for role, handle in handles.items():
         if role.startswith(("engine", "sampler")):
@@ -214,11 +226,19 @@ def _start(role: str, name: str, placement: Placement, group: Any, config: Confi
         from artifact.cluster.rollout_engine import RolloutEngine
 
         model = resolve_model(str(engines_for))
-        return ray.remote(RolloutEngine).options(**options).remote(slot, model, config.models.dtype, config.cluster.engine.model_dump())
+        return (
+            ray.remote(RolloutEngine)
+            .options(**options)
+            .remote(slot, model, config.models.dtype, config.cluster.engine.model_dump())
+        )
     if role.startswith("student"):
         from artifact.cluster.student import StudentActor
 
-        return ray.remote(StudentActor).options(**options).remote(slot, int(role.split("-")[1]), config.cluster, config.models.dtype)
+        return (
+            ray.remote(StudentActor)
+            .options(**options)
+            .remote(slot, int(role.split("-")[1]), config.cluster, config.models.dtype)
+        )
     if role == "teacher":
         from artifact.cluster.teacher import TeacherActor as Actor
     else:
@@ -236,7 +256,11 @@ def start_student(workers: Workers, config: Config, total_steps: int) -> Any:
     cluster, limit = config.cluster, config.cluster.start_timeout_s
     first = workers.students[0]
     host, port = call(first.address.remote(), limit, "asking the student for its address")
-    call([s.init_distributed.remote(host, port, len(workers.students)) for s in workers.students], limit, "forming the student group")
+    call(
+        [s.init_distributed.remote(host, port, len(workers.students)) for s in workers.students],
+        limit,
+        "forming the student group",
+    )
     members = [first.sync_channel.remote(), *(e.sync_channel.remote() for e in workers.engines)]
     channels = set(call(members, limit, "asking for the weight-sync group"))
     if len(channels) != 1 or None in channels:
@@ -246,8 +270,14 @@ def start_student(workers: Workers, config: Config, total_steps: int) -> Any:
         name = uuid.uuid4().hex
         joins = [first.join_sync.remote(host, port, world, cluster.step_timeout_s, name)]
         for i, engine in enumerate(workers.engines):
-            joins.append(engine.join_sync.remote(host, port, 1 + i * size, world, cluster.sync_backend, cluster.step_timeout_s, name))
+            joins.append(
+                engine.join_sync.remote(
+                    host, port, 1 + i * size, world, cluster.sync_backend, cluster.step_timeout_s, name
+                )
+            )
         call(joins, limit, "forming the weight-sync group")
     model = resolve_model(config.models.student)
-    resets = [s.reset.remote(model, config.optimiser, config.losses, total_steps, config.seed) for s in workers.students]
+    resets = [
+        s.reset.remote(model, config.optimiser, config.losses, total_steps, config.seed) for s in workers.students
+    ]
     return call(resets, limit, "resetting the student")[0]

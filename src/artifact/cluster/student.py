@@ -55,7 +55,9 @@ class StudentActor:
         if self.world == world:
             return
         if self.world:
-            raise ArtifactError(f"student actors are a group of {self.world}, {world} were asked for; run `artifact cluster stop`")
+            raise ArtifactError(
+                f"student actors are a group of {self.world}, {world} were asked for; run `artifact cluster stop`"
+            )
         import os
 
         os.environ |= {
@@ -67,7 +69,9 @@ class StudentActor:
             # DeepSpeed would probe the compiler and build a shared-memory all-reduce (a minute or more of g++) for
             # tensor-parallel inference, which this actor does not do. An empty table says: no compiled operator.
             deepspeed.ops.__compatible_ops__ = {}
-        deepspeed.init_distributed(distributed_backend(self.slot.device), rank=self.rank, world_size=world, verbose=False)
+        deepspeed.init_distributed(
+            distributed_backend(self.slot.device), rank=self.rank, world_size=world, verbose=False
+        )
         self.world = world
 
     def join_sync(self, host: str, port: int, world: int, timeout_s: float, channel_id: str) -> None:
@@ -93,7 +97,11 @@ class StudentActor:
         network.config.use_cache = False
         policy = _policy_class()(network, losses, self.cluster.zero_stage)
         adamw = torch.optim.AdamW(
-            policy.parameters(), lr=optimiser.lr, betas=optimiser.betas, eps=optimiser.eps, weight_decay=optimiser.weight_decay
+            policy.parameters(),
+            lr=optimiser.lr,
+            betas=optimiser.betas,
+            eps=optimiser.eps,
+            weight_decay=optimiser.weight_decay,
         )
         settings = {
             "train_micro_batch_size_per_gpu": 1,
@@ -144,7 +152,9 @@ class StudentActor:
         if scores is not None:
             distilled = [i for i, e in enumerate(examples) if e.distil not in (None, 0.0)]
             if len(distilled) != len(scores.offsets) - 1:
-                raise ArtifactError(f"teacher scored {len(scores.offsets) - 1} sequences, {len(distilled)} examples are distilled")
+                raise ArtifactError(
+                    f"teacher scored {len(scores.offsets) - 1} sequences, {len(distilled)} examples are distilled"
+                )
             for row, i in enumerate(distilled):
                 teacher[i] = (scores, row)
         bounds = np.cumsum([0, *(len(sequences_of(e)) for e in examples)])
@@ -174,12 +184,18 @@ class StudentActor:
         self._check_gradients(index, examples)
         self.engine.step()
         norm = self.engine.get_global_grad_norm()
-        totals |= _merge(parts) | {"lr": lr, "micro_batches": float(len(passes)), "grad_norm": float(norm if norm is not None else 0.0)}
+        totals |= _merge(parts) | {
+            "lr": lr,
+            "micro_batches": float(len(passes)),
+            "grad_norm": float(norm if norm is not None else 0.0),
+        }
         torch.set_num_threads(self.slot.threads)
         return totals
 
     def _check_gradients(self, index: int, examples: Sequence[Example]) -> None:
-        bad = [n for n, p in self.network.named_parameters() if p.grad is not None and not bool(p.grad.isfinite().all())]
+        bad = [
+            n for n, p in self.network.named_parameters() if p.grad is not None and not bool(p.grad.isfinite().all())
+        ]
         if bad:
             ids = sorted({e.problem_id for e in examples})
             raise NonFinite(
@@ -216,7 +232,9 @@ class StudentActor:
         """Take up weights and optimiser state; ArtifactError when they cannot be read."""
         path, _ = self.engine.load_checkpoint(folder, tag=tag)
         if path is None:
-            raise ArtifactError(f"checkpoint {Path(folder) / tag} cannot be loaded; run with --force to start the run again")
+            raise ArtifactError(
+                f"checkpoint {Path(folder) / tag} cannot be loaded; run with --force to start the run again"
+            )
 
 
 def _merge(parts: dict[str, list[dict[str, float]]]) -> dict[str, float]:

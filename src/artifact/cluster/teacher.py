@@ -43,7 +43,9 @@ class Scores:
 class TeacherActor(FrozenModel):
     """Scores the student's token ids under a teacher checkpoint; never decodes, never re-encodes."""
 
-    def score(self, path: str, sequences: Sequence[TokenPair], k: int, temperature: float = 1.0, max_tokens: int = 16384) -> Scores:
+    def score(
+        self, path: str, sequences: Sequence[TokenPair], k: int, temperature: float = 1.0, max_tokens: int = 16384
+    ) -> Scores:
         """Top-k log-probabilities at temperature `temperature` for each response token of each sequence.
 
         k is capped at the vocabulary; k = V gives the full distribution.

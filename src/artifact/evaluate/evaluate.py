@@ -19,7 +19,9 @@ VerifyBatch = Callable[[list[str], list[str]], list[Verdict]]
 """(response texts, gold answers) → verdicts"""
 
 
-def verify_groups(problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], verify: VerifyBatch) -> list[tuple[Rollout, ...]]:
+def verify_groups(
+    problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], verify: VerifyBatch
+) -> list[tuple[Rollout, ...]]:
     """The same rollouts with their verdicts, verified in one batch."""
     flat = [r for group in groups for r in group]
     golds = [p.answer for p, group in zip(problems, groups, strict=True) for _ in group]
@@ -37,7 +39,9 @@ def evaluate(
     """
     if not problems:
         raise EmptyDataset("the evaluation split holds no problem: an accuracy cannot be measured on nothing")
-    groups = sampler.sample(prompts, k, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=("evaluate", seed))
+    groups = sampler.sample(
+        prompts, k, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=("evaluate", seed)
+    )
     return verify_groups(problems, groups, verify)
 
 

@@ -103,12 +103,15 @@ _REGISTRY: dict[str, type[Method]] = {}
 
 def register(name: str) -> Callable[[type[Method]], type[Method]]:
     """Class decorator: make a method available as `name`. A notebook may register its own; a name is taken only once,
-    except by a redefinition of the same class (running a cell again)."""
+    except by a redefinition of the same class (running a cell again).
+    """
 
     def decorate(cls: type[Method]) -> type[Method]:
         known = _REGISTRY.get(name)
         if known is not None and known.__qualname__ != cls.__qualname__:
-            raise ConfigError(f"method name {name!r} is taken by {known.__module__}.{known.__qualname__}; choose another")
+            raise ConfigError(
+                f"method name {name!r} is taken by {known.__module__}.{known.__qualname__}; choose another"
+            )
         cls.name = name
         _REGISTRY[name] = cls
         return cls

@@ -26,8 +26,7 @@ class ContrastiveOnPolicyDistillation(Method):
     """Needs verifier, teacher and reference; reads gold answers and solutions."""
 
     class Options(Section):
-        """
-        parts           both terms, or one alone (the papers' ablation rows)
+        """parts           both terms, or one alone (the papers' ablation rows)
         alpha, mix      weight of distillation, and how it is combined (`losses/mix.py`)
         chosen_order    where a chosen response comes from, first that is there
         teacher_context what the teacher reads besides the question when it scores
@@ -50,7 +49,10 @@ class ContrastiveOnPolicyDistillation(Method):
         super().__init__(config)
         contrast = self.options.parts != "distil"
         self.needs = Needs(
-            verdicts=True, teacher=self.options.parts != "contrast", reference=contrast and config.losses.contrast.form == "dpo", gold=True
+            verdicts=True,
+            teacher=self.options.parts != "contrast",
+            reference=contrast and config.losses.contrast.form == "dpo",
+            gold=True,
         )
 
     def batch(self, groups: Sequence[Group], step: Step) -> Batch:
@@ -62,20 +64,32 @@ class ContrastiveOnPolicyDistillation(Method):
             if o.parts != "contrast":
                 context = None if o.teacher_context == "none" else step.encode(group.problem, o.teacher_context)
                 for r in group.correct if distil_on == "correct" else group.rollouts:
-                    examples.append(Example(r.problem_id, r.prompt_ids, r.response_ids, distil=1.0, teacher_prompt_ids=context))
+                    examples.append(
+                        Example(r.problem_id, r.prompt_ids, r.response_ids, distil=1.0, teacher_prompt_ids=context)
+                    )
             if o.parts != "distil":
                 for rejected in group.incorrect:
                     chosen = self._chosen(group, rejected, step)
                     if chosen is None:
                         without_chosen += 1
                         continue
-                    examples.append(Example(group.problem.id, group.prompt_ids, chosen, contrast=1.0, rejected_ids=rejected.response_ids))
+                    examples.append(
+                        Example(
+                            group.problem.id, group.prompt_ids, chosen, contrast=1.0, rejected_ids=rejected.response_ids
+                        )
+                    )
         rollouts = sum(len(g.rollouts) for g in groups)
         accuracy = sum(len(g.correct) for g in groups) / rollouts
         mixed = mix_coefficients(o.mix, alpha=o.alpha, batch_accuracy=accuracy)
-        coefficients = {"both": {"distil": mixed.distil, "contrast": mixed.contrast}, "distil": {"distil": 1.0}, "contrast": {"contrast": 1.0}}[o.parts]
+        coefficients = {
+            "both": {"distil": mixed.distil, "contrast": mixed.contrast},
+            "distil": {"distil": 1.0},
+            "contrast": {"contrast": 1.0},
+        }[o.parts]
         facts = {
-            "share_correct": accuracy, "pairs": float(sum(e.contrast is not None for e in examples)), "pairs_without_chosen": float(without_chosen)
+            "share_correct": accuracy,
+            "pairs": float(sum(e.contrast is not None for e in examples)),
+            "pairs_without_chosen": float(without_chosen),
         }
         return Batch(tuple(examples), coefficients, facts)
 

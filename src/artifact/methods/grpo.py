@@ -26,7 +26,9 @@ class GroupRelativePolicyOptimisation(Method):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         if config.sampling.samples_per_prompt < 2:
-            raise ConfigError(f"GRPO compares rollouts of one prompt: sampling.samples_per_prompt = {config.sampling.samples_per_prompt}, it needs at least 2")
+            raise ConfigError(
+                f"GRPO compares rollouts of one prompt: sampling.samples_per_prompt = {config.sampling.samples_per_prompt}, it needs at least 2"
+            )
         self.needs = Needs(verdicts=True, reference=config.losses.policy_gradient.kl_coefficient > 0, gold=True)
 
     def batch(self, groups: Sequence[Group], step: Step) -> Batch:
@@ -34,7 +36,10 @@ class GroupRelativePolicyOptimisation(Method):
 
         from artifact.losses.policy_gradient import group_advantages
 
-        rewards_GK = torch.tensor([[float(r.verdict is not None and r.verdict.correct) for r in g.rollouts] for g in groups], dtype=torch.float64)
+        rewards_GK = torch.tensor(
+            [[float(r.verdict is not None and r.verdict.correct) for r in g.rollouts] for g in groups],
+            dtype=torch.float64,
+        )
         advantages_GK = group_advantages(rewards_GK, scale=self.options.scale)
         examples = tuple(
             Example(r.problem_id, r.prompt_ids, r.response_ids, policy_gradient=float(a), behaviour_logprobs=r.logprobs)
@@ -42,4 +47,6 @@ class GroupRelativePolicyOptimisation(Method):
             for r, a in zip(g.rollouts, row, strict=True)
         )
         informative = float((advantages_GK != 0).any(1).double().mean())
-        return Batch(examples, {"policy_gradient": 1.0}, {"reward": float(rewards_GK.mean()), "informative_groups": informative})
+        return Batch(
+            examples, {"policy_gradient": 1.0}, {"reward": float(rewards_GK.mean()), "informative_groups": informative}
+        )

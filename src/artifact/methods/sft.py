@@ -17,8 +17,12 @@ class SupervisedFineTuning(Method):
 
     def batch(self, groups: Sequence[Group], step: Step) -> Batch:
         examples = tuple(
-            Example(g.problem.id, g.prompt_ids, step.encode_text(g.problem.solution), nll=1.0) for g in groups if g.problem.solution
+            Example(g.problem.id, g.prompt_ids, step.encode_text(g.problem.solution), nll=1.0)
+            for g in groups
+            if g.problem.solution
         )
         if not examples:
-            raise EmptyDataset(f"none of the {len(groups)} problems of step {step.index} has a reference solution; SFT has nothing to imitate")
+            raise EmptyDataset(
+                f"none of the {len(groups)} problems of step {step.index} has a reference solution; SFT has nothing to imitate"
+            )
         return Batch(examples, {"nll": 1.0}, {"without_solution": float(len(groups) - len(examples))})

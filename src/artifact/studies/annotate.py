@@ -28,7 +28,13 @@ from artifact.uncertainty.annotate import annotate_all
 from artifact.uncertainty.judge import ExactJudge, SymbolicJudge
 from artifact.uncertainty.records import Annotation
 
-SAMPLING = ("artifact.cluster.rollout_engine", "artifact.cluster.sampler", "artifact.tasks.verifier", "artifact.tasks.verifier_worker", "artifact.evaluate.evaluate")
+SAMPLING = (
+    "artifact.cluster.rollout_engine",
+    "artifact.cluster.sampler",
+    "artifact.tasks.verifier",
+    "artifact.tasks.verifier_worker",
+    "artifact.evaluate.evaluate",
+)
 CLUSTERING = ("artifact.uncertainty.annotate", "artifact.tasks.equivalence")
 
 
@@ -44,7 +50,10 @@ def annotation_key(config: Config, world: World) -> str:
 
 def settings_of(config: Config) -> dict[str, Any]:
     """The settings that decide an annotation, apart from teacher and problems."""
-    return keys.settings(config, "annotation", "task") | {"engine": config.cluster.engine.model_dump(), "dtype": config.models.dtype}
+    return keys.settings(config, "annotation", "task") | {
+        "engine": config.cluster.engine.model_dump(),
+        "dtype": config.models.dtype,
+    }
 
 
 def annotate(config: Config, force: bool = False) -> Path:
@@ -64,7 +73,13 @@ def annotate(config: Config, force: bool = False) -> Path:
         samples = [r for path in sorted((folder / "samples").glob("*.parquet")) for r in read_parquet(path, Rollout)]
         write_parquet(folder / "samples.parquet", samples, Rollout)
         sampler = sampler_for(config, workers, config.teacher_path)
-        greedy = evaluate(sampler, world.train, world.prompts(world.train), world.verify, max_new_tokens=config.annotation.max_new_tokens)
+        greedy = evaluate(
+            sampler,
+            world.train,
+            world.prompts(world.train),
+            world.verify,
+            max_new_tokens=config.annotation.max_new_tokens,
+        )
         write_parquet(folder / "greedy.parquet", (r for g in greedy for r in g), Rollout)
         clustering = store.Stopwatch()
         annotations, dropped = cluster(config, world.train, samples)
@@ -87,10 +102,16 @@ def load_checkpoint(config: Config, workers: Workers, model: str, world: World) 
     path, limit = resolve_model(model), config.cluster.step_timeout_s
     call([e.load_checkpoint.remote(path) for e in workers.engines], limit, f"loading {model} into the engines")
     probe = probe_sequences(world)
-    expected, *engines = call([workers.reference.logprobs.remote(path, probe), *(e.score.remote(probe) for e in workers.engines)], limit, "the checkpoint proof")
+    expected, *engines = call(
+        [workers.reference.logprobs.remote(path, probe), *(e.score.remote(probe) for e in workers.engines)],
+        limit,
+        "the checkpoint proof",
+    )
     gap = max(float(np.abs(a - b).max()) for engine in engines for a, b in zip(expected, engine, strict=True))
     if not gap <= config.cluster.sync_tolerance:
-        raise StaleEngine(f"an engine given {model} differs from transformers by {gap:.2e} nats (allowed: {config.cluster.sync_tolerance:g})")
+        raise StaleEngine(
+            f"an engine given {model} differs from transformers by {gap:.2e} nats (allowed: {config.cluster.sync_tolerance:g})"
+        )
     return gap
 
 
@@ -102,7 +123,13 @@ def sample_shards(config: Config, world: World, workers: Workers, folder: Path) 
     sampler = sampler_for(config, workers, config.teacher_path)
     watch = store.Stopwatch()
     starts = range(0, len(world.train), a.batch_prompts)
-    bar = tqdm(total=len(world.train), desc=f"annotate {config.teacher}", unit="prompt", disable=not sys.stderr.isatty(), leave=False)
+    bar = tqdm(
+        total=len(world.train),
+        desc=f"annotate {config.teacher}",
+        unit="prompt",
+        disable=not sys.stderr.isatty(),
+        leave=False,
+    )
     for start in starts:
         problems = world.train[start : start + a.batch_prompts]
         path = folder / "samples" / f"{start:08d}.parquet"
@@ -117,7 +144,9 @@ def sample_shards(config: Config, world: World, workers: Workers, folder: Path) 
     return watch()
 
 
-def cluster(config: Config, problems: Sequence[Problem], samples: Sequence[Rollout]) -> tuple[list[Annotation], dict[str, str]]:
+def cluster(
+    config: Config, problems: Sequence[Problem], samples: Sequence[Rollout]
+) -> tuple[list[Annotation], dict[str, str]]:
     """Cluster stored samples and compute entropies; (annotations, dropped problems with the reason)."""
     a = config.annotation
     judge = ExactJudge() if a.clustering == "exact" else SymbolicJudge()

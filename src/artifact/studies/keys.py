@@ -62,7 +62,10 @@ def environment_hash(device: str) -> str:
 @lru_cache
 def _module_path(name: str) -> Path | None:
     relative = Path(*name.split(".")[1:])
-    for path in (PACKAGE / relative.with_suffix(".py") if relative.parts else PACKAGE / "__init__.py", PACKAGE / relative / "__init__.py"):
+    for path in (
+        PACKAGE / relative.with_suffix(".py") if relative.parts else PACKAGE / "__init__.py",
+        PACKAGE / relative / "__init__.py",
+    ):
         if path.is_file():
             return path
     return None
@@ -80,7 +83,13 @@ def _tree(path: Path) -> tuple[str, tuple[str, ...]]:
             imports += [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) and isinstance(s.value.value, str))]
+            node.body = [
+                s
+                for s in body
+                if not (
+                    isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) and isinstance(s.value.value, str)
+                )
+            ]
     ours = tuple(sorted({i for i in imports if i.split(".")[0] == "artifact"}))
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), ours
 

@@ -77,7 +77,9 @@ def curve_frame(runs: Sequence[RunInfo]) -> pd.DataFrame:
         for path in sorted((info.folder / "curve").glob("step-*.parquet")):
             step = int(path.stem.split("-")[1])
             before = spent["step"] < step
-            frame = _frame(path, _task(info), info.manifest["config"]["evaluation"]["curve"])[["problem_id", "tier", "family", "correct"]]
+            frame = _frame(path, _task(info), info.manifest["config"]["evaluation"]["curve"])[
+                ["problem_id", "tier", "family", "correct"]
+            ]
             totals = {
                 "step": step, "response_tokens_so_far": spent.loc[before, "response_tokens"].sum(),
                 "teacher_tokens_so_far": spent.loc[before, "teacher_tokens"].sum(), "seconds_so_far": float(seconds[before].sum()),

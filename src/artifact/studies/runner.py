@@ -22,7 +22,14 @@ from artifact.train import World, train
 from artifact.uncertainty.records import Annotation
 from artifact.uncertainty.weights import weights_for
 
-CODE = ("artifact.train", "artifact.cluster.student", "artifact.cluster.teacher", "artifact.cluster.reference", "artifact.cluster.rollout_engine", "artifact.tasks.verifier_worker")
+CODE = (
+    "artifact.train",
+    "artifact.cluster.student",
+    "artifact.cluster.teacher",
+    "artifact.cluster.reference",
+    "artifact.cluster.rollout_engine",
+    "artifact.tasks.verifier_worker",
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,9 @@ def run_key(config: Config, method: Method, world: World) -> str:
 
 
 def _final_problems(config: Config) -> list[Any]:
-    return [p for split in config.evaluation.final for p in problems_of(config.task.name, split, config.evaluation.limit)]
+    return [
+        p for split in config.evaluation.final for p in problems_of(config.task.name, split, config.evaluation.limit)
+    ]
 
 
 def run(config: Config, force: bool = False, label: str | None = None, progress: bool = True) -> RunInfo:
@@ -76,7 +85,11 @@ def run(config: Config, force: bool = False, label: str | None = None, progress:
         if folder is not None:
             watch = store.Stopwatch()
             workers = open_workers(
-                config, engines_for=config.models.student, student=True, teacher=method.needs.teacher, reference=method.needs.reference
+                config,
+                engines_for=config.models.student,
+                student=True,
+                teacher=method.needs.teacher,
+                reference=method.needs.reference,
             )
             sampler = sampler_for(config, workers, config.models.student)
             log = RunLog(folder, label, progress)
@@ -105,11 +118,24 @@ def evaluate_splits(config: Config, world: World, sampler: Any, folder: Path) ->
         prompts = world.prompts(problems)
         wanted: list[tuple[str, dict[str, Any]]] = [("greedy", {})]
         if e.sampled is not None:
-            wanted.append((f"avg{e.sampled.k}", {"k": e.sampled.k, "temperature": e.sampled.temperature, "top_p": e.sampled.top_p}))
+            wanted.append(
+                (
+                    f"avg{e.sampled.k}",
+                    {"k": e.sampled.k, "temperature": e.sampled.temperature, "top_p": e.sampled.top_p},
+                )
+            )
         for name, decoding in wanted:
             path = folder / "evaluation" / f"{split}.{name}.parquet"
             if not path.exists():
-                groups = evaluate(sampler, problems, prompts, world.verify, max_new_tokens=e.max_new_tokens, seed=config.seed, **decoding)
+                groups = evaluate(
+                    sampler,
+                    problems,
+                    prompts,
+                    world.verify,
+                    max_new_tokens=e.max_new_tokens,
+                    seed=config.seed,
+                    **decoding,
+                )
                 write_parquet(path, (r for g in groups for r in g), Rollout)
 
 
@@ -141,7 +167,10 @@ def evaluate_checkpoint(config: Config, model: str, label: str, force: bool = Fa
 
 def baselines(config: Config) -> list[RunInfo]:
     """The untouched student ("Base") and the teacher ("Teacher"), greedy on the final splits."""
-    return [evaluate_checkpoint(config, config.models.student, "Base"), evaluate_checkpoint(config, config.teacher_path, "Teacher")]
+    return [
+        evaluate_checkpoint(config, config.models.student, "Base"),
+        evaluate_checkpoint(config, config.teacher_path, "Teacher"),
+    ]
 
 
 def run_study(
@@ -156,7 +185,10 @@ def run_study(
         info = run(config, force=force, label=cell.label, progress=progress)
         out.append(info)
         if progress and watch() > 1:
-            print(f"[{i}/{len(todo)}] {cell.label}, teacher {config.teacher}, seed {config.seed}: {watch():.0f} s, run {info.key}", flush=True)
+            print(
+                f"[{i}/{len(todo)}] {cell.label}, teacher {config.teacher}, seed {config.seed}: {watch():.0f} s, run {info.key}",
+                flush=True,
+            )
     return out
 
 

@@ -64,7 +64,9 @@ def finish(kind: str, key: str, manifest: dict[str, Any]) -> Path:
     """Write the manifest into the working folder of `key` and give it its final name."""
     final = folder_of(kind, key)
     partial = final.with_name(final.name + ".partial")
-    text = json.dumps({"key": key, "finished": datetime.now(UTC).isoformat(timespec="seconds"), **manifest}, indent=1, sort_keys=True)
+    text = json.dumps(
+        {"key": key, "finished": datetime.now(UTC).isoformat(timespec="seconds"), **manifest}, indent=1, sort_keys=True
+    )
     (partial / "manifest.json").write_text(text + "\n", encoding="utf-8")
     partial.replace(final)
     (final.parent / f".{key}.lock").unlink(missing_ok=True)
@@ -78,9 +80,18 @@ def hardware() -> dict[str, Any]:
     import psutil
     import torch
 
-    model = next((line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor())
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    return {"cpu": model, "cores": os.cpu_count(), "memory_gib": round(psutil.virtual_memory().total / 2**30, 1), "gpus": gpus}
+    model = next(
+        (line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor()
+    )
+    gpus = (
+        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    )
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpus": gpus,
+    }
 
 
 def _cpuinfo() -> list[str]:

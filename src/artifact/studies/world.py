@@ -58,7 +58,10 @@ def check_pair(config: Config) -> None:
     """
     student, teacher = (tokenizer_of(m).get_vocab() for m in (config.models.student, config.teacher_path))
     if student != teacher:
-        different = sorted({t for t, i in student.items() if teacher.get(t) != i} | {t for t, i in teacher.items() if student.get(t) != i})
+        different = sorted(
+            {t for t, i in student.items() if teacher.get(t) != i}
+            | {t for t, i in teacher.items() if student.get(t) != i}
+        )
         example = different[0]
         raise Mismatch(
             f"student {config.models.student!r} ({len(student)} tokens) and teacher {config.teacher_path!r} ({len(teacher)} "
@@ -73,7 +76,9 @@ def problems_of(task: str, split: str, limit: int | None) -> tuple[Problem, ...]
     """The problems of a split; EmptyDataset when there are none."""
     problems = tuple(get_task(task).load(split, limit))
     if not problems:
-        raise EmptyDataset(f"split {split!r} of task {task!r} holds no problem (limit {limit}); nothing can be done with it")
+        raise EmptyDataset(
+            f"split {split!r} of task {task!r} holds no problem (limit {limit}); nothing can be done with it"
+        )
     return problems
 
 
@@ -99,7 +104,9 @@ def build_world(config: Config) -> World:
 
     return World(
         train=problems_of(config.task.name, "train", config.task.train_limit),
-        curve=problems_of(config.task.name, config.evaluation.curve, config.evaluation.limit) if config.train.curve_every else (),
+        curve=problems_of(config.task.name, config.evaluation.curve, config.evaluation.limit)
+        if config.train.curve_every
+        else (),
         encode=encode,
         encode_text=encode_text,
         verify=verifier_for(config.task.extraction_rules).verify_batch,
@@ -109,5 +116,9 @@ def build_world(config: Config) -> World:
 def sampler_for(config: Config, workers: Workers, model: str) -> Sampler:
     """A sampler over the engines of `workers`, stopping where `model` stops."""
     return Sampler(
-        workers.engines, tokenizer_of(model), stop_token_ids(model), config.cluster.engine.max_model_len, config.cluster.step_timeout_s
+        workers.engines,
+        tokenizer_of(model),
+        stop_token_ids(model),
+        config.cluster.engine.max_model_len,
+        config.cluster.step_timeout_s,
     )

@@ -42,9 +42,8 @@ def greedy_responses(
     import torch
 
     hints = {"none": lambda p: None, "answer": lambda p: p.answer, "solution": lambda p: p.solution}[context]
-    prompts = tokenizer.apply_chat_template(
-        [chat_messages(p.question, context, hints(p)) for p in problems], tokenize=False, add_generation_prompt=True
-    )
+    messages = [chat_messages(p.question, context, hints(p)) for p in problems]
+    prompts = [str(tokenizer.apply_chat_template(m, tokenize=False, add_generation_prompt=True)) for m in messages]
     out = [""] * len(problems)
     order = sorted(range(len(problems)), key=lambda i: (problems[i].tier, problems[i].meta["family"], len(prompts[i])))
     for first in range(0, len(order), batch):
@@ -53,7 +52,7 @@ def greedy_responses(
             [prompts[i] for i in rows], add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
         )
         with torch.inference_mode():
-            ids = model.generate(
+            ids = model.generate(  # type: ignore[misc]
                 input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"],
                 do_sample=False, max_new_tokens=max_new_tokens,
             )  # fmt: skip

@@ -103,7 +103,7 @@ def run_stage(
 
     schedules = [torch.optim.lr_scheduler.LambdaLR(o, scale) for o in optimizers]
     batches = length_sorted_batches(documents(stage.corpus, seed, tokenizer), stage.batch, Random(f"{seed}/order"))
-    tokens, recent, began = 0, [], time.time()
+    tokens, recent, began = 0, [], time.time()  # type: ignore[var-annotated]
     model.train()
     bar = tqdm(range(stage.steps), desc=seed, disable=None if progress else True, mininterval=5.0)
     for step in bar:
