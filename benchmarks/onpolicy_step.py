@@ -1,8 +1,8 @@
 """Seconds of one on-policy distillation step, by phase, beside TRL's DistillationTrainer.
 
-Same pair (tiny student, teacher A), same 32 prompts x 4 rollouts, same temperature and token budget, AdamW, two threads.
-TRL samples with transformers' `generate` and forms full-vocabulary logits; ours samples with two vLLM engines and moves
-the teacher's top-8. The first steps warm caches up and are not counted. Run on an otherwise idle machine:
+Same pair (tiny student, teacher A), same 32 prompts x 4 rollouts, same temperature and token budget, AdamW, two
+threads. TRL samples with transformers' `generate` and forms full-vocabulary logits; ours samples with two vLLM engines
+and moves the teacher's top-8. The first steps warm caches up and are not counted. Run on an otherwise idle machine:
 
     python benchmarks/onpolicy_step.py            # both, and their ratio
     pip install --no-deps trl==1.16.0 accelerate  # what `--peer` needs besides the lock file (extra `bench`)
@@ -82,22 +82,28 @@ def peer(steps: int) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as folder:
         settings = DistillationConfig(
-            output_dir=folder, per_device_train_batch_size=config.train.prompts_per_step * k, max_steps=steps + WARM_UP, learning_rate=config.optimiser.lr,
-            temperature=config.sampling.temperature, max_completion_length=config.sampling.max_new_tokens, shuffle_dataset=False, report_to=[],
-            save_strategy="no", logging_strategy="no", use_cpu=True, bf16=False, gradient_checkpointing=False, disable_tqdm=True,
+            output_dir=folder, per_device_train_batch_size=config.train.prompts_per_step * k,
+            max_steps=steps + WARM_UP, learning_rate=config.optimiser.lr, temperature=config.sampling.temperature,
+            max_completion_length=config.sampling.max_new_tokens, shuffle_dataset=False, report_to=[],
+            save_strategy="no", logging_strategy="no", use_cpu=True, bf16=False, gradient_checkpointing=False,
+            disable_tqdm=True,
         )  # fmt: skip
         trainer = DistillationTrainer(
-            model=AutoModelForCausalLM.from_pretrained(student, dtype=torch.float32), teacher_model=AutoModelForCausalLM.from_pretrained(resolve_model(config.teacher_path), dtype=torch.float32),
-            args=settings, train_dataset=data, processing_class=AutoTokenizer.from_pretrained(student), callbacks=[Timer()],
+            model=AutoModelForCausalLM.from_pretrained(student, dtype=torch.float32),
+            teacher_model=AutoModelForCausalLM.from_pretrained(resolve_model(config.teacher_path), dtype=torch.float32),
+            args=settings, train_dataset=data, processing_class=AutoTokenizer.from_pretrained(student),
+            callbacks=[Timer()],
         )  # fmt: skip
         begin = time.perf_counter()
         trainer.train()
         whole = time.perf_counter() - begin
-    # Generation happens before `on_step_begin` in this trainer when a batch is prepared, so the whole loop is the fair total.
+    # Generation happens before `on_step_begin` in this trainer when a batch is prepared, so the whole loop is the fair
+    # total.
     return {"total": whole / (steps + WARM_UP), "inside the step": statistics.median(times[WARM_UP:])}
 
 
 def main() -> None:
+    """Measure both sides, or the one given by `--only`, and print seconds a step and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=12, help="steps that are counted (default 12)")
     parser.add_argument("--only", choices=("ours", "peer"), help="measure one side, print JSON")

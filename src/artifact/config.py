@@ -97,7 +97,7 @@ class Distil(Section):
     top_k: int = Field(ge=1, description="teacher tokens kept per position")
     divergence: Literal["forward_kl", "reverse_kl", "jsd"] = "forward_kl"
     support: Literal["renorm", "tail", "raw"] = "renorm"
-    beta: float = Field(0.5, ge=0, le=1, description="mixture of the generalised JSD")
+    beta: float = Field(0.5, gt=0, lt=1, description="mixture of the generalised JSD, which vanishes at 0 and 1")
     temperature: float = Field(1.0, gt=0)
     scale_by_tau_squared: bool = True
     reduction: Literal["sequence_mean", "token_mean"] = "sequence_mean"
@@ -123,6 +123,8 @@ class PolicyGradient(Section):
 
 
 class Losses(Section):
+    """The settings of every loss component."""
+
     distil: Distil
     contrast: Contrast = Contrast()
     policy_gradient: PolicyGradient = PolicyGradient()
@@ -354,7 +356,8 @@ class Study(Section):
         fixed = sorted({"teacher", "method", "method_options", "seed"} & {key.split(".")[0] for key in overrides or {}})
         if fixed:
             raise ConfigError(
-                f"study {self.study!r} sets {', '.join(fixed)} of every run itself; leave the override(s) out or edit configs/studies"
+                f"study {self.study!r} sets {', '.join(fixed)} of every run itself; leave the override(s) out or edit "
+                "configs/studies"
             )
         base = {**self.tiers.get(tier, {}), **(overrides or {})}
         teachers = sorted(load(tier, base).models.teachers) if self.teachers == "all" else self.teachers

@@ -26,7 +26,7 @@ class RecordError(ValueError):
 
 
 class Status(enum.StrEnum):
-    """How verification of one response ended. Only `CORRECT` counts as correct; every other status is counted by name."""
+    """How verification of one response ended. Only `CORRECT` counts as correct; any other status is counted by name."""
 
     CORRECT = "correct"
     WRONG = "wrong"
@@ -88,7 +88,8 @@ class Problem(Record):
     meta: dict[str, Any] = field(default_factory=dict)
 
     COLUMNS: ClassVar[dict[str, str]] = {
-        "id": "str", "question": "str", "answer": "str", "solution": "str", "task": "str", "tier": "str", "meta": "json",
+        "id": "str", "question": "str", "answer": "str", "solution": "str", "task": "str", "tier": "str",
+        "meta": "json",
     }  # fmt: skip
 
 
@@ -166,8 +167,10 @@ class Rollout(Record):
         verdict = None
         if row["status"] is not None:
             verdict = Verdict(Status(row["status"]), row["extracted"], row["detail"] or "", row["rule"] or "")
-        lists = {k: tuple(row[k]) for k in ("prompt_ids", "response_ids", "logprobs")}
-        scalars = {k: row[k] for k in ("problem_id", "sample", "text", "finish_reason", "policy_version")}
+        lists: dict[str, Any] = {k: tuple(row[k]) for k in ("prompt_ids", "response_ids", "logprobs")}
+        scalars: dict[str, Any] = {
+            k: row[k] for k in ("problem_id", "sample", "text", "finish_reason", "policy_version")
+        }
         return cls(**lists, **scalars, verdict=verdict)
 
 

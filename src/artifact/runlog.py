@@ -26,6 +26,7 @@ class RunLog:
         self._progress = progress and sys.stderr.isatty()
         self._pending: list[Rollout] = []
         self._writer: Any = None
+        self._first_step = 0
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -35,6 +36,7 @@ class RunLog:
     def resume(self) -> int:
         """The step to go on from: 0 for a fresh run. Removes everything newer than the last commit."""
         done = json.loads(self._commit_path.read_text())["step"] if self._commit_path.exists() else 0
+        self._first_step = int(done)
         if done == 0:
             for path in (
                 self.folder / "rollouts",
@@ -85,7 +87,7 @@ class RunLog:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(self.folder / "tensorboard"))
+            self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self._first_step)
         return self._writer
 
     def curve(self, step: int, problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]]) -> None:

@@ -10,7 +10,7 @@ with the weights of an uninterrupted one. Left out: what a run is and where it i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -66,10 +66,10 @@ def train(
     log: RunLog,
     weights: Mapping[str, float],
 ) -> None:
-    """Train `config.train.steps` steps, or those that are left after an interruption; `log` holds what there is to keep.
+    """Train `config.train.steps` steps, or those left after an interruption; `log` holds what there is to keep.
 
-    Ends with the engines holding the final policy and its weights saved. Raises StaleEngine, NonFinite, ActorTimeout, …:
-    nothing is skipped in silence.
+    Ends with the engines holding the final policy and its weights saved. Raises StaleEngine, NonFinite, ActorTimeout,
+    …: nothing is skipped in silence.
     """
     if not world.train:
         raise EmptyDataset("the training split holds no problem; check task.train_limit and the task's files")
@@ -97,8 +97,9 @@ def train(
             groups: list[tuple[Rollout, ...]] = [()] * len(problems)
             if method.needs.rollouts:
                 groups = sampler.sample(
-                    prompts, config.sampling.samples_per_prompt, temperature=config.sampling.temperature, top_p=config.sampling.top_p,
-                    max_new_tokens=config.sampling.max_new_tokens, seed=(config.seed, index), expect_version=index,
+                    prompts, config.sampling.samples_per_prompt, temperature=config.sampling.temperature,
+                    top_p=config.sampling.top_p, max_new_tokens=config.sampling.max_new_tokens,
+                    seed=(config.seed, index), expect_version=index,
                 )  # fmt: skip
         with clock("verify"):
             # Verdicts are recorded for every method; only methods that declare `verdicts` may read them.
@@ -135,7 +136,7 @@ def train(
 
 
 def score(config: Config, workers: Workers, path: str, examples: Sequence[Any]) -> Any:
-    """The teacher's top-k on the responses to be distilled, as a reference into the object store; None if there are none.
+    """The teacher's top-k on the responses to be distilled, as a reference into the object store; None without any.
 
     A response is scored under the example's own teacher prompt where it has one: same token ids, other context.
     """
@@ -181,8 +182,8 @@ def sync_weights(workers: Workers, spec: Any, probe: Sequence[Any], version: int
     if gaps and not gaps[worst] <= config.cluster.sync_tolerance:
         raise StaleEngine(
             f"after weight sync {version} engine {worst} and the student differ by {gaps[worst]:.2e} nats on the probe "
-            f"(allowed: cluster.sync_tolerance = {config.cluster.sync_tolerance:g}): the engine holds stale or damaged weights; "
-            "rollouts would be off-policy. Check tied embeddings and number types, then start the run again"
+            f"(allowed: cluster.sync_tolerance = {config.cluster.sync_tolerance:g}): the engine holds stale or damaged "
+            "weights; rollouts would be off-policy. Check tied embeddings and number types, then start the run again"
         )
     return max(gaps, default=0.0)
 
@@ -236,7 +237,7 @@ class Clock:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def __call__(self, phase: str):
+    def __call__(self, phase: str) -> Iterator[None]:
         begin = time.perf_counter()
         yield
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - begin

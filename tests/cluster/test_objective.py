@@ -20,8 +20,8 @@ V = 23
 def model() -> Qwen3ForCausalLM:
     torch.manual_seed(0)
     config = Qwen3Config(
-        vocab_size=V, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, head_dim=8,
-        tie_word_embeddings=True, max_position_embeddings=64,
+        vocab_size=V, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=8, tie_word_embeddings=True, max_position_embeddings=64,
     )  # fmt: skip
     return Qwen3ForCausalLM(config).double()
 
@@ -124,7 +124,7 @@ def test_a_prompt_of_weight_zero_counts_in_the_denominator(model):
 
 
 def test_packed_positions_predict_their_own_response_tokens(model):
-    """The shift: row t of a response is the state before it, also for the first token and for sequences padded on the right."""
+    """The shift: row t of a response is the state before it, also for the first token and right-padded sequences."""
     sequences = [((1, 2, 3), (4, 5)), ((6,), (7, 8, 9, 10, 11, 12))]
     packed = pack(sequences)
     hidden = response_hidden(model.model, packed)

@@ -1,4 +1,4 @@
-"""One real cluster for all integration tests: Ray, two vLLM engines, DeepSpeed, teacher and reference, on tiny models."""
+"""One real cluster for all integration tests, on tiny models: Ray, two vLLM engines, DeepSpeed, teacher, reference."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 from artifact.config import Config, load
 
 SMALL = {
-    "task.train_limit": 24, "evaluation.limit": 20, "train.steps": 4, "train.prompts_per_step": 4, "train.curve_every": 0,
-    "train.checkpoint_every": 2, "sampling.samples_per_prompt": 2, "annotation.samples": 4, "annotation.batch_prompts": 10,
+    "task.train_limit": 24, "evaluation.limit": 20, "train.steps": 4, "train.prompts_per_step": 4,
+    "train.curve_every": 0, "train.checkpoint_every": 2, "sampling.samples_per_prompt": 2,
+    "annotation.samples": 4, "annotation.batch_prompts": 10,
 }  # fmt: skip
 """Overrides that make a tiny run take seconds."""
 

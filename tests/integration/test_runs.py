@@ -85,10 +85,11 @@ def test_a_run_killed_half_way_ends_with_the_same_weights(uninterrupted: Path, t
     assert resumed.name == uninterrupted.name
     for name in ("weights/model.safetensors", "evaluation/evaluation.greedy.parquet"):
         assert (resumed / name).read_bytes() == (uninterrupted / name).read_bytes(), name
-    strip = lambda p: [
-        {k: v for k, v in json.loads(x).items() if not k.startswith("seconds")}
-        for x in (p / "metrics.jsonl").read_text().splitlines()
-    ]  # noqa: E731
+
+    def strip(folder: Path) -> list[dict]:
+        rows = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+        return [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in rows]
+
     assert strip(resumed) == strip(uninterrupted)
 
 

@@ -19,7 +19,8 @@ def evaluation_frame(problems: int = 60) -> pd.DataFrame:
         for label, seed in runs:
             for i in range(problems):
                 rows.append({
-                    "label": label, "teacher": teacher, "seed": seed, "key": f"{label}{teacher}{seed}", "split": "evaluation",
+                    "label": label, "teacher": teacher, "seed": seed, "key": f"{label}{teacher}{seed}",
+                    "split": "evaluation",
                     "problem_id": f"p{i:03d}", "tier": TIERS[i % 4], "family": FAMILIES[i % 5], "sample": 0,
                     "correct": bool(rng.random() < (0.3 if label == "Base" else 0.5)), "status": "correct",
                     "response_tokens": int(rng.integers(10, 40)), "finish_reason": "stop",
@@ -38,7 +39,8 @@ def curve_frame() -> pd.DataFrame:
                     for i in range(20):
                         rows.append({
                             "label": label, "teacher": teacher, "seed": seed, "step": step, "problem_id": f"c{i}",
-                            "tier": TIERS[i % 4], "family": FAMILIES[i % 5], "correct": bool(rng.random() < 0.3 + step / 150),
+                            "tier": TIERS[i % 4], "family": FAMILIES[i % 5],
+                            "correct": bool(rng.random() < 0.3 + step / 150),
                             "response_tokens_so_far": 3000 * step, "teacher_tokens_so_far": 3000 * step,
                             "seconds_so_far": 1.3 * step + seed,
                         })  # fmt: skip
@@ -55,7 +57,8 @@ def metrics_frame(steps: int = 40) -> pd.DataFrame:
                 for step in range(steps):
                     rows.append({
                         "label": label, "teacher": teacher, "seed": seed, "step": step, "loss": 1.0 / (step + 1),
-                        "distil/divergence": 0.5 / (step + 1), "distil/teacher_mass": 0.999, "distil/student_mass": 0.95,
+                        "distil/divergence": 0.5 / (step + 1), "distil/teacher_mass": 0.999,
+                        "distil/student_mass": 0.95,
                         "distil/top1_agreement": 0.9, "rollout_accuracy": rng.random(), "grad_norm": 0.3, "lr": 1e-3,
                         "seconds/rollout": 0.5, "seconds/verify": 0.1, "seconds/method": 0.0, "seconds/teacher": 0.25,
                         "seconds/student": 0.5, "seconds/sync": 0.05, "rollouts": 128.0, "examples": 128.0,
@@ -71,7 +74,8 @@ def annotation_frame(seed: int = 0, n: int = 200) -> pd.DataFrame:
     right = rng.random(n) > entropy
     return pd.DataFrame({
         "problem_id": [f"t{i}" for i in range(n)], "tier": [TIERS[i % 4] for i in range(n)],
-        "family": [FAMILIES[i % 5] for i in range(n)], "question": "?", "normalised": entropy, "entropy": entropy * np.log(8),
+        "family": [FAMILIES[i % 5] for i in range(n)], "question": "?",
+        "normalised": entropy, "entropy": entropy * np.log(8),
         "discrete_entropy": entropy * np.log(8), "weight": 1 - entropy, "clusters": 1 + (entropy * 7).astype(int),
         "majority_share": 1 - entropy / 2, "answer_string_entropy": entropy * np.log(8), "mean_logprob": -entropy / 3,
         "majority_correct": right, "greedy_correct": right,
@@ -84,7 +88,8 @@ def score_table(seed: int = 0, n: int = 200) -> pd.DataFrame:
     scores = {
         name: frame["normalised"] + i * 0.2 * rng.random(n)
         for i, name in enumerate([
-            "semantic_entropy", "discrete_entropy", "one_minus_majority_share", "answer_string_entropy", "negative_mean_logprob",
+            "semantic_entropy", "discrete_entropy", "one_minus_majority_share", "answer_string_entropy",
+            "negative_mean_logprob",
         ])
     }  # fmt: skip
     return pd.DataFrame(

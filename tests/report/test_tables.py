@@ -99,7 +99,8 @@ def test_equal_footing_sums_steps_and_averages_seeds() -> None:
     runs = load_study("uopd").runs("tiny")
     rows = [
         {"label": REF, "teacher": "A", "seed": seed, "step": step, "rollouts": 128.0, "examples": 128.0,
-         "response_tokens": 1000.0 + 500 * seed, "teacher_tokens": 900.0, "seconds/rollout": 1.0, "seconds/student": 2.0}
+         "response_tokens": 1000.0 + 500 * seed, "teacher_tokens": 900.0,
+         "seconds/rollout": 1.0, "seconds/student": 2.0}
         for seed in (0, 1) for step in (0, 1)
     ]  # fmt: skip
     row = tables.equal_footing(pd.DataFrame(rows), runs).iloc[0]

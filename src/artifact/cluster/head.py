@@ -64,8 +64,8 @@ def environment() -> dict[str, str]:
 def start(num_cpus: int, attempts: int = 3) -> str:
     """Start a head with `num_cpus` *logical* CPUs (threads are limited by the actors themselves); returns its address.
 
-    The agents' ports are chosen here: left to Ray, its node daemon gives up when an agent takes more than 15 s to import
-    and report its port, which happens on a busy or cold machine. A failed start is cleaned up and tried again.
+    The agents' ports are chosen here: left to Ray, its node daemon gives up when an agent takes more than 15 s to
+    import and report its port, which happens on a busy or cold machine. A failed start is cleaned up and tried again.
     """
     folder = state_folder()
     ray_command = Path(sys.executable).with_name("ray")
@@ -75,8 +75,8 @@ def start(num_cpus: int, attempts: int = 3) -> str:
         command = [
             str(ray_command), "start", "--head", "--block", f"--port={ports[0]}", f"--num-cpus={num_cpus}",
             f"--temp-dir={folder}", "--include-dashboard=false", "--include-log-monitor=false", "--disable-usage-stats",
-            f"--object-store-memory={2 * 2**30}", f"--dashboard-agent-listen-port={ports[1]}", f"--dashboard-agent-grpc-port={ports[2]}",
-            f"--runtime-env-agent-port={ports[3]}",
+            f"--object-store-memory={2 * 2**30}", f"--dashboard-agent-listen-port={ports[1]}",
+            f"--dashboard-agent-grpc-port={ports[2]}", f"--runtime-env-agent-port={ports[3]}",
         ]  # fmt: skip
         with (folder / "head.log").open("w") as log:
             head = subprocess.Popen(

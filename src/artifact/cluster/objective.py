@@ -76,7 +76,7 @@ class MicroBatch:
 
 @dataclass
 class Outcome:
-    """The share of the loss (with gradient), each component's share (floats), and sums to be merged over micro-batches."""
+    """The share of the loss (with gradient), each component's share (floats), and sums to merge over micro-batches."""
 
     loss: Any
     components: dict[str, float] = field(default_factory=dict)
@@ -118,7 +118,7 @@ class _View:
     first: np.ndarray
 
     def rows(self, sequences: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(row_T into the packed positions, segment_T = index into `sequences`) of the given sequences, in their order."""
+        """(row_T into the packed positions, segment_T = index into `sequences`) of these sequences, in their order."""
         import torch
 
         counts = torch.bincount(self.packed.segment_T, minlength=int(self.packed.input_BT.shape[0]))
@@ -129,13 +129,20 @@ class _View:
         segment = torch.repeat_interleave(torch.arange(len(sequences)), counts[list(sequences)].cpu()).to(row.device)
         return row, segment
 
+    @property
+    def real(self) -> torch.dtype:
+        """Number type of all that is not a hidden state: float32 even for a bfloat16 policy, float64 in checks."""
+        import torch
+
+        return torch.float64 if self.hidden_TH.dtype == torch.float64 else torch.float32
+
     def tensor(self, values: Any, dtype: Any = None) -> torch.Tensor:
         import torch
 
         return torch.as_tensor(np.asarray(values), dtype=dtype, device=self.hidden_TH.device)
 
     def weights(self, members: list[int], component: str) -> torch.Tensor:
-        return self.tensor([getattr(self.batch.examples[i], component) for i in members], self.hidden_TH.dtype)
+        return self.tensor([getattr(self.batch.examples[i], component) for i in members], self.real)
 
     def mask(self, members: list[int]) -> torch.Tensor:
         """response mask of the members' responses, True = the policy chose the token."""
@@ -153,7 +160,7 @@ class _View:
             np.ones(len(self.batch.examples[i].response_ids)) if g is None else np.asarray(g)
             for i, g in zip(members, given, strict=True)
         ]
-        return self.tensor(np.concatenate(parts), self.hidden_TH.dtype)
+        return self.tensor(np.concatenate(parts), self.real)
 
     def target_logprobs(self, row_T: torch.Tensor) -> torch.Tensor:
         """log p_S of the actual response token at each row, full vocabulary, temperature 1."""
@@ -162,7 +169,7 @@ class _View:
         return log_probs_at(self.hidden_TH[row_T], self.weight_VH, self.packed.target_T[row_T, None]).logprobs_TK[:, 0]
 
     def per_token(self, members: list[int], values: Sequence[Sequence[float] | np.ndarray]) -> torch.Tensor:
-        return self.tensor(np.concatenate([np.asarray(v) for v in values]), self.hidden_TH.dtype)
+        return self.tensor(np.concatenate([np.asarray(v) for v in values]), self.real)
 
 
 def _distil(view: _View, members: list[int], losses: Losses) -> tuple[torch.Tensor, dict[str, float]]:
@@ -187,7 +194,7 @@ def _distil(view: _View, members: list[int], losses: Losses) -> tuple[torch.Tens
         scores, r = pair
         slices.append((scores, slice(int(scores.offsets[r]), int(scores.offsets[r + 1]))))
     ids = view.tensor(np.concatenate([s.ids[rows] for s, rows in slices]), torch.int64)
-    teacher = view.tensor(np.concatenate([s.logprobs[rows] for s, rows in slices]), view.hidden_TH.dtype)
+    teacher = view.tensor(np.concatenate([s.logprobs[rows] for s, rows in slices]), view.real)
     if ids.shape[0] != row.shape[0]:
         raise ValueError(
             f"teacher scored {ids.shape[0]} response tokens, the examples have {row.shape[0]}: token ids were changed"
@@ -204,12 +211,14 @@ def _distil(view: _View, members: list[int], losses: Losses) -> tuple[torch.Tens
     )
     out = token_divergence(
         teacher, head.logprobs_TK, kind=settings.divergence, support=settings.support, beta=settings.beta,
-        temperature=settings.temperature, scale_by_tau_squared=settings.scale_by_tau_squared,
+        temperature=settings.temperature, teacher_temperature=settings.temperature,
+        scale_by_tau_squared=settings.scale_by_tau_squared,
     )  # fmt: skip
     token_weight = view.token_weight(members)
     extra = None
     if settings.token_weight == "entropy_gap":
-        entropy = view.tensor(np.concatenate([s.entropy[rows] for s, rows in slices]), view.hidden_TH.dtype)
+        entropy = view.tensor(np.concatenate([s.entropy[rows] for s, rows in slices]), view.real)
+        assert head.entropy_T is not None  # asked for above
         extra = entropy_gap(head.entropy_T, entropy)
     elif settings.token_weight == "divergence_share":
         extra = divergence_share(out.divergence_T, segment, len(members), mask)
@@ -236,7 +245,13 @@ def _nll(view: _View, members: list[int], losses: Losses) -> tuple[torch.Tensor,
         loss, segment, view.weights(members, "nll"), mask, losses.distil.reduction, view.batch.denominators["nll"],
         token_weight_T=view.token_weight(members),
     )  # fmt: skip
-    return value, {"tokens": float(mask.sum()), "nll": float(loss.detach()[mask].mean())}
+    return value, {"tokens": float(mask.sum()), "nll": _mean(loss, mask)}
+
+
+def _mean(value_T: torch.Tensor, mask_T: torch.Tensor) -> float:
+    """Mean over the unmasked tokens; 0 where there is none (a response of tool output only)."""
+    chosen = value_T.detach()[mask_T].double()
+    return float(chosen.mean()) if chosen.numel() else 0.0
 
 
 def _policy_gradient(view: _View, members: list[int], losses: Losses) -> tuple[torch.Tensor, dict[str, float]]:
@@ -256,15 +271,15 @@ def _policy_gradient(view: _View, members: list[int], losses: Losses) -> tuple[t
         view.target_logprobs(row), behaviour, advantage, clip_low=settings.clip_low, clip_high=settings.clip_high,
         reference_logprobs_T=reference, kl_coefficient=settings.kl_coefficient if reference is not None else 0.0,
     )  # fmt: skip
-    ones = view.tensor(np.ones(len(members)), view.hidden_TH.dtype)  # the advantage is inside the token loss
+    ones = view.tensor(np.ones(len(members)), view.real)  # the advantage is inside the token loss
     value = reduce(out.loss_T, segment, ones, mask, settings.reduction, view.batch.denominators["policy_gradient"])
     diagnostics = {
         "tokens": float(mask.sum()),
-        "clip_fraction": float(out.clipped_T[mask].float().mean()),
-        "ratio": float(out.ratio_T[mask].mean()),
+        "clip_fraction": _mean(out.clipped_T, mask),
+        "ratio": _mean(out.ratio_T, mask),
     }
     if out.kl_T is not None:
-        diagnostics["reference_kl"] = float(out.kl_T[mask].mean())
+        diagnostics["reference_kl"] = _mean(out.kl_T, mask)
     return value, diagnostics
 
 

@@ -1,9 +1,10 @@
 """Who runs where: the only file that knows whether a device is a CPU or a GPU.
 
 A *role* is an actor of the loop. `place` turns the cluster section of a configuration into one Ray bundle and one
-environment a role. The layout on four GPUs is that of UOPD appendix A.1: student and reference share GPU 0 by fractional
-allocation, the teacher has GPU 1, one engine each has the others. With fewer GPUs than that all roles share what there
-is. On CPU every role takes one logical CPU; the thread counts of the configuration decide how many cores it may use.
+environment a role. The layout on four GPUs is that of UOPD appendix A.1: student and reference share GPU 0 by
+fractional allocation, the teacher has GPU 1, one engine each has the others. With fewer GPUs than that all roles share
+what there is. On CPU every role takes one logical CPU; the thread counts of the configuration decide how many cores it
+may use.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ def _environment(cluster: Cluster, role: str, threads: int) -> dict[str, str]:
 
 def place(cluster: Cluster, roles: tuple[str, ...]) -> Placement:
     """The placement of `roles` (`engine-i`, `sampler-i`, `student-i`, `teacher`, `reference`) under `cluster`."""
-    slots, bundles, bundle_of = {}, [], {}
+    slots: dict[str, Slot] = {}
+    bundles: list[dict[str, float]] = []
+    bundle_of: dict[str, int] = {}
     enough = cluster.gpus >= cluster.student_workers + 1 + cluster.engine.count * cluster.engine.tensor_parallel_size
     for role in roles:
         kind = role.split("-")[0]
@@ -109,6 +112,11 @@ def prepare_process(slot: Slot) -> None:
         torch.set_num_interop_threads(1)
     except RuntimeError:
         pass  # already set by an earlier actor of this process; one value for the process's life is enough
+
+
+def keeps_idle_engines(cluster: Cluster) -> bool:
+    """Whether an engine that waits for its next use may keep its device: on CPU it costs memory only."""
+    return cluster.device == "cpu"
 
 
 def distributed_backend(device: str) -> str:

@@ -1,8 +1,8 @@
 """One vLLM engine as a Ray actor: token ids in, token ids and log-probabilities out.
 
 The engine never sees text. It stops at the end-of-sequence ids it is given, so EOS is a response token like any other
-and is distilled. Log-probabilities are raw (temperature 1), whatever the sampling temperature. Every request carries its
-own seed and engines are fed a fixed assignment of requests, which makes two cold runs on one machine bit-identical.
+and is distilled. Log-probabilities are raw (temperature 1), whatever the sampling temperature. Every request carries
+its own seed and engines are fed a fixed assignment of requests, which makes two cold runs on one machine bit-identical.
 The paper's name for this actor is LLMRayActor.
 """
 

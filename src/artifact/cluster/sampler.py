@@ -57,8 +57,9 @@ class Sampler:
         longest = max(prompts, key=lambda p: len(p[1]))
         if len(longest[1]) + max_new_tokens > self.max_model_len:
             raise Mismatch(
-                f"prompt of problem {longest[0]!r} has {len(longest[1])} tokens; with max_new_tokens = {max_new_tokens} it "
-                f"exceeds cluster.engine.max_model_len = {self.max_model_len}: raise that, or shorten the prompt"
+                f"prompt of problem {longest[0]!r} has {len(longest[1])} tokens; "
+                f"with max_new_tokens = {max_new_tokens} it exceeds cluster.engine.max_model_len = "
+                f"{self.max_model_len}: raise that, or shorten the prompt"
             )
         decoding = Decoding(temperature, top_p, max_new_tokens, self.stop_token_ids, logprobs)
         shares: list[list[Request]] = [[] for _ in self.engines]

@@ -46,7 +46,8 @@ class FrozenModel:
             from transformers import AutoModelForCausalLM
 
             model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, self.dtype))
-            self._models[path] = found, model.to(self.device).eval().requires_grad_(False)
+            model.to(self.device)  # type: ignore[arg-type]
+            self._models[path] = found, model.eval().requires_grad_(False)
         return int(self._models[path][1].lm_head.weight.shape[0])
 
     def release(self, path: str) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from artifact.cluster import head
-from artifact.cluster.placement import Placement, place
+from artifact.cluster.placement import Placement, keeps_idle_engines, place
 from artifact.config import Config
 from artifact.errors import ActorTimeout, ArtifactError
 from artifact.paths import resolve_model
@@ -55,11 +55,14 @@ def connect(num_cpus: int = 16) -> None:
     given = os.environ.get("RAY_ADDRESS")
     if not given:
         os.environ.update(head.environment())  # Ray reads its authentication settings when it is imported
+    import logging
+
     import ray
 
     if ray.is_initialized():
         return
-    options = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": "ERROR"}
+    logging.getLogger("ray.widgets.util").setLevel(logging.ERROR)  # it asks for ipywidgets; pages here are static
+    options: Any = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": "ERROR"}
     if given:
         try:
             ray.init(address=given, **options)
@@ -74,7 +77,7 @@ def connect(num_cpus: int = 16) -> None:
 
 
 def stop() -> bool:
-    """Stop this project's local cluster and all its actors; False when none ran. A cluster at RAY_ADDRESS is left alone."""
+    """Stop this project's local cluster and its actors; False when none ran. A cluster at RAY_ADDRESS is left alone."""
     import ray
 
     if ray.is_initialized():
@@ -83,21 +86,14 @@ def stop() -> bool:
 
 
 def status() -> list[dict[str, Any]]:
-    """The named actors of this cluster: name, state, pid. Empty when no cluster runs."""
+    """The named actors of this cluster. Empty when no cluster runs."""
+    if "RAY_ADDRESS" not in os.environ and head.read_state() is None:
+        return []
+    connect()
     import ray
-    from ray.util.state import list_actors
 
-    if not ray.is_initialized():
-        if "RAY_ADDRESS" not in os.environ and head.read_state() is None:
-            return []
-        connect()
     named = ray.util.list_named_actors(all_namespaces=True)
-    names = {a["name"] for a in named if a["namespace"] == NAMESPACE}
-    try:
-        rows = [{"name": a.name, "state": a.state, "pid": a.pid} for a in list_actors(limit=1000) if a.name in names]
-    except Exception as err:  # the state API needs the dashboard; names alone are still worth showing
-        return [{"name": n, "state": "alive", "pid": None, "note": type(err).__name__} for n in sorted(names)]
-    return sorted(rows, key=lambda r: r["name"])
+    return [{"name": n} for n in sorted(a["name"] for a in named if a["namespace"] == NAMESPACE)]
 
 
 def architecture(model: str) -> str:
@@ -146,12 +142,13 @@ def open_workers(
     handles = {role: _find(name) for role, name in names.items()}
     missing = tuple(role for role, handle in handles.items() if handle is None)
     placement = place(cluster, missing)
-    group = _reserve(placement, cluster.start_timeout_s) if missing else None
+    group = _reserve(placement, f"{'+'.join(missing)}@{identity}", cluster.start_timeout_s) if missing else None
     for role in missing:
         handles[role] = _start(role, names[role], placement, group, config, engines_for)
     if missing:
+        started: list[Any] = [handles[role] for role in missing]
         call(
-            [handles[role].ready.remote() for role in missing],
+            [actor.ready.remote() for actor in started],
             cluster.start_timeout_s,
             f"starting {', '.join(missing)}",
         )
@@ -167,8 +164,8 @@ def open_workers(
 
 
 def _identity(config: Config) -> str:
-    """What actors may be shared by: the cluster section and the number type."""
-    text = config.cluster.model_dump_json() + config.models.dtype
+    """What actors may be shared by: the cluster section, without its deadlines, and the number type."""
+    text = config.cluster.model_dump_json(exclude={"start_timeout_s", "step_timeout_s"}) + config.models.dtype
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -195,18 +192,36 @@ def _find(name: str) -> Any | None:
     return handle
 
 
-def _reserve(placement: Placement, timeout_s: float) -> Any:
+def release_samplers(config: Config) -> None:
+    """Give back the devices of engines that serve another architecture than the student's, where devices are scarce.
+
+    UOPD appendix A.1: phase 1 has the machine to itself, and so has phase 2. Where idle engines cost nothing they stay.
+    """
+    import ray
+    from ray.util.placement_group import get_placement_group, placement_group_table, remove_placement_group
+
+    if keeps_idle_engines(config.cluster):
+        return
+    for entry in placement_group_table().values():
+        if entry["name"].startswith("sampler") and entry["state"] == "CREATED":
+            remove_placement_group(get_placement_group(entry["name"]))
+    for actor in ray.util.list_named_actors(all_namespaces=True):
+        if actor["namespace"] == NAMESPACE and actor["name"].startswith("sampler"):
+            ray.kill(ray.get_actor(actor["name"], namespace=NAMESPACE))
+
+
+def _reserve(placement: Placement, name: str, timeout_s: float) -> Any:
     """A detached placement group with a bundle for every role that has to be started."""
     import ray
     from ray.util.placement_group import placement_group
 
-    group = placement_group([dict(b) for b in placement.bundles], strategy="PACK", lifetime="detached")
+    group = placement_group([dict(b) for b in placement.bundles], strategy="PACK", lifetime="detached", name=name)
     try:
         ray.get(group.ready(), timeout=min(timeout_s, 120))
     except ray.exceptions.GetTimeoutError as err:
         raise ArtifactError(
-            f"Ray cannot place {sorted(placement.slots)}: it needs {[dict(b) for b in placement.bundles]}, the cluster has "
-            f"{ray.cluster_resources()} of which {ray.available_resources()} is free; stop other actors with "
+            f"Ray cannot place {sorted(placement.slots)}: it needs {[dict(b) for b in placement.bundles]}, the cluster "
+            f"has {ray.cluster_resources()} of which {ray.available_resources()} is free; stop other actors with "
             "`artifact cluster stop` or choose a smaller tier"
         ) from err
     return group
@@ -218,9 +233,11 @@ def _start(role: str, name: str, placement: Placement, group: Any, config: Confi
 
     slot = placement.slots[role]
     options = {
-        "name": name, "namespace": NAMESPACE, "lifetime": "detached", "num_cpus": slot.num_cpus, "num_gpus": slot.num_gpus,
-        "runtime_env": {"env_vars": slot.env},
-        "scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=placement.bundle_of[role]),
+        "name": name, "namespace": NAMESPACE, "lifetime": "detached",
+        "num_cpus": slot.num_cpus, "num_gpus": slot.num_gpus, "runtime_env": {"env_vars": slot.env},
+        "scheduling_strategy": PlacementGroupSchedulingStrategy(
+            group, placement_group_bundle_index=placement.bundle_of[role]
+        ),
     }  # fmt: skip
     if role.startswith(("engine", "sampler")):
         from artifact.cluster.rollout_engine import RolloutEngine
@@ -239,11 +256,11 @@ def _start(role: str, name: str, placement: Placement, group: Any, config: Confi
             .options(**options)
             .remote(slot, int(role.split("-")[1]), config.cluster, config.models.dtype)
         )
-    if role == "teacher":
-        from artifact.cluster.teacher import TeacherActor as Actor
-    else:
-        from artifact.cluster.reference import ReferenceActor as Actor
-    return ray.remote(Actor).options(**options).remote(slot, config.models.dtype)
+    from artifact.cluster.reference import ReferenceActor
+    from artifact.cluster.teacher import TeacherActor
+
+    actor: type = TeacherActor if role == "teacher" else ReferenceActor
+    return ray.remote(actor).options(**options).remote(slot, config.models.dtype)
 
 
 def start_student(workers: Workers, config: Config, total_steps: int) -> Any:

@@ -3,7 +3,8 @@
 One actor a data-parallel rank. An optimiser step arrives as a list of examples with whole-step denominators; it is cut
 into micro-batches by padded tokens, and DeepSpeed accumulates their gradients locally until `step()`
 (`managed_gradient_accumulation: false`), so the number of micro-batches may change from step to step and never enters
-the loss. The actor outlives runs: `reset` gives it fresh weights and a fresh optimiser. The paper's name is VtDStudentActor.
+the loss. The actor outlives runs: `reset` gives it fresh weights and a fresh optimiser. The paper's name is
+VtDStudentActor.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class StudentActor:
         import os
 
         os.environ |= {
-            "MASTER_ADDR": host, "MASTER_PORT": str(port), "RANK": str(self.rank), "WORLD_SIZE": str(world), "LOCAL_RANK": "0",
+            "MASTER_ADDR": host, "MASTER_PORT": str(port),
+            "RANK": str(self.rank), "WORLD_SIZE": str(world), "LOCAL_RANK": "0",
         }  # fmt: skip
         import deepspeed
 
@@ -84,7 +86,7 @@ class StudentActor:
         return self.channel_id
 
     def reset(self, model: str, optimiser: Optimiser, losses: Losses, total_steps: int, seed: int) -> Spec:
-        """Fresh weights from checkpoint `model`, a fresh optimiser, a schedule over `total_steps`; returns the sync spec."""
+        """Fresh weights from checkpoint `model`, a fresh optimiser, a schedule over `total_steps`; the sync spec."""
         import deepspeed
         import torch
         from transformers import AutoModelForCausalLM
@@ -143,8 +145,8 @@ class StudentActor:
         scores     teacher scores of the examples that are distilled with a weight other than 0, in their order
         reference  log p_ref of all sequences of all examples, in order; None when no reference is used
 
-        Returns the loss, its components, diagnostics, gradient norm (before clipping) and learning rate. Raises NonFinite
-        before the weights are touched.
+        Returns the loss, its components, diagnostics, gradient norm (before clipping) and learning rate. Raises
+        NonFinite before the weights are touched.
         """
         import torch
 
@@ -209,7 +211,7 @@ class StudentActor:
         send(self._channel, self._state(), spec)
 
     def logprobs(self, sequences: Sequence[TokenPair]) -> list[np.ndarray]:
-        """log p_S of every response token under the current weights, float64, one array a sequence; used as sync proof."""
+        """log p_S of every response token under the current weights, float64, one array a sequence; the sync proof."""
         import torch
 
         packed = pack(sequences, self.slot.device)

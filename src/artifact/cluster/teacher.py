@@ -19,8 +19,9 @@ from artifact.records import TopK
 
 @dataclass(frozen=True)
 class Scores:
-    """Teacher scores of several sequences, packed: ids_TK int32, logprobs_TK float32, entropy_T float32 (nats, full vocabulary).
+    """Teacher scores of several sequences, packed.
 
+    ids_TK int32, logprobs_TK float32 (nats), entropy_T float32 (nats, full vocabulary).
     `offsets` has one entry more than there are sequences; sequence i owns rows offsets[i]:offsets[i+1].
     """
 

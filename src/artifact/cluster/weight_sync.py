@@ -59,6 +59,7 @@ class Channel:
         self.rank, self.backend = rank, backend
         self.store = dist.TCPStore(host, port, world, is_master=rank == 0, timeout=limit, wait_for_workers=False)
         store = dist.PrefixStore("weight-sync", self.store)
+        self.group: Any
         if backend == "gloo":
             self.group = dist.ProcessGroupGloo(store, rank, world, limit)
         else:

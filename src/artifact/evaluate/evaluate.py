@@ -46,13 +46,17 @@ def evaluate(
 
 
 def to_frame(problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], split: str) -> pd.DataFrame:
-    """One row a response: split, problem_id, tier, family, sample, correct, status, extracted, response_tokens, finish_reason."""
+    """One row a response.
+
+    Columns: split, problem_id, tier, family, sample, correct, status, extracted, response_tokens, finish_reason.
+    """
     import pandas as pd
 
     return pd.DataFrame(
         {
             "split": split, "problem_id": p.id, "tier": p.tier, "family": p.meta.get("family", ""), "sample": r.sample,
-            "correct": bool(r.verdict and r.verdict.correct), "status": str(r.verdict.status) if r.verdict else "unverified",
+            "correct": bool(r.verdict and r.verdict.correct),
+            "status": str(r.verdict.status) if r.verdict else "unverified",
             "extracted": r.verdict.extracted if r.verdict else None, "response_tokens": len(r.response_ids),
             "finish_reason": r.finish_reason,
         }

@@ -94,7 +94,7 @@ class ContrastiveOnPolicyDistillation(Method):
         return Batch(tuple(examples), coefficients, facts)
 
     def _chosen(self, group: Group, rejected: Rollout, step: Step) -> tuple[int, ...] | None:
-        """The chosen response for `rejected`: own correct rollouts take turns, so that one sample is not chosen for all."""
+        """The chosen response for `rejected`: own correct rollouts take turns, so one sample is not chosen for all."""
         for source in self.options.chosen_order:
             if source == "reference" and group.problem.solution:
                 return step.encode_text(group.problem.solution)

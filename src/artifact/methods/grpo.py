@@ -27,7 +27,8 @@ class GroupRelativePolicyOptimisation(Method):
         super().__init__(config)
         if config.sampling.samples_per_prompt < 2:
             raise ConfigError(
-                f"GRPO compares rollouts of one prompt: sampling.samples_per_prompt = {config.sampling.samples_per_prompt}, it needs at least 2"
+                "GRPO compares rollouts of one prompt: sampling.samples_per_prompt = "
+                f"{config.sampling.samples_per_prompt}, it needs at least 2"
             )
         self.needs = Needs(verdicts=True, reference=config.losses.policy_gradient.kl_coefficient > 0, gold=True)
 

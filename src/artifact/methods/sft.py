@@ -1,4 +1,7 @@
-"""Supervised fine-tuning on reference solutions: negative log-likelihood, off-policy, the classical baseline (CORE §4.2)."""
+"""Supervised fine-tuning on reference solutions: negative log-likelihood, off-policy, the classical baseline.
+
+Source: CORE §4.2.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ class SupervisedFineTuning(Method):
         )
         if not examples:
             raise EmptyDataset(
-                f"none of the {len(groups)} problems of step {step.index} has a reference solution; SFT has nothing to imitate"
+                f"none of the {len(groups)} problems of step {step.index} has a reference solution; SFT has nothing to "
+                "imitate"
             )
         return Batch(examples, {"nll": 1.0}, {"without_solution": float(len(groups) - len(examples))})

@@ -80,6 +80,7 @@ def _kernel_environment() -> Iterator[Path]:
             "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
             "IPYTHONDIR": str(folder / "ipython"),
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+            "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm asks for widgets; pages here are static
             VARIABLE: str(folder / "made.jsonl"),
         }
         before = {key: os.environ.get(key) for key in values}

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from artifact.cluster.session import Workers, call, open_workers
+from artifact.cluster.session import Workers, call, open_workers, release_samplers
 from artifact.config import Config
 from artifact.errors import StaleEngine
 from artifact.evaluate.evaluate import evaluate, verify_groups
@@ -42,7 +42,8 @@ def annotation_key(config: Config, world: World) -> str:
     """The key of an annotation: teacher, settings, problems, code and environment."""
     return keys.digest(
         {
-            "annotation": settings_of(config), "teacher": keys.model_hash(config.teacher_path), "data": keys.data_hash(world.train),
+            "annotation": settings_of(config), "teacher": keys.model_hash(config.teacher_path),
+            "data": keys.data_hash(world.train),
             "source": keys.source_hash([*SAMPLING, *CLUSTERING]), "lock": keys.environment_hash(config.cluster.device),
         }
     )  # fmt: skip
@@ -57,7 +58,7 @@ def settings_of(config: Config) -> dict[str, Any]:
 
 
 def annotate(config: Config, force: bool = False) -> Path:
-    """Annotate the training problems with the uncertainty of `config.teacher`; returns the folder, at once when it exists.
+    """Annotate the training problems with the uncertainty of `config.teacher`; returns the folder, at once if there.
 
     The folder holds `annotations.parquet`, `samples.parquet` (N a prompt), `greedy.parquet` and `manifest.json`.
     """
@@ -84,8 +85,10 @@ def annotate(config: Config, force: bool = False) -> Path:
         clustering = store.Stopwatch()
         annotations, dropped = cluster(config, world.train, samples)
         write_parquet(folder / "annotations.parquet", annotations, Annotation)
+        release_samplers(config)
         manifest = {
-            "kind": "annotation", "tier": config.tier, "teacher": config.teacher, "model": config.teacher_path, "settings": settings_of(config),
+            "kind": "annotation", "tier": config.tier, "teacher": config.teacher, "model": config.teacher_path,
+            "settings": settings_of(config),
             "problems": len(world.train), "dropped": dropped, "tokens": sum(len(r.response_ids) for r in samples),
             "judge_calls": sum(len(a.judgements) for a in annotations), "load_gap": gap,
             "seconds": {"sampling": sampling, "clustering": clustering(), "total": watch()},
@@ -110,13 +113,14 @@ def load_checkpoint(config: Config, workers: Workers, model: str, world: World) 
     gap = max(float(np.abs(a - b).max()) for engine in engines for a, b in zip(expected, engine, strict=True))
     if not gap <= config.cluster.sync_tolerance:
         raise StaleEngine(
-            f"an engine given {model} differs from transformers by {gap:.2e} nats (allowed: {config.cluster.sync_tolerance:g})"
+            f"an engine given {model} differs from transformers by {gap:.2e} nats "
+            f"(allowed: {config.cluster.sync_tolerance:g})"
         )
     return gap
 
 
 def sample_shards(config: Config, world: World, workers: Workers, folder: Path) -> float:
-    """Sample N verified responses a prompt, a shard a batch; returns the seconds this call spent. Finished shards stay."""
+    """Sample N verified responses a prompt, a shard a batch; returns this call's seconds. Finished shards stay."""
     from tqdm import tqdm
 
     a = config.annotation
@@ -135,8 +139,8 @@ def sample_shards(config: Config, world: World, workers: Workers, folder: Path) 
         path = folder / "samples" / f"{start:08d}.parquet"
         if not path.exists():
             groups = sampler.sample(
-                world.prompts(problems), a.samples, temperature=a.temperature, top_p=a.top_p, max_new_tokens=a.max_new_tokens,
-                seed=("annotate", a.seed),
+                world.prompts(problems), a.samples, temperature=a.temperature, top_p=a.top_p,
+                max_new_tokens=a.max_new_tokens, seed=("annotate", a.seed),
             )  # fmt: skip
             write_parquet(path, (r for g in verify_groups(problems, groups, world.verify) for r in g), Rollout)
         bar.update(len(problems))

@@ -1,7 +1,8 @@
 """What a result depends on, as one hash: settings, source, models, data and environment.
 
 The source enters as the syntax trees of the modules a stage can reach through its imports, without docstrings, comments
-and layout. So editing a figure, a comment or another method does not make finished runs stale, and editing the loss does.
+and layout. So editing a figure, a comment or another method does not make finished runs stale, and editing the loss
+does.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def _tree(path: Path) -> tuple[str, tuple[str, ...]]:
             imports += [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [
+            node.body = [  # type: ignore[attr-defined]
                 s
                 for s in body
                 if not (
@@ -118,7 +119,7 @@ def source_hash(roots: Sequence[str]) -> str:
 
 
 def method_source(cls: type) -> str:
-    """Hash of a method's own source: its module where it ships with the package, its class body where a user defined it."""
+    """Hash of a method's own source: its module if it ships with the package, its class body if a user defined it."""
     if cls.__module__.startswith("artifact."):
         return source_hash([cls.__module__])
     return digest(inspect.getsource(cls))

@@ -82,7 +82,8 @@ def curve_frame(runs: Sequence[RunInfo]) -> pd.DataFrame:
             ]
             totals = {
                 "step": step, "response_tokens_so_far": spent.loc[before, "response_tokens"].sum(),
-                "teacher_tokens_so_far": spent.loc[before, "teacher_tokens"].sum(), "seconds_so_far": float(seconds[before].sum()),
+                "teacher_tokens_so_far": spent.loc[before, "teacher_tokens"].sum(),
+                "seconds_so_far": float(seconds[before].sum()),
             }  # fmt: skip
             parts.append(_labelled(frame.assign(**totals), info))
     return pd.concat(parts, ignore_index=True)
@@ -100,8 +101,10 @@ def annotation_frame(folder: Path) -> pd.DataFrame:
     for a in read_parquet(folder / "annotations.parquet", Annotation):
         p = by_id[a.problem_id]
         rows.append({
-            "problem_id": p.id, "tier": p.tier, "family": p.meta.get("family", ""), "question": p.question, "answer": p.answer,
-            "normalised": a.normalised, "entropy": a.entropy, "discrete_entropy": a.discrete_entropy, "weight": a.weight,
+            "problem_id": p.id, "tier": p.tier, "family": p.meta.get("family", ""),
+            "question": p.question, "answer": p.answer,
+            "normalised": a.normalised, "entropy": a.entropy, "discrete_entropy": a.discrete_entropy,
+            "weight": a.weight,
             "clusters": a.clusters, "majority_answer": a.majority_answer, "majority_share": a.majority_share,
             "answer_string_entropy": a.answer_string_entropy, "mean_logprob": a.mean_logprob,
             "majority_correct": a.majority_correct == 1, "greedy_correct": greedy[p.id], "n": a.n, "n_valid": a.n_valid,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artifact.cluster.session import Workers, open_workers
+from artifact.cluster.session import Workers, open_workers, release_samplers
 from artifact.config import Cell, Config, Study, load_study
 from artifact.evaluate.evaluate import evaluate
 from artifact.methods.base import Method, make
@@ -99,8 +99,9 @@ def run(config: Config, force: bool = False, label: str | None = None, progress:
             log.close()
             shutil.rmtree(log.checkpoints, ignore_errors=True)
             manifest = {
-                "kind": "run", "tier": config.tier, "method": config.method, "teacher": config.teacher, "seed": config.seed,
-                "needs": vars(method.needs), "config": config.model_dump(mode="json"), "seconds": {"train": trained, "total": watch()},
+                "kind": "run", "tier": config.tier, "method": config.method, "teacher": config.teacher,
+                "seed": config.seed, "needs": vars(method.needs), "config": config.model_dump(mode="json"),
+                "seconds": {"train": trained, "total": watch()},
                 "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
             }  # fmt: skip
             store.finish("runs", key, manifest)
@@ -145,7 +146,8 @@ def evaluate_checkpoint(config: Config, model: str, label: str, force: bool = Fa
     key = keys.digest(
         {
             "checkpoint": keys.model_hash(model), "evaluation": keys.settings(config, "evaluation", "task"),
-            "engine": config.cluster.engine.model_dump(), "dtype": config.models.dtype, "data": keys.data_hash(_final_problems(config)),
+            "engine": config.cluster.engine.model_dump(), "dtype": config.models.dtype,
+            "data": keys.data_hash(_final_problems(config)),
             "source": keys.source_hash(["artifact.evaluate.evaluate", "artifact.cluster.sampler", *CODE[4:]]),
             "lock": keys.environment_hash(config.cluster.device),
         }
@@ -156,8 +158,10 @@ def evaluate_checkpoint(config: Config, model: str, label: str, force: bool = Fa
             workers: Workers = open_workers(config, engines_for=model, reference=True)
             gap = load_checkpoint(config, workers, model, world)
             evaluate_splits(config, world, sampler_for(config, workers, model), folder)
-            manifest = {
-                "kind": "checkpoint", "tier": config.tier, "model": model, "seconds": {"total": watch()}, "load_gap": gap,
+            release_samplers(config)
+            manifest: dict[str, Any] = {
+                "kind": "checkpoint", "tier": config.tier, "model": model, "seconds": {"total": watch()},
+                "load_gap": gap,
                 "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
             }  # fmt: skip
             store.finish("checkpoints", key, manifest)
@@ -186,7 +190,8 @@ def run_study(
         out.append(info)
         if progress and watch() > 1:
             print(
-                f"[{i}/{len(todo)}] {cell.label}, teacher {config.teacher}, seed {config.seed}: {watch():.0f} s, run {info.key}",
+                f"[{i}/{len(todo)}] {cell.label}, teacher {config.teacher}, seed {config.seed}: {watch():.0f} s, "
+                f"run {info.key}",
                 flush=True,
             )
     return out

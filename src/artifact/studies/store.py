@@ -46,7 +46,8 @@ def working_folder(kind: str, key: str, force: bool) -> Iterator[Path | None]:
         lock = (final.parent / f".{key}.lock").open("w")
     except OSError as err:
         raise ArtifactError(
-            f"cannot write to {final.parent} ({err.strerror}); make it writable or set ARTIFACT_RESULTS to another folder"
+            f"cannot write to {final.parent} ({err.strerror}); make it writable or set ARTIFACT_RESULTS to another "
+            "folder"
         ) from err
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

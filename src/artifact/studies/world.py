@@ -64,10 +64,10 @@ def check_pair(config: Config) -> None:
         )
         example = different[0]
         raise Mismatch(
-            f"student {config.models.student!r} ({len(student)} tokens) and teacher {config.teacher_path!r} ({len(teacher)} "
-            f"tokens) have different vocabularies: {len(different)} tokens differ, e.g. {example!r} is "
-            f"{student.get(example)} and {teacher.get(example)}; token-level distillation needs one tokenizer, choose a "
-            "teacher of the same family"
+            f"student {config.models.student!r} ({len(student)} tokens) and teacher {config.teacher_path!r} "
+            f"({len(teacher)} tokens) have different vocabularies: {len(different)} tokens differ, e.g. {example!r} is "
+            f"{student.get(example)} and {teacher.get(example)}; token-level distillation needs one tokenizer, choose "
+            "a teacher of the same family"
         )
 
 
