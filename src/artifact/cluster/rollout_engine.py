@@ -59,7 +59,8 @@ class RolloutEngine:
         else:
             extra["gpu_memory_utilization"] = settings["gpu_memory_utilization"]
         self.llm = LLM(
-            model=model, dtype=dtype, seed=0, skip_tokenizer_init=True, enforce_eager=settings["enforce_eager"],
+            model=model, dtype=dtype,  # type: ignore[arg-type]  # a name from the configuration
+            seed=0, skip_tokenizer_init=True, enforce_eager=settings["enforce_eager"],
             max_model_len=settings["max_model_len"], max_num_seqs=settings["max_num_seqs"],
             max_num_batched_tokens=settings["max_num_batched_tokens"],
             tensor_parallel_size=settings["tensor_parallel_size"], disable_log_stats=True,
@@ -90,7 +91,9 @@ class RolloutEngine:
             )  # fmt: skip
 
         outputs = self.llm.generate(
-            [{"prompt_token_ids": list(r.prompt_ids)} for r in requests], [params(r) for r in requests], use_tqdm=False
+            [{"prompt_token_ids": list(r.prompt_ids)} for r in requests],  # type: ignore[arg-type]
+            [params(r) for r in requests],
+            use_tqdm=False,
         )
         return self.policy_version, [_completion(o.outputs[0], decoding.logprobs) for o in outputs]
 
@@ -100,11 +103,13 @@ class RolloutEngine:
 
         params = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0, detokenize=False)
         outputs = self.llm.generate(
-            [{"prompt_token_ids": [*prompt, *response]} for prompt, response in sequences], params, use_tqdm=False
+            [{"prompt_token_ids": [*prompt, *response]} for prompt, response in sequences],  # type: ignore[arg-type]
+            params,
+            use_tqdm=False,
         )
         scores = []
         for (prompt, response), out in zip(sequences, outputs, strict=True):
-            rows = out.prompt_logprobs[len(prompt) :]
+            rows = out.prompt_logprobs[len(prompt) :]  # type: ignore[index]
             scores.append(np.array([row[t].logprob for row, t in zip(rows, response, strict=True)], dtype=np.float64))
         return scores
 

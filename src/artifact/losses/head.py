@@ -67,7 +67,7 @@ def log_probs_at(
     _check(hidden_TH, weight_VH, index_TK, temperature, chunk_vocab)
     flags = (with_entropy, with_argmax)
     index_TK, scale = index_TK.long(), 1.0 / temperature
-    outputs = _LogProbsAt.apply(hidden_TH, weight_VH, index_TK, scale, chunk_vocab, flags)  # type: ignore[no-untyped-call]
+    outputs = _LogProbsAt.apply(hidden_TH, weight_VH, index_TK, scale, chunk_vocab, flags)
     return HeadOutput(*outputs)
 
 

@@ -95,7 +95,7 @@ def pipeline(config: Config) -> Drawn:
 def _draw_box(axis: Axes, box: Box) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    shape = {"boxstyle": "round,pad=0,rounding_size=0.08", "edgecolor": INK, "linewidth": 0.8}
+    shape: dict[str, Any] = {"boxstyle": "round,pad=0,rounding_size=0.08", "edgecolor": INK, "linewidth": 0.8}
     axis.add_patch(FancyBboxPatch((box.x, box.y), WIDTH, HEIGHT, facecolor=box.color, **shape))
     axis.text(box.x + WIDTH / 2, box.y + HEIGHT / 2, box.text, ha="center", va="center", fontsize=5.6)
 

@@ -152,7 +152,7 @@ def save_figure(
     _check(name, tier, caption, data)
     _stamp_figure(fig, stamp_line(tier, keys, data))
     stem = figures_dir() / tier / name
-    with matplotlib.rc_context(FIXED):
+    with matplotlib.rc_context(FIXED):  # type: ignore[arg-type]
         writers: dict[str, Callable[[Path], None]] = {
             ".pdf": lambda p: fig.savefig(
                 p, format="pdf", metadata={"Title": name, "CreationDate": FIXED_DATE, "ModDate": FIXED_DATE}
@@ -291,7 +291,8 @@ _LATEX = str.maketrans({
 
 def _latex(table: pd.DataFrame, caption: str, line: str, name: str) -> str:
     """A `table` environment in booktabs style; needs the packages booktabs only."""
-    header, *rows = [list(map(str, table.columns)), *table.to_numpy().tolist()]
+    header = [str(c) for c in table.columns]
+    rows: list[list[Any]] = table.to_numpy().tolist()
     body = [" & ".join(c.translate(_LATEX) for c in row) + r" \\" for row in rows]
     return "\n".join([
         r"\begin{table}", r"\centering", rf"\caption{{{caption.translate(_LATEX)} ({line.translate(_LATEX)})}}",

@@ -114,7 +114,7 @@ def ordered(values: Iterable[str]) -> list[str]:
     return sorted(seen, key=lambda v: rank.get(v, len(rank)))
 
 
-def rc(rows: int = 1, columns: int = 1, *, ratio: float = 0.75, width: float = 1.0) -> dict[str, Any]:
+def rc(rows: int = 1, columns: int = 1, *, ratio: float = 0.75, width: float = 1.0) -> Any:
     """Settings for `matplotlib.rc_context` of a figure of rows × columns panels.
 
     ratio  height / width of one panel; width  share of a 5.5 inch text width.

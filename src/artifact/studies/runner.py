@@ -98,13 +98,13 @@ def run(config: Config, force: bool = False, label: str | None = None, progress:
             evaluate_splits(config, world, sampler, folder)
             log.close()
             shutil.rmtree(log.checkpoints, ignore_errors=True)
-            manifest = {
+            done = {
                 "kind": "run", "tier": config.tier, "method": config.method, "teacher": config.teacher,
                 "seed": config.seed, "needs": vars(method.needs), "config": config.model_dump(mode="json"),
                 "seconds": {"train": trained, "total": watch()},
                 "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
             }  # fmt: skip
-            store.finish("runs", key, manifest)
+            store.finish("runs", key, done)
     folder = store.folder_of("runs", key)
     manifest = store.read_manifest(folder)
     assert manifest is not None

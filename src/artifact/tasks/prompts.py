@@ -20,4 +20,4 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> tup
             f"tokenizer {tokenizer.name_or_path!r} has no chat template; use an instruction-tuned model's tokenizer"
         )
     encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
-    return tuple(encoded["input_ids"])
+    return tuple(encoded["input_ids"])  # type: ignore[call-overload, arg-type, index]
