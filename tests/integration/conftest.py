@@ -18,6 +18,13 @@ SMALL = {
 """Overrides that make a tiny run take seconds."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test waits for Ray and, on a new machine, for the engines to compile: that takes minutes."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(scope="session")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A results folder of its own for the whole session."""
