@@ -61,7 +61,7 @@ def environment() -> dict[str, str]:
     }  # fmt: skip
 
 
-def start(num_cpus: int, attempts: int = 3) -> str:
+def start(num_cpus: int, attempts: int = 5) -> str:
     """Start a head with `num_cpus` *logical* CPUs (threads are limited by the actors themselves); returns its address.
 
     The agents' ports are chosen here: left to Ray, its node daemon gives up when an agent takes more than 15 s to
