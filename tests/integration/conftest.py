@@ -19,9 +19,14 @@ SMALL = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first test waits for Ray and, on a new machine, for the engines to compile: that takes minutes."""
+    """Integration tests come last, since they share one cluster and results folder to the end of the session.
+
+    The first of them waits for Ray and, on a new machine, for the engines to compile: that takes minutes.
+    """
+    here = Path(__file__).parent
+    items.sort(key=lambda item: here in item.path.parents)
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if here in item.path.parents:
             item.add_marker(pytest.mark.timeout(900))
 
 
