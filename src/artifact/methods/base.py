@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -75,7 +76,7 @@ class NoOptions(Section):
     """Options of a method that has none."""
 
 
-class Method:
+class Method(ABC):
     """Base of all methods. Subclasses set `needs`, optionally `Options`, and define `batch`."""
 
     name: ClassVar[str]
@@ -93,9 +94,9 @@ class Method:
         """Which uncertainty weights the method wants (`scheme` and its parameters); only asked if it needs them."""
         return {"scheme": "soft"}
 
+    @abstractmethod
     def batch(self, groups: Sequence[Group], step: Step) -> Batch:
         """The weighted examples of one optimiser step."""
-        raise NotImplementedError(f"method {self.name!r} must define batch(groups, step)")
 
 
 _REGISTRY: dict[str, type[Method]] = {}
