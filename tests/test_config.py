@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from artifact.config import TIERS, ConfigError, apply_overrides, load, load_study, parse_overrides, read_yaml
+from artifact.config import TIERS, ConfigError, apply_overrides, load, parse_overrides, read_yaml
+from artifact.matrix import load_study
 from artifact.paths import project_root
 
 STUDIES = sorted(p.stem for p in (project_root() / "configs" / "studies").glob("*.yaml"))

@@ -230,10 +230,29 @@ def train(
     from artifact.studies.runner import run, run_study
 
     if study is None:
-        typer.echo(f"run: {run(config, force=force)}")
+        typer.echo(f"run: {run(config, force=force).folder}")
     else:
         run_study(study, tier, _overrides(sets), force=force)
         typer.echo(f"study {study}: done")
+
+
+@app.command("select-learning-rates")
+def select_learning_rates(
+    study: Annotated[str, typer.Option("--study", help="study whose cells get a rate")] = "core",
+    tier: Tier = "tiny",
+    rates: Annotated[str, typer.Option("--rates", help="the grid, comma-separated")] = "3e-4,1e-3,3e-3",
+    sets: Sets = None,
+) -> None:
+    """Choose a learning rate for each method of a study, on the validation split, by one rule."""
+    from artifact.config import ConfigError
+
+    try:
+        grid = [float(r) for r in _names(rates) or []]
+    except ValueError as err:
+        raise ConfigError(f"--rates {rates!r}: {err}; give numbers such as 3e-4,1e-3") from None
+    from artifact.studies.learning_rates import select
+
+    typer.echo(f"learning rates: {select(study, tier, grid, _overrides(sets))}")
 
 
 @app.command()

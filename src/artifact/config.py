@@ -7,6 +7,7 @@ run depends on besides its code and its input files, so its hash is part of the 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -59,6 +60,7 @@ class Engine(Section):
     gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
     tensor_parallel_size: int = Field(1, ge=1)
     enforce_eager: bool = True
+    prefix_cache: bool = Field(True, description="reuse the KV cache of shared prompt prefixes; off for tiny models")
 
 
 class Cluster(Section):
@@ -67,6 +69,7 @@ class Cluster(Section):
     device: Literal["cpu", "cuda"]
     gpus: int = Field(0, ge=0, description="GPUs the run may use, over all nodes")
     engine: Engine
+    lanes: int = Field(1, ge=1, description="runs of a study trained side by side, each on actors of its own")
     student_workers: int = Field(1, ge=1, description="data-parallel DeepSpeed ranks")
     student_threads: int = Field(2, ge=1)
     teacher_threads: int = Field(2, ge=1)
@@ -148,16 +151,29 @@ class Train(Section):
     """The loop."""
 
     steps: int = Field(ge=1)
+    episodes: int | None = Field(
+        None, ge=1, description="passes over the training problems, with fresh rollouts each; replaces `steps`"
+    )
     prompts_per_step: int = Field(ge=1)
     with_replacement: bool = Field(False, description="draw prompts with replacement instead of by shuffled epochs")
     curve_every: int = Field(0, ge=0, description="steps between evaluations on the curve split; 0 = never")
     checkpoint_every: int = Field(20, ge=1)
+    component_norms_every: int = Field(
+        0, ge=0, description="steps between measurements of each loss component's own gradient norm; 0 = never"
+    )
+
+    def total_steps(self, problems: int) -> int:
+        """Optimiser steps of a run over `problems` training problems."""
+        return self.steps if self.episodes is None else self.episodes * math.ceil(problems / self.prompts_per_step)
 
 
 class Annotation(Section):
     """Phase 1 of UOPD: semantic entropy of the teacher."""
 
     samples: int = Field(8, ge=2, description="N")
+    draw: int | None = Field(
+        None, ge=2, description="responses drawn a prompt, of which the first N count; None = N"
+    )
     temperature: float = Field(0.7, gt=0)
     top_p: float = Field(1.0, gt=0, le=1)
     max_new_tokens: int = Field(ge=1)
@@ -166,6 +182,12 @@ class Annotation(Section):
     min_valid: int = Field(0, ge=0)
     batch_prompts: int = Field(300, ge=1)
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _enough_is_drawn(self) -> Annotation:
+        if self.draw is not None and self.draw < self.samples:
+            raise ValueError(f"draw = {self.draw} responses a prompt cannot give N = samples = {self.samples}")
+        return self
 
 
 class SampledEvaluation(Section):
@@ -205,6 +227,15 @@ class Config(Section):
     train: Train
     annotation: Annotation
     evaluation: Evaluation
+
+    @model_validator(mode="after")
+    def _norms_need_whole_parameters(self) -> Config:
+        if self.train.component_norms_every and self.cluster.zero_stage == 3:
+            raise ValueError(
+                "train.component_norms_every needs whole parameters on every rank; ZeRO stage 3 partitions them: set it "
+                "to 0, or cluster.zero_stage to 2"
+            )
+        return self
 
     @model_validator(mode="after")
     def _teacher_exists(self) -> Config:
@@ -325,63 +356,3 @@ def load(tier: str, overrides: dict[str, Any] | None = None) -> Config:
         return Config.model_validate(data)
     except ValidationError as err:
         raise ConfigError(explain(err, Config, path.name, overrides)) from None
-
-
-class Cell(Section):
-    """One row of a study: a method with its options and overrides."""
-
-    label: str
-    method: str
-    options: dict[str, Any] = Field(default_factory=dict)
-    overrides: dict[str, Any] = Field(default_factory=dict)
-
-
-class Study(Section):
-    """A run matrix: cells × teachers × seeds, and what it is for."""
-
-    study: str
-    title: str
-    outputs: tuple[str, ...] = Field(description="ids of the figures and tables it feeds")
-    teachers: tuple[str, ...] | Literal["all"] = "all"
-    seeds: tuple[int, ...]
-    cells: tuple[Cell, ...]
-    tiers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="dotted overrides for one tier")
-
-    def runs(self, tier: str, overrides: dict[str, Any] | None = None) -> list[tuple[Cell, Config]]:
-        """Every run of the study on `tier`, teacher by teacher, then cell, then seed.
-
-        Later wins: tier file, the study's overrides for the tier, the cell's, the caller's. A caller cannot override
-        what the matrix itself varies: that raises ConfigError.
-        """
-        fixed = sorted({"teacher", "method", "method_options", "seed"} & {key.split(".")[0] for key in overrides or {}})
-        if fixed:
-            raise ConfigError(
-                f"study {self.study!r} sets {', '.join(fixed)} of every run itself; leave the override(s) out or edit "
-                "configs/studies"
-            )
-        base = {**self.tiers.get(tier, {}), **(overrides or {})}
-        teachers = sorted(load(tier, base).models.teachers) if self.teachers == "all" else self.teachers
-        out = []
-        for teacher in teachers:
-            for cell in self.cells:
-                for seed in self.seeds:
-                    chosen = {"teacher": teacher, "method": cell.method, "method_options": cell.options, "seed": seed}
-                    out.append(
-                        (
-                            cell,
-                            load(tier, {**self.tiers.get(tier, {}), **cell.overrides, **(overrides or {}), **chosen}),
-                        )
-                    )
-        return out
-
-
-def load_study(name: str) -> Study:
-    """The study `configs/studies/<name>.yaml`; an unknown name is an error that lists the right ones."""
-    path = project_root() / "configs" / "studies" / f"{name}.yaml"
-    if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
-        raise ConfigError(f"unknown study {name!r}; the studies are: {', '.join(known)}")
-    try:
-        return Study.model_validate(read_yaml(path))
-    except ValidationError as err:
-        raise ConfigError(explain(err, Study, path.name)) from None

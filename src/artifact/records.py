@@ -273,6 +273,27 @@ def write_parquet(path: Path, records: Iterable[Record], kind: type[Record]) -> 
     partial.replace(path)
 
 
+def concat_parquet(paths: Iterable[Path], target: Path, kind: type[Record]) -> None:
+    """Write the rows of several files of one `kind` to `target`, atomically, holding one of them at a time.
+
+    Raises RecordError, naming the file, when one cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    with pq.ParquetWriter(partial, kind.schema(), compression="zstd") as writer:
+        for path in paths:
+            try:
+                writer.write_table(pq.read_table(path, schema=kind.schema()))
+            except (pa.ArrowInvalid, OSError) as err:
+                raise RecordError(
+                    f"{path} cannot be read as Parquet ({err}); delete it and run the stage again"
+                ) from err
+    partial.replace(target)
+
+
 def read_parquet(path: Path, kind: type[R]) -> list[R]:
     """Read all records of `kind` from `path`.
 

@@ -19,8 +19,8 @@ from artifact.records import Problem, Rollout, write_parquet
 class RunLog:
     """The growing files of one run in `folder`."""
 
-    def __init__(self, folder: Path, label: str, progress: bool = True) -> None:
-        self.folder, self.label = folder, label
+    def __init__(self, folder: Path, label: str, progress: bool = True, lane: int = 0) -> None:
+        self.folder, self.label, self.lane = folder, label, lane
         self.checkpoints, self.weights = folder / "checkpoints", folder / "weights"
         self.metrics_path = folder / "metrics.jsonl"
         self._progress = progress and sys.stderr.isatty()
@@ -67,6 +67,7 @@ class RunLog:
             leave=False,
             initial=steps.start,
             total=steps.stop,
+            position=self.lane,
         )
 
     def step(

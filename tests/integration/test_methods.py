@@ -19,6 +19,10 @@ from artifact.config import load
         ("core", {"parts": "distil", "teacher_context": "solution"}, "distil"),
         ("grpo", {}, "policy_gradient"),
         ("sft", {}, "nll"),
+        ("seqkd", {}, "nll"),
+        ("opsd", {"teacher": "self"}, "distil"),
+        ("opsd", {"teacher": "teacher", "context": "answer"}, "distil"),
+        ("opposite", {}, "distil"),
     ],
 )
 def test_a_method_trains_and_logs_its_components(workers, method, options, component):
@@ -30,8 +34,64 @@ def test_a_method_trains_and_logs_its_components(workers, method, options, compo
     assert len(rows) == 2
     assert any(f"loss/{component}" in row for row in rows)
     assert all(row["grad_norm"] >= 0 and row["sync/gap"] < 1e-4 for row in rows)
-    assert (rows[0]["rollouts"] == 0) == (method == "sft")
-    assert (rows[0]["teacher_tokens"] > 0) == info.manifest["needs"]["teacher"] or method == "core"
+    assert (rows[0]["rollouts"] == 0) == (method in ("sft", "seqkd"))
+    scored = info.manifest["needs"]["teacher"] or info.manifest["needs"]["self_teacher"]
+    assert (rows[0]["teacher_tokens"] > 0) == scored or method in ("core", "seqkd")
+    # One component: its gradient is the whole gradient, so the two norms, computed along different paths, agree.
+    parts = {name: value for name, value in rows[0].items() if name.startswith("grad_norm/")}
+    assert set(parts) == {f"grad_norm/{n.removeprefix('loss/')}" for n in rows[0] if n.startswith("loss/")}
+    if len(parts) == 1:
+        assert next(iter(parts.values())) == pytest.approx(rows[0]["grad_norm"], rel=1e-4)
+    assert rows[0]["grad_norm"] <= sum(parts.values()) * (1 + 1e-4)
+
+
+@pytest.mark.parametrize("fallback", ["generate", "autoregress"])
+def test_the_teacher_answers_for_prompts_without_a_correct_rollout(workers, fallback):
+    from artifact.studies.runner import run
+
+    options = {"chosen_order": ["own"], "fallback": fallback}
+    config = load("tiny", {**SMALL, "method": "core", "method_options": options, "train.steps": 2, "seed": 3})
+    metrics = run(config, progress=False).folder / "metrics.jsonl"
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert sum(row["fallback_prompts"] for row in rows) > 0
+    assert sum(row["fallback_tokens"] for row in rows) > 0
+    assert all(row["fallback_verified"] <= row["fallback_prompts"] for row in rows)
+    # A pair lacks a chosen response only where the teacher, too, had no verified one.
+    for row in rows:
+        assert (row["pairs_without_chosen"] == 0) == (row["fallback_verified"] == row["fallback_prompts"])
+
+
+def test_both_ways_to_answer_are_the_same_model_when_greedy(workers, config, world):
+    from artifact.cluster.session import call
+    from artifact.paths import resolve_model
+    from artifact.studies.world import stop_token_ids
+
+    prompts = [world.encode(p, "none") for p in world.train[:5]]
+    common = {"top_k": 8, "temperature": 0.0, "max_new_tokens": 60, "seed": 0}
+    stops = stop_token_ids(config.models.student)
+    path = resolve_model(config.teacher_path)
+    generated, stepped = (
+        call(workers.teacher.answer.remote(path, prompts, how=how, stop_token_ids=stops, **common), 120, "answers")
+        for how in ("generate", "autoregress")
+    )
+    assert [ids for ids, _ in generated] == [ids for ids, _ in stepped]
+    # An independent path to the same greedy answers: the vLLM engines, given the student's checkpoint.
+    from artifact.studies.annotate import load_checkpoint
+    from artifact.studies.world import sampler_for
+
+    load_checkpoint(config, workers, config.models.student, world)
+    sampler = sampler_for(config, workers, config.models.student)
+    served = sampler.sample(
+        [(p.id, x) for p, x in zip(world.train[:5], prompts, strict=True)], 1, temperature=0.0, top_p=1.0,
+        max_new_tokens=60, seed=0,
+    )  # fmt: skip
+    own = call(
+        workers.teacher.answer.remote(
+            resolve_model(config.models.student), prompts, how="autoregress", stop_token_ids=stops, **common
+        ),
+        120, "answers",
+    )  # fmt: skip
+    assert [g[0].response_ids for g in served] == [ids for ids, _ in own]
 
 
 def test_sampled_evaluation_keeps_every_response(workers, config):

@@ -101,9 +101,10 @@ def test_uopd_reads_its_annotation(workers, results: Path):
     manifest = json.loads(folders[0].read_text())
     assert manifest["problems"] == SMALL["task.train_limit"]
     from artifact.records import Rollout, read_parquet
+    from artifact.studies.annotate import samples_folder
 
-    samples = read_parquet(folders[0].parent / "samples.parquet", Rollout)
-    assert len(samples) == SMALL["task.train_limit"] * SMALL["annotation.samples"]
+    samples = read_parquet(samples_folder(folders[0].parent) / "samples.parquet", Rollout)
+    assert len(samples) == SMALL["task.train_limit"] * SMALL["annotation.draw"]
 
 
 @pytest.mark.parametrize(

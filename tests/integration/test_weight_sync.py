@@ -7,11 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from artifact.cluster.objective import denominators
 from artifact.cluster.session import start_student
 from artifact.errors import StaleEngine
 from artifact.methods.opd import distil_all
+from artifact.phases import probe_sequences, score, sync_weights
 from artifact.records import Group
-from artifact.train import denominators, probe_sequences, score, sync_weights
 
 
 @pytest.fixture(scope="module")

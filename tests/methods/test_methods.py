@@ -158,3 +158,91 @@ def test_a_users_own_method_can_be_registered_and_replaced_by_itself_only():
     assert make(_config("longest")).name == "longest"
     with pytest.raises(ConfigError, match="is taken"):
         register("longest")(type("Other", (Method,), {}))
+
+
+def _sample(name: str, i: int, verdict: Verdict) -> Rollout:
+    return Rollout(name, i, (1, 2), (20 + i, 3), (-0.1, -0.2), "", "stop", -1, verdict)
+
+
+def test_seqkd_imitates_only_verified_teacher_samples_in_turns():
+    samples = {
+        "p": [_sample("p", i, v) for i, v in enumerate([RIGHT, WRONG, RIGHT, UNPARSED])],
+        "q": [_sample("q", i, WRONG) for i in range(4)],
+    }
+    config = _config("seqkd", sampling__samples_per_prompt=4)
+    batch = make(config).batch(GROUPS, _step(teacher_samples=samples))
+    assert [(e.problem_id, e.response_ids, e.nll) for e in batch.examples] == [
+        ("p", (20, 3), 1.0),
+        ("p", (22, 3), 1.0),
+    ]
+    assert batch.coefficients == {"nll": 1.0}
+    assert batch.facts == {"prompts_without_sample": 1.0}
+
+
+def test_seqkd_says_which_problems_have_no_samples_and_when_nothing_is_verified():
+    with pytest.raises(Mismatch, match=r"no teacher samples for problem\(s\) \['p', 'q'\]"):
+        make(_config("seqkd")).batch(GROUPS, _step())
+    nothing = {n: [_sample(n, 0, WRONG)] for n in "pq"}
+    with pytest.raises(EmptyDataset, match="no verified sample"):
+        make(_config("seqkd")).batch(GROUPS, _step(teacher_samples=nothing))
+
+
+@pytest.mark.parametrize(("teacher", "own"), [("self", True), ("teacher", False)])
+def test_opsd_scores_unchanged_responses_under_an_informed_prompt(teacher, own):
+    method = make(_config("opsd", {"teacher": teacher}))
+    assert (method.needs.self_teacher, method.needs.teacher) == (own, not own)
+    batch = method.batch(GROUPS, _step())
+    originals = [r for g in GROUPS for r in g.rollouts]
+    assert [e.response_ids for e in batch.examples] == [r.response_ids for r in originals]
+    assert {e.teacher_prompt_ids for e in batch.examples} == {(7,)}
+    assert {e.prompt_ids for e in batch.examples} == {(1, 2)}
+
+
+def test_opsd_without_a_solution_says_what_to_set():
+    with pytest.raises(ConfigError, match=r"have no reference solution.*method_options.context = answer"):
+        make(_config("opsd")).batch([_group("p", [RIGHT], solution=None)], _step())
+
+
+def test_opposite_routing_distils_the_wrong_and_imitates_the_right():
+    batch = _batch("opposite")
+    assert [e.response_ids for e in batch.examples if e.nll is not None] == [(10, 3)]
+    assert [e.response_ids for e in batch.examples if e.distil is not None] == [
+        (11, 3), (12, 3), (10, 3), (11, 3), (12, 3)
+    ]  # fmt: skip
+
+
+def _teacher_that(verdicts: list[Verdict]):
+    asked: list[tuple[str, ...]] = []
+
+    def ask(problems, how, context):
+        asked.append((*(p.id for p in problems), how, context))
+        return [tuple(_sample(p.id, i, v) for i, v in enumerate(verdicts)) for p in problems]
+
+    return ask, asked
+
+
+@pytest.mark.parametrize("how", ["generate", "autoregress"])
+def test_core_asks_the_teacher_only_where_nothing_else_can_be_chosen(how):
+    ask, asked = _teacher_that([WRONG, RIGHT])
+    options = {"chosen_order": ["own"], "fallback": how}
+    batch = make(_config("core", options)).batch(GROUPS, _step(ask_teacher=ask))
+    assert asked == [("q", how, "none")]
+    chosen = {(e.problem_id, e.response_ids) for e in batch.examples if e.contrast is not None}
+    assert chosen == {("p", (10, 3)), ("q", (21, 3))}, "the verified answer, and never the unverified one"
+    assert batch.facts["fallback_prompts"] == batch.facts["fallback_verified"] == 1.0
+    assert batch.facts["pairs_without_chosen"] == 0.0
+
+
+def test_an_unverified_teacher_answer_is_never_chosen():
+    ask, _ = _teacher_that([WRONG, UNPARSED])
+    batch = make(_config("core", {"chosen_order": ["own"], "fallback": "generate"})).batch(
+        GROUPS, _step(ask_teacher=ask)
+    )
+    assert {e.problem_id for e in batch.examples if e.contrast is not None} == {"p"}
+    assert batch.facts["pairs_without_chosen"] == 3.0
+    assert (batch.facts["fallback_prompts"], batch.facts["fallback_verified"]) == (1.0, 0.0)
+
+
+def test_asking_a_teacher_that_was_not_declared_is_an_error():
+    with pytest.raises(ConfigError, match=r"set Needs\(teacher=True\)"):
+        _step().ask_teacher([GROUPS[0].problem], "generate", "none")

@@ -7,7 +7,8 @@ import math
 import pandas as pd
 import pytest
 
-from artifact.config import load, load_study
+from artifact.config import load
+from artifact.matrix import load_study
 from artifact.report import sentences, tables
 
 

@@ -7,7 +7,8 @@ import re
 
 from rich.console import Console
 
-from artifact.config import load, load_study
+from artifact.config import load
+from artifact.matrix import load_study
 from artifact.studies.plan import plan, print_plan, problem_count, roles_of, study_names
 
 
@@ -15,7 +16,7 @@ def test_counts_of_the_uopd_study() -> None:
     settings = {
         "train.steps": 10, "train.prompts_per_step": 4, "sampling.samples_per_prompt": 3,
         "sampling.max_new_tokens": 100,
-        "train.curve_every": 5, "annotation.samples": 8, "annotation.max_new_tokens": 50, "task.train_limit": 20,
+        "train.curve_every": 5, "annotation.samples": 8, "annotation.draw": 9, "annotation.max_new_tokens": 50, "task.train_limit": 20,
         "evaluation.limit": 30, "evaluation.max_new_tokens": 60, "evaluation.sampled": {"k": 4},
     }  # fmt: skip
     stages, configs = plan("tiny", "uopd", settings)
@@ -23,11 +24,11 @@ def test_counts_of_the_uopd_study() -> None:
     per_cell = 2 * len(study.seeds)  # two teachers
     assert len(configs) == per_cell * len(study.cells)
     by_name = {name: [s for s in stages if s.name == name] for name in ("annotate", "train", "curve", "evaluate")}
-    assert [(s.rollouts, s.tokens) for s in by_name["annotate"]] == [(20 * 8, 20 * 8 * 50)] * 2
+    assert [(s.rollouts, s.tokens) for s in by_name["annotate"]] == [(20 * 9, 20 * 9 * 50)] * 2
     assert [(s.times, s.rollouts, s.tokens) for s in by_name["train"]] == [
         (per_cell, per_cell * 10 * 4 * 3, per_cell * 10 * 4 * 3 * 100)
     ] * len(study.cells)
-    assert [(s.times, s.rollouts) for s in by_name["curve"]] == [(len(configs), len(configs) * 2 * 30)]
+    assert [(s.times, s.rollouts) for s in by_name["curve"]] == [(len(configs), len(configs) * 3 * 30)]
     assert [(s.times, s.rollouts, s.tokens) for s in by_name["evaluate"]] == [
         (len(configs), len(configs) * 30 * 5, len(configs) * 30 * 5 * 60)
     ]

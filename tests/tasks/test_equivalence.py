@@ -67,6 +67,14 @@ def test_every_spelling_of_a_decimal_has_its_value(x):
         assert read_answer(text).value == Fraction(x), text
 
 
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [("0.50", 2), ("3", 0), (".5", 1), ("12.5%", 1), ("x = -1.250 cm", 3), ("1.5e3", 0), ("1.5/2", 0), ("1/3", 0)],
+)
+def test_decimal_places_are_those_written(text, places):
+    assert read_answer(text).places == places
+
+
 @given(st.fractions(max_denominator=50), st.fractions(max_denominator=50))
 def test_numbers_compare_as_fractions(x, y):
     assert fast_equivalent(str(x), rf"\frac{{{y.numerator}}}{{{y.denominator}}}") is (x == y)

@@ -38,7 +38,9 @@ def test_a_case_by_hand():
     assert a.intra_entropy == pytest.approx((math.log(3) - 2 / 3 * math.log(2), 0), abs=1e-14)
     assert (a.majority_answer, a.majority_share, a.majority_correct) == ("1/2", 0.75, 1)
     assert a.mean_logprob == -0.5 and a.token_counts == (2, 2, 2, 2)
-    assert a.judge == "symbolic" and len(a.judgements) == 3 and all(j.left < j.right for j in a.judgements)
+    assert a.judge == "symbolic" and a.judgements == ()  # numbers need no judge
+    exact = annotate(PROBLEM, samples("1/2", "0.5", "1/2", "7"), ExactJudge())
+    assert exact.judge == "exact" and exact.cluster_ids == (0, 1, 0, 2) and len(exact.judgements) == 3
 
 
 def test_lengths_are_normalised_away():
@@ -137,8 +139,11 @@ def test_annotations_survive_parquet_and_replay(tmp_path):
     write_parquet(tmp_path / "a.parquet", [a], Annotation)
     (back,) = read_parquet(tmp_path / "a.parquet", Annotation)
     assert back == a
+    assert len(a.judgements) > 1
     again = annotate(PROBLEM, rollouts, RecordedJudge(back.judgements, name="symbolic"))
     assert again == a
+    exact = annotate(PROBLEM, rollouts, ExactJudge())
+    assert annotate(PROBLEM, rollouts, RecordedJudge(exact.judgements, name="exact", by_key=False)) == exact
 
 
 def test_a_record_that_does_not_fit_its_n_is_refused():

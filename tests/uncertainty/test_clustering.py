@@ -10,6 +10,12 @@ from artifact.uncertainty.clustering import cluster_answers, cluster_many, norma
 from artifact.uncertainty.judge import EquivalenceJudge, ExactJudge, Judgement, SymbolicJudge
 
 
+class WithoutKeys(SymbolicJudge):
+    """The same rules, every pair asked."""
+
+    by_key = False
+
+
 class GraphJudge(EquivalenceJudge):
     """Says yes on a given set of pairs (not necessarily transitive), and remembers every batch it was asked."""
 
@@ -115,6 +121,38 @@ def test_undecided_does_not_merge_and_is_kept():
     result = cluster_answers(["50%", "50"], SymbolicJudge())
     assert result.cluster_ids == (0, 1)
     assert [j.equivalent for j in result.judgements] == [None]
+
+
+def test_numbers_are_settled_by_key_and_only_the_rest_is_asked():
+    judge = GraphJudge([("2", r"\sqrt{4}"), ("3", "4")])
+    result = cluster_answers(["2", "x=2", "4/2", "3", "4", r"\sqrt{4}", "2.00 apples"], judge)
+    assert result.cluster_ids == (0, 0, 0, 1, 2, 0, 0)  # "3" and "4" differ, whatever a judge might say
+    assert all(r"\sqrt{4}" in (j.left, j.right) for j in result.judgements)
+    assert cluster_answers(["1/2", "0.5", "7", "x = 8"], GraphJudge([])).judgements == ()
+
+
+def test_the_exact_judge_uses_no_keys():
+    result = cluster_answers(["1/2", "0.5", "7"], ExactJudge())
+    assert result.cluster_ids == (0, 1, 2)
+    assert [j.judge for j in result.judgements] == ["exact"] * 3
+
+
+NUMBERS = ["2", "2.0", "4/2", "x=2", "y=2", "2 cm", "2 apples", "200%", "0.33", "1/3", "0.333", "33.33%", "3", "(1, 2)"]
+
+
+@given(st.lists(st.sampled_from([None, "a", "A", *NUMBERS]), min_size=1, max_size=10), st.randoms())
+def test_keys_change_no_class_and_spare_judgements_whatever_the_order(answers, random):
+    keyed, asked = cluster_answers(answers, SymbolicJudge()), cluster_answers(answers, WithoutKeys())
+    assert keyed.cluster_ids == asked.cluster_ids
+    assert len(keyed.judgements) <= len(asked.judgements)
+    assert all(j.equivalent is None or "(1, 2)" in (j.left, j.right) for j in keyed.judgements)
+    order = list(range(len(answers)))
+    random.shuffle(order)
+    shuffled = cluster_answers([answers[i] for i in order], SymbolicJudge())
+    assert shuffled.judgements == keyed.judgements
+    assert {frozenset(order[i] for i in block) for block in partition(shuffled.cluster_ids)} == partition(
+        keyed.cluster_ids
+    )
 
 
 @given(answer_lists, edge_sets)

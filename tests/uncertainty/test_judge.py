@@ -99,6 +99,7 @@ def test_a_chain_passes_on_only_what_is_undecided():
     assert [(j.equivalent, j.judge) for j in verdicts] == [(False, "symbolic"), (True, "model"), (None, "model")]
     assert second.asked == [("a", "b"), ("a", "c")]
     assert chain.name == "symbolic+model"
+    assert chain.by_key is True and ChainJudge([SymbolicJudge(), ExactJudge()]).by_key is False
     with pytest.raises(JudgeError, match="at least one"):
         ChainJudge([])
 

@@ -169,6 +169,13 @@ def test_only_distributions_have_an_entropy(p):
         E.entropy(p)
 
 
+def test_decompose_needs_a_string_and_an_id_a_sample():
+    with pytest.raises(E.EntropyError, match="2 samples but 1 strings"):
+        E.decompose([-1.0, -1.0], [0, 0], ["3"])
+    with pytest.raises(E.EntropyError, match="2 mean log-probabilities but 1 cluster ids"):
+        E.decompose([-1.0, -1.0], [0], ["3", "3"])
+
+
 def test_a_string_in_two_classes_is_refused():
     with pytest.raises(E.EntropyError, match="'3' lies in two classes"):
         E.decompose([-1.0, -1.0], [0, 1], ["3", "3"])

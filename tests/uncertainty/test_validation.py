@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -216,3 +217,67 @@ def test_histogram_by_tier():
     assert table["n"].tolist() == [2, 0, 1, 1] and table["share"].tolist() == [1, 0, 0.5, 0.5]
     with pytest.raises(ValueError, match="3 annotated problems have no difficulty tier, first 'b'"):
         V.entropy_histogram(FOUR, {"a": "easy"})
+
+
+def test_score_values_are_the_rows_of_the_score_table():
+    table = V.score_table(FOUR).set_index("problem_id")
+    for a in FOUR:
+        assert table.loc[a.problem_id, list(V.SCORES)].to_dict() == V.score_values(a)
+
+
+# Within groups: pairs of one group only -------------------------------------------------------------------------------
+
+
+def test_auroc_within_groups_counts_only_their_pairs():
+    table = pd.DataFrame({"problem_id": range(300), "wrong": WRONG, "semantic_entropy": COARSE})
+    groups = {i: ("easy", "hard", "sure")[i % 3] for i in range(300)}
+    table.loc[table["problem_id"] % 3 == 2, "wrong"] = False  # one group that the teacher always gets right
+    result = V.auroc_by_group(table, groups, resamples=200).set_index("group")
+    assert result.index.tolist() == ["all", "within", "easy", "hard", "sure"]
+    wrong, group = table["wrong"].to_numpy(), np.arange(300) % 3
+    counted = wrong[:, None] & ~wrong[None] & (group[:, None] == group[None])
+    won = ((COARSE[:, None] > COARSE[None]) + 0.5 * (COARSE[:, None] == COARSE[None]))[counted].sum()
+    pairs = counted.sum()
+    row = result.loc["within"]
+    assert row["auroc"] == pytest.approx(won / pairs, abs=1e-12) and row["pairs"] == pairs
+    assert row["lower"] < row["auroc"] < row["upper"]
+    easy = table["problem_id"] % 3 == 0
+    assert result.loc["easy", "auroc"] == pytest.approx(roc_auc_score(table["wrong"][easy], COARSE[easy]))
+    assert math.isnan(result.loc["sure", "auroc"]) and result.loc["sure", ["n", "n_wrong"]].tolist() == [100, 0]
+    assert result.loc["all", "auroc"] == pytest.approx(roc_auc_score(table["wrong"], COARSE))
+    with pytest.raises(ValueError, match="have no group, first 1"):
+        V.auroc_by_group(table, {0: "easy"})
+    with pytest.raises(A.OneClassOnly, match="no group holds"):
+        V.auroc_by_group(table, dict(enumerate(table["wrong"].map({True: "w", False: "r"}))))
+
+
+def test_within_groups_a_score_that_only_knows_the_group_is_worth_nothing():
+    hard = np.arange(200) % 2 == 0
+    wrong = np.random.default_rng(0).random(200) < np.where(hard, 0.8, 0.2)
+    table = pd.DataFrame({"problem_id": range(200), "wrong": wrong, "semantic_entropy": hard.astype(float)})
+    result = V.auroc_by_group(table, dict(enumerate(hard.astype(str))), resamples=50).set_index("group")
+    assert result.loc["all", "auroc"] > 0.7 and result.loc["within", ["auroc", "lower", "upper"]].tolist() == [0.5] * 3
+
+
+def test_confidently_wrong_lists_sure_errors_surest_first():
+    frame = pd.DataFrame({
+        "problem_id": list("abcdef"), "family": ["eq", "mod", "mod", "mod", "eq", "sum"],
+        "normalised": [0.05, 0.0, 0.0, 0.05, 0.9, 0.0], "majority_share": [0.9, 1.0, 1.0, 0.95, 0.3, 1.0],
+        "greedy_correct": [False, False, False, False, False, True],
+    })  # fmt: skip
+    rows, summary = V.confidently_wrong(frame)
+    assert rows["problem_id"].tolist() == ["b", "c", "d", "a"]
+    by_family = summary.set_index("family")
+    assert by_family.loc["mod"].tolist() == [3, 3, 3, 1.0] and by_family.loc["eq"].tolist() == [2, 1, 1, 1.0]
+    assert by_family.loc["sum"].tolist() == [1, 1, 0, 0.0] and summary["family"][0] == "mod"
+    none = V.confidently_wrong(frame.assign(normalised=0.5))[1]
+    assert none["sure"].sum() == 0 and none["share_of_sure"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "error"),
+    [([0.1], [0, 1], A.LengthMismatch), ([0.1, math.nan], [0, 1], A.NotFinite), ([0.1, 0.2], [1, 1], A.OneClassOnly)],
+)
+def test_each_defect_has_its_own_error(scores, labels, error):
+    with pytest.raises(error):
+        A.auroc(scores, labels)

@@ -76,9 +76,13 @@ class MicroBatch:
 
 @dataclass
 class Outcome:
-    """The share of the loss (with gradient), each component's share (floats), and sums to merge over micro-batches."""
+    """The share of the loss (with gradient), each component's share (floats), and sums to merge over micro-batches.
+
+    `parts` are the weighted shares with gradient, coefficient · L_c, whose sum is the loss.
+    """
 
     loss: Any
+    parts: dict[str, Any] = field(default_factory=dict)
     components: dict[str, float] = field(default_factory=dict)
     diagnostics: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -101,7 +105,8 @@ def objective(body: Any, weight_VH: torch.Tensor, batch: MicroBatch, losses: Los
             continue
         value, diagnostics = share(view, members, losses)
         check_finite(component, value, LossContext(batch.step, [batch.examples[i].problem_id for i in members]))
-        outcome.loss = outcome.loss + coefficient * value
+        outcome.parts[component] = coefficient * value
+        outcome.loss = outcome.loss + outcome.parts[component]
         outcome.components[component] = float(value.detach())
         outcome.diagnostics[component] = diagnostics
     return outcome

@@ -70,7 +70,8 @@ def place(cluster: Cluster, roles: tuple[str, ...]) -> Placement:
     slots: dict[str, Slot] = {}
     bundles: list[dict[str, float]] = []
     bundle_of: dict[str, int] = {}
-    enough = cluster.gpus >= cluster.student_workers + 1 + cluster.engine.count * cluster.engine.tensor_parallel_size
+    one_lane = cluster.student_workers + 1 + cluster.engine.count * cluster.engine.tensor_parallel_size
+    enough = cluster.gpus >= one_lane * cluster.lanes
     for role in roles:
         kind = role.split("-")[0]
         threads = {"student": cluster.student_threads, "teacher": cluster.teacher_threads}.get(

@@ -64,6 +64,7 @@ class RolloutEngine:
             max_model_len=settings["max_model_len"], max_num_seqs=settings["max_num_seqs"],
             max_num_batched_tokens=settings["max_num_batched_tokens"],
             tensor_parallel_size=settings["tensor_parallel_size"], disable_log_stats=True,
+            enable_prefix_caching=settings["prefix_cache"],
             worker_extension_cls="artifact.cluster.weight_sync.EngineExtension",
             distributed_executor_backend="uni" if settings["tensor_parallel_size"] == 1 else "mp", **extra,
         )  # fmt: skip

@@ -118,11 +118,13 @@ class Workers:
 
 
 def open_workers(
-    config: Config, *, engines_for: str | None, student: bool = False, teacher: bool = False, reference: bool = False
-) -> Workers:
+    config: Config, *, engines_for: str | None, student: bool = False, teacher: bool = False, reference: bool = False,
+    lane: int = 0,
+) -> Workers:  # fmt: skip
     """Attach to, or start, the actors that are asked for.
 
     engines_for  the checkpoint whose *architecture* the engines must have; None = no engines
+    lane         which of `cluster.lanes` sets of actors; sampling a frozen model has the engines of all of them
     """
     connect()
     cluster = config.cluster
@@ -133,11 +135,11 @@ def open_workers(
             if architecture(resolve_model(engines_for)) == architecture(resolve_model(config.models.student))
             else "sampler"
         )
-        roles += [f"{kind}-{i}" for i in range(cluster.engine.count)]
+        roles += [f"{kind}-{i}" for i in range(cluster.engine.count * (cluster.lanes if kind == "sampler" else 1))]
     if student:
         roles += [f"student-{i}" for i in range(cluster.student_workers)]
     roles += ["teacher"] * teacher + ["reference"] * reference
-    identity = _identity(config)
+    identity = _identity(config, lane)
     names = {role: _actor_name(role, identity, engines_for) for role in roles}
     handles = {role: _find(name) for role, name in names.items()}
     missing = tuple(role for role, handle in handles.items() if handle is None)
@@ -163,10 +165,10 @@ def open_workers(
     return workers
 
 
-def _identity(config: Config) -> str:
-    """What actors may be shared by: the cluster section, without its deadlines, and the number type."""
+def _identity(config: Config, lane: int) -> str:
+    """What actors may be shared by: the cluster section, without its deadlines, the number type, and the lane."""
     text = config.cluster.model_dump_json(exclude={"start_timeout_s", "step_timeout_s"}) + config.models.dtype
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{hashlib.sha256(text.encode()).hexdigest()[:8]}-lane{lane}"
 
 
 def _actor_name(role: str, identity: str, engines_for: str | None) -> str:

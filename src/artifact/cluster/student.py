@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from artifact.cluster.gradients import ComponentGradients
 from artifact.cluster.objective import MicroBatch, has_gradient, objective, sequences_of
 from artifact.cluster.packing import TokenPair, micro_batches, pack, response_hidden
 from artifact.cluster.placement import Slot, distributed_backend, prepare_process
@@ -138,12 +139,13 @@ class StudentActor:
 
     def step(
         self, index: int, examples: list[Example], scores: Scores | None, reference: list[np.ndarray] | None,
-        coefficients: dict[str, float], denominators: dict[str, float],
+        coefficients: dict[str, float], denominators: dict[str, float], component_norms: bool = False,
     ) -> dict[str, float]:  # fmt: skip
         """One optimiser step on this rank's `examples`.
 
         scores     teacher scores of the examples that are distilled with a weight other than 0, in their order
         reference  log p_ref of all sequences of all examples, in order; None when no reference is used
+        component_norms  measure the gradient norm of each weighted loss component by itself (a backward pass each)
 
         Returns the loss, its components, diagnostics, gradient norm (before clipping) and learning rate. Raises
         NonFinite before the weights are touched.
@@ -166,6 +168,7 @@ class StudentActor:
             group["lr"] = lr
         totals: dict[str, float] = {"loss": 0.0}
         parts: dict[str, list[dict[str, float]]] = {}
+        separate = ComponentGradients(self.network.parameters(), self.world) if component_norms else None
         passes = list(micro_batches([examples[i] for i in live], sequences_of, self.optimiser.micro_batch_tokens))
         for chosen in passes:
             members = [live[j] for j in chosen]
@@ -175,6 +178,8 @@ class StudentActor:
                 index, coefficients, denominators, self.slot.device,
             )  # fmt: skip
             outcome = self.engine(batch)
+            if separate is not None:
+                separate.add(outcome.parts)
             # DeepSpeed averages over ranks; the shares of the ranks are to be summed.
             self.engine.backward(outcome.loss * self.world)
             totals["loss"] += float(outcome.loss.detach())
@@ -191,6 +196,8 @@ class StudentActor:
             "micro_batches": float(len(passes)),
             "grad_norm": float(norm if norm is not None else 0.0),
         }
+        if separate is not None:
+            totals |= separate.norms()
         torch.set_num_threads(self.slot.threads)
         return totals
 

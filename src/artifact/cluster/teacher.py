@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from artifact.cluster.answering import MODES, autoregress, generate
 from artifact.cluster.packing import TokenPair
 from artifact.cluster.scoring import FrozenModel, log_softmax_chunks
+from artifact.errors import ArtifactError
 from artifact.records import TopK
 
 
@@ -71,3 +74,23 @@ class TeacherActor(FrozenModel):
 
             log_softmax_chunks(hidden_TH / temperature, weight_VH, keep)
         return Scores(ids, logprobs, entropy, offsets)
+
+    def answer(
+        self, path: str, prompts: Sequence[tuple[int, ...]], *, how: str, top_k: int, temperature: float,
+        max_new_tokens: int, stop_token_ids: Sequence[int], seed: int,
+    ) -> list[tuple[tuple[int, ...], tuple[float, ...]]]:  # fmt: skip
+        """A sampled response to each prompt: (ids, raw log-probabilities), by `generate` or `autoregress`."""
+        if how not in MODES:
+            raise ArtifactError(f"unknown way {how!r} for a teacher to answer; use one of {MODES}")
+        self.load(path)
+        model = self._models[path][1]
+        common: dict[str, Any] = {
+            "temperature": temperature, "max_new_tokens": max_new_tokens, "stop_token_ids": stop_token_ids,
+            "seed": seed, "device": self.device,
+        }  # fmt: skip
+        if how == "generate":
+            responses = generate(model, prompts, **common)
+        else:
+            responses = autoregress(model, prompts, top_k=top_k, **common)
+        logprobs = self.logprobs(path, list(zip(prompts, responses, strict=True)))
+        return [(ids, tuple(values.tolist())) for ids, values in zip(responses, logprobs, strict=True)]

@@ -18,27 +18,49 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 
 from artifact.config import Config, ConfigError, Section, explain
-from artifact.records import COMPONENTS, Example, Group, Problem
+from artifact.records import COMPONENTS, Example, Group, Problem, Rollout
 
 
 @dataclass(frozen=True)
 class Needs:
     """What a method asks of the loop.
 
-    rollouts     sample the current policy (False: train on given texts alone)
-    verdicts     verify each rollout
-    teacher      score `distil` examples with the teacher
-    reference    log-probabilities under the frozen initial student
-    uncertainty  the teacher's semantic-entropy weights, by problem id
-    gold         it reads ground-truth answers or solutions while training (shown in every comparison)
+    rollouts         sample the current policy (False: train on given texts alone)
+    verdicts         verify each rollout
+    teacher          the run's teacher, for anything: scores, samples, fresh responses
+    self_teacher     `distil` examples are scored by the frozen *initial student* instead of the teacher
+    teacher_samples  the teacher's stored, verified responses (those of its annotation), by problem id
+    reference        log-probabilities under the frozen initial student
+    uncertainty      the teacher's semantic-entropy weights, by problem id
+    gold             it reads ground-truth answers or solutions while training (shown in every comparison)
     """
 
     rollouts: bool = True
     verdicts: bool = False
     teacher: bool = False
+    self_teacher: bool = False
+    teacher_samples: bool = False
     reference: bool = False
     uncertainty: bool = False
     gold: bool = False
+
+    @property
+    def scorer(self) -> bool:
+        """Whether a frozen model has to score examples, or to answer, while the run trains."""
+        return self.teacher or self.self_teacher
+
+    @property
+    def annotation(self) -> bool:
+        """Whether the run reads phase 1: weights, or the samples behind them."""
+        return self.uncertainty or self.teacher_samples
+
+
+def no_teacher_at_hand(problems: Sequence[Problem], how: str, context: str) -> list[tuple[Rollout, ...]]:
+    """The `Step.ask_teacher` of a loop that has no teacher: asking is an error, never an empty answer."""
+    raise ConfigError(
+        f"{len(problems)} problem(s) asked for a teacher response ({how}), but the method declared no teacher; set "
+        "Needs(teacher=True)"
+    )
 
 
 @dataclass(frozen=True)
@@ -47,12 +69,16 @@ class Step:
 
     encode(problem, context) gives prompt ids with `none`, `answer` or `solution` in the system message.
     encode_text(text) gives the ids of a response text, end of sequence included.
+    ask_teacher(problems, how, context) lets the teacher answer now, `generate` or `autoregress` (`cluster/teacher.py`),
+    reading `context`; gives verified responses, one tuple a problem.
     """
 
     index: int
     encode: Callable[[Problem, str], tuple[int, ...]]
     encode_text: Callable[[str], tuple[int, ...]]
     weights: Mapping[str, float] = field(default_factory=dict)
+    teacher_samples: Mapping[str, Sequence[Rollout]] = field(default_factory=dict)
+    ask_teacher: Callable[[Sequence[Problem], str, str], list[tuple[Rollout, ...]]] = no_teacher_at_hand
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
     L = α · L_distill(C) + L_contrast(I)        C correct, I incorrect rollouts of each prompt
 
 Each incorrect rollout is *rejected* against one *chosen* response: by default the reference solution, else an own
-correct rollout. A prompt with neither is counted in `pairs_without_chosen` and contributes no pair (fallback `skip`).
-With a teacher that reads the answer or the solution (`teacher_context`), every rollout is distilled ("the full set of
-student-generated responses"); otherwise the correct ones are.
+correct rollout. For a prompt with neither the teacher may answer (`fallback: generate | autoregress`), under its own
+context; its response is verified and, unless correct, never chosen. What is left is counted in `pairs_without_chosen`
+and contributes no pair. With a teacher that reads the answer or the solution (`teacher_context`), every rollout is
+distilled ("the full set of student-generated responses"); otherwise the correct ones are.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pydantic import Field, model_validator
 from artifact.config import Config, Section
 from artifact.losses.mix import mix_coefficients
 from artifact.methods.base import Batch, Method, Needs, Step, register
-from artifact.records import Example, Group, Rollout
+from artifact.records import Example, Group
 
 
 @register("core")
@@ -29,6 +30,7 @@ class ContrastiveOnPolicyDistillation(Method):
         """parts           both terms, or one alone (the papers' ablation rows)
         alpha, mix      weight of distillation, and how it is combined (`losses/mix.py`)
         chosen_order    where a chosen response comes from, first that is there
+        fallback        what to do for a prompt that has none of them
         teacher_context what the teacher reads besides the question when it scores
         distil_on       None = `all` for an answer-aware teacher, `correct` otherwise
         """
@@ -37,6 +39,7 @@ class ContrastiveOnPolicyDistillation(Method):
         alpha: float = Field(5.0, ge=0)
         mix: Literal["weighted", "convex", "adaptive"] = "weighted"
         chosen_order: tuple[Literal["reference", "own"], ...] = ("reference", "own")
+        fallback: Literal["skip", "generate", "autoregress"] = "skip"
         teacher_context: Literal["none", "answer", "solution"] = "none"
         distil_on: Literal["correct", "all"] | None = None
 
@@ -50,54 +53,72 @@ class ContrastiveOnPolicyDistillation(Method):
         contrast = self.options.parts != "distil"
         self.needs = Needs(
             verdicts=True,
-            teacher=self.options.parts != "contrast",
+            teacher=self.options.parts != "contrast" or self.options.fallback != "skip",
             reference=contrast and config.losses.contrast.form == "dpo",
             gold=True,
         )
 
     def batch(self, groups: Sequence[Group], step: Step) -> Batch:
         o = self.options
-        distil_on = o.distil_on or ("correct" if o.teacher_context == "none" else "all")
-        examples: list[Example] = []
-        without_chosen = 0
-        for group in groups:
-            if o.parts != "contrast":
-                context = None if o.teacher_context == "none" else step.encode(group.problem, o.teacher_context)
-                for r in group.correct if distil_on == "correct" else group.rollouts:
-                    examples.append(
-                        Example(r.problem_id, r.prompt_ids, r.response_ids, distil=1.0, teacher_prompt_ids=context)
-                    )
-            if o.parts != "distil":
-                for rejected in group.incorrect:
-                    chosen = self._chosen(group, rejected, step)
-                    if chosen is None:
-                        without_chosen += 1
-                        continue
-                    examples.append(
-                        Example(
-                            group.problem.id, group.prompt_ids, chosen, contrast=1.0, rejected_ids=rejected.response_ids
-                        )
-                    )
-        rollouts = sum(len(g.rollouts) for g in groups)
-        accuracy = sum(len(g.correct) for g in groups) / rollouts
+        distilled = self._distilled(groups, step) if o.parts != "contrast" else []
+        pairs, facts = self._pairs(groups, step) if o.parts != "distil" else ([], {})
+        accuracy = sum(len(g.correct) for g in groups) / sum(len(g.rollouts) for g in groups)
         mixed = mix_coefficients(o.mix, alpha=o.alpha, batch_accuracy=accuracy)
         coefficients = {
             "both": {"distil": mixed.distil, "contrast": mixed.contrast},
             "distil": {"distil": 1.0},
             "contrast": {"contrast": 1.0},
         }[o.parts]
-        facts = {
-            "share_correct": accuracy,
-            "pairs": float(sum(e.contrast is not None for e in examples)),
-            "pairs_without_chosen": float(without_chosen),
-        }
-        return Batch(tuple(examples), coefficients, facts)
+        return Batch((*distilled, *pairs), coefficients, {"share_correct": accuracy, "pairs": float(len(pairs)), **facts})
 
-    def _chosen(self, group: Group, rejected: Rollout, step: Step) -> tuple[int, ...] | None:
-        """The chosen response for `rejected`: own correct rollouts take turns, so one sample is not chosen for all."""
+    def _distilled(self, groups: Sequence[Group], step: Step) -> list[Example]:
+        """Distillation examples: the correct rollouts, or all of them, scored under the teacher's context."""
+        o = self.options
+        distil_on = o.distil_on or ("correct" if o.teacher_context == "none" else "all")
+        out = []
+        for group in groups:
+            context = None if o.teacher_context == "none" else step.encode(group.problem, o.teacher_context)
+            for r in group.correct if distil_on == "correct" else group.rollouts:
+                out.append(Example(r.problem_id, r.prompt_ids, r.response_ids, distil=1.0, teacher_prompt_ids=context))
+        return out
+
+    def _pairs(self, groups: Sequence[Group], step: Step) -> tuple[list[Example], dict[str, float]]:
+        """Preference pairs, one for each incorrect rollout that has a chosen response; and what happened to the rest."""
+        o = self.options
+        bare = [g.problem for g in groups if g.incorrect and not self._candidates(g, step)]
+        taught: dict[str, list[tuple[int, ...]]] = {}
+        if bare and o.fallback != "skip":
+            answers = step.ask_teacher(bare, o.fallback, o.teacher_context)
+            for problem, responses in zip(bare, answers, strict=True):
+                taught[problem.id] = [r.response_ids for r in responses if r.verdict is not None and r.verdict.correct]
+        pairs: list[Example] = []
+        without = 0
+        for group in groups:
+            candidates = self._candidates(group, step) or taught.get(group.problem.id, [])
+            for rejected in group.incorrect:
+                if not candidates:
+                    without += 1
+                    continue
+                # Own correct rollouts take turns, so that one sample is not chosen for all.
+                chosen = candidates[rejected.sample % len(candidates)]
+                pairs.append(
+                    Example(
+                        group.problem.id, group.prompt_ids, chosen, contrast=1.0, rejected_ids=rejected.response_ids
+                    )
+                )
+        facts = {"pairs_without_chosen": float(without)}
+        if o.fallback != "skip":
+            facts |= {
+                "fallback_prompts": float(len(bare)),
+                "fallback_verified": float(sum(bool(responses) for responses in taught.values())),
+            }
+        return pairs, facts
+
+    def _candidates(self, group: Group, step: Step) -> list[tuple[int, ...]]:
+        """Responses that may be chosen for this prompt: those of the first source in `chosen_order` that has any."""
         for source in self.options.chosen_order:
             if source == "reference" and group.problem.solution:
-                return step.encode_text(group.problem.solution)
+                return [step.encode_text(group.problem.solution)]
             if source == "own" and group.correct:
-                return group.correct[rejected.sample % len(group.correct)].response_ids
-        return None
+                return [r.response_ids for r in group.correct]
+        return []

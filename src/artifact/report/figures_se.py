@@ -8,7 +8,7 @@ score tables carry, positive = the teacher is wrong. Left out: sampling, cluster
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ Drawn = tuple["Figure", pd.DataFrame]
 
 
 def panels(
-    rows: int, columns: int, *, ratio: float = 0.75, sharex: bool = False, sharey: bool = False
+    rows: int, columns: int, *, ratio: float = 0.75, sharex: bool = False, sharey: bool | Literal["row"] = False
 ) -> tuple[Figure, np.ndarray]:
     """A figure without pyplot (nothing global, nothing shown twice) and its [rows, columns] axes."""
     from matplotlib.figure import Figure
@@ -111,39 +111,56 @@ def roc(scores: Mapping[str, pd.DataFrame], aurocs: pd.DataFrame) -> Drawn:
 
 
 def entropy_by_tier(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) -> Drawn:
-    """U-F3: the distribution of H / log N over the training problems, a curve (in shares) for each tier."""
+    """U-F3: the distribution of H / log N over the training problems, by difficulty tier.
+
+    Above: the histogram over all problems, each bar split by tier; the title says how many have H = 0 exactly. Below: a
+    curve for each tier, in shares of the tier. Numbers: teacher, tier, low, high, n, zero (of them with H = 0), share
+    (of the tier), share_of_all.
+    """
     import matplotlib
 
     edges = np.linspace(0, 1, bins + 1)
     rows = []
     for teacher, frame in annotations.items():
         for tier in ordered(frame["tier"]):
-            counts, _ = np.histogram(frame.loc[frame["tier"] == tier, "normalised"], bins=edges)
+            values = frame.loc[frame["tier"] == tier, "normalised"].to_numpy()
+            counts, _ = np.histogram(values, bins=edges)
             rows += [
                 {
-                    "teacher": teacher,
-                    "tier": tier,
-                    "low": edges[b],
-                    "high": edges[b + 1],
-                    "n": int(c),
-                    "share": c / counts.sum(),
+                    "teacher": teacher, "tier": tier, "low": edges[b], "high": edges[b + 1], "n": int(c),
+                    "zero": int((values == 0).sum()) if b == 0 else 0, "share": c / counts.sum(),
+                    "share_of_all": c / len(frame),
                 }
                 for b, c in enumerate(counts)
-            ]
+            ]  # fmt: skip
     data = pd.DataFrame(rows)
-    with matplotlib.rc_context(rc(1, len(annotations), ratio=0.8)):
-        figure, axes = panels(1, len(annotations), sharey=True)
-        for axis, (teacher, part) in zip(axes[0], data.groupby("teacher", sort=False), strict=True):
+    hatches = ("", "////", "....", "xxxx")
+    with matplotlib.rc_context(rc(2, len(annotations), ratio=0.62) | {"hatch.linewidth": 0.25}):
+        figure, axes = panels(2, len(annotations), sharex=True, sharey="row")
+        for column, (teacher, part) in enumerate(data.groupby("teacher", sort=False)):
+            bars, curves = axes[:, column]
+            below = np.zeros(bins)
             for i, (tier, line) in enumerate(part.groupby("tier", sort=False)):
                 color = DIFFICULTY.get(str(tier), SPARE[i % len(SPARE)].color)
-                middle = (line["low"] + line["high"]) / 2
-                marker, style = ("o", "s", "^", "D")[i % 4], ("-", "--", "-.", ":")[i % 4]
                 label = f"{tier} (n = {line['n'].sum()})"
-                axis.plot(middle, line["share"], color=color, marker=marker, linestyle=style, label=label)
-            axis.set(xlim=(0, 1), xlabel="H / log N (bin)", title=f"teacher {teacher}")
-            axis.legend()
-        axes[0, 0].set_ylim(0, 1.08 * data["share"].max())
-        axes[0, 0].set_ylabel("share of the tier's problems")
+                bars.bar(
+                    line["low"], line["share_of_all"], width=1 / bins, bottom=below, align="edge", color=color,
+                    hatch=hatches[i % 4], edgecolor="white", linewidth=0.4, label=label,
+                )  # fmt: skip
+                below = below + line["share_of_all"].to_numpy()
+                marker, style = ("o", "s", "^", "D")[i % 4], ("-", "--", "-.", ":")[i % 4]
+                middle = (line["low"] + line["high"]) / 2
+                curves.plot(middle, line["share"], color=color, marker=marker, linestyle=style, label=tier)
+            zero = part["zero"].sum() / part["n"].sum()
+            bars.set(xlim=(0, 1), title=f"teacher {teacher}; H = 0 on {100 * zero:.1f} %")
+            bars.legend(loc="upper right")
+            curves.set_xlabel("H / log N (bin)")
+            curves.set_xticks(np.linspace(0, 1, 6), ["0", "0.2", "0.4", "0.6", "0.8", "1"])
+            curves.legend(loc="upper right")
+        axes[0, 0].set_ylabel("share of all problems")
+        axes[1, 0].set_ylabel("share of the tier")
+        axes[0, 0].set_ylim(0, 1.08 * float(data.groupby(["teacher", "low"])["share_of_all"].sum().max()))
+        axes[1, 0].set_ylim(0, 1.08 * float(data["share"].max()))
     return figure, data
 
 

@@ -19,7 +19,8 @@ from artifact.report.style import ordered
 from artifact.uncertainty.validation import compare_scores
 
 if TYPE_CHECKING:
-    from artifact.config import Cell, Config
+    from artifact.config import Config
+    from artifact.matrix import Cell
 
 REFERENCE = "OPD (uniform)"
 """What methods are compared with: standard on-policy distillation."""

@@ -1,31 +1,28 @@
 """Phase 1 of UOPD, stored: teacher samples, clusters and weights for a training set (Algorithm 1, lines 2–7).
 
-Prompts are sampled in batches, one Parquet shard each; a killed annotation goes on with the next batch. The samples are
-the expensive part: their key holds the teacher, the sampling settings and the problems, and clustering is redone from
-them when only the judge or the normaliser changes.
+Two results, each with its own key. *Samples* are the expensive part: teacher, sampling settings and problems decide
+them. An *annotation* is made from samples; another N (a nested subset), judge or normaliser makes a new annotation from
+the same samples. Both are streams of shards (`uncertainty/stream.py`): killed at any point, they go on where they were.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from artifact.cluster.proof import prove
 from artifact.cluster.session import Workers, call, open_workers, release_samplers
 from artifact.config import Config
-from artifact.errors import StaleEngine
-from artifact.evaluate.evaluate import evaluate, verify_groups
+from artifact.evaluate.evaluate import verify_groups
 from artifact.paths import resolve_model
-from artifact.records import Problem, Rollout, read_parquet, write_parquet
+from artifact.phases import World, probe_sequences
+from artifact.records import Problem, Rollout, read_parquet
 from artifact.report.provenance import git_state
 from artifact.studies import keys, store
 from artifact.studies.world import build_world, sampler_for
-from artifact.train import World, probe_sequences
-from artifact.uncertainty.annotate import annotate_all
-from artifact.uncertainty.judge import ExactJudge, SymbolicJudge
+from artifact.uncertainty import stream
+from artifact.uncertainty.judge import EquivalenceJudge, ExactJudge, SymbolicJudge
 from artifact.uncertainty.records import Annotation
 
 SAMPLING = (
@@ -38,63 +35,127 @@ SAMPLING = (
 CLUSTERING = ("artifact.uncertainty.annotate", "artifact.tasks.equivalence")
 
 
-def annotation_key(config: Config, world: World) -> str:
-    """The key of an annotation: teacher, settings, problems, code and environment."""
+def sampling_settings(config: Config) -> dict[str, Any]:
+    """The settings that decide the samples, apart from teacher and problems."""
+    a = config.annotation
+    return keys.settings(config, "task") | {
+        "draw": a.draw or a.samples, "temperature": a.temperature, "top_p": a.top_p,
+        "max_new_tokens": a.max_new_tokens, "batch_prompts": a.batch_prompts, "seed": a.seed,
+        "engine": config.cluster.engine.model_dump(), "lanes": config.cluster.lanes, "dtype": config.models.dtype,
+    }  # fmt: skip
+
+
+def clustering_settings(config: Config) -> dict[str, Any]:
+    """The settings that decide what is made of the samples."""
+    a = config.annotation
+    return {
+        "samples": a.samples, "clustering": a.clustering, "normaliser": a.normaliser, "min_valid": a.min_valid,
+    }  # fmt: skip
+
+
+def samples_key(config: Config, world: World) -> str:
+    """The key of a set of samples: teacher, settings, problems, code and environment."""
     return keys.digest(
         {
-            "annotation": settings_of(config), "teacher": keys.model_hash(config.teacher_path),
-            "data": keys.data_hash(world.train),
-            "source": keys.source_hash([*SAMPLING, *CLUSTERING]), "lock": keys.environment_hash(config.cluster.device),
+            "sampling": sampling_settings(config), "teacher": keys.model_hash(config.teacher_path),
+            "data": keys.data_hash(world.train), "source": keys.source_hash(SAMPLING),
+            "lock": keys.environment_hash(config.cluster.device),
         }
     )  # fmt: skip
 
 
-def settings_of(config: Config) -> dict[str, Any]:
-    """The settings that decide an annotation, apart from teacher and problems."""
-    return keys.settings(config, "annotation", "task") | {
-        "engine": config.cluster.engine.model_dump(),
-        "dtype": config.models.dtype,
-    }
+def annotation_key(config: Config, world: World) -> str:
+    """The key of an annotation: its samples, and how they are clustered."""
+    return keys.digest(
+        {
+            "samples": samples_key(config, world), "clustering": clustering_settings(config),
+            "source": keys.source_hash(CLUSTERING),
+        }
+    )  # fmt: skip
+
+
+def draw_samples(config: Config, force: bool = False) -> Path:
+    """Sample `config.teacher` on the training problems; returns the folder, at once if it is there.
+
+    The folder holds `samples.parquet` (`draw` responses a prompt), `greedy.parquet` and `manifest.json`.
+    """
+    world = build_world(config)
+    key = samples_key(config, world)
+    with store.working_folder("samples", key, force) as folder:
+        if folder is None:
+            return store.folder_of("samples", key)
+        watch = store.Stopwatch()
+        workers = open_workers(config, engines_for=config.teacher_path, reference=True)
+        gap = load_checkpoint(config, workers, config.teacher_path, world)
+        a, started = config.annotation, store.Stopwatch()
+        sampled = stream.draw(
+            world.train, _teacher(config, world, workers, a.draw or a.samples, a.temperature), folder / "shards",
+            batch=a.batch_prompts, what=f"samples of {config.teacher}", unfit=_unfit(config, world),
+        )  # fmt: skip
+        seconds = started()
+        greedy = stream.draw(
+            world.train, _teacher(config, world, workers, 1, 0.0), folder / "greedy",
+            batch=a.batch_prompts, what=f"greedy answers of {config.teacher}", unfit=_unfit(config, world),
+        )  # fmt: skip
+        stream.join_shards(folder / "shards", folder / "samples.parquet", Rollout)
+        stream.join_shards(folder / "greedy", folder / "greedy.parquet", Rollout)
+        release_samplers(config)
+        manifest = {
+            "kind": "samples", "tier": config.tier, "teacher": config.teacher, "model": config.teacher_path,
+            "settings": sampling_settings(config), "sampled": sampled, "greedy": greedy, "load_gap": gap,
+            "seconds": {"sampling": seconds, "total": watch()},
+            "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
+        }  # fmt: skip
+        return store.finish("samples", key, manifest)
 
 
 def annotate(config: Config, force: bool = False) -> Path:
     """Annotate the training problems with the uncertainty of `config.teacher`; returns the folder, at once if there.
 
-    The folder holds `annotations.parquet`, `samples.parquet` (N a prompt), `greedy.parquet` and `manifest.json`.
+    The folder holds `annotations.parquet` and `manifest.json`; `samples_folder` finds what it was made from.
     """
     world = build_world(config)
     key = annotation_key(config, world)
     with store.working_folder("annotations", key, force) as folder:
         if folder is None:
             return store.folder_of("annotations", key)
-        watch = store.Stopwatch()
-        workers = open_workers(config, engines_for=config.teacher_path, reference=True)
-        gap = load_checkpoint(config, workers, config.teacher_path, world)
-        sampling = sample_shards(config, world, workers, folder)
-        samples = [r for path in sorted((folder / "samples").glob("*.parquet")) for r in read_parquet(path, Rollout)]
-        write_parquet(folder / "samples.parquet", samples, Rollout)
-        sampler = sampler_for(config, workers, config.teacher_path)
-        greedy = evaluate(
-            sampler,
-            world.train,
-            world.prompts(world.train),
-            world.verify,
-            max_new_tokens=config.annotation.max_new_tokens,
-        )
-        write_parquet(folder / "greedy.parquet", (r for g in greedy for r in g), Rollout)
-        clustering = store.Stopwatch()
-        annotations, dropped = cluster(config, world.train, samples)
-        write_parquet(folder / "annotations.parquet", annotations, Annotation)
-        release_samplers(config)
+        samples = draw_samples(config, force)
+        a, watch = config.annotation, store.Stopwatch()
+        clustered = stream.annotate_stream(
+            world.train, samples / "shards", folder / "shards", make_judge(config), batch=a.batch_prompts, n=a.samples,
+            normaliser=a.normaliser, min_valid=a.min_valid, unfit=_unfit(config, world),
+        )  # fmt: skip
+        stream.join_shards(folder / "shards", folder / "annotations.parquet", Annotation)
+        sampling = json.loads((samples / "manifest.json").read_text(encoding="utf-8"))
         manifest = {
             "kind": "annotation", "tier": config.tier, "teacher": config.teacher, "model": config.teacher_path,
-            "settings": settings_of(config),
-            "problems": len(world.train), "dropped": dropped, "tokens": sum(len(r.response_ids) for r in samples),
-            "judge_calls": sum(len(a.judgements) for a in annotations), "load_gap": gap,
-            "seconds": {"sampling": sampling, "clustering": clustering(), "total": watch()},
+            "settings": sampling_settings(config) | clustering_settings(config),
+            "samples": samples.name, "problems": len(world.train), "clustered": clustered,
+            "dropped": sampling["sampled"]["dropped"] | clustered["dropped"],
+            "seconds": {"sampling": sampling["seconds"]["sampling"], "clustering": watch()},
             "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
         }  # fmt: skip
         return store.finish("annotations", key, manifest)
+
+
+def samples_folder(annotation: Path) -> Path:
+    """The folder of the samples an annotation was made from."""
+    manifest = json.loads((annotation / "manifest.json").read_text(encoding="utf-8"))
+    return store.folder_of("samples", manifest["samples"])
+
+
+def teacher_samples(annotation: Path, n: int) -> dict[str, list[Rollout]]:
+    """The N verified responses of each problem behind an annotation, by problem id."""
+    out: dict[str, list[Rollout]] = {}
+    for r in read_parquet(samples_folder(annotation) / "samples.parquet", Rollout):
+        if r.sample < n:
+            out.setdefault(r.problem_id, []).append(r)
+    return out
+
+
+def make_judge(config: Config) -> EquivalenceJudge:
+    """The equivalence judge the configuration asks for."""
+    return ExactJudge() if config.annotation.clustering == "exact" else SymbolicJudge()
 
 
 def load_checkpoint(config: Config, workers: Workers, model: str, world: World) -> float:
@@ -110,48 +171,31 @@ def load_checkpoint(config: Config, workers: Workers, model: str, world: World) 
         limit,
         "the checkpoint proof",
     )
-    gap = max(float(np.abs(a - b).max()) for engine in engines for a, b in zip(expected, engine, strict=True))
-    if not gap <= config.cluster.sync_tolerance:
-        raise StaleEngine(
-            f"an engine given {model} differs from transformers by {gap:.2e} nats "
-            f"(allowed: {config.cluster.sync_tolerance:g})"
-        )
-    return gap
+    return prove(expected, engines, config.cluster.sync_tolerance, f"after loading {model}")
 
 
-def sample_shards(config: Config, world: World, workers: Workers, folder: Path) -> float:
-    """Sample N verified responses a prompt, a shard a batch; returns this call's seconds. Finished shards stay."""
-    from tqdm import tqdm
-
+def _teacher(config: Config, world: World, workers: Workers, n: int, temperature: float) -> stream.Sample:
+    """n verified responses of the teacher a problem; greedy at temperature 0."""
     a = config.annotation
     sampler = sampler_for(config, workers, config.teacher_path)
-    watch = store.Stopwatch()
-    starts = range(0, len(world.train), a.batch_prompts)
-    bar = tqdm(
-        total=len(world.train),
-        desc=f"annotate {config.teacher}",
-        unit="prompt",
-        disable=not sys.stderr.isatty(),
-        leave=False,
-    )
-    for start in starts:
-        problems = world.train[start : start + a.batch_prompts]
-        path = folder / "samples" / f"{start:08d}.parquet"
-        if not path.exists():
-            groups = sampler.sample(
-                world.prompts(problems), a.samples, temperature=a.temperature, top_p=a.top_p,
-                max_new_tokens=a.max_new_tokens, seed=("annotate", a.seed),
-            )  # fmt: skip
-            write_parquet(path, (r for g in verify_groups(problems, groups, world.verify) for r in g), Rollout)
-        bar.update(len(problems))
-    bar.close()
-    return watch()
+    purpose = ("annotate", a.seed) if temperature else ("evaluate", 0)
+
+    def sample(problems: Any) -> list[tuple[Rollout, ...]]:
+        groups = sampler.sample(
+            world.prompts(problems), n, temperature=temperature, top_p=a.top_p if temperature else 1.0,
+            max_new_tokens=a.max_new_tokens, seed=purpose,
+        )  # fmt: skip
+        return verify_groups(problems, groups, world.verify)
+
+    return sample
 
 
-def cluster(
-    config: Config, problems: Sequence[Problem], samples: Sequence[Rollout]
-) -> tuple[list[Annotation], dict[str, str]]:
-    """Cluster stored samples and compute entropies; (annotations, dropped problems with the reason)."""
-    a = config.annotation
-    judge = ExactJudge() if a.clustering == "exact" else SymbolicJudge()
-    return annotate_all(problems, samples, judge, normaliser=a.normaliser, min_valid=a.min_valid)
+def _unfit(config: Config, world: World) -> Any:
+    """Why a problem cannot be sampled: its prompt and the response budget exceed the engine's context."""
+    room = config.cluster.engine.max_model_len - config.annotation.max_new_tokens
+
+    def reason(problem: Problem) -> str:
+        length = len(world.encode(problem, "none"))
+        return "" if length <= room else f"prompt of {length} tokens, {room} fit beside the response"
+
+    return reason

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from artifact.cluster.placement import place
-from artifact.config import Config, load, load_study
+from artifact.config import Config, load
+from artifact.matrix import load_study
 from artifact.methods.base import make
 from artifact.paths import project_root
 
@@ -56,7 +57,7 @@ def annotation_stages(configs: list[Config]) -> list[Stage]:
     stages = []
     for config in distinct.values():
         count, _ = problem_count(config, "train")
-        rollouts = None if count is None else count * config.annotation.samples
+        rollouts = None if count is None else count * (config.annotation.draw or config.annotation.samples)
         stages.append(
             Stage(
                 "annotate",
@@ -73,11 +74,14 @@ def run_stages(label: str, configs: list[Config]) -> list[Stage]:
     """Training, learning curve and final evaluation of runs that differ only in seed or teacher."""
     first, times = configs[0], len(configs)
     samples_per_prompt = first.sampling.samples_per_prompt if make(first).needs.rollouts else 0
-    train = sum(c.train.steps * c.train.prompts_per_step * samples_per_prompt for c in configs)
-    stages = [Stage("train", f"{label}: {first.train.steps} steps", times, train, first.sampling.max_new_tokens)]
+    problems, _ = problem_count(first, "train")
+    steps = first.train.total_steps(problems) if problems else None if first.train.episodes else first.train.steps
+    train = None if steps is None else steps * first.train.prompts_per_step * samples_per_prompt * times
+    length = f"{first.train.episodes} episodes" if first.train.episodes else f"{first.train.steps} steps"
+    stages = [Stage("train", f"{label}: {length}", times, train, first.sampling.max_new_tokens)]
     if first.train.curve_every:
         count, _ = problem_count(first, first.evaluation.curve)
-        points = first.train.steps // first.train.curve_every
+        points = 1 + (steps or first.train.steps) // first.train.curve_every  # the first before any step
         rollouts = None if count is None else count * points * times
         stages.append(
             Stage(
@@ -116,7 +120,7 @@ def plan(tier: str, study: str, overrides: dict[str, object] | None = None) -> t
     for cell, config in runs:
         by_cell.setdefault(cell.label, []).append(config)
     configs = [config for _, config in runs]
-    stages = annotation_stages([c for c in configs if make(c).needs.uncertainty])
+    stages = annotation_stages([c for c in configs if make(c).needs.annotation])
     for label, group in by_cell.items():
         stages += run_stages(label, group)
     return merge(stages), configs

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from artifact.config import load
 from artifact.evaluate.evaluate import to_frame
 from artifact.records import Rollout, index_by_id, read_parquet
+from artifact.studies.annotate import samples_folder
 from artifact.studies.runner import RunInfo
 from artifact.studies.world import problems_of
 from artifact.uncertainty.records import Annotation
@@ -96,7 +97,8 @@ def annotation_frame(folder: Path) -> pd.DataFrame:
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     task = manifest["settings"]["task"]
     by_id = index_by_id(problems_of(task["name"], "train", task["train_limit"]))
-    greedy = {i: bool(g[0].verdict and g[0].verdict.correct) for i, g in _groups(folder / "greedy.parquet").items()}
+    answered = _groups(samples_folder(folder) / "greedy.parquet")
+    greedy = {i: bool(g[0].verdict and g[0].verdict.correct) for i, g in answered.items()}
     rows: list[dict[str, Any]] = []
     for a in read_parquet(folder / "annotations.parquet", Annotation):
         p = by_id[a.problem_id]

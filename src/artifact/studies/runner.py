@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artifact.cluster.session import Workers, open_workers, release_samplers
-from artifact.config import Cell, Config, Study, load_study
+from artifact.cluster.session import Workers, connect, open_workers, release_samplers
+from artifact.config import Config
 from artifact.evaluate.evaluate import evaluate
+from artifact.matrix import Cell, Study, load_study
 from artifact.methods.base import Method, make
+from artifact.phases import World
 from artifact.records import Rollout, read_parquet, write_parquet
 from artifact.report.provenance import git_state
 from artifact.runlog import RunLog
 from artifact.studies import keys, store
-from artifact.studies.annotate import annotate, annotation_key, load_checkpoint
+from artifact.studies.annotate import annotate, annotation_key, load_checkpoint, teacher_samples
+from artifact.studies.lanes import side_by_side
 from artifact.studies.world import build_world, problems_of, sampler_for
-from artifact.train import World, train
+from artifact.train import PhaseOne, train
 from artifact.uncertainty.records import Annotation
 from artifact.uncertainty.weights import weights_for
 
@@ -50,13 +52,14 @@ def run_key(config: Config, method: Method, world: World) -> str:
     used = keys.settings(config)
     used["models"] = {"dtype": config.models.dtype}
     used.pop("teacher")
-    for section in () if method.needs.uncertainty else ("annotation",):
+    used["cluster"].pop("lanes")
+    for section in () if method.needs.annotation else ("annotation",):
         used.pop(section)
     return keys.digest(
         {
             "settings": used, "student": keys.model_hash(config.models.student),
             "teacher": keys.model_hash(config.teacher_path) if method.needs.teacher else None,
-            "annotation": annotation_key(config, world) if method.needs.uncertainty else None,
+            "annotation": annotation_key(config, world) if method.needs.annotation else None,
             "data": keys.data_hash([*world.train, *world.curve, *_final_problems(config)]),
             "source": keys.source_hash(CODE), "method": keys.method_source(type(method)),
             "lock": keys.environment_hash(config.cluster.device),
@@ -70,17 +73,31 @@ def _final_problems(config: Config) -> list[Any]:
     ]
 
 
-def run(config: Config, force: bool = False, label: str | None = None, progress: bool = True) -> RunInfo:
-    """Train and evaluate one run, resume it, or return it from the cache."""
+def phase_one(config: Config, method: Method) -> PhaseOne:
+    """What `method` reads of the annotation of its teacher, which is made first where it is not there."""
+    if not method.needs.annotation:
+        return PhaseOne()
+    folder = annotate(config)
+    weights: dict[str, float] = {}
+    if method.needs.uncertainty:
+        scheme = method.weighting()
+        annotations = read_parquet(folder / "annotations.parquet", Annotation)
+        weights = weights_for(scheme["scheme"], annotations, tau=scheme.get("tau"), seed=scheme.get("seed"))
+    samples = teacher_samples(folder, config.annotation.samples) if method.needs.teacher_samples else {}
+    return PhaseOne(weights, samples)
+
+
+def run(
+    config: Config, force: bool = False, label: str | None = None, progress: bool = True, lane: int = 0
+) -> RunInfo:
+    """Train and evaluate one run, resume it, or return it from the cache. `lane` picks the actors it may use."""
     method = make(config)
     world = build_world(config)
     key = run_key(config, method, world)
     label = label or f"{config.method}-{config.teacher}-{config.seed}"
-    weights: dict[str, float] = {}
-    if method.needs.uncertainty and (force or store.read_manifest(store.folder_of("runs", key)) is None):
-        annotations = read_parquet(annotate(config) / "annotations.parquet", Annotation)
-        scheme = method.weighting()
-        weights = weights_for(scheme["scheme"], annotations, tau=scheme.get("tau"), seed=scheme.get("seed"))
+    known = PhaseOne()
+    if force or store.read_manifest(store.folder_of("runs", key)) is None:
+        known = phase_one(config, method)
     with store.working_folder("runs", key, force) as folder:
         if folder is not None:
             watch = store.Stopwatch()
@@ -88,12 +105,13 @@ def run(config: Config, force: bool = False, label: str | None = None, progress:
                 config,
                 engines_for=config.models.student,
                 student=True,
-                teacher=method.needs.teacher,
+                teacher=method.needs.scorer,
                 reference=method.needs.reference,
+                lane=lane,
             )
             sampler = sampler_for(config, workers, config.models.student)
-            log = RunLog(folder, label, progress)
-            train(config, method, world, workers, sampler, log, weights)
+            log = RunLog(folder, label, progress, lane)
+            train(config, method, world, workers, sampler, log, known)
             trained = watch()
             evaluate_splits(config, world, sampler, folder)
             log.close()
@@ -180,21 +198,30 @@ def baselines(config: Config) -> list[RunInfo]:
 def run_study(
     study: Study | str, tier: str, overrides: dict[str, Any] | None = None, force: bool = False, progress: bool = True
 ) -> list[RunInfo]:
-    """Every run of a study on `tier`, in order; finished ones come from the cache. Prints a line a run."""
+    """Every run of a study on `tier`, `cluster.lanes` at a time; finished ones come from the cache.
+
+    Prints a line a run that had to be made. The result is in the order of the study.
+    """
     chosen = load_study(study) if isinstance(study, str) else study
-    todo: Sequence[tuple[Cell, Config]] = chosen.runs(tier, overrides)
-    out = []
-    for i, (cell, config) in enumerate(todo, 1):
+    todo = list(enumerate(chosen.runs(tier, overrides), 1))
+
+    def work(job: tuple[int, tuple[Cell, Config]], lane: int) -> RunInfo:
+        i, (cell, config) = job
         watch = store.Stopwatch()
-        info = run(config, force=force, label=cell.label, progress=progress)
-        out.append(info)
+        info = run(config, force=force, label=cell.label, progress=progress, lane=lane)
         if progress and watch() > 1:
             print(
                 f"[{i}/{len(todo)}] {cell.label}, teacher {config.teacher}, seed {config.seed}: {watch():.0f} s, "
                 f"run {info.key}",
                 flush=True,
             )
-    return out
+        return info
+
+    lanes = todo[0][1][1].cluster.lanes if todo else 1
+    if lanes > 1:
+        connect()  # once, before several threads ask for it; and libraries that import lazily do so in one thread
+        build_world(todo[0][1][1])
+    return side_by_side(todo, lanes, work)
 
 
 def rollouts_of(info: RunInfo) -> list[Rollout]:

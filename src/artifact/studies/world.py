@@ -16,11 +16,11 @@ from artifact.cluster.session import Workers
 from artifact.config import Config
 from artifact.errors import EmptyDataset, Mismatch
 from artifact.paths import resolve_model
+from artifact.phases import World
 from artifact.records import Problem
 from artifact.tasks import get_task
 from artifact.tasks.prompts import encode_prompt
 from artifact.tasks.verifier import Verifier
-from artifact.train import World
 
 
 @lru_cache(maxsize=8)

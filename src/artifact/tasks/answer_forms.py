@@ -65,7 +65,6 @@ _UNITS = {
     for name in names.split()
 }  # fmt: skip
 
-# Words that change the value or say that the number is not the answer: they are never a unit.
 _NOT_UNITS_TEXT = """
     hundred thousand million billion trillion dozen half halves third thirds quarter quarters fifth tenth twice
     double percent percentage and or nor not no none plus minus times over divided by than more less least most about
@@ -73,7 +72,9 @@ _NOT_UNITS_TEXT = """
     alpha beta gamma delta theta lambda sigma omega infinity infinite undefined zero negative below wrong incorrect
     if when where unless except remainder base but maybe instead is are was be equals equal between else either
 """
-_NOT_UNITS = frozenset(_NOT_UNITS_TEXT.split())
+NOT_UNITS = frozenset(_NOT_UNITS_TEXT.split())
+"""Words that change the value or say that the number is not the answer: they are never a unit."""
+
 _SMALL_WORDS = frozenset(["of", "per", "a", "an", "the", "in", "on", "to", "for", "each", "at"])
 
 _INT = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,3}(?: [0-9]{3})+(?![0-9])|[0-9]+)"
@@ -117,6 +118,7 @@ class Answer:
     variable  the left-hand side of `x = 5`, or ""
     words     lower-case words where the whole answer is words ("Evelyn", "(C)"), or ""
     base      (digits, base) of a numeral such as `52_8`, else None; its `value` is then None
+    places    decimal places as written ("0.50" has 2); 0 where the number is not a plain decimal
     """
 
     text: str
@@ -125,6 +127,7 @@ class Answer:
     variable: str = ""
     words: str = ""
     base: tuple[str, int] | None = None
+    places: int = 0
 
 
 def normal_text(answer: str) -> str:
@@ -160,12 +163,14 @@ def read_answer(answer: str) -> Answer:
     if base := _BASE.fullmatch(plain):
         return Answer(key, variable=variable, base=(base["digits"].lstrip("0"), int(base["base"] or base["base1"])))
     if quantity := _read_quantity(plain):
-        return Answer(key, value=quantity[0], unit=quantity[1], variable=variable)
+        value, unit, places = quantity
+        return Answer(key, value=value, unit=unit, variable=variable, places=places)
     words = re.sub(r"[()]", "", plain) if _WORDS.fullmatch(plain) else ""
     return Answer(key, variable=variable, words=words if len(words) == 1 else words.lower())
 
 
-def _read_quantity(text: str) -> tuple[Fraction, str] | None:
+def _read_quantity(text: str) -> tuple[Fraction, str, int] | None:
+    """(value, unit, decimal places) of `text`; None where it is not one number with at most a unit."""
     if text.startswith("(") and text.endswith(")"):
         text = text[1:-1].strip()
     sign, rest, currency = 1, text, ""
@@ -183,7 +188,8 @@ def _read_quantity(text: str) -> tuple[Fraction, str] | None:
     unit = _read_unit(rest[match.end() :].strip())
     if value is None or unit is None or (currency and unit not in ("", "dollar")):
         return None
-    return sign * value, currency or unit
+    exponent = match["exp"] or match["exp2"] or match["exp3"]
+    return sign * value, currency or unit, 0 if exponent else len((match["dec"] or "").partition(".")[2])
 
 
 def _number(digits: str) -> Fraction | None:
@@ -239,7 +245,7 @@ def _read_unit(text: str) -> str | None:
         return known + (f"^{power}" if power else "")
     parts = re.split(r"[ /.-]+", words.strip("."))
     ordinary = [w for w in parts if w not in _SMALL_WORDS]
-    if not ordinary or any(w in _NOT_UNITS or not _is_word(w) for w in ordinary):
+    if not ordinary or any(w in NOT_UNITS or not _is_word(w) for w in ordinary):
         return None
     return "?" + " ".join(w.removesuffix("s") for w in ordinary)
 

@@ -7,7 +7,7 @@ A task is where problems come from and how they are put to a model. `register` a
 
     get_task("my-task", option=3).load("evaluation", limit=10)
 
-Left out: how an answer is extracted and verified (`extract.py`, `verify.py`) and tokenization (`prompts.py`).
+Left out: how an answer is extracted and verified (`extract.py`, `verifier.py`) and tokenization (`prompts.py`).
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ _TASKS: dict[str, Callable[..., Task]] = {}
 _BUILT_IN = {"tinymath": "artifact.tasks.tinymath"}
 """Tasks of this package and the module that registers each; imported on first use only."""
 
+_TABLE = "artifact.tasks.benchmarks"
+"""The module that registers every benchmark of its table; imported when a name is not known otherwise."""
+
 
 def register(name: str) -> Callable[[Factory], Factory]:
     """Class or function decorator: make `name` known to `get_task`. Registering one name twice raises TaskError."""
@@ -68,15 +71,16 @@ def register(name: str) -> Callable[[Factory], Factory]:
 
 def task_names() -> list[str]:
     """The names `get_task` knows."""
+    import_module(_TABLE)
     return sorted({*_BUILT_IN, *_TASKS})
 
 
 def get_task(name: str, **options: Any) -> Task:
     """The task registered as `name`, built with `options`. Raises TaskError on an unknown name or option."""
     if name not in _TASKS:
-        if name not in _BUILT_IN:
-            raise TaskError(f"unknown task {name!r}; known are {', '.join(task_names())}; add one with register()")
-        import_module(_BUILT_IN[name])
+        import_module(_BUILT_IN.get(name, _TABLE))
+    if name not in _TASKS:
+        raise TaskError(f"unknown task {name!r}; known are {', '.join(task_names())}; add one with register()")
     factory = _TASKS[name]
     try:
         signature(factory).bind(**options)

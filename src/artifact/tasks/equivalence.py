@@ -1,7 +1,7 @@
 r"""Are two final answers the same? Three questions of rising cost, each with its own function.
 
-`fast_equivalent`  exact and symmetric: numbers as fractions, texts by normal form. None = undecided. No sympy. What
-                   an equivalence judge may merge by, since it needs no convention about which answer is the gold one.
+`fast_equivalent`  exact and symmetric: numbers as fractions, texts by normal form. None = undecided. No sympy. It
+                   needs no convention about which answer is the gold one, so an equivalence judge builds on it.
 `decide`           the same plus the grading conventions below, in which the gold sets the form. None = needs algebra.
 `equivalent`       the same plus math-verify in a killable process (`verifier.py`): always a bool.
 
@@ -100,7 +100,7 @@ def defect(answer: str) -> str:
         return f"the answer has {len(answer)} characters, more than {MAX_ANSWER_CHARS}"
     if not answer.strip():
         return "the answer is empty"
-    for char in answer:
+    for char in "" if answer.isascii() and answer.isprintable() else answer:
         kind = unicodedata.category(char)
         if (kind == "Nd" and not char.isascii()) or (kind in ("Cc", "Cf", "Cs", "Co") and char not in "\t\n\r"):
             return f"the answer contains the character U+{ord(char):04X}"

@@ -62,19 +62,20 @@ def _answers(rollouts: Sequence[Rollout]) -> list[str | None]:
     return [r.verdict.extracted if r.verdict is not None else None for r in rollouts]
 
 
-def _majority(clustering: Clustering, probs_C: np.ndarray, answers: Sequence[str | None]) -> tuple[int, str]:
+def _majority(clustering: Clustering, probs_C: Sequence[float], answers: Sequence[str | None]) -> tuple[int, str]:
     """(class, raw answer) of the majority; (−1, "") without any answer.
 
     Order: most samples, then most probability, then the smallest string. Counted over samples with an answer: an
     unparsed response is no answer, so it cannot be the majority's.
     """
-    valid = [n for n, s in enumerate(clustering.strings) if s is not None]
-    if not valid:
+    raw: dict[int, list[str]] = {}
+    for c, string, answer in zip(clustering.cluster_ids, clustering.strings, answers, strict=True):
+        if string is not None:
+            raw.setdefault(c, []).append(str(answer))
+    if not raw:
         return -1, ""
-    counts = Counter(clustering.cluster_ids[n] for n in valid)
-    smallest = {c: min(str(answers[n]) for n in valid if clustering.cluster_ids[n] == c) for c in counts}
-    best = min(counts, key=lambda c: (-counts[c], -probs_C[c], smallest[c]))
-    forms = Counter(str(answers[n]) for n in valid if clustering.cluster_ids[n] == best)
+    best = min(raw, key=lambda c: (-len(raw[c]), -probs_C[c], min(raw[c])))
+    forms = Counter(raw[best])
     return best, min(forms, key=lambda a: (-forms[a], a))
 
 
@@ -90,37 +91,36 @@ def _majority_correct(answer: str, in_class: Sequence[Rollout]) -> int:
 def _build(
     problem: Problem, rollouts: Sequence[Rollout], clustering: Clustering, judge: str, normaliser: str, min_valid: int
 ) -> Annotation:
-    answers = _answers(rollouts)
-    ids_N = np.array(clustering.cluster_ids)
-    valid_N = np.array([s is not None for s in clustering.strings])
-    n_valid = int(valid_N.sum())
+    answers_N, ids_N = _answers(rollouts), clustering.cluster_ids
+    valid_N = [s is not None for s in clustering.strings]
+    n_valid = sum(valid_N)
     if n_valid < min_valid:  # an extracted answer can be empty once normalised
         raise TooFewAnswers(
             f"problem {problem.id!r}: {n_valid} of {len(rollouts)} answers are usable, min_valid = {min_valid}"
         )
-    counted_N = valid_N if normaliser == "n_valid" else np.ones_like(valid_N)
-    n = int(counted_N.sum())
-    logprobs_N = np.array([r.mean_logprob for r in rollouts], dtype=np.float64)
+    counted = [i for i, valid in enumerate(valid_N) if valid or normaliser == "n"]
+    n = len(counted)
+    logprobs_N = [r.mean_logprob for r in rollouts]
+    counted_ids, counted_logprobs = [ids_N[i] for i in counted], [logprobs_N[i] for i in counted]
     # The surface form is the raw string of an answered sample; every unparsed sample is a form of its own.
-    forms = [(str(a).strip(), -1) if v else ("", i) for i, (a, v) in enumerate(zip(answers, valid_N, strict=True))]
-    kept = np.flatnonzero(counted_N)
-    parts = decompose(logprobs_N[kept], ids_N[kept], [forms[i] for i in kept])
-    classes = np.unique(ids_N[kept])
-    probs_C, intra_C = np.zeros(ids_N.max() + 1), np.zeros(ids_N.max() + 1)
-    probs_C[classes], intra_C[classes] = parts.probabilities_C, parts.intra_C
-    majority, answer = _majority(clustering, probs_C, answers)
+    forms = [(str(answers_N[i]).strip(), -1) if valid_N[i] else ("", i) for i in counted]
+    parts = decompose(counted_logprobs, counted_ids, forms)
+    classes = sorted(set(counted_ids))
+    probs_C, intra_C = [0.0] * (max(ids_N) + 1), [0.0] * (max(ids_N) + 1)
+    for c, probability, intra in zip(classes, parts.probabilities_C.tolist(), parts.intra_C.tolist(), strict=True):
+        probs_C[c], intra_C[c] = probability, intra
+    majority, answer = _majority(clustering, probs_C, answers_N)
     members = [r for r, c in zip(rollouts, ids_N, strict=True) if c == majority]
     return Annotation(
         problem_id=problem.id, n=len(rollouts), n_valid=n_valid, normaliser=normaliser,
-        entropy=parts.inter, discrete_entropy=discrete_semantic_entropy(ids_N[kept]),
+        entropy=parts.inter, discrete_entropy=discrete_semantic_entropy(counted_ids),
         normalised=normalised_entropy(parts.inter, n), weight=entropy_weight(parts.inter, n),
-        clusters=len(classes), cluster_ids=clustering.cluster_ids,
-        answers=tuple(str(a) if v else "" for a, v in zip(answers, valid_N, strict=True)),
-        parsed=tuple(int(v) for v in valid_N),
-        cluster_probs=tuple(probs_C.tolist()), intra_entropy=tuple(intra_C.tolist()),
+        clusters=len(classes), cluster_ids=ids_N,
+        answers=tuple(str(a) if v else "" for a, v in zip(answers_N, valid_N, strict=True)),
+        parsed=tuple(int(v) for v in valid_N), cluster_probs=tuple(probs_C), intra_entropy=tuple(intra_C),
         majority_answer=answer, majority_share=len(members) / n, majority_correct=_majority_correct(answer, members),
-        answer_string_entropy=parts.total, mean_logprob=float(np.mean(logprobs_N[kept])),
-        token_counts=tuple(len(r.response_ids) for r in rollouts), mean_logprobs=tuple(logprobs_N.tolist()),
+        answer_string_entropy=parts.total, mean_logprob=float(np.mean(counted_logprobs)),
+        token_counts=tuple(len(r.response_ids) for r in rollouts), mean_logprobs=tuple(logprobs_N),
         judge=judge, judgements=clustering.judgements,
     )  # fmt: skip
 

@@ -34,6 +34,15 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelComparison:
+    """AUROC of one score under labels A minus its AUROC under labels B, on the same problems."""
+
+    auroc_a: float
+    auroc_b: float
+    difference: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """AUROC of score A minus AUROC of score B on the same problems; `p_value` two-sided, DeLong."""
 
@@ -43,21 +52,45 @@ class Comparison:
     p_value: float
 
 
-def check_labels(score_P: ArrayLike, wrong_P: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
-    """Scores as float64 and labels as bool (True = wrong); ValueError unless finite, aligned, and of both classes."""
+class ScoreError(ValueError):
+    """Scores and labels do not allow the statistic asked for; the subclasses say why."""
+
+
+class LengthMismatch(ScoreError):
+    """There is not one score and one label for each problem."""
+
+
+class NotFinite(ScoreError):
+    """A score is NaN or infinite."""
+
+
+class OneClassOnly(ScoreError):
+    """The teacher is right everywhere, or wrong everywhere: nothing can be told apart."""
+
+
+def check_labels(
+    score_P: ArrayLike, wrong_P: ArrayLike, statistic: str = "an AUROC"
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Scores as float64 and labels as bool (True = wrong).
+
+    Raises LengthMismatch, NotFinite, OneClassOnly, or ScoreError for labels other than 0 and 1. `statistic` is what
+    the messages say they are needed for.
+    """
     scores, labels = np.asarray(score_P, dtype=np.float64), np.asarray(wrong_P)
     if scores.ndim != 1 or scores.shape != labels.shape:
-        raise ValueError(f"scores have shape {scores.shape} and labels {labels.shape}; one of each a problem is needed")
+        raise LengthMismatch(
+            f"scores have shape {scores.shape} and labels {labels.shape}; one of each a problem is needed"
+        )
     if not np.isfinite(scores).all():
-        raise ValueError(
-            f"score {int(np.flatnonzero(~np.isfinite(scores))[0])} is not finite; an AUROC needs finite scores"
+        raise NotFinite(
+            f"score {int(np.flatnonzero(~np.isfinite(scores))[0])} is not finite; {statistic} needs finite scores"
         )
     if not np.isin(labels, (0, 1)).all():
-        raise ValueError(f"labels must be 0 or 1 (1 = the teacher is wrong), got {sorted(set(labels.tolist()))[:5]}")
+        raise ScoreError(f"labels must be 0 or 1 (1 = the teacher is wrong), got {sorted(set(labels.tolist()))[:5]}")
     wrong = labels.astype(bool)
     if wrong.all() or not wrong.any():
-        raise ValueError(
-            f"all {len(wrong)} labels are {'wrong' if len(wrong) and wrong.all() else 'right'}: an AUROC needs "
+        raise OneClassOnly(
+            f"all {len(wrong)} labels are {'wrong' if len(wrong) and wrong.all() else 'right'}: {statistic} needs "
             "problems that the teacher gets wrong and problems that it gets right; use more problems or a harder set"
         )
     return scores, wrong
@@ -100,16 +133,21 @@ def _resampled(scores_SP: Floats, wrong: NDArray[np.bool_], resamples: int, seed
     return out_RS
 
 
+def auroc_resamples(score_P: ArrayLike, wrong_P: ArrayLike, *, resamples: int = 2000, seed: int = 0) -> Floats:
+    """The AUROCs of stratified resamples, shape [resamples]: what `auroc_bootstrap` takes its quantiles of."""
+    scores, wrong = check_labels(score_P, wrong_P)
+    return _resampled(scores[None], wrong, resamples, seed)[:, 0]
+
+
 def auroc_bootstrap(
     score_P: ArrayLike, wrong_P: ArrayLike, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
     """AUROC with a percentile interval over problems, resampled within the right and within the wrong ones."""
     _check_confidence(confidence, resamples)
-    scores, wrong = check_labels(score_P, wrong_P)
-    values_R = _resampled(scores[None], wrong, resamples, seed)[:, 0]
+    values_R = auroc_resamples(score_P, wrong_P, resamples=resamples, seed=seed)
     lower, upper = np.quantile(values_R, [(1 - confidence) / 2, (1 + confidence) / 2])
     method = f"stratified bootstrap over problems, percentile, {resamples} resamples"
-    return Interval(auroc(scores, wrong), float(lower), float(upper), confidence, method)
+    return Interval(auroc(score_P, wrong_P), float(lower), float(upper), confidence, method)
 
 
 def _delong(scores_SP: Floats, wrong: NDArray[np.bool_]) -> tuple[Floats, Floats]:
@@ -159,3 +197,29 @@ def compare_auroc(
     method = f"paired stratified bootstrap over problems, percentile, {resamples} resamples"
     interval = Interval(difference, float(lower), float(upper), confidence, method)
     return Comparison(float(values_S[0]), float(values_S[1]), interval, p_value)
+
+
+def compare_labels(
+    score_P: ArrayLike, wrong_a_P: ArrayLike, wrong_b_P: ArrayLike,
+    *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0,
+) -> LabelComparison:  # fmt: skip
+    """AUROC under labels A − AUROC under labels B for one score, paired: each resample draws the same problems.
+
+    Not stratified, unlike the other intervals here: how many labels differ is itself a matter of chance, and holding it
+    fixed would make the interval too narrow. A resample with one class only, under either label, is drawn again.
+    """
+    _check_confidence(confidence, resamples)
+    (scores, a), (_, b) = check_labels(score_P, wrong_a_P), check_labels(score_P, wrong_b_P)
+    levels, n = _levels(scores), len(scores)
+    rng, values_R = np.random.default_rng(seed), np.empty(resamples)
+    for r in range(resamples):
+        rows = rng.integers(0, n, n)
+        while any(not 0 < wrong[rows].sum() < n for wrong in (a, b)):
+            rows = rng.integers(0, n, n)
+        under_a, under_b = (_auroc(levels, rows[wrong[rows]], rows[~wrong[rows]]) for wrong in (a, b))
+        values_R[r] = under_a - under_b
+    lower, upper = np.quantile(values_R, [(1 - confidence) / 2, (1 + confidence) / 2])
+    value_a, value_b = auroc(scores, a), auroc(scores, b)
+    method = f"paired bootstrap over problems, percentile, {resamples} resamples"
+    interval = Interval(value_a - value_b, float(lower), float(upper), confidence, method)
+    return LabelComparison(value_a, value_b, interval)

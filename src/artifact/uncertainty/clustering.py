@@ -3,11 +3,13 @@
 The rule, in order:
 1. an answer that was not found (None, or nothing left after normalising) is a class of its own, never merged;
 2. equal normalised strings share a class, without a judgement;
-3. each remaining pair of *distinct strings* goes at most once to the judge; a True verdict merges (union-find), and a
-   pair that already shares a root is not asked. u distinct strings cost at most u(u−1)/2 judgements.
+3. two strings that are plainly numbers are merged or kept apart by canonical key (`simple_answers.compare_keys`),
+   without a judgement too, unless the judge forbids it (`by_key = False`);
+4. each remaining pair of *distinct strings* goes at most once to the judge; a True verdict merges (union-find), and a
+   pair that already shares a class is not asked. u distinct strings cost at most u(u−1)/2 judgements.
 
-The classes are the connected components of the judge's True verdicts, so the order of the samples does not matter, even
-for a judge that is not transitive. Left out: what equivalence means (`judge.py`).
+The classes are the connected components of the True verdicts, so the order of the samples does not matter, even for a
+judge that is not transitive. Left out: what equivalence means (`judge.py`).
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ import re
 import unicodedata
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
-from scipy.cluster.hierarchy import DisjointSet
-
 from artifact.uncertainty.judge import EquivalenceJudge, Judgement, Pair
+from artifact.uncertainty.simple_answers import canonical_key, compare_keys
 
 _LAYOUT = re.compile(r"\\(?:left|right|displaystyle|bigl|bigr|big)(?![A-Za-z])")
 _TEXT = re.compile(r"\\(?:text|textrm|textbf|textit|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}")
@@ -44,6 +46,7 @@ def _wraps(text: str, start: str, end: str) -> bool:
     return depth == 0
 
 
+@lru_cache(maxsize=65536)
 def normalise_answer(answer: str | None) -> str | None:
     r"""The answer with its typesetting removed; None where there is no answer.
 
@@ -74,7 +77,7 @@ class Clustering:
 
     cluster_ids_N  class of each sample, 0 … C−1, numbered by first appearance
     strings_N      normalised answer of each sample; None = unparsed
-    judgements     the verdicts that were asked for, in order, each with left < right
+    judgements     the verdicts a judge was asked for, in order, each with left < right; none for what keys settled
     """
 
     cluster_ids: tuple[int, ...]
@@ -85,31 +88,54 @@ class Clustering:
 Steps = Generator[list[Pair], list[Judgement], Clustering]
 
 
-def _cluster_steps(answers_N: Sequence[str | None]) -> Steps:
+def _merge(owner: dict[str, str], left: str, right: str) -> bool:
+    """Union of two classes of a relabelling `owner` (string → name of its class); False where they are one already.
+
+    Linear in the number of strings, which is at most N: less than a union-find structure costs to set up.
+    """
+    old, new = owner[left], owner[right]
+    if old == new:
+        return False
+    for string, name in owner.items():
+        if name == old:
+            owner[string] = new
+    return True
+
+
+def _settle_by_key(owner: dict[str, str]) -> list[Pair]:
+    """Merge in `owner` what canonical keys show to be the same; returns the pairs that they leave to a judge."""
+    keyed = [(string, canonical_key(string)) for string in owner]
+    open_pairs = []
+    for (left, a), (right, b) in combinations(keyed, 2):
+        verdict = None if a is None or b is None else compare_keys(a, b)
+        if verdict is None:
+            open_pairs.append((left, right))
+        elif verdict:
+            _merge(owner, left, right)
+    return open_pairs
+
+
+def _cluster_steps(answers_N: Sequence[str | None], by_key: bool) -> Steps:
     """Yields batches of pairs, is sent their judgements, returns the clustering.
 
     The pairs of one batch form a forest over the present classes: whatever the verdicts, none of them can make another
     pair of the same batch superfluous. So batching asks no question that asking one by one would have avoided.
     """
     strings_N = [normalise_answer(a) for a in answers_N]
-    distinct = sorted({s for s in strings_N if s is not None})
-    classes = DisjointSet(distinct)
-    open_pairs = list(combinations(distinct, 2))
+    owner = {s: s for s in sorted({s for s in strings_N if s is not None})}
+    open_pairs = _settle_by_key(owner) if by_key else list(combinations(owner, 2))
     made: list[Judgement] = []
-    while True:
-        open_pairs = [pair for pair in open_pairs if not classes.connected(*pair)]
-        if not open_pairs:
-            break
-        forest = DisjointSet(classes[s] for s in distinct)
-        batch = [(left, right) for left, right in open_pairs if forest.merge(classes[left], classes[right])]
+    while open_pairs := [(left, right) for left, right in open_pairs if owner[left] != owner[right]]:
+        forest = {name: name for name in owner.values()}
+        batch = [pair for pair in open_pairs if _merge(forest, owner[pair[0]], owner[pair[1]])]
         judgements = yield batch
         for j in judgements:
             if j.equivalent is True:
-                classes.merge(j.left, j.right)
+                _merge(owner, j.left, j.right)
         made.extend(judgements)
         asked = set(batch)
         open_pairs = [pair for pair in open_pairs if pair not in asked]
-    keys = [("unparsed", str(n)) if s is None else ("answer", classes[s]) for n, s in enumerate(strings_N)]
+    keys = [("unparsed", str(n)) if s is None else ("answer", owner[s]) for n, s in enumerate(strings_N)]
     number = {key: c for c, key in enumerate(dict.fromkeys(keys))}
     return Clustering(tuple(number[key] for key in keys), tuple(strings_N), tuple(made))
 
@@ -131,7 +157,7 @@ def cluster_many(answers_PN: Sequence[Sequence[str | None]], judge: EquivalenceJ
             waiting.append((p, steps, batch))
 
     for p, answers_N in enumerate(answers_PN):
-        advance(p, _cluster_steps(answers_N), None)
+        advance(p, _cluster_steps(answers_N, judge.by_key), None)
     while waiting:
         current, waiting = waiting, []
         judgements = judge.judge([pair for _, _, batch in current for pair in batch])

@@ -4,6 +4,9 @@ A judge takes a batch of pairs and returns one `Judgement` a pair, so that a lan
 pairs in one call. Equivalence is symmetric here by construction: a pair is put in sorted order before a judge sees it,
 decided once, and remembered.
 
+Two answers that are plainly numbers (`1/2`, `x=0.5`, `7`) need no judge: the clustering settles them by canonical key
+and asks only for the rest, unless the judge says `by_key = False`.
+
 A verdict has three values: True (same meaning), False (different), None (this judge cannot tell). Only True merges
 answers. None exists so that `ChainJudge` can ask the next judge: exact and symbolic rules first, a language model last.
 Left out: the language-model judge itself, which needs an engine; it subclasses `EquivalenceJudge` and fills `decide`.
@@ -46,9 +49,13 @@ class EquivalenceJudge(ABC):
     """Base of all judges: symmetric, de-duplicated and cached around `decide`.
 
     A subclass sets `name` (stored with each judgement) and implements `decide`.
+
+    by_key  whether clustering may settle pairs by canonical key (`simple_answers.compare_keys`) instead of asking this
+            judge; such pairs are no judgements
     """
 
     name: str
+    by_key: bool = True
 
     def __init__(self) -> None:
         self._cache: dict[Pair, Judgement] = {}
@@ -79,7 +86,8 @@ class EquivalenceJudge(ABC):
                 )
             self._cache.update(zip(fresh, decided, strict=True))
         return [
-            replace(self._cache[key], left=left, right=right) for key, (left, right) in zip(keys, pairs, strict=True)
+            self._cache[key] if key == pair else replace(self._cache[key], left=pair[0], right=pair[1])
+            for key, pair in zip(keys, pairs, strict=True)
         ]
 
 
@@ -87,6 +95,7 @@ class ExactJudge(EquivalenceJudge):
     """Never merges: with it, only equal normalised strings share a class. The lower bound on merging."""
 
     name = "exact"
+    by_key = False
 
     def decide(self, pairs: Sequence[Pair]) -> list[Judgement]:
         return [Judgement(left, right, False, self.name) for left, right in pairs]
@@ -95,8 +104,8 @@ class ExactJudge(EquivalenceJudge):
 class SymbolicJudge(EquivalenceJudge):
     """Mathematical equality: exact rules for simple answers first, then an optional computer-algebra check.
 
-    The exact rules (`simple_answers.compare_simple`) settle numbers, fractions, percentages, `x = 3`, units and sets in
-    well under a millisecond and cannot hang. Pairs they leave open go, as one batch, to `equivalence`; a
+    The exact rules (`simple_answers.compare_simple`) settle numbers, units, words, sets and lists in well under a
+    millisecond and cannot hang. Pairs they leave open go, as one batch, to `equivalence`; a
     computer-algebra system can hang, so pass one that is guarded by a deadline in another process and returns None when
     it is cut off. Without one the open pairs stay undecided.
     """
@@ -123,13 +132,15 @@ class SymbolicJudge(EquivalenceJudge):
 class RecordedJudge(EquivalenceJudge):
     """Replays stored judgements, so that an annotation can be rebuilt without the model that judged it.
 
-    Each replayed judgement keeps the name of the judge that made it. Raises JudgeError at construction when two records
+    Each replayed judgement keeps the name of the judge that made it; `by_key` is that of the original judge (False for
+    records of `ExactJudge`). Raises JudgeError at construction when two records
     of one pair disagree, and on a pair that was never recorded.
     """
 
-    def __init__(self, judgements: Iterable[Judgement], name: str = "recorded") -> None:
+    def __init__(self, judgements: Iterable[Judgement], name: str = "recorded", by_key: bool = True) -> None:
         super().__init__()
         self.name = name
+        self.by_key = by_key
         self._recorded: dict[Pair, Judgement] = {}
         for j in judgements:
             key = (min(j.left, j.right), max(j.left, j.right))
@@ -159,6 +170,7 @@ class ChainJudge(EquivalenceJudge):
             raise JudgeError("a chain of judges needs at least one judge")
         self._judges = tuple(judges)
         self.name = "+".join(j.name for j in judges)
+        self.by_key = all(j.by_key for j in judges)
 
     def decide(self, pairs: Sequence[Pair]) -> list[Judgement]:
         settled: dict[Pair, Judgement] = {}

@@ -17,7 +17,14 @@ from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 from sklearn.metrics import roc_curve
 
-from artifact.uncertainty.auroc import auroc_bootstrap, check_labels, compare_auroc
+from artifact.uncertainty.auroc import (
+    OneClassOnly,
+    auroc,
+    auroc_bootstrap,
+    auroc_resamples,
+    check_labels,
+    compare_auroc,
+)
 from artifact.uncertainty.records import Annotation
 
 SCORES = (
@@ -96,14 +103,19 @@ def _labels(annotations: Sequence[Annotation], wrong: Mapping[str, bool] | None)
     return [bool(wrong[a.problem_id]) for a in annotations]
 
 
+def score_values(a: Annotation) -> dict[str, float]:
+    """The value of each of SCORES for one annotation."""
+    log_n = math.log(a.n_counted)
+    values = (a.normalised, a.discrete_entropy / log_n, 1 - a.majority_share, a.answer_string_entropy / log_n,
+              -a.mean_logprob)  # fmt: skip
+    return dict(zip(SCORES, values, strict=True))
+
+
 def score_table(annotations: Sequence[Annotation], wrong: Mapping[str, bool] | None = None) -> pd.DataFrame:
     """One row a problem: problem_id, wrong, normalised (H / log N), and a column for each of SCORES."""
     rows = []
     for a, is_wrong in zip(annotations, _labels(annotations, wrong), strict=True):
-        log_n = math.log(a.n_counted)
-        scores = (a.normalised, a.discrete_entropy / log_n, 1 - a.majority_share, a.answer_string_entropy / log_n,
-                  -a.mean_logprob)  # fmt: skip
-        rows.append((a.problem_id, is_wrong, a.normalised, *scores))
+        rows.append((a.problem_id, is_wrong, a.normalised, *score_values(a).values()))
     table = pd.DataFrame(rows, columns=["problem_id", "wrong", "normalised", *SCORES])
     if table["problem_id"].duplicated().any():
         twice = table.loc[table["problem_id"].duplicated(), "problem_id"].iloc[0]
@@ -139,6 +151,65 @@ def compare_scores(
     columns = ["score", "n", "n_wrong", "auroc", "lower", "upper", "minus_reference", "diff_lower", "diff_upper",
                "p_value", "confidence"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
+
+
+def auroc_by_group(
+    table: pd.DataFrame, groups: Mapping[str, str], *, score: str = "semantic_entropy", confidence: float = 0.95,
+    resamples: int = 2000, seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """AUROC of one score over all problems, within pairs of one group, and inside each group (difficulty tier, family).
+
+    A score can reach a high AUROC by telling easy from hard problems only. `within` counts only pairs (wrong, right) of
+    the same group: Σ_g n_g⁺ n_g⁻ AUROC_g / Σ_g n_g⁺ n_g⁻, with an interval over resamples within groups and classes.
+    `groups` maps problem id → group. Columns: group (`all`, `within`, then the groups in order of first appearance), n,
+    n_wrong, pairs, auroc, lower, upper (missing in a group where the teacher is only right or only wrong).
+    """
+    missing = [i for i in table["problem_id"] if i not in groups]
+    if missing:
+        raise ValueError(f"{len(missing)} problems of the score table have no group, first {missing[0]!r}")
+    of_problem = table["problem_id"].map(groups)
+    settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
+
+    def row(name: str, part: pd.DataFrame) -> tuple[object, ...]:
+        n, wrong = len(part), int(part["wrong"].sum())
+        try:
+            own = auroc_bootstrap(part[score], part["wrong"], **settings)  # type: ignore[arg-type]
+        except OneClassOnly:
+            return name, n, wrong, 0, math.nan, math.nan, math.nan
+        return name, n, wrong, wrong * (n - wrong), own.value, own.lower, own.upper
+
+    parts = [(str(name), table[of_problem == name]) for name in dict.fromkeys(of_problem)]
+    inside = [(name, part) for name, part in parts if 0 < part["wrong"].sum() < len(part)]
+    if not inside:
+        raise OneClassOnly("no group holds problems that the teacher gets wrong and problems that it gets right")
+    pairs_G = np.array([part["wrong"].sum() * (~part["wrong"]).sum() for _, part in inside], dtype=np.float64)
+    values_GR = np.stack([
+        auroc_resamples(part[score], part["wrong"], resamples=resamples, seed=seed + g)
+        for g, (_, part) in enumerate(inside)
+    ])  # fmt: skip
+    value = pairs_G @ [auroc(part[score], part["wrong"]) for _, part in inside] / pairs_G.sum()
+    lower, upper = np.quantile(pairs_G @ values_GR / pairs_G.sum(), [(1 - confidence) / 2, (1 + confidence) / 2])
+    within = ("within", sum(len(p) for _, p in inside), sum(int(p["wrong"].sum()) for _, p in inside),
+              int(pairs_G.sum()), value, lower, upper)  # fmt: skip
+    rows = [row("all", table), within, *(row(name, part) for name, part in parts)]
+    return pd.DataFrame(rows, columns=["group", "n", "n_wrong", "pairs", "auroc", "lower", "upper"])
+
+
+def confidently_wrong(
+    frame: pd.DataFrame, *, correct: str = "greedy_correct", at_most: float = 0.1
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The problems with H / log N ≤ `at_most` whose answer is wrong: the errors that entropy cannot see.
+
+    `frame` is `studies.results.annotation_frame`; `correct` names its label column. Returns (the rows, surest first,
+    ties by majority share and then by id; a summary by family: family, n, sure, sure_and_wrong, share_of_sure).
+    """
+    sure = frame["normalised"] <= at_most
+    bad = sure & ~frame[correct].astype(bool)
+    rows = frame[bad].sort_values(["normalised", "majority_share", "problem_id"], ascending=[True, False, True])
+    counts = frame.assign(sure=sure, bad=bad).groupby("family", sort=False)
+    summary = counts.agg(n=("sure", "size"), sure=("sure", "sum"), sure_and_wrong=("bad", "sum")).reset_index()
+    summary["share_of_sure"] = summary["sure_and_wrong"] / summary["sure"].where(summary["sure"] > 0)
+    return rows.reset_index(drop=True), summary.sort_values("sure_and_wrong", ascending=False, ignore_index=True)
 
 
 def entropy_histogram(annotations: Sequence[Annotation], tiers: Mapping[str, str], *, bins: int = 10) -> pd.DataFrame:

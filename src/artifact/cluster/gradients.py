@@ -1,0 +1,42 @@
+"""Gradient norms of the loss components, each by itself: who pulls how hard on the shared clip.
+
+‖coefficient_c · ∇L_c‖ over the whole optimiser step, all micro-batches and ranks, before clipping. Their vectors add up
+to the gradient that is clipped; their norms do not, which is the point: components can pull against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+
+class ComponentGradients:
+    """Accumulates one flat gradient a component; an extra backward pass each, so it is measured now and then only."""
+
+    def __init__(self, parameters: Iterable[Any], world: int) -> None:
+        self.parameters = [p for p in parameters if p.requires_grad]
+        self.world = world
+        self.sums: dict[str, Any] = {}
+
+    def add(self, parts: dict[str, Any]) -> None:
+        """Add a micro-batch's weighted shares; the graph is kept for the real backward pass."""
+        import torch
+
+        for name, value in parts.items():
+            grads = torch.autograd.grad(value, self.parameters, retain_graph=True, allow_unused=True)
+            flat = torch.cat([
+                torch.zeros_like(p).flatten() if g is None else g.detach().flatten()
+                for p, g in zip(self.parameters, grads, strict=True)
+            ]).float()  # fmt: skip
+            self.sums[name] = self.sums[name] + flat if name in self.sums else flat
+
+    def norms(self) -> dict[str, float]:
+        """`grad_norm/<component>`, summed over data-parallel ranks before the norm is taken."""
+        import torch.distributed as dist
+
+        out = {}
+        for name in sorted(self.sums):
+            if self.world > 1:
+                dist.all_reduce(self.sums[name])
+            out[f"grad_norm/{name}"] = float(self.sums[name].norm())
+        return out

@@ -1,0 +1,157 @@
+"""A headline under several graders: accuracy by each, how far they agree, and every response on which they do not.
+
+accuracy    mean of `correct` by one grader with its interval over problems (`statistics.accuracy_interval`)
+agreement   share of responses on which two graders both say correct or both say not correct, with Cohen's kappa:
+            κ = (p_o − p_e) / (1 − p_e), p_o observed agreement, p_e that of independent graders with the same rates;
+            κ is None where a grader gives only one verdict on everything, since p_e may then be 1
+disagreements   one row a response, with its text, what each grader extracted and said
+
+Several samples of a problem are averaged within it before an interval is drawn. Left out: which grader is right; that
+is what reading the list is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from artifact.errors import EmptyDataset
+from artifact.evaluate.statistics import Interval, cluster_bootstrap, wilson_interval
+from artifact.records import Problem, Rollout, Verdict
+from artifact.tasks.graders import GRADERS, Grader
+from artifact.tasks.verifier import Verifier
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HEADLINE = "math_verify"
+"""The grader whose accuracy is the headline."""
+
+
+@dataclass(frozen=True)
+class GraderReport:
+    """What the graders say about one set of responses.
+
+    accuracy       a row a grader: grader, accuracy, low, high, level, bar, unparsed, timeout, error, responses,
+                   problems, difference (to the headline grader, in accuracy)
+    agreement      a row a pair: first, second, agreement, kappa, only_first, only_second (responses only one accepts)
+    disagreements  a row a response that some accept and others do not: problem_id, sample, gold, question, response,
+                   then `<grader>` (status) and `<grader>_answer`
+    """
+
+    accuracy: pd.DataFrame
+    agreement: pd.DataFrame
+    disagreements: pd.DataFrame
+
+
+def grade_all(
+    problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], graders: Sequence[str] | None = None,
+    verifier: Verifier | None = None,
+) -> dict[str, list[Verdict]]:  # fmt: skip
+    """Verdicts by grader, responses in the order of the groups.
+
+    `math_verify` is the run's own `verifier` where one is given, so that the headline is the number the run reports.
+    Raises EmptyDataset for no responses, ValueError for an unknown grader.
+    """
+    names = list(GRADERS) if graders is None else list(graders)
+    if unknown := [n for n in names if n not in GRADERS]:
+        raise ValueError(f"unknown grader(s) {unknown}; registered are {sorted(GRADERS)}")
+    pairs = [(r.text, p.answer) for p, group in zip(problems, groups, strict=True) for r in group]
+    if not pairs:
+        raise EmptyDataset("no responses to grade: agreement cannot be measured on nothing")
+    verdicts: dict[str, list[Verdict]] = {}
+    for name in names:
+        if name == HEADLINE and verifier is not None:
+            verdicts[name] = verifier.verify_batch([t for t, _ in pairs], [g for _, g in pairs])
+        else:
+            grader: Grader = GRADERS[name]
+            verdicts[name] = [grader(text, gold) for text, gold in pairs]
+    return verdicts
+
+
+def grader_report(
+    problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], graders: Sequence[str] | None = None,
+    verifier: Verifier | None = None, level: float = 0.95, seed: int = 0,
+) -> GraderReport:  # fmt: skip
+    """Accuracy under each grader, pairwise agreement, and all disagreements, for the rollouts of one evaluation."""
+    import pandas as pd
+
+    verdicts = grade_all(problems, groups, graders, verifier)
+    correct = {name: np.array([v.correct for v in of]) for name, of in verdicts.items()}
+    owner = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
+    headline = float(np.mean(correct.get(HEADLINE, next(iter(correct.values())))))
+    rows = []
+    for name, outcome in correct.items():
+        interval = _interval(outcome, owner, level, seed)
+        statuses = [str(v.status) for v in verdicts[name]]
+        rows.append({
+            "grader": name, "accuracy": interval.estimate, "low": interval.low, "high": interval.high,
+            "level": interval.level, "bar": interval.bar,
+            **{status: statuses.count(status) for status in ("unparsed", "timeout", "error")},
+            "responses": len(outcome), "problems": len(set(owner.tolist())),
+            "difference": float(outcome.mean()) - headline,
+        })  # fmt: skip
+    return GraderReport(pd.DataFrame(rows), pairwise_agreement(correct), _disagreements(problems, groups, verdicts))
+
+
+def pairwise_agreement(correct: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Agreement and Cohen's kappa of each pair of graders; `correct` holds one bool a response for each."""
+    import pandas as pd
+
+    columns = ["first", "second", "agreement", "kappa", "only_first", "only_second"]
+    rows = []
+    for a, b in combinations(correct, 2):
+        x, y = correct[a].astype(bool), correct[b].astype(bool)
+        only = int((x & ~y).sum()), int((y & ~x).sum())
+        rows.append((a, b, float((x == y).mean()), cohens_kappa(x, y), *only))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def cohens_kappa(x: np.ndarray, y: np.ndarray) -> float | None:
+    """Cohen's kappa of two graders' verdicts; None where one of them gives one verdict only (Cohen 1960)."""
+    from sklearn.metrics import cohen_kappa_score
+
+    if len(set(x.tolist())) < 2 or len(set(y.tolist())) < 2:
+        return None
+    return float(cohen_kappa_score(x, y))
+
+
+def _interval(outcome: np.ndarray, owner: np.ndarray, level: float, seed: int) -> Interval:
+    if len(set(owner.tolist())) == len(owner):  # one response a problem: independent trials
+        return wilson_interval(int(outcome.sum()), len(outcome), level)
+    return cluster_bootstrap(outcome.astype(float), owner, level, seed=seed)
+
+
+def _disagreements(
+    problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], verdicts: dict[str, list[Verdict]]
+) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = ["problem_id", "sample", "gold", "question", "response"]
+    columns += [f"{name}{suffix}" for name in verdicts for suffix in ("", "_answer")]
+    rows = []
+    flat = ((p, r) for p, group in zip(problems, groups, strict=True) for r in group)
+    for i, (problem, rollout) in enumerate(flat):
+        given = {name: of[i] for name, of in verdicts.items()}
+        if len({v.correct for v in given.values()}) > 1:
+            said = [x for v in given.values() for x in (str(v.status), v.extracted)]
+            rows.append((problem.id, rollout.sample, problem.answer, problem.question, rollout.text, *said))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def describe_disagreements(report: GraderReport, most: int = 20, characters: int = 300) -> str:
+    """The disagreements as text for a log or notebook: the end of each response, gold, and each grader's verdict."""
+    frame = report.disagreements
+    graders: list[str] = [c.removesuffix("_answer") for c in frame.columns if c.endswith("_answer")]
+    lines = [f"{len(frame)} of {int(report.accuracy['responses'].iloc[0])} responses divide the graders"]
+    for row in frame.head(most).to_dict("records"):
+        text = row["response"] if len(row["response"]) <= characters else "…" + row["response"][-characters:]
+        lines.append(f"\n{row['problem_id']} #{row['sample']}, gold {row['gold']}\n  {text}")
+        lines += [f"    {g}: {row[g]} ({row[f'{g}_answer']})" for g in graders]
+    if len(frame) > most:
+        lines.append(f"\n… and {len(frame) - most} more")
+    return "\n".join(lines)

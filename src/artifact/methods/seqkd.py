@@ -1,0 +1,45 @@
+"""Sequence-level distillation on the teacher's verified samples: negative log-likelihood, off-policy (Kim & Rush 2016).
+
+The texts are the teacher's own responses of phase 1 (same sampler, same verifier); only those with a correct verdict
+are imitated. Each prompt's correct samples take turns over the passes through the data, so K of them are used a visit
+and no prompt counts more for having more. A prompt without a correct sample is counted and teaches nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from artifact.errors import EmptyDataset, Mismatch
+from artifact.methods.base import Batch, Method, Needs, Step, register
+from artifact.records import Example, Group
+
+
+@register("seqkd")
+class SequenceLevelDistillation(Method):
+    """Needs the teacher's stored samples; reads gold answers, through their verdicts; samples nothing itself."""
+
+    needs = Needs(rollouts=False, teacher=True, teacher_samples=True, gold=True)
+
+    def batch(self, groups: Sequence[Group], step: Step) -> Batch:
+        missing = [g.problem.id for g in groups if g.problem.id not in step.teacher_samples]
+        if missing:
+            raise Mismatch(
+                f"no teacher samples for problem(s) {missing[:3]} ({len(missing)} in this step): the annotation was "
+                "made for other prompts; run `artifact annotate` for this training set"
+            )
+        k = self.config.sampling.samples_per_prompt
+        examples: list[Example] = []
+        without = 0
+        for group in groups:
+            correct = [r for r in step.teacher_samples[group.problem.id] if r.verdict is not None and r.verdict.correct]
+            without += not correct
+            first = step.index * k
+            for i in range(first, first + min(k, len(correct))):
+                response = correct[i % len(correct)].response_ids
+                examples.append(Example(group.problem.id, group.prompt_ids, response, nll=1.0))
+        if not examples:
+            raise EmptyDataset(
+                f"the teacher has no verified sample for any of the {len(groups)} problems of step {step.index}: there "
+                "is nothing to imitate"
+            )
+        return Batch(tuple(examples), {"nll": 1.0}, {"prompts_without_sample": float(without)})

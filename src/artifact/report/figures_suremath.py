@@ -1,0 +1,210 @@
+"""Figures on the SURE-Math dataset: what it holds, where a problem comes from, how hard it is, what was dropped (U-D1).
+
+Each function returns the figure and the tidy numbers it draws, for `provenance.save_figure`. Input are the records of
+the builder (`suremath.lineage.Evolved`, `suremath.load.Published`) and its report. Nothing is estimated here: boxes
+show quartiles and whiskers the 5th and 95th percentile over problems. Left out: building and publishing.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from artifact.report.figures_se import Drawn, panels
+from artifact.report.style import DIFFICULTY, GREY, SPARE, ordered, rc
+from artifact.suremath.lineage import CURATED, SEED, Evolved, ancestors
+from artifact.suremath.strategies import STRATEGIES
+
+if TYPE_CHECKING:
+    from artifact.suremath.accounting import BuildReport
+    from artifact.suremath.load import Published
+
+STAGE_LABELS = {
+    "proposed": "proposed", "evolve": "has a problem", "well_formed": "well-formed", "decontaminate": "no overlap",
+    "duplicates": "new", "solvable": "solvable", "size": "kept",
+}  # fmt: skip
+
+
+def counts_by_strategy(items: Iterable[Evolved | Published]) -> Drawn:
+    """Problems by difficulty tier (rows) and strategy (columns); the shade is the share within the tier."""
+    import matplotlib
+
+    frame = pd.DataFrame([{"tier": i.tier, "strategy": i.strategy} for i in items])
+    tiers, columns = ordered(frame["tier"]), [s for s in (CURATED, *STRATEGIES) if (frame["strategy"] == s).any()]
+    table = pd.crosstab(frame["tier"], frame["strategy"]).reindex(index=tiers, columns=columns, fill_value=0)
+    share = table.div(table.sum(axis=1), axis=0)
+    with matplotlib.rc_context(rc(1, 1, ratio=0.36)):
+        figure, axes = panels(1, 1)
+        axis = axes[0, 0]
+        axis.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        for r, tier in enumerate(tiers):
+            for c, name in enumerate(columns):
+                dark = share.loc[tier, name] > 0.5
+                axis.text(
+                    c,
+                    r,
+                    str(table.loc[tier, name]),
+                    ha="center",
+                    va="center",
+                    color="white" if dark else "black",
+                    fontsize=6,
+                )
+        axis.set_xticks(range(len(columns)), columns)
+        axis.set_yticks(range(len(tiers)), [f"{t} (n = {table.loc[t].sum()})" for t in tiers])
+        axis.grid(False)
+        axis.set(xlabel="strategy of the last round", ylabel="difficulty tier")
+    data = table.rename_axis(columns=None).reset_index().melt("tier", var_name="strategy", value_name="n")
+    return figure, data.assign(share=[share.loc[t, s] for t, s in zip(data["tier"], data["strategy"], strict=True)])
+
+
+def lineage_tree(item_id: str, items: Mapping[str, Evolved], *, width: int = 38, lines: int = 5) -> Drawn:
+    """The ancestry of one problem, root at the top: a box a problem, an arrow a parent, named by the strategy.
+
+    Long texts are cut after `lines` lines of `width` characters; the numbers hold them whole. RecordError on a parent
+    that is not in `items`.
+    """
+    import matplotlib
+
+    family = ancestors(item_id, items)
+    main, chain = items[item_id], []
+    while True:
+        chain.append(main)
+        if not main.parent_ids:
+            break
+        main = items[main.parent_ids[0]]
+    column = {i.id: 0 for i in chain} | {i.id: 1 for i in family if i not in chain}
+    row: dict[str, float] = {i.id: float(i.round) for i in chain}
+    for child in chain:  # a second parent stands beside the first
+        for other in child.parent_ids[1:]:
+            row.setdefault(other, row[child.parent_ids[0]])
+    for item in family:
+        row.setdefault(item.id, float(item.round))
+    shown = {i.id: _box_text(i, width, lines) for i in family}
+    line = 0.017  # height of a text line as a share of the figure's width
+    step = max(t.count("\n") + 1 for t in shown.values()) * line + 0.085  # of a round
+    half = {name: ((text.count("\n") + 1) * line / 2 + 0.014) / step for name, text in shown.items()}  # of a box
+    with matplotlib.rc_context(rc(1, 1, ratio=step * len(chain))):
+        figure, axes = panels(1, 1)
+        axis = axes[0, 0]
+        for item in family:
+            edge = DIFFICULTY.get(item.tier, GREY)
+            box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": edge, "linewidth": 1.1}
+            x, y = column[item.id], -row[item.id]
+            axis.text(x, y, shown[item.id], ha="center", va="center", fontsize=5.2, bbox=box, zorder=3)
+            for number, parent in enumerate(item.parent_ids):
+                start, end = (column[parent], -row[parent] - half[parent]), (x, y + half[item.id])
+                arrow = {"arrowstyle": "-|>", "color": "#555555", "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
+                axis.annotate("", xy=end, xytext=start, arrowprops=arrow, zorder=1)
+                if number == 0:
+                    middle = (start[0] - 0.02, (start[1] + end[1]) / 2)
+                    look = {"style": "italic", "ha": "right", "va": "center", "color": "#0072B2", "fontsize": 6}
+                    axis.text(*middle, item.strategy, **look)
+        axis.set(xlim=(-0.5, max(column.values()) + 0.5), ylim=(-max(row.values()) - 0.5, 0.5))
+        axis.axis("off")
+    data = pd.DataFrame([
+        {"id": i.id, "round": i.round, "strategy": i.strategy, "tier": i.tier, "parents": " ".join(i.parent_ids),
+         "answer": i.answer, "question": i.question}
+        for i in sorted(family, key=lambda i: (i.round, i.id))
+    ])  # fmt: skip
+    return figure, data
+
+
+def _box_text(item: Evolved, width: int, lines: int) -> str:
+    wrapped = textwrap.wrap(item.question, width)
+    told = "\n".join([*wrapped[:lines], *(["…"] if len(wrapped) > lines else [])]).replace("$", r"\$")
+    name = item.strategy if item.strategy in (SEED, CURATED) else f"round {item.round}"
+    return f"{told}\n[{name}, {item.tier}; answer {item.answer or 'unknown'}]"
+
+
+def entropy_by_difficulty(rows: Sequence[Published]) -> Drawn:
+    """H / log N of the annotated training problems by difficulty tier, curated beside evolved.
+
+    Box: quartiles and median; whiskers: 5th and 95th percentile over problems; diamond: mean. An entropy is a property
+    of the teacher, and the labeller's filter has removed problems: the caption must name both.
+    """
+    import matplotlib
+
+    frame = pd.DataFrame([
+        {"tier": r.tier, "origin": CURATED if r.round == 0 else "evolved", "normalised": r.normalised}
+        for r in rows
+        if r.normalised is not None
+    ])  # fmt: skip
+    if frame.empty:
+        raise ValueError("no row has an entropy: publish the build with a teacher's annotations first")
+    tiers = ordered(frame["tier"])
+    out, boxes, places, colors = [], [], [], []
+    looks = dict(zip((CURATED, "evolved"), (SPARE[5].color, SPARE[1].color), strict=True))
+    for t, tier in enumerate(tiers):
+        for k, origin in enumerate(looks):
+            values = frame.loc[(frame["tier"] == tier) & (frame["origin"] == origin), "normalised"]
+            if values.empty:
+                continue
+            low, q1, median, q3, high = np.percentile(values, [5, 25, 50, 75, 95])
+            boxes.append(
+                {"med": median, "q1": q1, "q3": q3, "whislo": low, "whishi": high, "mean": values.mean(), "fliers": []}
+            )
+            places.append(t + (k - 0.5) * 0.36)
+            colors.append(looks[origin])
+            out.append({
+                "tier": tier, "origin": origin, "n": len(values), "mean": values.mean(), "p5": low, "q1": q1,
+                "median": median, "q3": q3, "p95": high, "share_zero": float((values == 0).mean()),
+            })  # fmt: skip
+    with matplotlib.rc_context(rc(1, 1, ratio=0.5, width=0.7)):
+        figure, axes = panels(1, 1)
+        axis = axes[0, 0]
+        mean = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": "black", "markersize": 3}
+        drawn = axis.bxp(
+            boxes, positions=places, widths=0.3, showmeans=True, showfliers=False, patch_artist=True, meanprops=mean,
+            medianprops={"color": "black"},
+        )  # fmt: skip
+        for patch, color in zip(drawn["boxes"], colors, strict=True):
+            patch.set(facecolor=color, alpha=0.85, linewidth=0.6)
+        for place, line in zip(places, out, strict=True):
+            axis.text(place, 1.06, str(line["n"]), ha="center", va="bottom", fontsize=5, color="#555555")
+        axis.set_xticks(range(len(tiers)), tiers)
+        axis.set(
+            xlim=(-0.6, len(tiers) - 0.4),
+            ylim=(-0.03, 1.15),
+            ylabel="H / log N",
+            xlabel="difficulty tier (number of problems above)",
+        )
+        from matplotlib.patches import Patch
+
+        present = [o for o in looks if any(line["origin"] == o for line in out)]
+        axis.legend(
+            handles=[Patch(color=looks[o], label=o) for o in present], loc="upper left", bbox_to_anchor=(1.0, 1.0)
+        )
+    return figure, pd.DataFrame(out)
+
+
+def filter_funnel(report: BuildReport) -> Drawn:
+    """Proposals left after each stage, by difficulty tier of the seed; beside each bar the number and what was lost."""
+    import matplotlib
+
+    data = report.remaining()
+    stages, tiers = list(dict.fromkeys(data["stage"])), ordered(data["seed_tier"])
+    totals = data.groupby("stage", sort=False)["n"].sum()
+    with matplotlib.rc_context(rc(1, 1, ratio=0.4)):
+        figure, axes = panels(1, 1)
+        axis = axes[0, 0]
+        left = np.zeros(len(stages))
+        for tier, hatch in zip(tiers, ("", "///", "...", "xxx"), strict=False):
+            values = data[data["seed_tier"] == tier].set_index("stage")["n"].reindex(stages).to_numpy()
+            axis.barh(
+                range(len(stages)), values, left=left, color=DIFFICULTY.get(tier, GREY), hatch=hatch, edgecolor="white",
+                linewidth=0.4, label=tier,
+            )  # fmt: skip
+            left += values
+        for i in range(len(stages)):
+            lost = totals.iloc[i - 1] - totals.iloc[i] if i else 0
+            axis.text(totals.iloc[i], i, f" {totals.iloc[i]}" + (f"  (−{lost})" if i else ""), va="center", fontsize=6)
+        axis.set_yticks(range(len(stages)), [STAGE_LABELS[s] for s in stages])
+        axis.invert_yaxis()
+        axis.grid(False, axis="y")
+        axis.set(xlim=(0, 1.18 * totals.max()), xlabel="proposals left")
+        axis.legend(title="tier of the seed", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure, data

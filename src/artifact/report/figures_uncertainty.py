@@ -1,0 +1,319 @@
+"""Figures on the quality of the uncertainty: what N buys, what rejecting buys, calibration, retest, intra and inter.
+
+Each function takes one frame for each teacher (a panel), returns the figure and the tidy numbers it draws, like
+`figures_se`. Polarity: positive = the teacher is wrong, a high score = unsure. The caption must say which label the
+frames carry. Left out: computing the frames (`uncertainty/`), and the distribution by tier (`figures_se`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from artifact.report.figures_se import Drawn, panels
+from artifact.report.style import GREY, SPARE, TEACHERS, Look, ordered, rc
+from artifact.uncertainty.calibration import calibration, reliability_bins
+from artifact.uncertainty.risk import COVERAGES, rejection_table, risk_coverage
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LOOKS: dict[str, Look] = {
+    "semantic_entropy": Look(SPARE[1].color, "s", "-"),
+    "discrete_entropy": Look(SPARE[0].color, "o", "--"),
+    "one_minus_majority_share": Look(SPARE[2].color, "^", "-."),
+    "answer_string_entropy": Look(SPARE[3].color, "D", ":"),
+    "negative_mean_logprob": Look(SPARE[4].color, "v", (0, (5, 1))),  # type: ignore[arg-type]
+    "intra_cluster_entropy": Look(SPARE[5].color, "P", (0, (1, 1))),  # type: ignore[arg-type]
+    "semantic_entropy / n_valid": Look(SPARE[6].color, "X", (0, (3, 1, 1, 1))),  # type: ignore[arg-type]
+}
+"""One look for each estimator in every figure of this file; no two differ by colour alone."""
+
+NAMES = {
+    "semantic_entropy": "semantic entropy",
+    "discrete_entropy": "discrete SE (counts)",
+    "one_minus_majority_share": "1 − majority share",
+    "answer_string_entropy": "answer-string entropy",
+    "negative_mean_logprob": "token entropy, length-normalised",
+    "intra_cluster_entropy": "intra-cluster entropy",
+    "semantic_entropy / n_valid": "semantic entropy, log n_valid",
+}
+"""What a reader sees instead of a column name."""
+
+
+def by_teacher(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The frames of several teachers as one, with `teacher` as first column."""
+    table = pd.concat([f.assign(teacher=name) for name, f in frames.items()], ignore_index=True)
+    return table[["teacher", *(c for c in table.columns if c != "teacher")]]
+
+
+def _legend_above(figure: Figure, axes: np.ndarray, columns: int = 3) -> None:
+    """One legend for all panels, above them: it hides no point, and the stamp has the lower edge to itself."""
+    handles: dict[str, Artist] = {}
+    for axis in axes.flat:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(str(label), handle)
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=columns)
+
+
+def _unit_ticks(axis: Axes) -> None:
+    """Ticks of a share on the x axis, whose last label does not run into the next panel's first."""
+    axis.set_xticks(np.linspace(0, 1, 6), ["0", "0.2", "0.4", "0.6", "0.8", "1"])
+
+
+def auroc_by_n(tables: Mapping[str, pd.DataFrame]) -> Drawn:
+    """U-A1, first half: AUROC of every estimator against N, DeLong intervals; semantic entropy also by log n_valid.
+
+    `tables` holds `subsample.auroc_by_n` for each teacher. Points of one N are set apart sideways to keep bars legible.
+    """
+    import matplotlib
+
+    data = by_teacher(tables)
+    plain = data["normaliser"] == "n"
+    data = data[plain | (data["estimator"] == "semantic_entropy")].reset_index(drop=True)
+    own = data["normaliser"] == "n"
+    data.insert(1, "line", data["estimator"].where(own, data["estimator"] + " / " + data["normaliser"]))
+    with matplotlib.rc_context(rc(1, len(tables), ratio=1.0)):
+        figure, axes = panels(1, len(tables), sharey=True)
+        for axis, (teacher, part) in zip(axes[0], data.groupby("teacher", sort=False), strict=True):
+            lines = list(part.groupby("line", sort=False))
+            lines.sort(key=lambda item: list(LOOKS).index(str(item[0])))
+            for i, (name, rows) in enumerate(lines):
+                look = LOOKS[str(name)]
+                shift = 2 ** (0.07 * (i - (len(lines) - 1) / 2))
+                axis.errorbar(
+                    rows["n"] * shift, rows["auroc"], [rows["auroc"] - rows["lower"], rows["upper"] - rows["auroc"]],
+                    color=look.color, marker=look.marker, linestyle=look.linestyle, markersize=3, elinewidth=0.6,
+                    linewidth=1.6 if i == 0 else 0.8, label=NAMES[str(name)], zorder=3 if i == 0 else 2,
+                )  # fmt: skip
+            sizes = sorted(part["n"].unique())
+            axis.set_xscale("log", base=2)
+            axis.set_xticks(sizes, [str(n) for n in sizes])
+            axis.minorticks_off()
+            counts = part[part["normaliser"] == "n"].iloc[0]
+            axis.set(
+                xlabel="samples a prompt, N",
+                title=f"teacher {teacher}: {counts['n_wrong']} of {counts['problems']} wrong",
+            )
+        axes[0, 0].set_ylabel("AUROC (positive: teacher wrong)")
+        _legend_above(figure, axes)
+    return figure, data
+
+
+def rejection_curves(
+    scores: Mapping[str, pd.DataFrame], estimators: Sequence[str], *, coverages: Sequence[float] = COVERAGES,
+    resamples: int = 500,
+) -> Drawn:  # fmt: skip
+    """Accuracy of the problems that are kept, against the share that is rejected, least sure first; ties averaged.
+
+    `scores` holds a `score_table` for each teacher. Bars: 95 % bootstrap over problems, on the first estimator. Grey:
+    the oracle, which rejects every error first, and the accuracy without rejecting. Numbers: the bars' points for every
+    estimator; the lines are `risk_coverage` at every k.
+    """
+    import matplotlib
+
+    parts = []
+    with matplotlib.rc_context(rc(1, len(scores), ratio=1.0)):
+        figure, axes = panels(1, len(scores), sharey=True)
+        for axis, (teacher, table) in zip(axes[0], scores.items(), strict=True):
+            for i, name in enumerate(estimators):
+                look, curve = LOOKS[name], risk_coverage(table[name], table["wrong"])
+                if i == 0:
+                    axis.plot(curve["rejected"], curve["oracle"], color=GREY, linestyle="-", label="oracle")
+                    rate = 1 - float(table["wrong"].mean())
+                    axis.axhline(rate, color=GREY, linestyle=":", label="without information")
+                stem = curve[curve["kept"] >= max(10, len(table) // 50)]  # below, a handful of problems decides
+                axis.plot(
+                    stem["rejected"], stem["accuracy"], color=look.color, linestyle=look.linestyle,
+                    linewidth=1.6 if i == 0 else 0.8, label=NAMES[name], zorder=3 if i == 0 else 2,
+                )  # fmt: skip
+                points = rejection_table(table[name], table["wrong"], coverages=coverages, resamples=resamples)
+                parts.append(points.assign(teacher=teacher, score=name))
+                if i == 0:
+                    bars = [
+                        (points["accuracy"] - points["lower"]).clip(lower=0),
+                        (points["upper"] - points["accuracy"]).clip(lower=0),
+                    ]
+                    axis.errorbar(
+                        1 - points["coverage"], points["accuracy"], bars, color=look.color, marker=look.marker,
+                        markersize=3, linestyle="none", elinewidth=0.8, zorder=4,
+                    )  # fmt: skip
+            axis.set(xlim=(-0.02, 1), xlabel="share rejected, least sure first", title=f"teacher {teacher}")
+            _unit_ticks(axis)
+        axes[0, 0].set_ylim(top=1.02)
+        axes[0, 0].set_ylabel("accuracy of what is kept")
+        _legend_above(figure, axes)
+    data = pd.concat(parts, ignore_index=True)
+    return figure, data[["teacher", "score", *(c for c in data.columns if c not in ("teacher", "score"))]]
+
+
+def weight_calibration(
+    annotations: Mapping[str, pd.DataFrame], *, correct: str = "greedy_correct", bins: int = 10
+) -> Drawn:
+    """Accuracy of the teacher in bins of its weight w, with 95 % Wilson intervals, over the share of problems per bin.
+
+    `annotations` holds an `annotation_frame` for each teacher, `correct` names its label column. On the dashed diagonal
+    w would be the probability that the teacher is right, which the method does not claim.
+    """
+    import matplotlib
+
+    frames = {n: reliability_bins(f["weight"], f[correct].astype(bool), bins=bins) for n, f in annotations.items()}
+    data = by_teacher(frames)
+    with matplotlib.rc_context(rc(1, len(frames), ratio=1.0)):
+        figure, axes = panels(1, len(frames), sharey=True)
+        for axis, (teacher, table), look in zip(axes[0], frames.items(), TEACHERS, strict=False):
+            own = calibration(annotations[teacher]["weight"], annotations[teacher][correct].astype(bool), bins=bins)
+            share = table["n"] / table["n"].sum()
+            axis.bar(
+                table["low"], share, width=1 / bins, align="edge", color="#d9d9d9", edgecolor="white", linewidth=0.5,
+                label="share of the problems",
+            )  # fmt: skip
+            axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=0.8, label="w = P(right)")
+            full = table[table["n"] > 0]
+            bars = [(full["accuracy"] - full["lower"]).clip(lower=0), (full["upper"] - full["accuracy"]).clip(lower=0)]
+            axis.errorbar(
+                full["mean_weight"], full["accuracy"], bars, color=look.color, marker=look.marker,
+                linestyle=look.linestyle, elinewidth=0.8, capsize=2, label=f"accuracy, teacher {teacher}",
+            )  # fmt: skip
+            axis.set(
+                xlim=(-0.02, 1.02), ylim=(0, 1.02), xlabel="weight w = 1 − H / log N (bin mean)",
+                title=f"teacher {teacher}: ECE {own.ece:.3f}, Brier {own.brier:.3f}",
+            )  # fmt: skip
+            _unit_ticks(axis)
+        axes[0, 0].set_ylabel("accuracy of the teacher")
+        _legend_above(figure, axes, 2)
+    return figure, data
+
+
+def retest_map(pairs: Mapping[str, pd.DataFrame], *, gridsize: int = 16) -> Drawn:
+    """H / log N of two annotations that differ in their sampling seed: hexagons, coloured by the number of problems.
+
+    `pairs` holds `retest.paired_entropies` for each teacher; the colour scale is logarithmic and shared. Numbers: the
+    pairs themselves.
+    """
+    import matplotlib
+    from matplotlib.colors import LogNorm
+
+    data = by_teacher(pairs)
+    with matplotlib.rc_context(rc(1, len(pairs), ratio=0.95) | {"axes.grid": False}):
+        figure, axes = panels(1, len(pairs), sharey=True)
+        norm = LogNorm(1, max(len(p) for p in pairs.values()))
+        for axis, (teacher, part) in zip(axes[0], pairs.items(), strict=True):
+            cells = axis.hexbin(
+                part["first"], part["second"], gridsize=gridsize, extent=(0, 1, 0, 1), mincnt=1, norm=norm,
+                cmap="viridis_r", linewidths=0.2,
+            )  # fmt: skip
+            axis.plot([0, 1], [0, 1], color="#555555", linestyle=":", linewidth=0.7)
+            r, rank = part["first"].corr(part["second"]), part["first"].corr(part["second"], method="spearman")
+            axis.set(
+                xlim=(-0.06, 1.06), ylim=(-0.06, 1.06), xlabel="H / log N, first draw",
+                title=f"teacher {teacher}: r = {r:.3f}, rank {rank:.3f}",
+            )  # fmt: skip
+            _unit_ticks(axis)
+        axes[0, 0].set_ylabel("H / log N, second draw")
+        figure.colorbar(cells, ax=axes[0, :].tolist(), label="problems", shrink=0.9)
+    return figure, data
+
+
+def retest_by_n(tables: Mapping[str, pd.DataFrame]) -> Drawn:
+    """What N buys in repeatability: test–retest rank correlation, and the share of weights that move, against N.
+
+    `tables` holds `retest.split_half` for each teacher. Bars: 95 %, bootstrap (correlation) and Wilson (share).
+    """
+    import matplotlib
+
+    data = by_teacher(tables)
+    shown = {"spearman": "rank correlation of H", "moved": "share of weights that move"}
+    with matplotlib.rc_context(rc(1, len(shown), ratio=0.75)):
+        figure, axes = panels(1, len(shown))
+        for axis, (statistic, label) in zip(axes[0], shown.items(), strict=True):
+            part = data[data["statistic"] == statistic]
+            for i, (look, (teacher, rows)) in enumerate(
+                zip(TEACHERS, part.groupby("teacher", sort=False), strict=False)
+            ):
+                bars = [(rows["value"] - rows["lower"]).clip(lower=0), (rows["upper"] - rows["value"]).clip(lower=0)]
+                axis.errorbar(
+                    rows["n"] * 2 ** (0.06 * (i - 0.5)), rows["value"], bars, color=look.color, marker=look.marker,
+                    linestyle=look.linestyle, elinewidth=0.8, capsize=2, label=f"teacher {teacher}",
+                )  # fmt: skip
+            sizes = sorted(part["n"].unique())
+            axis.set_xscale("log", base=2)
+            axis.set_xticks(sizes, [str(n) for n in sizes])
+            axis.minorticks_off()
+            axis.set(xlabel="samples a prompt, N", ylabel=label)
+        axes[0, 0].set_ylim(top=1)
+        axes[0, 1].set_ylim(bottom=0)
+        _legend_above(figure, axes)
+    return figure, data
+
+
+def intra_inter(annotations: Mapping[str, pd.DataFrame], *, correct: str = "greedy_correct", bins: int = 10) -> Drawn:
+    """Where the answers' variety lies: entropy between classes (meaning) against entropy within them (wording).
+
+    H(strings) = inter + intra, each divided by log N. A disc is a cell of the grid: area ∝ problems, colour = accuracy
+    of the teacher in it. `annotations` holds an `annotation_frame` for each teacher. Numbers: teacher, inter, intra
+    (lower edges), n, correct, accuracy.
+    """
+    import matplotlib
+
+    edges = np.linspace(0, 1, bins + 1)
+    parts = {}
+    for teacher, frame in annotations.items():
+        log_n = np.log(frame["n"].to_numpy(dtype=float))
+        inter = frame["entropy"].to_numpy() / log_n
+        intra = np.maximum(0.0, frame["answer_string_entropy"].to_numpy() / log_n - inter)  # rounding: −1e-17
+        cell = [np.minimum((np.clip(v, 0, 1) * bins + 1e-9).astype(int), bins - 1) for v in (inter, intra)]
+        grid = pd.DataFrame({"inter": edges[cell[0]], "intra": edges[cell[1]], "right": frame[correct].astype(bool)})
+        counts = grid.groupby(["inter", "intra"])["right"].agg(n="size", correct="sum").reset_index()
+        parts[teacher] = counts.assign(accuracy=counts["correct"] / counts["n"])
+    data = by_teacher(parts)
+    with matplotlib.rc_context(rc(1, len(parts), ratio=0.85)):
+        figure, axes = panels(1, len(parts), sharey=True)
+        for axis, (teacher, part) in zip(axes[0], parts.items(), strict=True):
+            half = 0.5 / bins
+            discs = axis.scatter(
+                part["inter"] + half, part["intra"] + half, s=260 * part["n"] / data["n"].max() + 3,
+                c=part["accuracy"], cmap="cividis", vmin=0, vmax=1, edgecolor="#555555", linewidth=0.3, zorder=3,
+            )  # fmt: skip
+            axis.plot([0, 1], [1, 0], color=GREY, linestyle=":", linewidth=0.8)
+            axis.set(
+                xlim=(0, 1), ylim=(0, min(1.0, data["intra"].max() + 2 / bins)), title=f"teacher {teacher}",
+                xlabel="between classes: H / log N",
+            )  # fmt: skip
+            _unit_ticks(axis)
+        axes[0, 0].set_ylabel("within classes: Σ p(c) H(c) / log N")
+        figure.colorbar(discs, ax=axes[0, :].tolist(), label="accuracy of the teacher", shrink=0.9)
+    return figure, data
+
+
+def auroc_within_tiers(tables: Mapping[str, pd.DataFrame]) -> Drawn:
+    """AUROC over all problems, within pairs of one difficulty tier, and inside each tier, with 95 % intervals.
+
+    `tables` holds `validation.auroc_by_group` for each teacher.
+    """
+    import matplotlib
+
+    data = by_teacher(tables)
+    groups = ["all", "within", *ordered(g for g in data["group"] if g not in ("all", "within"))]
+    names = {"all": "all problems", "within": "pairs of one tier"}
+    with matplotlib.rc_context(rc(1, 1, ratio=0.45, width=0.8)):
+        figure, axes = panels(1, 1)
+        axis = axes[0, 0]
+        for i, (look, (teacher, rows)) in enumerate(zip(TEACHERS, data.groupby("teacher", sort=False), strict=False)):
+            rows = rows.set_index("group").reindex(groups)
+            bars = [rows["auroc"] - rows["lower"], rows["upper"] - rows["auroc"]]
+            axis.errorbar(
+                np.arange(len(groups)) + 0.16 * (i - 0.5), rows["auroc"], bars, color=look.color, marker=look.marker,
+                linestyle="none", capsize=2, elinewidth=0.8, label=f"teacher {teacher}",
+            )  # fmt: skip
+        axis.axhline(0.5, color=GREY, linestyle=":", linewidth=0.8)
+        axis.axvline(1.5, color=GREY, linewidth=0.4)
+        axis.set_xticks(range(len(groups)), [names.get(g, g) for g in groups])
+        axis.set(ylim=(min(0.45, float(data["lower"].min()) - 0.02), 1.0), ylabel="AUROC of semantic entropy")
+        _legend_above(figure, axes)
+    return figure, data

@@ -1,0 +1,105 @@
+"""Learning rates: one grid, one rule, one split for every method, and the choice is kept where all can see it.
+
+Each cell of a study is trained once a rate on the grid, under one teacher and with a seed no study uses, and measured
+greedily on the *validation* split. The rate with the highest accuracy is taken; of equal ones the smallest. The choice,
+with every accuracy and run key behind it, is written to `configs/learning_rates/<tier>.yaml`, which `Study.runs` reads.
+The final splits play no part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artifact.config import load
+from artifact.evaluate.statistics import wilson_interval
+from artifact.matrix import Cell, Study, learning_rates_path, load_study, read_learning_rates
+from artifact.studies.runner import RunInfo, run_study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SEED = 1000
+"""The seed of the selection runs; no study may use it."""
+
+RULE = "highest greedy accuracy on the validation split; of equal ones the smallest rate"
+
+
+def selection_study(study: Study, tier: str, rates: Sequence[float]) -> Study:
+    """The study whose cells are those of `study` at every rate, on the validation split, without learning curves."""
+    measured = load(tier).evaluation.validation
+    cells = [
+        Cell(
+            label=f"{cell.label} @ {rate:g}", method=cell.method, options=cell.options,
+            overrides={
+                **cell.overrides, "optimiser.lr": rate, "evaluation.final": [measured], "train.curve_every": 0
+            },
+        )
+        for cell in study.cells
+        for rate in rates
+    ]  # fmt: skip
+    teacher = load(tier).teacher
+    return Study(
+        study=f"{study.study}-learning-rates", title="Choice of learning rates", outputs=(), teachers=(teacher,),
+        seeds=(SEED,), cells=tuple(cells), tiers=study.tiers,
+    )  # fmt: skip
+
+
+def select(
+    study: str, tier: str, rates: Sequence[float], overrides: dict[str, Any] | None = None, progress: bool = True
+) -> Path:
+    """Run the grid, choose a rate for each cell of `study`, add the choices to the tier's file; returns its path."""
+    from artifact.studies.results import evaluation_frame
+
+    chosen = load_study(study)
+    runs = run_study(selection_study(chosen, tier, sorted(rates)), tier, overrides, progress=progress)
+    by_label = {info.label: info for info in runs}
+    entries = read_learning_rates(tier).get("cells", {})
+    for cell in chosen.cells:
+        tried = []
+        for rate in sorted(rates):
+            info: RunInfo = by_label[f"{cell.label} @ {rate:g}"]
+            correct = evaluation_frame([info])["correct"]
+            tried.append(
+                {"lr": float(rate), "correct": int(correct.sum()), "problems": len(correct), "run": info.key}
+            )
+        best = max(tried, key=lambda t: (t["correct"] / t["problems"], -t["lr"]))
+        entries[cell.label] = {"lr": best["lr"], "tried": tried}
+    write(tier, entries)
+    return learning_rates_path(tier)
+
+
+def write(tier: str, entries: dict[str, Any]) -> None:
+    """Write the tier's file, with the rule on top."""
+    import yaml
+
+    path = learning_rates_path(tier)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = (
+        f"# Learning rates of tier {tier}, made by `artifact select-learning-rates`; do not edit by hand.\n"
+        f"# Rule: {RULE}.\n"
+    )
+    data = {
+        "tier": tier, "teacher": load(tier).teacher, "seed": SEED, "split": load(tier).evaluation.validation,
+        "cells": entries,
+    }  # fmt: skip
+    partial = path.with_suffix(".partial")
+    partial.write_text(head + yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    partial.replace(path)
+
+
+def selection_table(tier: str) -> pd.DataFrame:
+    """What was tried and chosen: label, lr, problems, accuracy, low, high (95 % Wilson), chosen, run."""
+    import pandas as pd
+
+    rows = []
+    for label, entry in read_learning_rates(tier).get("cells", {}).items():
+        for t in entry["tried"]:
+            interval = wilson_interval(t["correct"], t["problems"])
+            rows.append({
+                "label": label, "lr": t["lr"], "problems": t["problems"], "accuracy": interval.estimate,
+                "low": interval.low, "high": interval.high, "chosen": t["lr"] == entry["lr"], "run": t["run"],
+            })  # fmt: skip
+    columns = ["label", "lr", "problems", "accuracy", "low", "high", "chosen", "run"]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,147 @@
+"""What became of every problem: the builder's report, as counts that add up.
+
+`funnel` has a row for each (stage, seed tier, strategy, reason) with the number dropped there; `kept` the survivors by
+split, tier and strategy. `check` refuses a report in which a proposal is neither kept nor dropped. Nothing in the
+stored form depends on the clock, so that a resumed build writes the same bytes; `seconds` lives in memory only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artifact.records import RecordError
+from artifact.suremath.lineage import Dropped, Evolved
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STAGES = ("sources", "curated", "seeds", "evolve", "well_formed", "decontaminate", "duplicates", "solvable", "size")
+"""In order. The first three are about what goes in (rows, curated problems, seeds), the others about proposals."""
+
+PROPOSAL_STAGES = STAGES[3:]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """The outcome of a build. Counts only; the problems themselves lie in the build's Parquet files.
+
+    curated, test, seeds, proposed, evolved, train   numbers of problems (train = curated part + evolved)
+    funnel     dropped: stage, seed_tier, strategy, reason, n
+    kept       survivors: split, tier, seed_tier, strategy, answer_source, n
+    sources    of seeds and curated problems: role, source, usable, dropped
+    overlaps   dropped for an overlap: stage, source, benchmark, reason, n
+    benchmarks items in each benchmark
+    """
+
+    name: str
+    generator: str
+    labeller: str
+    curated: int
+    test: int
+    seeds: int
+    proposed: int
+    evolved: int
+    train: int
+    funnel: tuple[dict[str, Any], ...]
+    kept: tuple[dict[str, Any], ...]
+    sources: tuple[dict[str, Any], ...]
+    overlaps: tuple[dict[str, Any], ...]
+    benchmarks: dict[str, int]
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)
+
+    def check(self) -> None:
+        """RecordError unless every proposal was either kept or dropped, once."""
+        lost = sum(r["n"] for r in self.funnel if r["stage"] in PROPOSAL_STAGES)
+        if self.proposed != self.evolved + lost:
+            raise RecordError(
+                f"report of {self.name!r} does not add up: {self.proposed} proposals, {self.evolved} kept, "
+                f"{lost} dropped"
+            )
+
+    def write(self, path: Path) -> None:
+        """Write the report as JSON, atomically, without the seconds."""
+        data = asdict(self)
+        data.pop("seconds")
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> BuildReport:
+        """The report at `path`. RecordError, naming the file, where it is missing or not one."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            rows = {k: tuple(data.pop(k)) for k in ("funnel", "kept", "sources", "overlaps")}
+            return cls(**data, **rows)
+        except FileNotFoundError as err:
+            raise RecordError(f"{path} is missing: the build is not finished; run it again, it resumes") from err
+        except (ValueError, KeyError, TypeError) as err:
+            raise RecordError(f"{path} is not a build report ({err}); delete it and build again") from err
+
+    def remaining(self) -> pd.DataFrame:
+        """Proposals left after each stage: columns stage, seed_tier, n; the first stage is `proposed`."""
+        import pandas as pd
+
+        rows = []
+        kept: Counter[str] = Counter()
+        for r in self.kept:
+            if r["strategy"] != "curated":
+                kept[r["seed_tier"]] += r["n"]
+        for tier in dict.fromkeys([*kept, *(r["seed_tier"] for r in self.funnel if r["stage"] in PROPOSAL_STAGES)]):
+            by_stage: Counter[str] = Counter()
+            for r in self.funnel:
+                if r["seed_tier"] == tier and r["stage"] in PROPOSAL_STAGES:
+                    by_stage[r["stage"]] += r["n"]
+            left = kept[tier] + sum(by_stage.values())
+            rows.append({"stage": "proposed", "seed_tier": tier, "n": left})
+            for stage in PROPOSAL_STAGES:
+                left -= by_stage[stage]
+                rows.append({"stage": stage, "seed_tier": tier, "n": left})
+        return pd.DataFrame(rows, columns=["stage", "seed_tier", "n"])
+
+
+def tally(rows: Iterable[tuple[Any, ...]], names: Sequence[str]) -> tuple[dict[str, Any], ...]:
+    """Counts of equal rows, as dictionaries with the keys `names` and `n`, sorted."""
+    counts = Counter(rows)
+    return tuple(dict(zip(names, row, strict=True)) | {"n": counts[row]} for row in sorted(counts))
+
+
+def account(
+    *, name: str, generator: str, labeller: str, train: Sequence[Evolved], test: Sequence[Evolved], seeds: int,
+    proposed: int, dropped: Sequence[Dropped], used: Sequence[tuple[str, Sequence[Evolved]]],
+    benchmarks: dict[str, int],
+) -> BuildReport:  # fmt: skip
+    """The checked report. `used` are the usable problems by role (`curated`, `seed`), before any filter."""
+    kept = [("train", i) for i in train] + [("test", i) for i in test]
+    unusable = Counter(d.source for d in dropped if d.stage == "sources")
+    overlapping = [d for d in dropped if d.benchmark]
+    evolved = sum(i.round > 0 for i in train)
+    report = BuildReport(
+        name=name, generator=generator, labeller=labeller, curated=len(train) - evolved + len(test), test=len(test),
+        seeds=seeds, proposed=proposed, evolved=evolved, train=len(train),
+        funnel=tally(
+            ((d.stage, d.seed_tier, d.strategy, d.reason) for d in dropped),
+            ("stage", "seed_tier", "strategy", "reason"),
+        ),
+        kept=tally(
+            ((s, i.tier, i.seed_tier, i.strategy, i.answer_source) for s, i in kept),
+            ("split", "tier", "seed_tier", "strategy", "answer_source"),
+        ),
+        sources=tuple(
+            {"role": role, "source": source, "usable": n, "dropped": unusable[source]}
+            for role, items in used
+            for source, n in sorted(Counter(i.source for i in items).items())
+        ),
+        overlaps=tally(
+            ((d.stage, d.source, d.benchmark, d.reason) for d in overlapping),
+            ("stage", "source", "benchmark", "reason"),
+        ),
+        benchmarks=benchmarks,
+    )  # fmt: skip
+    report.check()
+    return report

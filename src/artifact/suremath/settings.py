@@ -1,0 +1,218 @@
+"""The builder's settings: `configs/suremath/<name>.yaml` as one typed, immutable model; unknown keys are refused.
+
+Left out: the teacher's sampling for the published entropies, which is phase 1 of a tier (`config.Annotation`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from artifact.config import ConfigError, Section, apply_overrides, explain, read_yaml
+from artifact.paths import project_root
+from artifact.tinyworld.problems import TIERS
+
+Difficulty = Literal["easy", "medium", "hard", "competition"]
+Strategy = Literal["harder", "rewrite", "algebraize", "apply", "compose", "competition"]
+
+
+class Source(Section):
+    """Where problems come from: a registered task's split, a local file, a hub id, or the embedded world itself.
+
+    `where` keeps the rows whose field has that value. Without a fixed `tier`, the column `tier_field` says it.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="lower-case; the prefix of its problems' ids")
+    kind: Literal["task", "file", "hub", "tinyworld"]
+    tier: Difficulty | None = Field(None, description="difficulty of all its problems; None = each row says")
+    tier_field: str = "tier"
+    task: str = Field("tinymath", description="the registered task its problems belong to")
+    split: str = "train"
+    path: str | None = Field(None, description="JSONL or Parquet file, absolute or relative to the project")
+    hub: str | None = Field(None, description="dataset id on the hub")
+    config: str | None = None
+    revision: str | None = Field(None, description="pin of the hub's dataset; None = newest, which is not reproducible")
+    question_field: str = "question"
+    answer_field: str | None = Field("answer", description="None = the source has no final answers")
+    solution_field: str | None = "solution"
+    answer_from_solution: bool = Field(False, description="extract the answer from the solution's box or #### line")
+    where: dict[str, str | int] = Field(default_factory=dict)
+    limit: int | None = Field(None, ge=1)
+    license: str = "unknown"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Source:
+        needed = {"file": "path", "hub": "hub"}.get(self.kind)
+        if needed and getattr(self, needed) is None:
+            raise ValueError(f"source {self.name!r} of kind {self.kind!r} needs the key {needed!r}")
+        if self.kind == "tinyworld" and (self.tier is None or self.limit is None):
+            raise ValueError(f"source {self.name!r} of kind 'tinyworld' needs a tier and a limit: it never ends")
+        return self
+
+
+class Curated(Section):
+    """The curated problems with verified answers: `test` held out, the rest goes to training (Section 4.1)."""
+
+    sources: tuple[Source, ...] = Field(min_length=1)
+    size: int = Field(1000, ge=1)
+    test: int = Field(200, ge=1)
+
+    @model_validator(mode="after")
+    def _smaller(self) -> Curated:
+        if self.test >= self.size:
+            raise ValueError(f"curated.test = {self.test} must be smaller than curated.size = {self.size}")
+        return self
+
+
+class Generation(Section):
+    """What evolves the problems. `procedural` knows the embedded world only; `llm` samples a chat model with vLLM."""
+
+    kind: Literal["procedural", "llm"]
+    model: str | None = Field(None, description="checkpoint of the language model")
+    temperature: float = Field(0.7, ge=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_new_tokens: int = Field(2048, ge=1)
+    batch: int = Field(500, ge=1, description="proposals a shard: what a killed build loses at most")
+
+    @model_validator(mode="after")
+    def _named(self) -> Generation:
+        if self.kind == "llm" and self.model is None:
+            raise ValueError("generator.kind 'llm' needs the key 'model'")
+        return self
+
+
+class Evolution(Section):
+    """Rounds a seed tier, and how strategies are drawn. The draft gives no weights: these rise for harder tiers."""
+
+    rounds: dict[Difficulty, int]
+    weights: dict[Difficulty, dict[Strategy, float]]
+    size: int | None = Field(None, ge=1, description="evolved problems to keep, drawn evenly from all that pass")
+
+    @model_validator(mode="after")
+    def _all_tiers(self) -> Evolution:
+        for name, table in (("rounds", self.rounds), ("weights", self.weights)):
+            missing = [t for t in TIERS if t not in table]
+            if missing:
+                raise ValueError(f"evolution.{name} lacks the tier(s) {', '.join(missing)}")
+        for tier, weights in self.weights.items():
+            if min(weights.values()) < 0 or sum(weights.values()) <= 0:
+                raise ValueError(
+                    f"evolution.weights.{tier} = {weights} must not be negative and must have a positive sum"
+                )
+        for tier, rounds in self.rounds.items():
+            if rounds < 1:
+                raise ValueError(f"evolution.rounds.{tier} = {rounds}: at least 1")
+        return self
+
+
+class Filters(Section):
+    """What is kept. Lengths in characters, shares in [0, 1]."""
+
+    min_chars: int = Field(8, ge=1)
+    max_chars: int = Field(4000, ge=1)
+    near_duplicate: float = Field(0.8, gt=0, le=1, description="Jaccard similarity of word 5-gram shingles")
+    ngram: int = Field(8, ge=2, description="words of a benchmark item that must not be found in a row")
+    long_ngram: int = Field(13, ge=2, description="the same for a benchmark item of more than `long_words` words")
+    long_words: int = Field(50, ge=1)
+    boilerplate_items: int = Field(
+        2, ge=1, description="an n-gram found in more benchmark items than this is a phrase of the trade, no evidence"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Filters:
+        if self.min_chars > self.max_chars:
+            raise ValueError(f"filters.min_chars = {self.min_chars} exceeds max_chars = {self.max_chars}")
+        return self
+
+
+class Labels(Section):
+    """Answers by agreement: the majority class of the labeller's samples must hold this share of them.
+
+    `subject` says who must pass: `all`, only the problems without ground truth (`model`), or nobody (`none`). With the
+    teacher itself as labeller this cuts off the problems with the highest entropy: state it beside any entropy
+    distribution of the result.
+    """
+
+    name: str = Field(description="which model labels; stored and printed on the card")
+    subject: Literal["all", "model", "none"] = "all"
+    min_share: float = Field(0.5, gt=0, le=1)
+    batch: int = Field(250, ge=1, description="problems a shard")
+
+
+class SureMathSettings(Section):
+    """The whole builder."""
+
+    name: str
+    description: str = ""
+    tier: str = Field(description="the artifact's tier that made it: tiny, cpu-llm, single-gpu or paper")
+    version: str = "1.0.0"
+    license: str = "apache-2.0"
+    creator: str = "Anonymous authors"
+    url: str = Field("", description="where the release lies; Croissant wants one, so set it before a public release")
+    published: str = Field(
+        "2026-01-01", pattern=r"^\d{4}-\d{2}-\d{2}$", description="a setting: bytes must not depend on the day"
+    )
+    seed: int = Field(0, ge=0)
+    curated: Curated
+    seeds: tuple[Source, ...] = Field(min_length=1)
+    benchmarks: tuple[Source, ...] = Field(min_length=1)
+    generator: Generation
+    evolution: Evolution
+    filters: Filters = Filters()
+    labels: Labels
+    rows_per_shard: int = Field(5000, ge=1)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> SureMathSettings:
+        for what, sources in (
+            ("seeds", self.seeds),
+            ("benchmarks", self.benchmarks),
+            ("curated", self.curated.sources),
+        ):
+            names = [s.name for s in sources]
+            twice = sorted({n for n in names if names.count(n) > 1})
+            if twice:
+                raise ValueError(f"{what}: source name(s) {', '.join(twice)} used twice; names prefix the problem ids")
+        return self
+
+
+def settings_path(name: str) -> Path:
+    """`configs/suremath/<name>.yaml`, or `name` itself where it is a YAML file. ConfigError lists the known ones."""
+    own = Path(name)
+    if own.suffix in (".yaml", ".yml") and own.is_file():
+        return own
+    path = project_root() / "configs" / "suremath" / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        raise ConfigError(f"unknown SURE-Math settings {name!r}; there are: {', '.join(known)}")
+    return path
+
+
+def load_settings(name: str, overrides: dict[str, Any] | None = None) -> SureMathSettings:
+    """The settings `name` with dotted `overrides` applied. ConfigError: one line a problem, with the nearest name."""
+    path = settings_path(name)
+    overrides = overrides or {}
+    data = apply_overrides(read_yaml(path), overrides)
+    lines = _source_problems(data, path.name)  # first: inside a list the general message cannot name the right keys
+    if lines:
+        raise ConfigError("\n".join(lines))
+    try:
+        return SureMathSettings.model_validate(data)
+    except ValidationError as err:
+        raise ConfigError(explain(err, SureMathSettings, path.name, overrides)) from None
+
+
+def _source_problems(data: dict[str, Any], origin: str) -> list[str]:
+    curated = data.get("curated")
+    lists = {"seeds": data.get("seeds"), "benchmarks": data.get("benchmarks")}
+    lists["curated.sources"] = curated.get("sources") if isinstance(curated, dict) else None
+    lines = []
+    for where, entries in lists.items():
+        for i, entry in enumerate(entries if isinstance(entries, list) else ()):
+            try:
+                Source.model_validate(entry)
+            except ValidationError as err:
+                lines.append(explain(err, Source, f"{origin}: {where}[{i}]"))
+    return lines

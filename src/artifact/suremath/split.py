@@ -1,0 +1,96 @@
+"""The curated problems: distinct, clean, split into a training part and a held-out test set with ground truth.
+
+The held-out part is drawn by a hash of each problem's id, with the difficulty tiers in their shares, so it does not
+depend on the order of the sources. Also here: the two ways in which any problem of the builder can be dropped for what
+it repeats, an overlap with a benchmark and a duplicate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from artifact.errors import EmptyDataset
+from artifact.suremath.decontaminate import BenchmarkIndex
+from artifact.suremath.filters import DuplicateIndex
+from artifact.suremath.lineage import Dropped, Evolved, drop
+from artifact.suremath.settings import SureMathSettings
+
+TEST_BENCHMARK = "suremath-test"
+"""The name under which the held-out curated problems are a benchmark for everything that goes into training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The curated problems after the split."""
+
+    train: list[Evolved]
+    test: list[Evolved]
+    dropped: list[Dropped]
+
+
+def rank(seed: int, purpose: str, item: Evolved) -> str:
+    """A pseudo-random order of items that does not depend on which others there are."""
+    return hashlib.blake2b(f"{seed}/{purpose}/{item.id}".encode(), digest_size=16).hexdigest()
+
+
+def split_curated(settings: SureMathSettings, curated: Sequence[Evolved], index: BenchmarkIndex) -> Parts:
+    """Distinct, uncontaminated curated problems: `size` of them, of which `test`, balanced over tiers, are held out.
+
+    A training problem that overlaps a held-out one is dropped like any other overlap.
+    """
+    wanted, seed = settings.curated, settings.seed
+    clean, dropped = [], []
+    seen = DuplicateIndex(settings.filters.near_duplicate)
+    for item in curated:
+        if fate := overlap_fate(item, index, "curated") or duplicate_fate(item, seen, "curated"):
+            dropped.append(fate)
+        else:
+            clean.append(item)
+            seen.add(item.id, item.question)
+    chosen = sorted(clean, key=lambda i: rank(seed, "curated", i))[: wanted.size]
+    ids = {i.id for i in chosen}
+    dropped += [drop(i, "curated", "not_drawn") for i in clean if i.id not in ids]
+    if len(chosen) <= wanted.test:
+        raise EmptyDataset(
+            f"only {len(chosen)} of {len(curated)} curated problems are usable, but curated.test = {wanted.test} are "
+            "to be held out: add sources or lower curated.test"
+        )
+    held_out = _balanced(chosen, wanted.test, seed)
+    test = [i for i in clean if i.id in held_out]
+    inner = BenchmarkIndex({TEST_BENCHMARK: test}, settings.filters)
+    train = []
+    for item in (i for i in clean if i.id in ids - held_out):
+        if fate := overlap_fate(item, inner, "curated"):
+            dropped.append(fate)
+        else:
+            train.append(item)
+    return Parts(train, test, dropped)
+
+
+def _balanced(items: Sequence[Evolved], size: int, seed: int) -> set[str]:
+    """Ids of `size` items, the tiers in their shares (largest remainders), within a tier by rank."""
+    tiers: dict[str, list[Evolved]] = {}
+    for i in sorted(items, key=lambda i: rank(seed, "test", i)):
+        tiers.setdefault(i.tier, []).append(i)
+    exact = {t: size * len(group) / len(items) for t, group in tiers.items()}
+    quota = {t: int(x) for t, x in exact.items()}
+    for t in sorted(exact, key=lambda t: (quota[t] - exact[t], t))[: size - sum(quota.values())]:
+        quota[t] += 1
+    return {i.id for t, group in tiers.items() for i in group[: quota[t]]}
+
+
+def overlap_fate(item: Evolved, index: BenchmarkIndex, stage: str) -> Dropped | None:
+    """`item` as dropped at `stage` for its overlap with a benchmark, None when it is clean."""
+    found = index.overlap(item.question)
+    if found is None:
+        return None
+    where = {"benchmark": found.benchmark, "benchmark_id": found.benchmark_id, "span": found.span}
+    return drop(item, stage, found.reason, f"{found.words} words", **where)
+
+
+def duplicate_fate(item: Evolved, seen: DuplicateIndex, stage: str) -> Dropped | None:
+    """`item` as dropped at `stage` for repeating an earlier problem, None when it is new."""
+    found = seen.duplicate_of(item.question)
+    return None if found is None else drop(item, stage, found[0], f"{found[1]} ({found[2]:.3f})")

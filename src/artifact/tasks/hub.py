@@ -1,0 +1,215 @@
+"""Rows of a dataset, offline first: a local folder, then the cache of `datasets`, then the hub. Checked, never guessed.
+
+Order of places: the folder given by the caller, `$ARTIFACT_DATA`, `data/` of the project, `../shared/data` beside it;
+then what `datasets` has cached; then a download, unless `HF_HUB_OFFLINE=1`. A local file must have the known number of
+rows and, where one is known, the known SHA-256; hub rows are checked by their number. What was checked is reported.
+
+Left out: what the rows mean (`benchmarks.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artifact.errors import ArtifactError, Mismatch
+from artifact.paths import ProjectNotFound, project_root
+
+Row = dict[str, Any]
+
+FORMATS = (".jsonl", ".json", ".parquet")
+"""Formats of local files, tried in this order."""
+
+
+class DataAbsent(ArtifactError):
+    """A dataset is in none of the places where it may be; the message lists them and says how to get it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where one split lies, and what it must be.
+
+    local       file below a data folder, without its ending (`gsm8k/test`)
+    rows        number of rows of the local file; None = not known
+    sha256      SHA-256 of the local `.jsonl` file; "" = not known
+    hub         hub id; "" = on no hub
+    configs     configurations on the hub, concatenated in this order; `("",)` = the default one
+    hub_split   name of the split on the hub
+    hub_rows    number of rows on the hub, all configurations together; None = not known
+    """
+
+    local: str
+    rows: int | None = None
+    sha256: str = ""
+    hub: str = ""
+    configs: tuple[str, ...] = ("",)
+    hub_split: str = "test"
+    hub_rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Rows with their origin: `place` is `local`, `cache` or `hub`; `checked` names what was compared."""
+
+    rows: tuple[Row, ...]
+    place: str
+    origin: str
+    sha256: str
+    checked: tuple[str, ...]
+
+
+def data_dirs(data_dir: str | Path | None = None) -> list[Path]:
+    """Folders that may hold local files, in order. A folder named by the caller or `$ARTIFACT_DATA` must exist."""
+    named = {"the option data_dir": data_dir, "$ARTIFACT_DATA": os.environ.get("ARTIFACT_DATA")}
+    dirs = []
+    for origin, value in named.items():
+        if value:
+            if not Path(value).is_dir():
+                raise DataAbsent(
+                    f"the data folder {value} given by {origin} does not exist; correct it or leave it out"
+                )
+            dirs.append(Path(value))
+    try:
+        root = project_root()
+    except ProjectNotFound:
+        return dirs
+    return dirs + [d for d in (root / "data", root.parent / "shared" / "data") if d.is_dir()]
+
+
+def load_rows(source: Source, data_dir: str | Path | None = None, columns: Sequence[str] | None = None) -> Loaded:
+    """The rows of `source` from the first place that has them; of a dataset, only `columns` (those it has) are read.
+
+    Raises DataAbsent where no place does, Mismatch where a file or dataset is not what the table says.
+    """
+    folders = data_dirs(data_dir)
+    for folder in folders:
+        for ending in FORMATS:
+            path = folder / (source.local + ending)
+            if path.is_file():
+                return _load_local(source, path)
+    reasons = []
+    if source.hub:
+        for place, load in (("cache", _from_cache), ("hub", _from_hub)):
+            try:
+                rows = load(source, columns)
+            except DataAbsent as err:
+                reasons.append(str(err))
+                continue
+            return _checked(source, place, source.hub, rows)
+    looked = ", ".join(str(f / source.local) for f in folders) or "no data folder"
+    raise DataAbsent(
+        f"dataset {source.local!r} is absent. Looked for {'|'.join(FORMATS)} at: {looked}. "
+        + (" ".join(reasons) or "It is on no hub.")
+        + " Remedy: "
+        + (f'run `python -c "import datasets as d; {_fetch(source)}"` once with a network, or ' if source.hub else "")
+        + f"put {source.local}.jsonl into a folder and name it by --data-dir or ARTIFACT_DATA."
+    )
+
+
+def _fetch(source: Source) -> str:
+    """Python that fills the cache of `datasets` with a source."""
+    if source.configs == ("",):
+        return f"d.load_dataset({source.hub!r})"
+    return f"[d.load_dataset({source.hub!r}, c) for c in {list(source.configs)!r}]"
+
+
+def read_file(path: Path) -> list[Row]:
+    """The rows of a `.jsonl`, `.json` (a list) or `.parquet` file; Mismatch names file and line where it is broken."""
+    if path.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return list(pq.read_table(path).to_pylist())
+        except (pa.ArrowInvalid, OSError) as err:
+            raise Mismatch(f"{path} cannot be read as Parquet ({err}); fetch it again") from err
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".json":
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as err:
+            raise Mismatch(f"{path} is not valid JSON ({err}); fetch it again") from err
+        if not isinstance(data, list):
+            raise Mismatch(f"{path} holds a {type(data).__name__}, expected a list of rows")
+        return data
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: U+2028 may stand inside a text
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as err:
+                raise Mismatch(f"{path}, line {number}, is not valid JSON ({err}); fetch the file again") from err
+    return rows
+
+
+def _load_local(source: Source, path: Path) -> Loaded:
+    rows = read_file(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    checked = []
+    if source.rows is not None:
+        expected = {source.rows, source.hub_rows} if path.suffix == ".parquet" else {source.rows}
+        if len(rows) not in expected:
+            raise Mismatch(f"{path} has {len(rows)} rows, expected {source.rows}: it is cut off or another version")
+        checked.append("rows")
+    if source.sha256 and path.suffix == ".jsonl":
+        if digest != source.sha256:
+            raise Mismatch(
+                f"{path} has SHA-256 {digest}, expected {source.sha256}: it was changed or is another version; fetch "
+                "it again, or keep your own version under another name with its own row in the table of benchmarks"
+            )
+        checked.append("sha256")
+    return Loaded(tuple(rows), "local", str(path), digest, tuple(checked))
+
+
+def _checked(source: Source, place: str, origin: str, rows: Sequence[Row]) -> Loaded:
+    if source.hub_rows is not None and len(rows) != source.hub_rows:
+        raise Mismatch(
+            f"{origin}, split {source.hub_split!r} ({place}), has {len(rows)} rows, expected {source.hub_rows}: "
+            "the dataset has changed; compare the versions before reporting numbers on it"
+        )
+    text = "\n".join(json.dumps(row, sort_keys=True, ensure_ascii=False, default=str) for row in rows)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Loaded(tuple(rows), place, origin, digest, ("rows",) if source.hub_rows is not None else ())
+
+
+def _from_cache(source: Source, columns: Sequence[str] | None) -> list[Row]:
+    """Rows that `datasets` has cached, without touching the network."""
+    from datasets.packaged_modules.cache.cache import Cache
+
+    rows: list[Row] = []
+    for config in source.configs:
+        try:
+            builder = Cache(
+                repo_id=source.hub, dataset_name=source.hub.split("/")[-1], config_name=config or None,
+                version="auto", hash="auto",
+            )  # fmt: skip
+            rows += _to_rows(builder.as_dataset(split=source.hub_split), columns)
+        except (ValueError, FileNotFoundError) as err:
+            raise DataAbsent(f"Not in the cache of datasets ({str(err).splitlines()[0]}).") from err
+    return rows
+
+
+def _from_hub(source: Source, columns: Sequence[str] | None) -> list[Row]:
+    """Rows from the hub; DataAbsent where it cannot be reached or does not know the dataset."""
+    import datasets
+
+    rows: list[Row] = []
+    for config in source.configs:
+        try:
+            rows += _to_rows(datasets.load_dataset(source.hub, config or None, split=source.hub_split), columns)
+        except (ConnectionError, OSError, ValueError) as err:
+            offline = " HF_HUB_OFFLINE=1 is set." if datasets.config.HF_HUB_OFFLINE else ""
+            reason = f"{type(err).__name__}: {str(err).splitlines()[0][:200]}"
+            raise DataAbsent(f"Not from the hub ({reason}).{offline}") from err
+    return rows
+
+
+def _to_rows(dataset: Any, columns: Sequence[str] | None) -> list[Row]:
+    if columns is not None:
+        dataset = dataset.select_columns([c for c in dataset.column_names if c in set(columns)])
+    return list(dataset.to_list())

@@ -1,0 +1,147 @@
+"""Annotation as a stream: problems in, shards of teacher samples out, shards of annotations out; memory stays flat.
+
+Both stages work through the problems in batches of a fixed size, one Parquet file a batch, written under another name
+and renamed. So a killed annotation goes on with the next batch, repeats none and loses none, and ends with the same
+bytes as an uninterrupted one (sampling is a function of seed, problem and sample number). At most one batch is held.
+
+Left out: who samples (an engine, or in a test canned answers) and who judges; both are passed in.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from artifact.records import Problem, Record, RecordError, Rollout, concat_parquet, read_parquet, write_parquet
+from artifact.uncertainty.annotate import annotate_all
+from artifact.uncertainty.judge import EquivalenceJudge
+from artifact.uncertainty.records import Annotation
+
+Sample = Callable[[Sequence[Problem]], Sequence[Sequence[Rollout]]]
+"""A batch of problems → their verified responses, one group a problem."""
+
+
+def in_batches(problems: Iterable[Problem], size: int) -> Iterator[tuple[int, tuple[Problem, ...]]]:
+    """(index of the first, problems) of each batch; RecordError names an id that comes twice."""
+    seen: set[int] = set()
+    start, source = 0, iter(problems)
+    while batch := tuple(islice(source, size)):
+        for p in batch:
+            if hash(p.id) in seen:  # hashes, not strings: 8 bytes an id; a false alarm among 10⁹ pairs is 1 in 10¹⁰
+                raise RecordError(f"problem id {p.id!r} comes twice in this set: ids must be unique within a dataset")
+            seen.add(hash(p.id))
+        yield start, batch
+        start += len(batch)
+
+
+def shard_path(folder: Path, start: int) -> Path:
+    """The shard whose first problem is number `start`."""
+    return folder / f"{start:08d}.parquet"
+
+
+def bar_for(problems: Iterable[Problem], what: str) -> Any:
+    """A progress bar with rate and time left, on a terminal only."""
+    from tqdm import tqdm
+
+    total = len(problems) if isinstance(problems, Sequence) else None
+    return tqdm(total=total, desc=what, unit="prompt", disable=not sys.stderr.isatty(), leave=False)
+
+
+def draw(
+    problems: Iterable[Problem], sample: Sample, folder: Path, *, batch: int, what: str = "sampling",
+    unfit: Callable[[Problem], str] = lambda p: "",
+) -> dict[str, Any]:  # fmt: skip
+    """Sample every problem that is fit, one shard a batch under `folder`; finished shards are read, not drawn again.
+
+    unfit(problem) says why a problem cannot be sampled (its prompt exceeds the context), "" if it can; such problems
+    are counted by name, never silently lost. Returns the account: problems, responses, tokens, truncated, unparsed
+    (responses by verdict status), without_answer (problems none of whose responses has an answer), dropped.
+    Raises RecordError for an id that comes twice, a damaged shard, or a shard of other problems.
+    """
+    account: Counter[str] = Counter()
+    dropped: dict[str, str] = {}
+    with bar_for(problems, what) as bar:
+        for start, group in in_batches(problems, batch):
+            fit = []
+            for p in group:
+                reason = unfit(p)
+                if reason:
+                    dropped[p.id] = reason
+                else:
+                    fit.append(p)
+            path = shard_path(folder, start)
+            if not path.exists() and fit:
+                write_parquet(path, (r for rollouts in sample(fit) for r in rollouts), Rollout)
+            rollouts = read_shard(path, fit) if fit else []
+            account.update(problems=len(group))
+            _count(account, rollouts)
+            bar.update(len(group))
+    return {**account, "dropped": dropped}
+
+
+def read_shard(path: Path, problems: Sequence[Problem]) -> list[Rollout]:
+    """The rollouts of a shard; RecordError when it cannot be read or is about other problems than `problems`."""
+    rollouts = read_parquet(path, Rollout)
+    found = list(dict.fromkeys(r.problem_id for r in rollouts))
+    if found != [p.id for p in problems]:
+        raise RecordError(
+            f"{path} holds samples of {len(found)} problems, first {found[:1]}, where {len(problems)} were expected, "
+            f"first {[p.id for p in problems[:1]]}: it belongs to another set; delete it and run the stage again"
+        )
+    return rollouts
+
+
+def _count(account: Counter[str], rollouts: Sequence[Rollout]) -> None:
+    answered = {r.problem_id for r in rollouts if r.verdict is not None and r.verdict.extracted is not None}
+    account.update(
+        responses=len(rollouts), tokens=sum(len(r.response_ids) for r in rollouts),
+        truncated=sum(r.finish_reason == "length" for r in rollouts),
+        without_answer=len({r.problem_id for r in rollouts} - answered),
+    )  # fmt: skip
+    account.update(f"status/{r.verdict.status}" for r in rollouts if r.verdict is not None)
+
+
+def annotate_stream(
+    problems: Iterable[Problem], samples: Path, folder: Path, judge: EquivalenceJudge, *, batch: int, n: int,
+    normaliser: str = "n", min_valid: int = 0, unfit: Callable[[Problem], str] = lambda p: "", what: str = "clustering",
+) -> dict[str, Any]:  # fmt: skip
+    """Cluster the first `n` stored samples of each problem, shard by shard; the account of what was kept and dropped.
+
+    `samples` is the folder `draw` wrote with the same `batch`; more than `n` stored samples are nested: the first n of
+    a larger draw are the draw of n. Raises RecordError when a problem has fewer.
+    """
+    account: Counter[str] = Counter()
+    dropped: dict[str, str] = {}
+    with bar_for(problems, what) as bar:
+        for start, group in in_batches(problems, batch):
+            fit = [p for p in group if not unfit(p)]
+            if not fit:
+                continue
+            chosen = [r for r in read_shard(shard_path(samples, start), fit) if r.sample < n]
+            short = [i for i, c in Counter(r.problem_id for r in chosen).items() if c != n]
+            if short:
+                raise RecordError(
+                    f"{shard_path(samples, start)}: problem {short[0]!r} has fewer than N = {n} samples; draw more "
+                    "(annotation.draw) or lower annotation.samples"
+                )
+            annotations, lost = annotate_all(fit, chosen, judge, normaliser=normaliser, min_valid=min_valid)
+            dropped |= lost
+            path = shard_path(folder, start)
+            if not path.exists():
+                write_parquet(path, annotations, Annotation)
+            account.update(
+                annotated=len(annotations), judge_calls=sum(len(a.judgements) for a in annotations),
+                all_unparsed=sum(a.n_valid == 0 for a in annotations),
+            )  # fmt: skip
+            bar.update(len(group))
+    return {**account, "dropped": dropped}
+
+
+def join_shards(folder: Path, target: Path, kind: type[Record]) -> Path:
+    """All shards of `folder`, in order, as one Parquet file; one shard is in memory at a time."""
+    concat_parquet(sorted(folder.glob("*.parquet")), target, kind)
+    return target

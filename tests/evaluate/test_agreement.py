@@ -1,0 +1,119 @@
+"""Grader agreement: hand-made responses with known verdicts, kappa by its definition, intervals over problems."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from artifact.errors import EmptyDataset
+from artifact.evaluate.agreement import (
+    cohens_kappa,
+    describe_disagreements,
+    grade_all,
+    grader_report,
+    pairwise_agreement,
+)
+from artifact.evaluate.statistics import wilson_interval
+from artifact.records import Problem, Rollout
+from artifact.tasks.verifier import Verifier
+
+CASES = [  # gold, response, verdicts of math_verify, strict_string, numeric_last_number
+    ("42", r"\boxed{42}", (1, 1, 1)),
+    ("42", r"\boxed{42 apples}", (1, 0, 1)),
+    ("2", r"\boxed{\sqrt{4}} in step 9", (1, 0, 0)),
+    ("7", "it is 6, then \\boxed{8}", (0, 0, 0)),
+    ("5", r"\boxed{6}, no: 5", (0, 0, 1)),
+    ("3", "no answer at all", (0, 0, 0)),
+]
+
+
+def problems_and_groups(k: int = 1) -> tuple[list[Problem], list[tuple[Rollout, ...]]]:
+    problems = [Problem(f"p{i}", f"question {i}", gold, None, "own", "easy") for i, (gold, _, _) in enumerate(CASES)]
+    groups = [
+        tuple(Rollout(f"p{i}", j, (1,), (2,), (0.0,), text, "stop") for j in range(k))
+        for i, (_, text, _) in enumerate(CASES)
+    ]
+    return problems, groups
+
+
+def test_every_grader_beside_the_headline() -> None:
+    report = grader_report(*problems_and_groups())
+    accuracy = report.accuracy.set_index("grader")
+    assert list(accuracy.index) == ["math_verify", "strict_string", "numeric_last_number"]
+    assert accuracy["accuracy"].tolist() == pytest.approx([3 / 6, 1 / 6, 3 / 6])
+    assert accuracy["difference"].tolist() == pytest.approx([0, -2 / 6, 0])
+    assert accuracy["unparsed"].tolist() == [1, 1, 1]
+    assert accuracy["responses"].tolist() == accuracy["problems"].tolist() == [6, 6, 6]
+    interval = wilson_interval(1, 6)
+    assert accuracy.loc["strict_string", ["low", "high"]].tolist() == pytest.approx([interval.low, interval.high])
+    assert "Wilson" in accuracy.loc["math_verify", "bar"]
+
+
+def test_disagreements_are_listed_with_their_texts() -> None:
+    report = grader_report(*problems_and_groups())
+    frame = report.disagreements.set_index("problem_id")
+    assert list(frame.index) == [f"p{i}" for i, (_, _, v) in enumerate(CASES) if len(set(v)) > 1] == ["p1", "p2", "p4"]
+    row = frame.loc["p1"]
+    assert (row.gold, row.question, row.response) == ("42", "question 1", r"\boxed{42 apples}")
+    assert (row.math_verify, row.strict_string, row.math_verify_answer) == ("correct", "wrong", "42 apples")
+    assert frame.loc["p4", "numeric_last_number_answer"] == "5"
+    text = describe_disagreements(report)
+    assert text.startswith("3 of 6 responses divide the graders") and "p4 #0, gold 5" in text
+    assert "numeric_last_number: correct (5)" in text
+    assert "… and 2 more" in describe_disagreements(report, most=1)
+
+
+def test_pairs_by_hand() -> None:
+    pairs = grader_report(*problems_and_groups()).agreement.set_index(["first", "second"])
+    assert len(pairs) == 3
+    row = pairs.loc[("math_verify", "numeric_last_number")]
+    assert (row.agreement, row.only_first, row.only_second) == (pytest.approx(4 / 6), 1, 1)
+    assert row.kappa == pytest.approx((4 / 6 - 0.5) / 0.5)  # both accept half: p_e = 1/2
+    row = pairs.loc[("math_verify", "strict_string")]
+    p_e = 1 / 2 * 1 / 6 + 1 / 2 * 5 / 6
+    assert row.kappa == pytest.approx((4 / 6 - p_e) / (1 - p_e))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=40))
+def test_kappa_is_its_definition(pairs: list[tuple[bool, bool]]) -> None:
+    x, y = (np.array(column) for column in zip(*pairs, strict=True))
+    kappa = cohens_kappa(x, y)
+    if len(set(x.tolist())) < 2 or len(set(y.tolist())) < 2:
+        assert kappa is None
+        return
+    observed = float((x == y).mean())
+    chance = x.mean() * y.mean() + (1 - x.mean()) * (1 - y.mean())
+    assert kappa == pytest.approx((observed - chance) / (1 - chance))
+    frame = pairwise_agreement({"a": x, "b": y})
+    assert frame.agreement.iloc[0] == pytest.approx(observed)
+    assert frame.only_first.iloc[0] - frame.only_second.iloc[0] == int(x.sum()) - int(y.sum())
+
+
+def test_samples_of_a_problem_are_one_cluster() -> None:
+    one = grader_report(*problems_and_groups(1)).accuracy.set_index("grader")
+    many = grader_report(*problems_and_groups(8)).accuracy.set_index("grader")
+    assert many["responses"].tolist() == [48] * 3 and many["problems"].tolist() == [6] * 3
+    assert many["accuracy"].tolist() == pytest.approx(one["accuracy"].tolist())
+    assert "over problems" in many.loc["math_verify", "bar"]
+    width = many.loc["math_verify", "high"] - many.loc["math_verify", "low"]
+    assert width > 0.5  # six problems, however often each is sampled
+
+
+def test_the_headline_is_the_runs_own_verifier() -> None:
+    problems, groups = problems_and_groups()
+    with Verifier(rules=("hashes",)) as verifier:
+        verdicts = grade_all(problems, groups, ["math_verify", "strict_string"], verifier)
+    assert [str(v.status) for v in verdicts["math_verify"]] == ["unparsed"] * 6  # nothing is behind ####
+    assert [v.correct for v in verdicts["strict_string"]] == [True] + [False] * 5
+    report = grader_report(problems, groups, ["strict_string"])
+    assert report.agreement.empty and report.disagreements.empty and report.accuracy["difference"].tolist() == [0]
+
+
+def test_nothing_to_grade_and_unknown_graders() -> None:
+    with pytest.raises(EmptyDataset, match="no responses"):
+        grader_report([], [])
+    with pytest.raises(ValueError, match="no_such"):
+        grader_report(*problems_and_groups(), graders=["no_such"])

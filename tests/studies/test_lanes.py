@@ -1,0 +1,56 @@
+"""Jobs side by side: all are done once, in order, in as many lanes as asked for, and an error stops the rest."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from artifact.studies.lanes import side_by_side
+
+
+def test_results_come_in_the_order_of_the_jobs() -> None:
+    def work(job: int, lane: int) -> int:
+        time.sleep(0.01 * (5 - job))
+        return job * job
+
+    assert side_by_side([0, 1, 2, 3, 4], 3, work) == [0, 1, 4, 9, 16]
+
+
+def test_as_many_run_at_once_as_there_are_lanes_and_never_two_in_one_lane() -> None:
+    both = threading.Barrier(2, timeout=10)  # passes only if two jobs are inside `work` together
+    inside: dict[int, int] = {0: 0, 1: 0}
+
+    def work(job: int, lane: int) -> int:
+        inside[lane] += 1
+        assert inside[lane] == 1, "two jobs share a lane"
+        both.wait()
+        inside[lane] -= 1
+        return lane
+
+    assert set(side_by_side([0, 1, 2, 3], 2, work)) == {0, 1}
+
+
+def test_the_first_error_is_raised_and_no_further_job_begins() -> None:
+    begun: list[int] = []
+
+    def work(job: int, lane: int) -> int:
+        begun.append(job)
+        if job == 1:
+            raise ValueError("job 1 broke")
+        time.sleep(0.2)
+        return job
+
+    with pytest.raises(ValueError, match="job 1 broke"):
+        side_by_side(list(range(50)), 2, work)
+    time.sleep(0.5)
+    assert len(begun) < 6
+
+
+def test_one_lane_is_a_plain_loop_in_this_thread() -> None:
+    here = threading.get_ident()
+    assert side_by_side(["a", "b"], 1, lambda job, lane: (job, lane, threading.get_ident() == here)) == [
+        ("a", 0, True),
+        ("b", 0, True),
+    ]

@@ -1,0 +1,162 @@
+"""Annotation as a stream: killed anywhere it ends with the same bytes, and what goes wrong is named and counted.
+
+The engine here is a fake that returns canned, seeded samples: what is tested is the stream, not the sampling.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from artifact.records import Problem, RecordError, Rollout, Status, Verdict, read_parquet
+from artifact.uncertainty.judge import SymbolicJudge
+from artifact.uncertainty.records import Annotation
+from artifact.uncertainty.stream import annotate_stream, draw, join_shards, shard_path
+
+
+def problems(n: int) -> list[Problem]:
+    return [Problem(f"p{i:05d}", f"question {i}", str(i % 7), None, "canned", "easy") for i in range(n)]
+
+
+def canned(batch, n: int = 4, answered: bool = True) -> list[tuple[Rollout, ...]]:
+    """n samples a problem: a pure function of the problem's id, as seeded sampling is."""
+    out = []
+    for p in batch:
+        rng = random.Random(p.id)
+        group = []
+        for j in range(n):
+            answer = str(int(p.answer) + rng.choice([0, 0, 0, 1])) if answered else None
+            status = Status.UNPARSED if answer is None else Status.CORRECT if answer == p.answer else Status.WRONG
+            ids = tuple(rng.randrange(50) for _ in range(3))
+            logprobs = tuple(-rng.random() for _ in ids)
+            stop = "stop" if answered else "length"
+            group.append(Rollout(p.id, j, (1, 2), ids, logprobs, "", stop, -1, Verdict(status, answer)))
+        out.append(tuple(group))
+    return out
+
+
+def whole(folder: Path, count: int = 40, batch: int = 6) -> str:
+    """Draw and annotate into `folder`; the digest of both final files."""
+    draw(problems(count), canned, folder / "shards", batch=batch)
+    annotate_stream(problems(count), folder / "shards", folder / "annotated", SymbolicJudge(), batch=batch, n=4)
+    files = [
+        join_shards(folder / "shards", folder / "samples.parquet", Rollout),
+        join_shards(folder / "annotated", folder / "annotations.parquet", Annotation),
+    ]
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from tests.uncertainty import test_stream as t
+plain = t.canned
+t.canned = lambda batch: (time.sleep(0.05), plain(batch))[1]
+t.whole(Path({folder!r}))
+"""
+
+
+def test_killed_at_five_random_points_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    expected = whole(tmp_path / "uninterrupted")
+    folder = tmp_path / "killed"
+    root = str(Path(__file__).resolve().parents[2])
+    rng = random.Random(7)
+    kills = 0
+    for want in sorted(rng.sample(range(1, 14), 5)):  # 7 shards of samples, then 7 of annotations
+        process = subprocess.Popen(
+            [sys.executable, "-c", SLOW.format(tests=root, folder=str(folder))],
+            cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        deadline = time.monotonic() + 60
+        while len(list(folder.glob("*/*.parquet"))) < want and process.poll() is None:
+            assert time.monotonic() < deadline, f"shard {want} did not appear in time"
+            time.sleep(0.002)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+    assert kills >= 3, "the stream was too quick to be killed: slow the fake engine down"
+    assert whole(folder) == expected
+
+
+def test_no_problem_is_repeated_or_lost_and_none_is_sampled_twice(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def counting(batch):
+        asked.extend(p.id for p in batch)
+        return canned(batch)
+
+    draw(problems(17), counting, tmp_path, batch=5)
+    draw(problems(17), counting, tmp_path, batch=5)
+    assert asked == [p.id for p in problems(17)]
+    joined = read_parquet(join_shards(tmp_path, tmp_path / "all" / "x.parquet", Rollout), Rollout)
+    assert [(r.problem_id, r.sample) for r in joined] == [(p.id, j) for p in problems(17) for j in range(4)]
+
+
+def test_the_first_n_of_a_larger_draw_are_the_draw_of_n(tmp_path: Path) -> None:
+    batch = problems(9)
+    draw(batch, lambda b: canned(b, 4), tmp_path / "four", batch=4)
+    draw(batch, lambda b: [g[:2] for g in canned(b, 4)], tmp_path / "two", batch=4)
+    for name in ("four", "two"):
+        annotate_stream(batch, tmp_path / name, tmp_path / f"{name}-annotated", SymbolicJudge(), batch=4, n=2)
+    digests = [
+        join_shards(tmp_path / f"{name}-annotated", tmp_path / f"{name}.parquet", Annotation).read_bytes()
+        for name in ("four", "two")
+    ]
+    assert digests[0] == digests[1]
+
+
+def test_a_prompt_that_does_not_fit_is_counted_by_name(tmp_path: Path) -> None:
+    unfit = {"p00003": "prompt of 900 tokens, 328 fit"}
+    account = draw(problems(8), canned, tmp_path / "s", batch=4, unfit=lambda p: unfit.get(p.id, ""))
+    assert account["dropped"] == unfit
+    assert (account["problems"], account["responses"]) == (8, 7 * 4)
+    made = annotate_stream(
+        problems(8), tmp_path / "s", tmp_path / "a", SymbolicJudge(), batch=4, n=4, unfit=lambda p: unfit.get(p.id, "")
+    )
+    assert made["annotated"] == 7
+
+
+def test_a_teacher_that_never_answers_gives_full_entropy_and_is_counted(tmp_path: Path) -> None:
+    account = draw(problems(3), lambda b: canned(b, answered=False), tmp_path / "s", batch=2)
+    assert account["without_answer"] == 3
+    assert account["truncated"] == account["status/unparsed"] == 12
+    made = annotate_stream(problems(3), tmp_path / "s", tmp_path / "a", SymbolicJudge(), batch=2, n=4)
+    assert made["all_unparsed"] == 3
+    for a in read_parquet(shard_path(tmp_path / "a", 0), Annotation):
+        # Four singletons: the discrete entropy is log 4 exactly, and the weight is close to 0.
+        assert a.clusters == 4 and a.weight < 0.1 and a.majority_correct == 0
+
+
+def test_ids_that_come_twice_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="'p00001' comes twice"):
+        draw([*problems(3), problems(2)[1]], canned, tmp_path, batch=2)
+
+
+def test_a_truncated_shard_is_named(tmp_path: Path) -> None:
+    draw(problems(6), canned, tmp_path, batch=3)
+    path = shard_path(tmp_path, 3)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(RecordError, match=r"00000003.parquet cannot be read as Parquet"):
+        draw(problems(6), canned, tmp_path, batch=3)
+
+
+def test_shards_of_other_problems_are_refused(tmp_path: Path) -> None:
+    draw(problems(6), canned, tmp_path, batch=3)
+    with pytest.raises(RecordError, match="belongs to another set"):
+        draw(problems(9)[3:], canned, tmp_path, batch=3)
+
+
+def test_too_few_stored_samples_are_an_error_that_says_what_to_change(tmp_path: Path) -> None:
+    draw(problems(2), canned, tmp_path / "s", batch=2)
+    with pytest.raises(RecordError, match=r"fewer than N = 8 samples; draw more \(annotation.draw\)"):
+        annotate_stream(problems(2), tmp_path / "s", tmp_path / "a", SymbolicJudge(), batch=2, n=8)
