@@ -209,6 +209,22 @@ def annotate(
     typer.echo(f"annotation: {annotate_with(config, force=force)}")
 
 
+@app.command("build-suremath")
+def build_suremath(
+    tier: Tier = "tiny",
+    settings: Annotated[
+        str | None, typer.Option("--settings", help="name in configs/suremath, or a YAML file; default: the tier's")
+    ] = None,
+    sets: Sets = None,
+    force: Force = False,
+) -> None:
+    """Build SURE-Math: seeds, evolution, filters, labels, the teacher's entropies, and the published folder."""
+    from artifact.studies.suremath import build_suremath as build
+
+    folder = build(tier, settings, _overrides(sets), force=force)
+    typer.echo(f"dataset: {folder / 'dataset'}")
+
+
 @app.command()
 def train(
     tier: Tier = "tiny",

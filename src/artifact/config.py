@@ -44,8 +44,12 @@ class TaskSection(Section):
 
     name: str
     train_limit: int | None = Field(None, ge=1, description="use only the first so many training problems")
-    template: str = Field("zero_shot", description="prompt template of the task")
+    train_split: str = Field("train", description="split that is trained on; slices such as `train[:-500]` may be named")
+    template: str | None = Field(None, description="prompt template; None = the task's own")
     extraction_rules: tuple[str, ...] = ("boxed", "hashes", "last_number")
+    calculator: bool = Field(False, description="close `<<expression=` by the computed value while generating")
+    data_dir: str | None = Field(None, description="folder with local copies of the task's data; None: the usual places")
+    thinking: bool | None = Field(None, description="thinking mode of chat templates that have a switch; None = theirs")
 
 
 class Engine(Section):

@@ -29,7 +29,8 @@ from artifact.runlog import RunLog
 class World:
     """What a run is trained and measured on: problems, their prompts, and how answers are verified.
 
-    encode(problem, context) gives prompt ids; encode_text(text) the ids of a response, end of sequence included.
+    encode(problem, context) gives prompt ids; encode_text(text) the ids of a response, end of sequence included, and
+    mask_text(text) which of them a tool would have written (None: no tool).
     """
 
     train: Sequence[Problem]
@@ -37,6 +38,7 @@ class World:
     encode: Callable[[Problem, str], tuple[int, ...]]
     encode_text: Callable[[str], tuple[int, ...]]
     verify: VerifyBatch
+    mask_text: Callable[[str], tuple[bool, ...] | None] = lambda text: None
 
     def prompts(self, problems: Sequence[Problem]) -> list[Prompt]:
         """Prompts of `problems` without any hint."""
@@ -156,6 +158,7 @@ def rollout_facts(groups: Sequence[Sequence[Rollout]], batch: Batch) -> dict[str
         "response_tokens": float(sum(len(r.response_ids) for r in flat)),
         "teacher_tokens": float(sum(len(e.response_ids) for e in batch.examples if e.distil not in (None, 0.0))),
         "truncated": float(sum(r.finish_reason == "length" for r in flat)),
+        "tool_tokens": float(sum(r.response_mask.count(False) for r in flat if r.response_mask is not None)),
     }  # fmt: skip
     for r in flat:
         name = f"verdict/{r.verdict.status}" if r.verdict else "verdict/unverified"

@@ -65,7 +65,7 @@ class Record:
         types = {
             "str": pa.string(), "json": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(),
             "[int]": pa.list_(pa.int32()), "[float]": pa.list_(pa.float32()), "[str]": pa.list_(pa.string()),
-            "[double]": pa.list_(pa.float64()),
+            "[double]": pa.list_(pa.float64()), "[bool]": pa.list_(pa.bool_()),
         }  # fmt: skip
         return pa.schema([(name, types[kind]) for name, kind in cls.COLUMNS.items()])
 
@@ -117,7 +117,8 @@ class Rollout(Record):
 
     `logprobs` are *raw*: natural log, temperature 1, full vocabulary, one per response token (EOS included when it was
     generated). `policy_version` is the number of optimiser steps behind the weights that sampled it, −1 for a frozen
-    model. `finish_reason` is `stop` (EOS or a stop token) or `length` (cut off at the token budget).
+    model. `finish_reason` is `stop` (EOS or a stop token) or `length` (cut off at the token budget). `response_mask` is
+    False at tokens the policy did not choose (tool output; their log-probability is 0.0); None = it chose them all.
     """
 
     problem_id: str
@@ -129,11 +130,12 @@ class Rollout(Record):
     finish_reason: str
     policy_version: int = -1
     verdict: Verdict | None = None
+    response_mask: tuple[bool, ...] | None = None
 
     COLUMNS: ClassVar[dict[str, str]] = {
         "problem_id": "str", "sample": "int", "prompt_ids": "[int]", "response_ids": "[int]", "logprobs": "[float]",
-        "text": "str", "finish_reason": "str", "policy_version": "int", "status": "str", "extracted": "str",
-        "detail": "str", "rule": "str",
+        "text": "str", "finish_reason": "str", "policy_version": "int", "response_mask": "[bool]", "status": "str",
+        "extracted": "str", "detail": "str", "rule": "str",
     }  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -145,8 +147,9 @@ class Rollout(Record):
 
     @property
     def mean_logprob(self) -> float:
-        """Length-normalised sequence log-probability, ℓ/|y| (UOPD Eq. 4); 0 for an empty response."""
-        return sum(self.logprobs) / len(self.logprobs) if self.logprobs else 0.0
+        """Length-normalised log-probability ℓ/|y| (UOPD Eq. 4) over the tokens the policy chose; 0 without any."""
+        chosen = len(self.logprobs) if self.response_mask is None else sum(self.response_mask)
+        return sum(self.logprobs) / chosen if chosen else 0.0
 
     def with_verdict(self, verdict: Verdict) -> Rollout:
         """A copy that carries `verdict`."""
@@ -154,7 +157,7 @@ class Rollout(Record):
 
     def to_row(self) -> dict[str, Any]:
         verdict = self.verdict
-        row = {name: getattr(self, name) for name in list(self.COLUMNS)[:8]}
+        row = {name: getattr(self, name) for name in list(self.COLUMNS)[:9]}
         return row | {
             "status": str(verdict.status) if verdict else None,
             "extracted": verdict.extracted if verdict else None,
@@ -171,7 +174,8 @@ class Rollout(Record):
         scalars: dict[str, Any] = {
             k: row[k] for k in ("problem_id", "sample", "text", "finish_reason", "policy_version")
         }
-        return cls(**lists, **scalars, verdict=verdict)
+        mask = None if row["response_mask"] is None else tuple(row["response_mask"])
+        return cls(**lists, **scalars, verdict=verdict, response_mask=mask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +230,7 @@ class Example:
     contrast          weight of the preference `response_ids` ≻ `rejected_ids`
     teacher_prompt_ids  the prompt under which the teacher scores the *unchanged* response ids; None = the same prompt
     response_mask     False marks tokens the policy did not choose (tool output); None = all True
+    rejected_mask     the same for `rejected_ids`
     token_weight      optional per-token factor on `distil` and `nll`, one per response token
     """
 
@@ -241,6 +246,7 @@ class Example:
     teacher_prompt_ids: tuple[int, ...] | None = None
     response_mask: tuple[bool, ...] | None = None
     token_weight: tuple[float, ...] | None = None
+    rejected_mask: tuple[bool, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.response_ids:
@@ -253,6 +259,18 @@ class Example:
             raise RecordError(
                 f"example of problem {self.problem_id!r}: `policy_gradient` and `behaviour_logprobs` go together"
             )
+        for ids, mask in ((self.response_ids, self.response_mask), (self.rejected_ids, self.rejected_mask)):
+            if mask is not None and len(mask) != len(ids or ()):
+                raise RecordError(
+                    f"example of problem {self.problem_id!r}: a mask of {len(mask)} entries for {len(ids or ())} tokens"
+                )
+
+    @classmethod
+    def of(cls, rollout: Rollout, **weights: Any) -> Example:
+        """The example of a rollout: its tokens and mask, with the given weights."""
+        return cls(
+            rollout.problem_id, rollout.prompt_ids, rollout.response_ids, response_mask=rollout.response_mask, **weights
+        )
 
 
 R = TypeVar("R", bound=Record)

@@ -147,3 +147,28 @@ def test_micro_batches_cover_every_item_once_within_the_limit():
     assert sorted(i for b in batches for i in b) == list(range(50))
     for b in batches:
         assert len(b) == 1 or len(b) * max(len(items[i][0]) + len(items[i][1]) for i in b) <= 100
+
+
+def test_tool_tokens_of_either_response_stay_out_of_the_preference(model):
+    """DPO by hand on the tokens that the policy chose: log-probabilities from a plain forward pass, one by one."""
+    prompt, chosen, rejected = (3, 4), (5, 6, 7, 8), (9, 10, 11)
+    chosen_mask, rejected_mask = (True, False, False, True), (True, True, False)
+    example = Example(
+        "p", prompt, chosen, contrast=1.0, rejected_ids=rejected, response_mask=chosen_mask,
+        rejected_mask=rejected_mask,
+    )  # fmt: skip
+    reference = [np.array([-1.0, -9.0, -9.0, -2.0]), np.array([-0.5, -0.25, -9.0])]
+    losses = Losses(distil=Distil(top_k=2))
+    batch = MicroBatch(
+        [example], [None], [reference], 0, {"contrast": 1.0}, denominators([example], losses, 16)
+    )
+    got = float(objective(model.model, model.lm_head.weight, batch, losses).loss.detach())
+
+    def summed(response: tuple[int, ...], mask: tuple[bool, ...]) -> float:
+        with torch.no_grad():
+            logprobs = model(torch.tensor([[*prompt, *response]])).logits[0].log_softmax(-1)
+        first = len(prompt) - 1
+        return sum(float(logprobs[first + t, token]) for t, token in enumerate(response) if mask[t])
+
+    margin = (summed(chosen, chosen_mask) - (-3.0)) - (summed(rejected, rejected_mask) - (-0.75))
+    assert got == pytest.approx(np.log1p(np.exp(-losses.contrast.beta * margin)), rel=1e-9)

@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     "cli", "studies", "report", "inspect", "train", "phases", "runlog", "methods", "cluster", "losses", "suremath",
     "uncertainty", "evaluate",
-    "tasks", "tinyworld", "matrix", "config", "records", "errors", "paths",
+    "tasks", "tinyworld", "matrix", "pretrained", "config", "records", "errors", "paths",
 )  # fmt: skip
 """Top to bottom, as in the architecture; a module may import its own room and what stands after it."""
 

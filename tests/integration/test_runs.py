@@ -152,6 +152,7 @@ def test_teacher_and_student_with_other_vocabularies_are_refused(config, tmp_pat
 
 
 def test_an_empty_split_is_an_error(monkeypatch: pytest.MonkeyPatch):
+    from artifact.config import load
     from artifact.errors import EmptyDataset
     from artifact.studies import world
 
@@ -159,6 +160,38 @@ def test_an_empty_split_is_an_error(monkeypatch: pytest.MonkeyPatch):
         def load(self, split: str, limit: int | None = None) -> list:
             return []
 
-    monkeypatch.setattr(world, "get_task", lambda name: Nothing())
+    monkeypatch.setattr(world, "task_of", lambda section: Nothing())
     with pytest.raises(EmptyDataset, match="holds no problem"):
-        world.problems_of("nothing", "train", None)
+        world.problems_of(load("tiny").task, "train", 12345)
+
+
+def test_an_annotation_killed_half_way_ends_with_the_same_bytes(workers, tmp_path: Path):
+    small = [*SETS, "--set=annotation.batch_prompts=3"]
+    folders = {}
+    for name in ("whole", "killed"):
+        env = {**os.environ, "ARTIFACT_RESULTS": str(tmp_path / name)}
+        if name == "killed":
+            process = subprocess.Popen(
+                [sys.executable, "-m", "artifact.cli", "annotate", *small],
+                env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            deadline = time.monotonic() + 200
+            while not list((tmp_path / name).glob("samples/*.partial/shards/*.parquet")):
+                assert process.poll() is None, "the annotation ended before it could be killed"
+                assert time.monotonic() < deadline, "no shard was written in time"
+                time.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        done = _cli("annotate", *small, env={"ARTIFACT_RESULTS": str(tmp_path / name)})
+        assert done.returncode == 0, done.stderr
+        folders[name] = next((tmp_path / name / "annotations").glob("*/manifest.json")).parent
+    from artifact.studies.annotate import samples_folder
+
+    assert folders["whole"].name == folders["killed"].name
+    read = [(f / "annotations.parquet").read_bytes() for f in folders.values()]
+    assert read[0] == read[1]
+    samples = []
+    for name, folder in folders.items():
+        key = samples_folder(folder).name
+        samples.append((tmp_path / name / "samples" / key / "samples.parquet").read_bytes())
+    assert samples[0] == samples[1]

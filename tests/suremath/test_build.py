@@ -21,6 +21,7 @@ from artifact.suremath.build import build, make_generator
 from artifact.suremath.decontaminate import BenchmarkIndex
 from artifact.suremath.filters import jaccard, normalised, shingles
 from artifact.suremath.generator import NOTHING, PROPOSED, UNPARSED, Proposal, Request
+from artifact.suremath.labels import verify_samples
 from artifact.suremath.lineage import Dropped, Evolved, ancestors, by_id
 from artifact.suremath.procedural import ProceduralGenerator
 from artifact.suremath.seeds import load_benchmarks
@@ -331,6 +332,29 @@ def test_a_labeller_that_breaks_its_contract_is_an_error(tmp_path: Path, wrong: 
     settings = small()
     with pytest.raises(RecordError, match=message):
         build(settings, ProceduralGenerator(), wrong, load_benchmarks(settings.benchmarks), tmp_path, False)  # type: ignore[arg-type]
+
+
+def test_samples_are_verified_where_there_is_something_to_verify() -> None:
+    """Known answers go to the verifier in order; unknown ones are only extracted: their correctness stays unknown."""
+    known, unknown = item("k", "A?", "4").problem, item("u", "B?", "").problem
+    texts = {"k": ["\\boxed{4}", "\\boxed{5}"], "u": ["so \\boxed{7}", "no idea", "\\boxed{7}"]}
+    groups = [
+        [replace(r, text=t) for r, t in zip(samples(p, len(texts[p.id])), texts[p.id], strict=True)]
+        for p in (known, unknown)
+    ]
+    asked: list[tuple[list[str], list[str]]] = []
+
+    def verify(responses: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
+        asked.append((list(responses), list(golds)))
+        return [Verdict(Status.CORRECT, "4"), Verdict(Status.WRONG, "5")]
+
+    (first, second) = verify_samples([known, unknown], groups, verify, ("boxed",))
+    assert asked == [(texts["k"], ["4", "4"])]
+    assert [r.verdict.status for r in first if r.verdict] == [Status.CORRECT, Status.WRONG]
+    found = [(r.verdict.status, r.verdict.extracted) for r in second if r.verdict]
+    assert found == [(Status.ERROR, "7"), (Status.UNPARSED, None), (Status.ERROR, "7")]
+    labelled = annotate(unknown, second, SymbolicJudge())
+    assert (labelled.majority_answer, labelled.majority_share, labelled.majority_correct) == ("7", 2 / 3, -1)
 
 
 def test_the_language_model_needs_engines() -> None:

@@ -151,10 +151,18 @@ class _View:
 
     def mask(self, members: list[int]) -> torch.Tensor:
         """response mask of the members' responses, True = the policy chose the token."""
-        masks = [
-            self.batch.examples[i].response_mask or (True,) * len(self.batch.examples[i].response_ids) for i in members
-        ]
-        return self.tensor(np.concatenate([np.asarray(m, dtype=bool) for m in masks]))
+        return self._masks([(e.response_ids, e.response_mask) for e in (self.batch.examples[i] for i in members)])
+
+    def pair_mask(self, members: list[int]) -> torch.Tensor:
+        """The same for preference pairs: all chosen responses, then all rejected ones."""
+        examples = [self.batch.examples[i] for i in members]
+        chosen = [(e.response_ids, e.response_mask) for e in examples]
+        return self._masks([*chosen, *((e.rejected_ids or (), e.rejected_mask) for e in examples)])
+
+    def _masks(self, responses: Sequence[tuple[Sequence[int], Sequence[bool] | None]]) -> torch.Tensor:
+        return self.tensor(
+            np.concatenate([np.ones(len(i), bool) if m is None else np.asarray(m, bool) for i, m in responses])
+        )
 
     def token_weight(self, members: list[int]) -> torch.Tensor | None:
         """The methods' own per-token factors; None when no member has any."""
@@ -299,17 +307,17 @@ def _contrast(view: _View, members: list[int], losses: Losses) -> tuple[torch.Te
     sequences = [int(view.first[i]) + j for j in (0, 1) for i in members]  # all chosen, then all rejected
     row, segment = view.rows(sequences)
     logprobs = view.target_logprobs(row)
-    everything = torch.ones_like(logprobs, dtype=torch.bool)
+    mask = view.pair_mask(members)
     normalised = settings.length_normalised or settings.form == "simpo"
-    scores = sequence_logprobs(logprobs, segment, len(sequences), everything, length_normalised=normalised)
+    scores = sequence_logprobs(logprobs, segment, len(sequences), mask, length_normalised=normalised)
     chosen, rejected = scores.split(len(members))
     if settings.form == "simpo":
         out = simpo(chosen, rejected, beta=settings.beta, gamma=settings.simpo_margin)
     else:
         if view.batch.reference is None:
             raise ValueError("DPO needs reference log-probabilities; the method must declare Needs(reference=True)")
-        parts = [view.batch.reference[i][j] for j in (0, 1) for i in members]
-        sums = view.tensor([p.mean() if normalised else p.sum() for p in parts], logprobs.dtype)
+        reference = view.per_token(members * 2, [view.batch.reference[i][j] for j in (0, 1) for i in members])
+        sums = sequence_logprobs(reference, segment, len(sequences), mask, length_normalised=normalised)
         out = dpo(chosen, rejected, *sums.split(len(members)), beta=settings.beta)
     value = reduce_pairs(out.loss_P, view.weights(members, "contrast"), view.batch.denominators["contrast"])
     pairs = float(len(members))

@@ -8,7 +8,7 @@ The paper's name for this actor is LLMRayActor.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from artifact.cluster.placement import Slot, prepare_process
 from artifact.cluster.weight_sync import Spec
 from artifact.errors import ArtifactError
+from artifact.tasks.tool_loop import CalculatorTool, generate_with_tool
 
 
 @dataclass(frozen=True)
@@ -28,22 +29,27 @@ class Request:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How to sample; temperature 0 is greedy."""
+    """How to sample; temperature 0 is greedy. With `calculator`, `<<expression=` is closed by the computed value."""
 
     temperature: float
     top_p: float
     max_new_tokens: int
     stop_token_ids: tuple[int, ...]
     logprobs: bool = True
+    calculator: bool = False
 
 
 @dataclass(frozen=True)
 class Completion:
-    """One sampled response: ids_T int32, raw log-probs_T float32 (empty when not asked for), `stop` or `length`."""
+    """One sampled response: ids_T int32, raw log-probs_T float32 (empty when not asked for), `stop` or `length`.
+
+    mask_T is False at tokens a tool wrote; None = the policy chose them all.
+    """
 
     ids: np.ndarray
     logprobs: np.ndarray
     finish_reason: str
+    mask: np.ndarray | None = None
 
 
 class RolloutEngine:
@@ -72,7 +78,8 @@ class RolloutEngine:
 
         torch.set_num_threads(slot.threads)  # vLLM's start-up changes it
         self.policy_version = -1
-        self.checkpoint = model
+        self.model = self.checkpoint = model
+        self.tool: CalculatorTool | None = None
         self.channel_id: str | None = None
         self.max_model_len = settings["max_model_len"]
 
@@ -82,6 +89,22 @@ class RolloutEngine:
 
     def generate(self, requests: list[Request], decoding: Decoding) -> tuple[int, list[Completion]]:
         """Sample one response a request; returns the policy version of the weights used, and completions in order."""
+        if not decoding.calculator:
+            return self._sample(requests, decoding)
+        version, outputs = generate_with_tool(
+            self._sample, requests, replace(decoding, calculator=False), self._calculator()
+        )
+        return version, [Completion(o.ids, o.logprobs, o.finish_reason, o.mask) for o in outputs]
+
+    def _calculator(self) -> CalculatorTool:
+        """The calculator over the tokenizer of the engine's architecture, made at first use."""
+        if self.tool is None:
+            from transformers import AutoTokenizer
+
+            self.tool = CalculatorTool(AutoTokenizer.from_pretrained(self.model))
+        return self.tool
+
+    def _sample(self, requests: list[Request], decoding: Decoding) -> tuple[int, list[Completion]]:
         from vllm import SamplingParams
 
         def params(r: Request) -> SamplingParams:
@@ -113,6 +136,22 @@ class RolloutEngine:
             rows = out.prompt_logprobs[len(prompt) :]  # type: ignore[index]
             scores.append(np.array([row[t].logprob for row, t in zip(rows, response, strict=True)], dtype=np.float64))
         return scores
+
+    def next_token_logprobs(self, prompts: list[tuple[int, ...]], token_ids: list[int]) -> np.ndarray:
+        """Raw log-probabilities of `token_ids` as the next token after each prompt, float64 [P, C]; generates nothing.
+
+        They are those of the full vocabulary, so a row's sum of exponentials is the mass on these candidates.
+        """
+        from vllm import SamplingParams
+
+        params = SamplingParams(max_tokens=1, temperature=0, logprob_token_ids=list(token_ids), detokenize=False)
+        outputs = self.llm.generate(
+            [{"prompt_token_ids": list(p)} for p in prompts],  # type: ignore[arg-type]
+            params,
+            use_tqdm=False,
+        )
+        rows = [o.outputs[0].logprobs[0] for o in outputs]  # type: ignore[index]
+        return np.array([[row[t].logprob for t in token_ids] for row in rows], dtype=np.float64)
 
     def join_sync(
         self, host: str, port: int, rank: int, world: int, backend: str, timeout_s: float, channel_id: str

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from artifact.cluster.rollout_engine import Decoding, Request
+from artifact.cluster.rollout_engine import Completion, Decoding, Request
 from artifact.cluster.session import call
 from artifact.errors import EmptyDataset, Mismatch, StaleEngine
 from artifact.records import Rollout
@@ -36,12 +36,14 @@ class Sampler:
         stop_token_ids: tuple[int, ...],
         max_model_len: int,
         timeout_s: float,
+        calculator: bool = False,
     ) -> None:
         self.engines = list(engines)
         self.tokenizer = tokenizer
         self.stop_token_ids = stop_token_ids
         self.max_model_len = max_model_len
         self.timeout_s = timeout_s
+        self.calculator = calculator
 
     def sample(
         self, prompts: Sequence[Prompt], n: int, *, temperature: float, top_p: float, max_new_tokens: int, seed: Any,
@@ -61,7 +63,7 @@ class Sampler:
                 f"with max_new_tokens = {max_new_tokens} it exceeds cluster.engine.max_model_len = "
                 f"{self.max_model_len}: raise that, or shorten the prompt"
             )
-        decoding = Decoding(temperature, top_p, max_new_tokens, self.stop_token_ids, logprobs)
+        decoding = Decoding(temperature, top_p, max_new_tokens, self.stop_token_ids, logprobs, self.calculator)
         shares: list[list[Request]] = [[] for _ in self.engines]
         for i, (problem_id, prompt_ids) in enumerate(prompts):
             shares[i % len(shares)] += [Request(prompt_ids, request_seed(seed, problem_id, j)) for j in range(n)]
@@ -85,7 +87,12 @@ class Sampler:
                     problem_id, j - i * n, prompt_ids, tuple(flat[j].ids.tolist()),
                     tuple(flat[j].logprobs.tolist()) if logprobs else (0.0,) * len(flat[j].ids),
                     texts[j], flat[j].finish_reason, version,
+                    response_mask=_mask(flat[j]),
                 )
                 for j in group
             ))  # fmt: skip
         return rollouts
+
+
+def _mask(completion: Completion) -> tuple[bool, ...] | None:
+    return None if completion.mask is None else tuple(completion.mask.tolist())

@@ -68,7 +68,8 @@ class Step:
     """What a method may look at besides the groups.
 
     encode(problem, context) gives prompt ids with `none`, `answer` or `solution` in the system message.
-    encode_text(text) gives the ids of a response text, end of sequence included.
+    encode_text(text) gives the ids of a response text, end of sequence included; mask_text(text) is False where a tool
+    would have written them, None without a tool.
     ask_teacher(problems, how, context) lets the teacher answer now, `generate` or `autoregress` (`cluster/teacher.py`),
     reading `context`; gives verified responses, one tuple a problem.
     """
@@ -78,6 +79,7 @@ class Step:
     encode_text: Callable[[str], tuple[int, ...]]
     weights: Mapping[str, float] = field(default_factory=dict)
     teacher_samples: Mapping[str, Sequence[Rollout]] = field(default_factory=dict)
+    mask_text: Callable[[str], tuple[bool, ...] | None] = lambda text: None
     ask_teacher: Callable[[Sequence[Problem], str, str], list[tuple[Rollout, ...]]] = no_teacher_at_hand
 
 

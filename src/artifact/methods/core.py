@@ -21,6 +21,9 @@ from artifact.losses.mix import mix_coefficients
 from artifact.methods.base import Batch, Method, Needs, Step, register
 from artifact.records import Example, Group
 
+Chosen = tuple[tuple[int, ...], tuple[bool, ...] | None]
+"""A response that may be chosen: its token ids and their mask."""
+
 
 @register("core")
 class ContrastiveOnPolicyDistillation(Method):
@@ -79,18 +82,20 @@ class ContrastiveOnPolicyDistillation(Method):
         for group in groups:
             context = None if o.teacher_context == "none" else step.encode(group.problem, o.teacher_context)
             for r in group.correct if distil_on == "correct" else group.rollouts:
-                out.append(Example(r.problem_id, r.prompt_ids, r.response_ids, distil=1.0, teacher_prompt_ids=context))
+                out.append(Example.of(r, distil=1.0, teacher_prompt_ids=context))
         return out
 
     def _pairs(self, groups: Sequence[Group], step: Step) -> tuple[list[Example], dict[str, float]]:
         """Preference pairs, one for each incorrect rollout that has a chosen response; and what happened to the rest."""
         o = self.options
         bare = [g.problem for g in groups if g.incorrect and not self._candidates(g, step)]
-        taught: dict[str, list[tuple[int, ...]]] = {}
+        taught: dict[str, list[Chosen]] = {}
         if bare and o.fallback != "skip":
             answers = step.ask_teacher(bare, o.fallback, o.teacher_context)
             for problem, responses in zip(bare, answers, strict=True):
-                taught[problem.id] = [r.response_ids for r in responses if r.verdict is not None and r.verdict.correct]
+                taught[problem.id] = [
+                    (r.response_ids, r.response_mask) for r in responses if r.verdict is not None and r.verdict.correct
+                ]
         pairs: list[Example] = []
         without = 0
         for group in groups:
@@ -100,11 +105,12 @@ class ContrastiveOnPolicyDistillation(Method):
                     without += 1
                     continue
                 # Own correct rollouts take turns, so that one sample is not chosen for all.
-                chosen = candidates[rejected.sample % len(candidates)]
+                ids, mask = candidates[rejected.sample % len(candidates)]
                 pairs.append(
                     Example(
-                        group.problem.id, group.prompt_ids, chosen, contrast=1.0, rejected_ids=rejected.response_ids
-                    )
+                        group.problem.id, group.prompt_ids, ids, contrast=1.0, response_mask=mask,
+                        rejected_ids=rejected.response_ids, rejected_mask=rejected.response_mask,
+                    )  # fmt: skip
                 )
         facts = {"pairs_without_chosen": float(without)}
         if o.fallback != "skip":
@@ -114,11 +120,11 @@ class ContrastiveOnPolicyDistillation(Method):
             }
         return pairs, facts
 
-    def _candidates(self, group: Group, step: Step) -> list[tuple[int, ...]]:
+    def _candidates(self, group: Group, step: Step) -> list[Chosen]:
         """Responses that may be chosen for this prompt: those of the first source in `chosen_order` that has any."""
         for source in self.options.chosen_order:
             if source == "reference" and group.problem.solution:
-                return [step.encode_text(group.problem.solution)]
+                return [(step.encode_text(group.problem.solution), step.mask_text(group.problem.solution))]
             if source == "own" and group.correct:
-                return [r.response_ids for r in group.correct]
+                return [(r.response_ids, r.response_mask) for r in group.correct]
         return []

@@ -43,7 +43,7 @@ class GroupRelativePolicyOptimisation(Method):
         )
         advantages_GK = group_advantages(rewards_GK, scale=self.options.scale)
         examples = tuple(
-            Example(r.problem_id, r.prompt_ids, r.response_ids, policy_gradient=float(a), behaviour_logprobs=r.logprobs)
+            Example.of(r, policy_gradient=float(a), behaviour_logprobs=r.logprobs)
             for g, row in zip(groups, advantages_GK, strict=True)
             for r, a in zip(g.rollouts, row, strict=True)
         )

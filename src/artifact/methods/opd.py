@@ -14,9 +14,7 @@ def distil_all(groups: Sequence[Group], weight_of: dict[str, float] | None = Non
     A rollout of weight 0 stays in the batch: it counts in the denominator of Eq. 9.
     """
     return tuple(
-        Example(
-            r.problem_id, r.prompt_ids, r.response_ids, distil=1.0 if weight_of is None else weight_of[r.problem_id]
-        )
+        Example.of(r, distil=1.0 if weight_of is None else weight_of[r.problem_id])
         for group in groups
         for r in group.rollouts
     )

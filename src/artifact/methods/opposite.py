@@ -27,7 +27,7 @@ class OppositeRouting(Method):
     needs = Needs(verdicts=True, teacher=True, gold=True)
 
     def batch(self, groups: Sequence[Group], step: Step) -> Batch:
-        wrong = [Example(r.problem_id, r.prompt_ids, r.response_ids, distil=1.0) for g in groups for r in g.incorrect]
-        right = [Example(r.problem_id, r.prompt_ids, r.response_ids, nll=1.0) for g in groups for r in g.correct]
+        wrong = [Example.of(r, distil=1.0) for g in groups for r in g.incorrect]
+        right = [Example.of(r, nll=1.0) for g in groups for r in g.correct]
         share = len(right) / max(1, len(right) + len(wrong))
         return Batch((*wrong, *right), {"distil": self.options.alpha, "nll": 1.0}, {"share_correct": share})

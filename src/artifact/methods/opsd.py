@@ -43,8 +43,5 @@ class SelfDistilledReasoner(Method):
         examples = []
         for group in groups:
             informed = step.encode(group.problem, self.options.context)
-            examples += [
-                Example(r.problem_id, r.prompt_ids, r.response_ids, distil=1.0, teacher_prompt_ids=informed)
-                for r in group.rollouts
-            ]
+            examples += [Example.of(r, distil=1.0, teacher_prompt_ids=informed) for r in group.rollouts]
         return Batch(tuple(examples), {"distil": 1.0})

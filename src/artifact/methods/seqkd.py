@@ -35,8 +35,13 @@ class SequenceLevelDistillation(Method):
             without += not correct
             first = step.index * k
             for i in range(first, first + min(k, len(correct))):
-                response = correct[i % len(correct)].response_ids
-                examples.append(Example(group.problem.id, group.prompt_ids, response, nll=1.0))
+                sample = correct[i % len(correct)]
+                examples.append(
+                    Example(
+                        group.problem.id, group.prompt_ids, sample.response_ids, nll=1.0,
+                        response_mask=sample.response_mask,
+                    )  # fmt: skip
+                )
         if not examples:
             raise EmptyDataset(
                 f"the teacher has no verified sample for any of the {len(groups)} problems of step {step.index}: there "

@@ -20,10 +20,13 @@ class SupervisedFineTuning(Method):
 
     def batch(self, groups: Sequence[Group], step: Step) -> Batch:
         examples = tuple(
-            Example(g.problem.id, g.prompt_ids, step.encode_text(g.problem.solution), nll=1.0)
+            Example(
+                g.problem.id, g.prompt_ids, step.encode_text(g.problem.solution), nll=1.0,
+                response_mask=step.mask_text(g.problem.solution),
+            )
             for g in groups
             if g.problem.solution
-        )
+        )  # fmt: skip
         if not examples:
             raise EmptyDataset(
                 f"none of the {len(groups)} problems of step {step.index} has a reference solution; SFT has nothing to "

@@ -108,3 +108,78 @@ def costs(footing: pd.DataFrame) -> list[str]:
             f"{seconds.max():.0f} s."
         )
     return out
+
+
+def learning_rates(table: pd.DataFrame) -> list[str]:
+    """One sentence for each method of a `selection_table`: the rate chosen, what it was tried against, and an edge."""
+    out = []
+    for label, rows in table.groupby("label", sort=False):
+        best, rates = rows[rows["chosen"]].iloc[0], sorted(rows["lr"])
+        others = rows[~rows["chosen"]]
+        near = others[others["high"] >= best["low"]]
+        edge = ""
+        if len(rates) > 1 and best["lr"] in (rates[0], rates[-1]):
+            side = "smallest" if best["lr"] == rates[0] else "largest"
+            edge = f" It is the {side} rate tried: the best one may lie outside the grid."
+        also = f"; the intervals of {len(near)} of {len(others)} other rates overlap with it" if len(others) else ""
+        out.append(
+            f"{label}: {best['lr']:g}, with {percent(best['accuracy'])} % of {int(best['problems']):,} validation "
+            f"problems{also}.{edge}"
+        )
+    return out
+
+
+def curriculum(metrics: pd.DataFrame, label: str = "CORE") -> list[str]:
+    """For each teacher: how the share of correct rollouts and the number of pairs moved from first to last quarter."""
+    out = []
+    for teacher, rows in metrics[metrics["label"] == label].groupby("teacher", sort=False):
+        steps = int(rows["step"].max()) + 1
+        first, last = rows[rows["step"] < steps / 4], rows[rows["step"] >= steps - steps / 4]
+        share, pairs = ([float(part[name].mean()) for part in (first, last)] for name in ("share_correct", "pairs"))
+        norms = ""
+        names = [f"grad_norm/{part}" for part in ("distil", "contrast")]
+        if set(names) <= set(rows.columns) and rows[names].notna().any().all():
+            ratios = [float((p[names[1]] / p[names[0]]).mean()) for p in (first, last)]
+            norms = (
+                f"; the gradient norm of the contrast term was {ratios[0]:.2f} times that of the weighted distillation "
+                f"term, and {ratios[1]:.2f} times at the end"
+            )
+        out.append(
+            f"Teacher {teacher}: from the first to the last quarter of {steps} steps the share of correct rollouts "
+            f"went from {percent(share[0])} to {percent(share[1])} % and the pairs a step from {pairs[0]:.1f} to "
+            f"{pairs[1]:.1f}{norms}."
+        )
+    return out
+
+
+def leaks(table: pd.DataFrame) -> list[str]:
+    """For each model and context of a leak `summarise` table: the answer's probability at the first and last cut."""
+    out = []
+    for (model, context), rows in table.groupby(["model", "context"], sort=False):
+        rows = rows.sort_values("fraction")
+        first, last = rows.iloc[0], rows.iloc[-1]
+        beside = "" if context == "none" else f", {100 * first['excess']:+.1f} points against the bare question"
+        out.append(
+            f"{model}, reading {'the question alone' if context == 'none' else f'the {context}'}: the gold answer has "
+            f"probability {percent(first['probability'])} % ({percent(first['low'])} to {percent(first['high'])}) at "
+            f"{first['fraction']:.0%} of the response{beside}, and {percent(last['probability'])} % at "
+            f"{last['fraction']:.0%} ({int(first['rollouts'])} rollouts of {int(first['problems'])} problems)."
+        )
+    return out
+
+
+def effects(table: pd.DataFrame) -> list[str]:
+    """From `loss_pull.effects`: which methods raise all right responses and lower all others, and which do not."""
+    kinds: dict[str, list[str]] = {}
+    for method, rows in table.groupby("method", sort=False):
+        right, other = (rows.loc[rows["correct"] == flag, "change"] for flag in (True, False))
+        if (rows["change"] == 0).all():
+            kind = "No gradient on this group"
+        elif (right > 0).all() and (other < 0).all():
+            kind = "Every right response up, every other one down"
+        elif (right > 0).all():
+            kind = "Every right response up, but at least one other as well"
+        else:
+            kind = "At least one right response down"
+        kinds.setdefault(kind, []).append(f"{method} (right {right.mean():+.2f}, other {other.mean():+.2f} nats)")
+    return [f"{kind}: {'; '.join(methods)}." for kind, methods in kinds.items()]

@@ -41,9 +41,9 @@ METHODS: dict[str, Look] = {
     "Distil only": Look("#56B4E9", "<", "--"),
     "Contrast only": Look("#117733", ">", "--"),
     "SFT": Look("#882255", "p", "-."),
-    "SeqKD": Look("#AA4499", "X", "-."),
-    "GRPO": Look("#332288", "H", "-"),
-    "Self-distilled": Look("#44AA99", "d", "-."),
+    "SeqKD": Look("#994F00", "X", "-."),
+    "GRPO": Look("#332288", "+", "-"),
+    "Self-distilled": Look("#F4A582", "d", "-."),
 }
 """The one source of looks. A label that is not listed gets one of SPARE, in order, for the figure at hand."""
 
@@ -61,6 +61,7 @@ ALIASES = {
     "uopd": "UOPD (soft)",
     "distillonly": "Distil only",
     "selfdistilledreasoner": "Self-distilled",
+    "selfdistilledopsd": "Self-distilled",
 }
 
 TEACHERS = (

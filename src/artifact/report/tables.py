@@ -162,12 +162,18 @@ def _difference(
     }  # fmt: skip
 
 
-def equal_footing(metrics: pd.DataFrame, runs: Iterable[tuple[Cell, Config]]) -> pd.DataFrame:
+def equal_footing(
+    metrics: pd.DataFrame, runs: Iterable[tuple[Cell, Config]], annotation_tokens: Mapping[str, float] | None = None
+) -> pd.DataFrame:
     """What each method was given: means over seeds of whole training runs.
 
-    `runs` are the study's (cell, configuration) pairs, from which come the prompts a step and whether the method reads
-    gold answers or solutions while training. Columns: teacher, label, seeds, steps, prompts, rollouts, examples,
-    response_tokens, teacher_tokens, seconds, reads_gold. Raises TableError for a run without a configuration.
+    `runs` are the study's (cell, configuration) pairs, from which come the prompts a step and what the method reads.
+    `annotation_tokens` holds, by teacher, the tokens of phase 1's samples. Columns: teacher, label, seeds, steps,
+    prompts, rollouts, examples, response_tokens (sampled by the student), teacher_tokens (response tokens scored by the
+    teacher, or by the initial student where uses_teacher is `self`), teacher_tokens_sampled (CORE's fallback answers,
+    and all of phase 1 for a method that reads its weights or samples; missing for those when `annotation_tokens` does
+    not name the teacher), seconds (of the loop; phase 1 is not in them), reads_gold, uses_teacher (`yes`, `self`,
+    `no`). Raises TableError for a run without a configuration.
     """
     from artifact.methods.base import make
 
@@ -184,10 +190,17 @@ def equal_footing(metrics: pd.DataFrame, runs: Iterable[tuple[Cell, Config]]) ->
         per_seed = group.assign(seconds=group[phases].sum(axis=1)).groupby("seed")
         steps = float(per_seed["step"].nunique().mean())
         means = per_seed[[*sums, "seconds"]].sum().mean()
+        needs = make(config).needs
+        sampled = 0.0
+        if "fallback_tokens" in group:
+            sampled += float(per_seed["fallback_tokens"].sum().mean())
+        if needs.annotation:
+            sampled += (annotation_tokens or {}).get(str(teacher), float("nan"))
         rows.append({
             "teacher": teacher, "label": label, "seeds": per_seed.ngroups, "steps": steps,
             "prompts": steps * config.train.prompts_per_step, **{n: float(means[n]) for n in [*sums, "seconds"]},
-            "reads_gold": make(config).needs.gold,
+            "teacher_tokens_sampled": sampled, "reads_gold": needs.gold,
+            "uses_teacher": "self" if needs.self_teacher else "yes" if needs.teacher or needs.annotation else "no",
         })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -239,7 +252,7 @@ def spread(mean: float | None, sd: float | None) -> str:
 
 
 def _count(value: float) -> str:
-    return f"{value:,.0f}"
+    return "–" if value != value else f"{value:,.0f}"
 
 
 def _p(value: float) -> str:
@@ -280,11 +293,17 @@ def show_differences(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def show_footing(table: pd.DataFrame) -> pd.DataFrame:
-    """`equal_footing` with thousands separators."""
-    counts = ["steps", "prompts", "rollouts", "response_tokens", "teacher_tokens", "seconds"]
+    """`equal_footing` with thousands separators; a dash where a number was not given."""
+    counts = {
+        "steps": "steps", "prompts": "prompts", "rollouts": "rollouts", "response_tokens": "response tokens",
+        "teacher_tokens": "teacher tokens scored", "teacher_tokens_sampled": "teacher tokens sampled",
+        "seconds": "seconds",
+    }  # fmt: skip
     columns: dict[str, Any] = {"teacher": table["teacher"], "method": table["label"]}
-    columns |= {name.replace("_", " "): table[name].map(_count) for name in counts}
-    return pd.DataFrame(columns | {"reads gold": table["reads_gold"].map({True: "yes", False: "no"})})
+    columns |= {name: table[column].map(_count) for column, name in counts.items()}
+    columns["reads gold"] = table["reads_gold"].map({True: "yes", False: "no"})
+    columns["uses teacher"] = table["uses_teacher"]
+    return pd.DataFrame(columns)
 
 
 def show_auroc(table: pd.DataFrame) -> pd.DataFrame:

@@ -132,7 +132,9 @@ def annotate(config: Config, force: bool = False) -> Path:
             "settings": sampling_settings(config) | clustering_settings(config),
             "samples": samples.name, "problems": len(world.train), "clustered": clustered,
             "dropped": sampling["sampled"]["dropped"] | clustered["dropped"],
-            "seconds": {"sampling": sampling["seconds"]["sampling"], "clustering": watch()},
+            "seconds": {
+                "sampling": sampling["seconds"]["sampling"], "clustering": clustered.pop("seconds"), "total": watch()
+            },
             "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
         }  # fmt: skip
         return store.finish("annotations", key, manifest)

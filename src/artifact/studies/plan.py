@@ -42,12 +42,15 @@ def study_names() -> list[str]:
 
 def problem_count(config: Config, split: str) -> tuple[int | None, str]:
     """How many problems `split` holds under the task's limits, or None with the reason it cannot be known here."""
-    from artifact.tasks import TaskError, get_task
+    from artifact.errors import ArtifactError
+    from artifact.studies.world import task_of
+    from artifact.tasks import TaskError
 
     limit = config.task.train_limit if split == "train" else config.evaluation.limit
     try:
-        return len(get_task(config.task.name).load(split, limit)), ""
-    except (TaskError, FileNotFoundError, ImportError, ValueError) as err:
+        name = config.task.train_split if split == "train" else split
+        return len(task_of(config.task).load(name, limit)), ""
+    except (ArtifactError, TaskError, FileNotFoundError, ImportError, ValueError) as err:
         return limit, str(err).splitlines()[0]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artifact.config import load
+from artifact.config import Config, TaskSection, load
 from artifact.evaluate.evaluate import to_frame
 from artifact.records import Rollout, index_by_id, read_parquet
 from artifact.studies.annotate import samples_folder
@@ -26,7 +26,7 @@ def _groups(path: Path) -> dict[str, list[Rollout]]:
     return groups
 
 
-def _frame(path: Path, task: str, split: str) -> pd.DataFrame:
+def _frame(path: Path, task: TaskSection, split: str) -> pd.DataFrame:
     groups = _groups(path)
     by_id = index_by_id(problems_of(task, split, None))
     return to_frame([by_id[i] for i in groups], list(groups.values()), split)
@@ -36,9 +36,9 @@ def _labelled(frame: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
     return frame.assign(label=info.label, teacher=info.teacher, seed=info.seed, key=info.key)
 
 
-def _task(info: RunInfo) -> str:
+def _task(info: RunInfo) -> TaskSection:
     config = info.manifest.get("config")
-    return config["task"]["name"] if config else load(info.manifest["tier"]).task.name
+    return TaskSection.model_validate(config["task"]) if config else load(info.manifest["tier"]).task
 
 
 def evaluation_frame(runs: Iterable[RunInfo], decoding: str = "greedy") -> pd.DataFrame:
@@ -95,8 +95,8 @@ def annotation_frame(folder: Path) -> pd.DataFrame:
     import pandas as pd
 
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    task = manifest["settings"]["task"]
-    by_id = index_by_id(problems_of(task["name"], "train", task["train_limit"]))
+    task = TaskSection.model_validate(manifest["settings"]["task"])
+    by_id = index_by_id(problems_of(task, task.train_split, task.train_limit))
     answered = _groups(samples_folder(folder) / "greedy.parquet")
     greedy = {i: bool(g[0].verdict and g[0].verdict.correct) for i, g in answered.items()}
     rows: list[dict[str, Any]] = []
@@ -112,3 +112,30 @@ def annotation_frame(folder: Path) -> pd.DataFrame:
             "majority_correct": a.majority_correct == 1, "greedy_correct": greedy[p.id], "n": a.n, "n_valid": a.n_valid,
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def annotated_examples(info: RunInfo, config: Config, per_group: int = 2) -> tuple[pd.DataFrame, list[Annotation]]:
+    """U-T3 for one run: chosen training prompts with the teacher's classes and the student before and after training.
+
+    Returns the rows of `qualitative.examples` and the annotations behind them. The greedy answers on the training split
+    are measured here where they are not stored yet.
+    """
+    from artifact.report import qualitative
+    from artifact.studies.annotate import annotate
+    from artifact.studies.runner import evaluate_checkpoint
+
+    data = config.model_dump(mode="json") | {"teacher": info.teacher}
+    data["evaluation"] |= {"final": [config.task.train_split], "limit": config.task.train_limit, "sampled": None}
+    measured = type(config).model_validate(data)
+    folder = annotate(measured)
+    answers = []
+    for model in (config.models.student, str(info.folder / "weights")):
+        stored = evaluate_checkpoint(measured, model, info.label)
+        groups = _groups(stored.folder / "evaluation" / f"{config.task.train_split}.greedy.parquet")
+        answers.append({i: (g[0].text, bool(g[0].verdict and g[0].verdict.correct)) for i, g in groups.items()})
+    annotations = read_parquet(folder / "annotations.parquet", Annotation)
+    before, after = answers
+    rows = qualitative.examples(
+        annotation_frame(folder), annotations, per_group=per_group, before=before, after=after
+    )
+    return rows, annotations

@@ -19,7 +19,7 @@ from artifact.runlog import RunLog
 from artifact.studies import keys, store
 from artifact.studies.annotate import annotate, annotation_key, load_checkpoint, teacher_samples
 from artifact.studies.lanes import side_by_side
-from artifact.studies.world import build_world, problems_of, sampler_for
+from artifact.studies.world import build_world, problems_of, sampler_for, tokenizer_of
 from artifact.train import PhaseOne, train
 from artifact.uncertainty.records import Annotation
 from artifact.uncertainty.weights import weights_for
@@ -69,7 +69,7 @@ def run_key(config: Config, method: Method, world: World) -> str:
 
 def _final_problems(config: Config) -> list[Any]:
     return [
-        p for split in config.evaluation.final for p in problems_of(config.task.name, split, config.evaluation.limit)
+        p for split in config.evaluation.final for p in problems_of(config.task, split, config.evaluation.limit)
     ]
 
 
@@ -114,6 +114,7 @@ def run(
             train(config, method, world, workers, sampler, log, known)
             trained = watch()
             evaluate_splits(config, world, sampler, folder)
+            tokenizer_of(config.models.student).save_pretrained(str(log.weights))  # the weights are a whole checkpoint
             log.close()
             shutil.rmtree(log.checkpoints, ignore_errors=True)
             done = {
@@ -133,7 +134,7 @@ def evaluate_splits(config: Config, world: World, sampler: Any, folder: Path) ->
     """Measure what the engines hold on every final split; a split that is on disk is not measured again."""
     e = config.evaluation
     for split in e.final:
-        problems = problems_of(config.task.name, split, e.limit)
+        problems = problems_of(config.task, split, e.limit)
         prompts = world.prompts(problems)
         wanted: list[tuple[str, dict[str, Any]]] = [("greedy", {})]
         if e.sampled is not None:

@@ -13,13 +13,15 @@ from typing import Any
 
 from artifact.cluster.sampler import Sampler
 from artifact.cluster.session import Workers
-from artifact.config import Config
+from artifact.config import Config, TaskSection
 from artifact.errors import EmptyDataset, Mismatch
 from artifact.paths import resolve_model
 from artifact.phases import World
 from artifact.records import Problem
 from artifact.tasks import get_task
+from artifact.tasks.base import Task
 from artifact.tasks.prompts import encode_prompt
+from artifact.tasks.tool_loop import CalculatorTool, encode_marked
 from artifact.tasks.verifier import Verifier
 
 
@@ -71,13 +73,19 @@ def check_pair(config: Config) -> None:
         )
 
 
+def task_of(section: TaskSection) -> Task:
+    """The task of a configuration, built with the options that are set; TaskError for one it does not have."""
+    options = {"template": section.template, "calculator": section.calculator or None, "data_dir": section.data_dir}
+    return get_task(section.name, **{name: value for name, value in options.items() if value is not None})
+
+
 @lru_cache(maxsize=32)
-def problems_of(task: str, split: str, limit: int | None) -> tuple[Problem, ...]:
+def problems_of(section: TaskSection, split: str, limit: int | None) -> tuple[Problem, ...]:
     """The problems of a split; EmptyDataset when there are none."""
-    problems = tuple(get_task(task).load(split, limit))
+    problems = tuple(task_of(section).load(split, limit))
     if not problems:
         raise EmptyDataset(
-            f"split {split!r} of task {task!r} holds no problem (limit {limit}); nothing can be done with it"
+            f"split {split!r} of task {section.name!r} holds no problem (limit {limit}); nothing can be done with it"
         )
     return problems
 
@@ -86,12 +94,14 @@ def build_world(config: Config) -> World:
     """Problems, prompts and verifier of a run, after the start-up checks."""
     check_pair(config)
     tokenizer = tokenizer_of(config.models.student)
-    task = get_task(config.task.name)
+    task = task_of(config.task)
     eos = tokenizer.eos_token_id
+    tool = CalculatorTool(tokenizer) if config.task.calculator else None
 
     @lru_cache(maxsize=20_000)
     def encode_known(key: str, context: str) -> tuple[int, ...]:
-        return encode_prompt(tokenizer, task.messages(by_key[key], context))  # type: ignore[arg-type]
+        messages = task.messages(by_key[key], context)  # type: ignore[arg-type]
+        return encode_prompt(tokenizer, messages, config.task.thinking)
 
     by_key: dict[str, Problem] = {}
 
@@ -100,16 +110,22 @@ def build_world(config: Config) -> World:
         return encode_known(problem.id, context)
 
     def encode_text(text: str) -> tuple[int, ...]:
+        if tool is not None:
+            return (*encode_marked(tool, text)[0], eos)
         return (*tokenizer(text, add_special_tokens=False)["input_ids"], eos)
 
+    def mask_text(text: str) -> tuple[bool, ...] | None:
+        return None if tool is None else (*encode_marked(tool, text)[1], True)
+
     return World(
-        train=problems_of(config.task.name, "train", config.task.train_limit),
-        curve=problems_of(config.task.name, config.evaluation.curve, config.evaluation.limit)
+        train=problems_of(config.task, config.task.train_split, config.task.train_limit),
+        curve=problems_of(config.task, config.evaluation.curve, config.evaluation.limit)
         if config.train.curve_every
         else (),
         encode=encode,
         encode_text=encode_text,
         verify=verifier_for(config.task.extraction_rules).verify_batch,
+        mask_text=mask_text,
     )
 
 
@@ -121,4 +137,5 @@ def sampler_for(config: Config, workers: Workers, model: str) -> Sampler:
         stop_token_ids(model),
         config.cluster.engine.max_model_len,
         config.cluster.step_timeout_s,
+        config.task.calculator,
     )

@@ -76,7 +76,7 @@ class BuildReport:
         """The report at `path`. RecordError, naming the file, where it is missing or not one."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            rows = {k: tuple(data.pop(k)) for k in ("funnel", "kept", "sources", "overlaps")}
+            rows: dict[str, Any] = {k: tuple(data.pop(k)) for k in ("funnel", "kept", "sources", "overlaps")}
             return cls(**data, **rows)
         except FileNotFoundError as err:
             raise RecordError(f"{path} is missing: the build is not finished; run it again, it resumes") from err

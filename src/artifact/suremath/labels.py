@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from artifact.records import Problem, RecordError, Rollout, read_parquet, write_parquet
+from artifact.records import Problem, RecordError, Rollout, Status, Verdict, read_parquet, write_parquet
 from artifact.suremath.lineage import GROUND_TRUTH, Evolved
 from artifact.suremath.settings import SureMathSettings
+from artifact.tasks.extract import DEFAULT_RULES, extract_answer
 from artifact.uncertainty.annotate import annotate_all
 from artifact.uncertainty.judge import EquivalenceJudge
 from artifact.uncertainty.records import Annotation
@@ -23,6 +24,36 @@ Labels = Sequence[Sequence[Rollout]] | Sequence[Annotation]
 Labeller = Callable[[Sequence[Problem]], Labels]
 """Problems in; for each, in order, its N ≥ 2 verified samples, or its finished annotation. Where a problem's answer is
 "", only the extracted answers count. Must depend on the problems alone."""
+
+
+Verify = Callable[[Sequence[str], Sequence[str]], Sequence[Verdict]]
+"""Response texts and gold answers in; a verdict each."""
+
+
+def verify_samples(
+    problems: Sequence[Problem],
+    groups: Sequence[Sequence[Rollout]],
+    verify: Verify,
+    rules: Sequence[str] = DEFAULT_RULES,
+) -> list[list[Rollout]]:
+    """Sampled rollouts with verdicts, as a labeller must return them; `verify` is `Verifier.verify_batch`.
+
+    A problem without an answer has nothing to be verified against: its samples carry the extracted answer under status
+    `error` ("no ground truth"), or `unparsed`, and cost no algebra. Rollouts of one problem stay in order.
+    """
+    known = [(p, r) for p, group in zip(problems, groups, strict=True) for r in group if p.answer]
+    verdicts = iter(verify([r.text for _, r in known], [p.answer for p, _ in known]) if known else ())
+    return [
+        [r.with_verdict(next(verdicts) if p.answer else _extracted(r.text, rules)) for r in group]
+        for p, group in zip(problems, groups, strict=True)
+    ]
+
+
+def _extracted(text: str, rules: Sequence[str]) -> Verdict:
+    found = extract_answer(text, rules)
+    if found is None:
+        return Verdict(Status.UNPARSED, detail=f"no answer by the rules {', '.join(rules)}")
+    return Verdict(Status.ERROR, found.answer, "no ground truth to compare with", found.rule)
 
 
 def label_all(

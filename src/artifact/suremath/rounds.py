@@ -75,8 +75,8 @@ def evolve_rounds(
 
     latest = {s.id: s for s in seeds}
     made: list[Evolved] = []
-    rounds = settings.evolution.rounds
-    total = sum(rounds[s.seed_tier] for s in seeds)  # type: ignore[index]
+    rounds: dict[str, int] = {str(tier): n for tier, n in settings.evolution.rounds.items()}
+    total = sum(rounds[s.seed_tier] for s in seeds)
     quiet = not (progress and sys.stderr.isatty())
     bar = tqdm(total=total, desc=f"evolve ({generator.name})", unit="problem", disable=quiet, leave=False)
     for round_ in range(1, max(rounds.values()) + 1):

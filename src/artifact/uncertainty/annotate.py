@@ -142,7 +142,8 @@ def annotate(
     """
     _check_settings(normaliser, min_valid)
     _check_samples(problem, rollouts, min_valid)
-    return _build(problem, rollouts, cluster_answers(_answers(rollouts), judge), judge.name, normaliser, min_valid)
+    clustering = cluster_answers(_answers(rollouts), judge, problem.question)
+    return _build(problem, rollouts, clustering, judge.name, normaliser, min_valid)
 
 
 def annotate_all(
@@ -173,7 +174,8 @@ def annotate_all(
         else:
             kept.append(problem)
     annotations = []
-    for problem, clustering in zip(kept, cluster_many([_answers(groups[p.id]) for p in kept], judge), strict=True):
+    clusterings = cluster_many([_answers(groups[p.id]) for p in kept], judge, [p.question for p in kept])
+    for problem, clustering in zip(kept, clusterings, strict=True):
         try:
             annotations.append(_build(problem, groups[problem.id], clustering, judge.name, normaliser, min_valid))
         except TooFewAnswers as err:

@@ -140,9 +140,12 @@ def _cluster_steps(answers_N: Sequence[str | None], by_key: bool) -> Steps:
     return Clustering(tuple(number[key] for key in keys), tuple(strings_N), tuple(made))
 
 
-def cluster_many(answers_PN: Sequence[Sequence[str | None]], judge: EquivalenceJudge) -> list[Clustering]:
+def cluster_many(
+    answers_PN: Sequence[Sequence[str | None]], judge: EquivalenceJudge, questions_P: Sequence[str] | None = None
+) -> list[Clustering]:
     """Cluster the answers of many problems, in lockstep: one judge call a round holds the open pairs of all of them.
 
+    `questions_P` are for a judge that reads the answers in the context of their question; others leave them unread.
     The result for each problem is the same as `cluster_answers` gives; only the batches grow, to feed a language model.
     """
     done: dict[int, Clustering] = {}
@@ -160,7 +163,8 @@ def cluster_many(answers_PN: Sequence[Sequence[str | None]], judge: EquivalenceJ
         advance(p, _cluster_steps(answers_N, judge.by_key), None)
     while waiting:
         current, waiting = waiting, []
-        judgements = judge.judge([pair for _, _, batch in current for pair in batch])
+        contexts = None if questions_P is None else [questions_P[p] for p, _, batch in current for _ in batch]
+        judgements = judge.judge([pair for _, _, batch in current for pair in batch], contexts)
         start = 0
         for p, steps, batch in current:
             advance(p, steps, judgements[start : start + len(batch)])
@@ -168,6 +172,8 @@ def cluster_many(answers_PN: Sequence[Sequence[str | None]], judge: EquivalenceJ
     return [done[p] for p in range(len(answers_PN))]
 
 
-def cluster_answers(answers_N: Sequence[str | None], judge: EquivalenceJudge) -> Clustering:
+def cluster_answers(
+    answers_N: Sequence[str | None], judge: EquivalenceJudge, question: str | None = None
+) -> Clustering:
     """Cluster the N extracted answers of one problem; None marks a response without an answer."""
-    return cluster_many([answers_N], judge)[0]
+    return cluster_many([answers_N], judge, None if question is None else [question])[0]

@@ -1,0 +1,215 @@
+"""Figures on CORE: the choice of learning rates, small multiples of learning curves, the curriculum, the leak check.
+
+C-F1 and what stands beside it. Each function returns the figure and the tidy numbers it draws, for
+`provenance.save_figure`. With nine methods lines are not told apart in one panel, so each method has a panel of its own
+and no legend lists more than four entries. Left out: statistics (`evaluate/`), and what is compared (the study).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from artifact.report.figures_se import Drawn, panels
+from artifact.report.figures_training import X_AXES, curve_points
+from artifact.report.style import GREY, TEACHERS, looks, rc
+from artifact.report.tables import REFERENCE, TableError
+
+CURRICULUM = {
+    "rollouts": ("share of correct rollouts", {"share_correct": "correct"}),
+    "pairs": ("pairs a step", {"pairs": "pairs"}),
+    "losses": ("loss components", {"loss/distil": "distil", "loss/contrast": "contrast"}),
+    "norms": ("gradient norms", {"grad_norm/distil": "distil, weighted", "grad_norm/contrast": "contrast"}),
+}
+"""Panels of the curriculum figure: title, and metric → line label."""
+
+PART_COLORS = ("#0072B2", "#D55E00")
+
+
+def learning_rate_panels(table: pd.DataFrame, columns: int = 5) -> Drawn:
+    """Validation accuracy against the learning rate, a panel a method; whiskers: 95 % Wilson intervals over problems.
+
+    `table` is a `learning_rates.selection_table`. The chosen rate is filled, the others are open. Raises TableError
+    when nothing was chosen.
+    """
+    import matplotlib
+
+    if table.empty:
+        raise TableError("no learning rates were chosen for this tier; run `artifact select-learning-rates` first")
+    labels, styles = list(dict.fromkeys(table["label"])), looks(table["label"])
+    rows = math.ceil(len(labels) / columns)
+    with matplotlib.rc_context(rc(rows, columns, ratio=1.0)):
+        figure, axes = panels(rows, columns, sharex=True, sharey="all")
+        for axis, label in zip(axes.flat, labels, strict=False):
+            part, look = table[table["label"] == label].sort_values("lr"), styles[label]
+            bars = [
+                (part["accuracy"] - part["low"]).clip(lower=0), (part["high"] - part["accuracy"]).clip(lower=0)
+            ]  # fmt: skip
+            axis.errorbar(part["lr"], part["accuracy"], bars, color=look.color, linewidth=0.8, capsize=1.5, zorder=1)
+            for chosen, some in part.groupby("chosen"):
+                axis.scatter(
+                    some["lr"], some["accuracy"], s=18, zorder=2, edgecolors=look.color, linewidths=0.8,
+                    color=look.color if chosen else "white",
+                )  # fmt: skip
+            best = part[part["chosen"]].iloc[0]
+            axis.set_title(f"{label}\nchosen {best['lr']:g}", fontsize=5.5)
+            axis.set_xscale("log")
+            axis.margins(x=0.2)
+            axis.minorticks_off()
+        _finish_grid(axes, len(labels), "learning rate", "accuracy")
+    return figure, table
+
+
+def curve_multiples(curves: pd.DataFrame, x: str = "step", columns: int = 3) -> Drawn:
+    """U-F2 for many methods: greedy accuracy on the curve split against `x` (`figures_training.X_AXES`), a panel each.
+
+    A line is a teacher, its band ± 1 SD over seeds; the thin grey lines repeat standard OPD under the same teachers. A
+    method without a value to be drawn against (SFT and SeqKD sample nothing) is left out, and the title says so.
+    """
+    import matplotlib
+
+    everything = curve_points(curves)
+    spent = everything.groupby("label", sort=False)[x].max()
+    nothing = [str(label) for label in spent.index[spent <= 0]]
+    points = everything[~everything["label"].isin(nothing)].reset_index(drop=True)
+    labels, teachers = list(dict.fromkeys(points["label"])), list(dict.fromkeys(points["teacher"]))
+    rows, scale = math.ceil(len(labels) / columns), 1000 if x == "response_tokens" else 1
+    with matplotlib.rc_context(rc(rows, columns, ratio=0.7)):
+        figure, axes = panels(rows, columns, sharex=True, sharey="all")
+        for axis, label in zip(axes.flat, labels, strict=False):
+            for teacher, look in zip(teachers, TEACHERS, strict=False):
+                of_teacher = points[points["teacher"] == teacher]
+                other, line = (of_teacher[of_teacher["label"] == name] for name in (REFERENCE, label))
+                if label != REFERENCE:
+                    axis.plot(other[x] / scale, other["accuracy"], color=GREY, linestyle=look.linestyle, linewidth=0.7)
+                at = line[x] / scale
+                axis.plot(at, line["accuracy"], label=f"teacher {teacher}", **look._asdict())
+                low, high = line["accuracy"] - line["sd"], line["accuracy"] + line["sd"]
+                axis.fill_between(at, low, high, color=look.color, alpha=0.15, linewidth=0)
+            axis.set_title(label, fontsize=6.5)
+        _finish_grid(axes, len(labels), X_AXES[x], "accuracy")
+        seeds = int(points["seeds"].max())
+        note = f"band: ± 1 SD over {seeds} seeds" if seeds > 1 else "one seed: no band"
+        handles, names = axes[0, 0].get_legend_handles_labels()
+        handles.append(matplotlib.lines.Line2D([], [], color=GREY, linewidth=0.7))
+        title = f"{note}{'; samples nothing: ' + ', '.join(nothing) if nothing else ''}"
+        figure.legend(
+            handles, [*names, REFERENCE], loc="outside lower center", ncols=len(handles), fontsize=6, title=title,
+            title_fontsize=6,
+        )  # fmt: skip
+    return figure, points
+
+
+def curriculum_points(metrics: pd.DataFrame, label: str = "CORE") -> pd.DataFrame:
+    """What CORE logs step by step: teacher, step, panel, part, metric, seeds, mean, sd (over seeds; missing with one).
+
+    Gradient norms are measured every `train.component_norms_every` steps, so they have fewer points. Raises TableError
+    when `label` was not run, or logged none of it.
+    """
+    rows = []
+    for (teacher, step), group in metrics[metrics["label"] == label].groupby(["teacher", "step"], sort=False):
+        for panel, (_, names) in CURRICULUM.items():
+            for metric, part in names.items():
+                values = group[metric].dropna() if metric in group else pd.Series(dtype=float)
+                if len(values):
+                    rows.append({
+                        "teacher": teacher, "step": step, "panel": panel, "part": part, "metric": metric,
+                        "seeds": len(values), "mean": float(values.mean()), "sd": float(values.std()),
+                    })  # fmt: skip
+    if not rows:
+        raise TableError(f"no run called {label!r} logged {', '.join(CURRICULUM)}; was the study core run?")
+    return pd.DataFrame(rows)
+
+
+def curriculum(metrics: pd.DataFrame, label: str = "CORE") -> Drawn:
+    """C-F1: share of correct rollouts, number of pairs, both losses and both gradient norms over the steps.
+
+    A row a teacher; bands ± 1 SD over seeds. Losses are each component's own mean, without its coefficient; gradient
+    norms are those of the weighted components, before clipping. A dotted line marks the start of an episode.
+    """
+    import matplotlib
+
+    data = curriculum_points(metrics, label)
+    teachers, seen = list(dict.fromkeys(data["teacher"])), [p for p in CURRICULUM if (data["panel"] == p).any()]
+    with matplotlib.rc_context(rc(len(teachers), len(seen), ratio=1.05)):
+        figure, axes = panels(len(teachers), len(seen), sharex=True)
+        for row, teacher in zip(axes, teachers, strict=True):
+            of_teacher = data[data["teacher"] == teacher]
+            for axis, panel in zip(row, seen, strict=True):
+                part_of_panel = of_teacher[of_teacher["panel"] == panel]
+                for (part, line), color, style in zip(
+                    part_of_panel.groupby("part", sort=False), PART_COLORS, ("-", "--"), strict=False
+                ):
+                    line = line.sort_values("step")
+                    axis.plot(line["step"], line["mean"], color=color, linestyle=style, linewidth=1.0, label=part)
+                    low, high = line["mean"] - line["sd"], line["mean"] + line["sd"]
+                    axis.fill_between(line["step"], low, high, color=color, alpha=0.15, linewidth=0)
+                for step in _episode_starts(metrics[(metrics["label"] == label) & (metrics["teacher"] == teacher)]):
+                    axis.axvline(step, color=GREY, linestyle=":", linewidth=0.8)
+                axis.set_ylim(bottom=0)
+                if teacher == teachers[0]:
+                    axis.set_title(CURRICULUM[panel][0], fontsize=6.5)
+                if len(CURRICULUM[panel][1]) > 1 and teacher == teachers[0]:
+                    axis.legend(fontsize=5.5, loc="best")
+            row[0].set_ylabel(f"teacher {teacher}")
+        for axis in axes[-1]:
+            axis.set_xlabel("optimiser step")
+    return figure, data
+
+
+def _episode_starts(metrics: pd.DataFrame) -> list[int]:
+    """First step of every episode but the first."""
+    if "episode" not in metrics:
+        return []
+    return sorted(int(s) for s in metrics.groupby("episode")["step"].min())[1:]
+
+
+def leak_curves(table: pd.DataFrame) -> Drawn:
+    """Probability of the gold answer against how much of the response was read, a panel a model, a line a context.
+
+    `table` is `evaluate.leak.summarise(frame, by=["model"])`; bands: 95 % bootstrap intervals over problems.
+    """
+    import matplotlib
+
+    models, styles = list(dict.fromkeys(table["model"])), (("-", "o"), ("--", "s"), ("-.", "^"))
+    with matplotlib.rc_context(rc(1, len(models), ratio=0.8, width=min(1.0, 0.4 * len(models)))):
+        figure, axes = panels(1, len(models), sharey=True)
+        for axis, model in zip(axes[0], models, strict=True):
+            of_model = table[table["model"] == model]
+            for (context, line), color, (style, marker) in zip(
+                of_model.groupby("context", sort=False), (GREY, *PART_COLORS), styles, strict=False
+            ):
+                name = "question alone" if context == "none" else f"reads the {context}"
+                axis.plot(
+                    line["fraction"], line["probability"], color=color, linestyle=style, marker=marker, label=name
+                )
+                axis.fill_between(line["fraction"], line["low"], line["high"], color=color, alpha=0.15, linewidth=0)
+            axis.set_title(str(model), fontsize=6.5)
+            axis.set_xlabel("share of the response before its box")
+            axis.set_xticks(np.linspace(0, 1, 5), ["0", "¼", "½", "¾", "1"])
+        axes[0, 0].set_ylabel("probability of the gold answer")
+        axes[0, 0].set_ylim(0, 1.02)
+        handles, names = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=6)
+    return figure, table
+
+
+def _finish_grid(axes: np.ndarray, used: int, x: str, y: str) -> None:
+    """Hide the panels that are not used; axis labels at the outer edge only, tick labels on the lowest panel in use."""
+    rows, columns = axes.shape
+    for i, axis in enumerate(axes.flat):
+        if i >= used:
+            axis.set_visible(False)
+        elif i + columns >= used:
+            axis.set_xlabel(x)
+            axis.tick_params(labelbottom=True)
+    for row in range(rows):
+        axes[row, 0].set_ylabel(y)
+
+
+def family_labels(evaluation: pd.DataFrame, wanted: Sequence[str] = ("Base", "SFT", REFERENCE, "CORE")) -> list[str]:
+    """Those of `wanted` that were run, in that order: four bars a family can still be read."""
+    return [label for label in wanted if (evaluation["label"] == label).any()]

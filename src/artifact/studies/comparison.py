@@ -1,0 +1,51 @@
+"""Several studies side by side: one matrix of all their methods under one set of settings.
+
+Runs are cached by what they are, not by which study asks for them, so that a method which two studies share is trained
+once. Left out: running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from artifact.config import Config, ConfigError
+from artifact.matrix import Cell, Study, load_study
+from artifact.studies.annotate import annotate, teacher_samples
+
+
+def merge_studies(names: Sequence[str], order: Sequence[str]) -> Study:
+    """The cells of several studies as one study, rows in `order`, every label once.
+
+    The first study's teachers, seeds and settings for a tier hold for all cells: equal footing. Raises ConfigError for
+    a label that means different things, one that no study has, or studies with other teachers or seeds.
+    """
+    studies = [load_study(name) for name in names]
+    first = studies[0]
+    cells: dict[str, Cell] = {}
+    for study in studies:
+        if (study.teachers, study.seeds) != (first.teachers, first.seeds):
+            raise ConfigError(
+                f"studies {first.study!r} and {study.study!r} have other teachers or seeds; rows of one table must "
+                "share them: edit configs/studies"
+            )
+        for cell in study.cells:
+            if cells.setdefault(cell.label, cell) != cell:
+                raise ConfigError(f"label {cell.label!r} is another method in study {study.study!r}; rename one")
+    if missing := [label for label in order if label not in cells]:
+        raise ConfigError(f"no study of {', '.join(names)} has the row(s) {missing}; there are {', '.join(cells)}")
+    return Study(
+        study="-".join(names), title=first.title, outputs=tuple(dict.fromkeys(o for s in studies for o in s.outputs)),
+        teachers=first.teachers, seeds=first.seeds, cells=tuple(cells[label] for label in order), tiers=first.tiers,
+    )  # fmt: skip
+
+
+def annotation_tokens(configs: Mapping[str, Config]) -> dict[str, float]:
+    """Tokens of phase 1's N samples a problem, by teacher; `configs` holds one configuration a teacher.
+
+    Annotates first where that was not done.
+    """
+    out = {}
+    for teacher, config in configs.items():
+        samples = teacher_samples(annotate(config), config.annotation.samples)
+        out[teacher] = float(sum(len(r.response_ids) for responses in samples.values() for r in responses))
+    return out

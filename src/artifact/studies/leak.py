@@ -1,0 +1,63 @@
+"""The leak check on real rollouts: a finished run's responses, scored by the models that would teach from them.
+
+The probes and what they mean stand in `evaluate/leak.py`; here they get a run's rollouts, its prompts, and the teacher
+actor. Only the teacher is opened: no engine, no student.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from artifact.cluster.session import call, open_workers
+from artifact.config import Config
+from artifact.errors import EmptyDataset
+from artifact.evaluate.leak import CONTEXTS, build_probes, leak_frame
+from artifact.paths import resolve_model
+from artifact.records import Rollout, index_by_id
+from artifact.studies.runner import RunInfo, rollouts_of
+from artifact.studies.world import build_world, tokenizer_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def spread_over(rollouts: Sequence[Rollout], limit: int) -> list[Rollout]:
+    """At most `limit` rollouts with a box, evenly spaced over training, the first of each group only."""
+    firsts = [r for r in rollouts if r.sample == 0 and "\\boxed{" in r.text]
+    if not firsts:
+        raise EmptyDataset(f"none of the run's {len(rollouts)} rollouts has a box to cut before")
+    n = min(limit, len(firsts))
+    return [firsts[i * len(firsts) // n] for i in range(n)]
+
+
+def leak_check(info: RunInfo, *, limit: int = 64, contexts: Sequence[str] = CONTEXTS) -> pd.DataFrame:
+    """Probabilities of the gold answer for a run's teacher, and for its initial student (the self-distilled teacher).
+
+    One row a probe: model, problem_id, sample, correct, context, fraction, probability. Cost: two forward passes of
+    3 contexts × 5 cut points × `limit` rollouts. A run that sampled nothing raises EmptyDataset.
+    """
+    import pandas as pd
+
+    config = Config.model_validate(info.manifest["config"])
+    world, tokenizer = build_world(config), tokenizer_of(config.models.student)
+    probes = build_probes(
+        index_by_id(world.train), spread_over(rollouts_of(info), limit), world.encode,
+        lambda text: tokenizer(text, add_special_tokens=False)["input_ids"],
+        lambda ids: tokenizer.decode(list(ids), skip_special_tokens=True), contexts=contexts,
+    )  # fmt: skip
+    workers = open_workers(config, engines_for=None, teacher=True)
+    models = {f"teacher {config.teacher}": config.teacher_path, "initial student": config.models.student}
+    frames = []
+    for name, model in models.items():
+        path = resolve_model(model)
+        frame = leak_frame(
+            probes,
+            lambda pairs, path=path: call(  # type: ignore[misc]
+                workers.teacher.logprobs.remote(path, pairs, config.optimiser.micro_batch_tokens),
+                config.cluster.step_timeout_s,
+                "the leak check",
+            ),
+        )
+        frames.append(frame.assign(model=name))
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,153 @@
+"""SURE-Math, built and published: the pipeline of `suremath/` with real engines for generator, labeller and teacher.
+
+    seeds → evolution → filters → labels → split → teacher's entropies → published folder
+
+The generator is that of `configs/suremath/<name>.yaml`; the labeller, and the model whose entropies are published, is
+the teacher of the run. Every stage resumes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from artifact.cluster.sampler import Sampler
+from artifact.cluster.session import open_workers, release_samplers
+from artifact.config import Config, load
+from artifact.evaluate.evaluate import verify_groups
+from artifact.phases import World
+from artifact.records import Problem, Rollout, read_parquet
+from artifact.report.provenance import git_state
+from artifact.studies import keys, store
+from artifact.studies.annotate import load_checkpoint, make_judge, sampling_settings
+from artifact.studies.world import build_world, sampler_for, tokenizer_of
+from artifact.suremath.build import build, make_generator
+from artifact.suremath.generator import Generator
+from artifact.suremath.labels import verify_samples
+from artifact.suremath.lineage import Evolved
+from artifact.suremath.publish import publish
+from artifact.suremath.seeds import load_benchmarks
+from artifact.suremath.settings import SureMathSettings, load_settings
+from artifact.uncertainty import stream
+from artifact.uncertainty.records import Annotation
+
+CODE = ("artifact.suremath.build", "artifact.suremath.procedural", "artifact.suremath.llm", "artifact.suremath.publish")
+
+
+def dataset_key(config: Config, settings: SureMathSettings) -> str:
+    """The key of a built dataset: its settings, the models that label and annotate, code and environment."""
+    return keys.digest(
+        {
+            "suremath": settings.model_dump(mode="json"), "sampling": sampling_settings(config),
+            "clustering": keys.settings(config, "annotation"), "teacher": keys.model_hash(config.teacher_path),
+            "source": keys.source_hash([*CODE, "artifact.cluster.rollout_engine", "artifact.uncertainty.annotate"]),
+            "lock": keys.environment_hash(config.cluster.device),
+        }
+    )  # fmt: skip
+
+
+def build_suremath(
+    tier: str, name: str | None = None, overrides: dict[str, Any] | None = None, force: bool = False
+) -> Path:
+    """Build, annotate and publish SURE-Math by the settings `name` (default: those named like the tier).
+
+    Returns the folder: `build/` holds every stage, `dataset/` the published form. At once if it is there.
+    """
+    settings, config = load_settings(name or tier), load(tier, overrides)
+    key = dataset_key(config, settings)
+    with store.working_folder("suremath", key, force) as folder:
+        if folder is None:
+            return store.folder_of("suremath", key)
+        watch = store.Stopwatch()
+        world = build_world(config)
+        sampler = _engines(config, config.teacher_path, world)
+        generator = _generator(config, settings, world)
+        a = config.annotation
+        draw = _draws(config, world, sampler)
+
+        def label(problems: Sequence[Problem]) -> list[list[Rollout]]:
+            drawn = draw(problems, a.samples, "label")
+            return verify_samples(problems, drawn, world.verify, config.task.extraction_rules)
+
+        benchmarks = load_benchmarks(settings.benchmarks)
+        report = build(settings, generator, label, benchmarks, folder / "build", judge=make_judge(config))
+        built, started = watch(), store.Stopwatch()
+        annotations = annotate_problems(config, world, draw, problems_in(folder / "build", "train"), folder / "entropy")
+        publish(folder / "build", folder / "dataset", settings, annotations, teacher=config.teacher_path, key=key)
+        release_samplers(config)
+        manifest = {
+            "kind": "suremath", "tier": config.tier, "name": settings.name, "teacher": config.teacher,
+            "settings": settings.model_dump(mode="json"), "train": report.train, "test": report.test,
+            "seconds": {"build": built, "annotation": started(), "total": watch()},
+            "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
+        }  # fmt: skip
+        return store.finish("suremath", key, manifest)
+
+
+def problems_in(build_folder: Path, split: str) -> list[Problem]:
+    """The problems of a finished build, without their lineage."""
+    return [item.problem for item in read_parquet(build_folder / f"{split}.parquet", Evolved)]
+
+
+def annotate_problems(
+    config: Config, world: World, draw: Callable[..., Any], problems: Sequence[Problem], folder: Path
+) -> list[Annotation]:
+    """The teacher's annotation of each problem, as a stream of shards under `folder`."""
+    a = config.annotation
+
+    def sample(batch: Sequence[Problem]) -> Sequence[Sequence[Rollout]]:
+        return verify_groups(batch, draw(batch, a.samples, "annotate"), world.verify)
+
+    stream.draw(problems, sample, folder / "samples", batch=a.batch_prompts, what="entropies")
+    stream.annotate_stream(
+        problems, folder / "samples", folder / "shards", make_judge(config), batch=a.batch_prompts, n=a.samples,
+        normaliser=a.normaliser, min_valid=a.min_valid,
+    )  # fmt: skip
+    return [x for p in sorted((folder / "shards").glob("*.parquet")) for x in read_parquet(p, Annotation)]
+
+
+def lineage_of(folder: Path) -> dict[str, Evolved]:
+    """Every curated, seed and evolved problem of a build, by id: what a lineage tree is drawn from."""
+    work = folder / "build" / "work"
+    items = [e for path in sorted(work.rglob("*.parquet")) for e in _evolved(path)]
+    return {e.id: e for e in items}
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    """The stored manifest of a built dataset."""
+    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+
+
+def _evolved(path: Path) -> list[Evolved]:
+    import pyarrow.parquet as pq
+
+    return read_parquet(path, Evolved) if set(Evolved.COLUMNS) <= set(pq.read_schema(path).names) else []
+
+
+def _engines(config: Config, model: str, world: World) -> Sampler:
+    workers = open_workers(config, engines_for=model, reference=True)
+    load_checkpoint(config, workers, model, world)
+    return sampler_for(config, workers, model)
+
+
+def _generator(config: Config, settings: SureMathSettings, world: World) -> Generator:
+    """The generator of the settings, with engines of its own where it is a language model."""
+    model = settings.generator.model
+    if model is None:
+        return make_generator(settings)
+    return make_generator(settings, sampler=_engines(config, model, world), tokenizer=tokenizer_of(model))
+
+
+def _draws(config: Config, world: World, sampler: Sampler) -> Callable[..., list[tuple[Rollout, ...]]]:
+    """draw(problems, n, purpose): unverified samples of the teacher, each a function of purpose, problem and number."""
+    a = config.annotation
+
+    def draw(problems: Sequence[Problem], n: int, purpose: str) -> list[tuple[Rollout, ...]]:
+        return sampler.sample(
+            world.prompts(problems), n, temperature=a.temperature, top_p=a.top_p, max_new_tokens=a.max_new_tokens,
+            seed=("suremath", purpose, a.seed),
+        )  # fmt: skip
+
+    return draw

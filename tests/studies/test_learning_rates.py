@@ -1,0 +1,66 @@
+"""The choice of learning rates: one grid and split for all, the rule, and that studies read what was chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from artifact import matrix
+from artifact.matrix import load_study
+from artifact.studies import learning_rates
+from artifact.studies.runner import RunInfo
+
+
+@pytest.fixture
+def kept_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The choices of this test go to a folder of its own."""
+    for module in (matrix, learning_rates):
+        monkeypatch.setattr(module, "learning_rates_path", lambda tier: tmp_path / f"{tier}.yaml")
+    return tmp_path
+
+
+def test_every_cell_is_tried_at_every_rate_on_validation_with_a_seed_no_study_uses() -> None:
+    study = load_study("core")
+    grid = learning_rates.selection_study(study, "tiny", [1e-4, 1e-3])
+    runs = grid.runs("tiny")
+    assert len(runs) == 2 * len(study.cells)
+    assert {c.optimiser.lr for _, c in runs} == {1e-4, 1e-3}
+    assert {c.evaluation.final for _, c in runs} == {("validation",)}
+    assert {c.seed for _, c in runs}.isdisjoint(study.seeds)
+    assert len({c.teacher for _, c in runs}) == 1
+
+
+def test_the_best_rate_is_kept_and_of_equal_ones_the_smallest(
+    kept_elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = {"OPD (uniform)": {1e-4: 5, 1e-3: 7, 1e-2: 7}, "UOPD (soft)": {1e-4: 9, 1e-3: 8, 1e-2: 1}}
+
+    def run_study(study: Any, tier: str, overrides: Any, progress: bool) -> list[RunInfo]:
+        return [RunInfo(cell.label, cell.method, "A", 1000, cell.label, Path(), {}) for cell, _ in study.runs(tier)]
+
+    def evaluation_frame(runs: list[RunInfo]) -> pd.DataFrame:
+        label, rate = runs[0].label.split(" @ ")
+        correct = outcomes.get(label, {1e-4: 1, 1e-3: 0, 1e-2: 0})[float(rate)]
+        return pd.DataFrame({"correct": [True] * correct + [False] * (10 - correct)})
+
+    monkeypatch.setattr(learning_rates, "run_study", run_study)
+    monkeypatch.setattr("artifact.studies.results.evaluation_frame", evaluation_frame)
+    learning_rates.select("uopd", "tiny", [1e-2, 1e-4, 1e-3])
+    chosen = {cell.label: c.optimiser.lr for cell, c in load_study("uopd").runs("tiny")}
+    assert chosen["OPD (uniform)"] == 1e-3
+    assert chosen["UOPD (soft)"] == 1e-4
+    overridden = load_study("uopd").runs("tiny", {"optimiser.lr": 0.5})
+    assert {c.optimiser.lr for _, c in overridden} == {0.5}
+    table = learning_rates.selection_table("tiny")
+    assert table.groupby("label")["chosen"].sum().eq(1).all()
+    row = table[(table["label"] == "OPD (uniform)") & table["chosen"]].iloc[0]
+    # Wilson interval of 7 of 10 at 95 %: 0.397 to 0.892 (textbook value).
+    assert (row["accuracy"], round(row["low"], 3), round(row["high"], 3)) == (0.7, 0.397, 0.892)
+
+
+def test_a_tier_without_choices_keeps_its_own_rate(kept_elsewhere: Path) -> None:
+    assert {c.optimiser.lr for _, c in load_study("uopd").runs("tiny")} == {1e-3}
+    assert learning_rates.selection_table("tiny").empty
