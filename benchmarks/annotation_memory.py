@@ -1,7 +1,7 @@
 """Peak memory of the annotation stream against the number of prompts, and its time beside sampling.
 
-The engine is a *fake* that returns canned samples: what is measured is the stream (shards, clustering, entropy, joining),
-not sampling. Each size runs in a process of its own, so the peak is its own.
+The engine is a *fake* that returns canned samples: what is measured is the stream (shards, clustering, entropy,
+joining), not sampling. Each size runs in a process of its own, so the peak is its own.
 
     python benchmarks/annotation_memory.py --prompts 1000 10000 100000
 """

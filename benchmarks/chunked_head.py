@@ -8,6 +8,13 @@ Forward and backward of the forward KL on the teacher's top-k, float32:
     chunked    artifact.losses.head.log_probs_at
     dense      hidden · weightᵀ, log-softmax, gather
 
+With `--peer` (TRL 1.16 installed) also TRL's full-vocabulary divergences from hidden states, forward KL; they project
+the teacher's hidden states inside the loss, so the projection and top-k that our teacher does elsewhere stand beside:
+
+    teacher      the teacher's logits in chunks and their top-k, no gradient
+    TRL chunked  trl.trainer.distillation_trainer._chunked_divergence_loss
+    TRL dense    both sets of logits, then trl's GKDTrainer.generalized_jsd_loss
+
 Time is processor time, so that other work on the machine disturbs it less; the best of `--repeats`. Extra memory is
 the rise of the resident set's peak during a step after a warm-up, less the gradients returned, in units of one [T, V]
 matrix of logits. It is the larger of two steps, with and without a gradient for the weight: that gradient is made last,
@@ -64,7 +71,32 @@ def measure(kind: str, what: str, t: int, h: int, v: int, k: int, repeats: int) 
         logprobs = (hidden @ head.T).log_softmax(-1).gather(1, index % len(head))
         token_divergence(teacher, logprobs).loss_T.mean().backward()
 
-    step: Callable[[torch.Tensor], None] = {"products": products, "chunked": chunked, "dense": dense}[kind]
+    teacher_hidden = torch.randn(t, h, generator=generator)
+
+    def teacher_top_k(head: torch.Tensor) -> None:
+        with torch.no_grad():
+            for rows in teacher_hidden.split(128):
+                (rows @ head.T).log_softmax(-1).topk(min(k, len(head)))
+
+    def trl_chunked(head: torch.Tensor) -> None:
+        from trl.trainer.distillation_trainer import _chunked_divergence_loss
+
+        mask = torch.ones(1, t)
+        loss, *_ = _chunked_divergence_loss(hidden[None], teacher_hidden[None], head, head.detach(), mask, 0.0)
+        loss.backward()
+
+    def trl_dense(head: torch.Tensor) -> None:
+        from trl.experimental.gkd import GKDTrainer
+
+        with torch.no_grad():
+            target = (teacher_hidden @ head.T)[None]
+        GKDTrainer.generalized_jsd_loss((hidden @ head.T)[None], target, beta=0.0).backward()
+
+    steps: dict[str, Callable[[torch.Tensor], None]] = {
+        "products": products, "chunked": chunked, "dense": dense, "teacher": teacher_top_k, "TRL chunked": trl_chunked,
+        "TRL dense": trl_dense,
+    }  # fmt: skip
+    step = steps[kind]
     step(weight[:WARM_UP_ROWS].detach().requires_grad_())  # loads code and the matrix library's workspace
     if what == "seconds":
         seconds = []
@@ -90,6 +122,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="time and memory of the chunked output head")
     for name, default in (("tokens", 512), ("hidden", 2048), ("vocab", 151_936), ("top-k", 512), ("repeats", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--peer", action="store_true", help="also TRL's losses; needs trl==1.16.0 and accelerate")
     parser.add_argument("--measure", nargs=2, default=None, help=argparse.SUPPRESS)
     given = parser.parse_args()
     sizes = (given.tokens, given.hidden, given.vocab, given.top_k, given.repeats)
@@ -100,7 +133,8 @@ def main() -> int:
     # Every large block gets its own mapping and goes back at once; else the heap keeps what an earlier step has freed.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
     table = {}
-    for kind in ("products", "chunked", "dense"):
+    kinds = ("products", "chunked", "dense", *(("teacher", "TRL chunked", "TRL dense") if given.peer else ()))
+    for kind in kinds:
         for what in ("seconds", "bytes"):
             command = [sys.executable, __file__, *sys.argv[1:], "--measure", kind, what]
             env = environment if what == "bytes" else None
@@ -109,11 +143,11 @@ def main() -> int:
             )
     logits = 4 * given.tokens * given.vocab
     print(f"T={given.tokens} H={given.hidden} V={given.vocab} k={given.top_k}, float32, best of {given.repeats}")
-    print(f"{'':>10} {'CPU s':>8} {'/ products':>11} {'extra MB':>9} {'/ logits':>9}")
-    for kind in ("products", "chunked", "dense"):
+    print(f"{'':>12} {'CPU s':>8} {'/ products':>11} {'extra MB':>9} {'/ logits':>9}")
+    for kind in kinds:
         seconds, extra = table[kind, "seconds"], table[kind, "bytes"]
         ratio = seconds / table["products", "seconds"]
-        print(f"{kind:>10} {seconds:8.2f} {ratio:11.2f} {extra / 1e6:9.1f} {extra / logits:9.3f}")
+        print(f"{kind:>12} {seconds:8.2f} {ratio:11.2f} {extra / 1e6:9.1f} {extra / logits:9.3f}")
     time_met = table["chunked", "seconds"] <= TIME_TARGET * table["products", "seconds"]
     memory_met = table["chunked", "bytes"] <= MEMORY_TARGET * logits
     print(f"time ≤ {TIME_TARGET} × products: {'met' if time_met else 'MISSED'}")

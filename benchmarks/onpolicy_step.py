@@ -29,9 +29,16 @@ def ours(steps: int) -> dict[str, float]:
     from artifact.methods.base import make
     from artifact.runlog import RunLog
     from artifact.studies.world import build_world, sampler_for
-    from artifact.train import train
+    from artifact.train import PhaseOne, train
 
-    config = load("tiny", {"train.steps": steps + WARM_UP, "train.curve_every": 0, "train.checkpoint_every": 1000})
+    two_threads = {
+        "cluster.lanes": 1, "cluster.engine.count": 2, "cluster.student_threads": 2, "cluster.teacher_threads": 2
+    }  # fmt: skip
+    length = {
+        "train.steps": steps + WARM_UP, "train.curve_every": 0, "train.checkpoint_every": 1000,
+        "train.component_norms_every": 0,
+    }  # fmt: skip
+    config = load("tiny", {**two_threads, **length})
     workers = open_workers(config, engines_for=config.models.student, student=True, teacher=True)
     with tempfile.TemporaryDirectory() as folder:
         log = RunLog(Path(folder), "benchmark")
@@ -42,7 +49,7 @@ def ours(steps: int) -> dict[str, float]:
             workers,
             sampler_for(config, workers, config.models.student),
             log,
-            {},
+            PhaseOne(),
         )
         rows = [json.loads(line) for line in log.metrics_path.read_text().splitlines()][WARM_UP:]
         log.close()

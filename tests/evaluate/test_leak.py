@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 
 from artifact.errors import EmptyDataset, Mismatch
-from artifact.evaluate.leak import LeakProbe, build_probes, check_spans, leak_frame, summarise, tokens_before_box
-from artifact.evaluate.leak import written_forms
+from artifact.evaluate.leak import (
+    LeakProbe,
+    build_probes,
+    check_spans,
+    leak_frame,
+    summarise,
+    tokens_before_box,
+    written_forms,
+)
 from artifact.records import Problem, Rollout, Status, Verdict
 
 WORDS = ["\\boxed{", "}", "a;", "b;", "c;", "d;", "4", "2", "x=", "<eos>"]

@@ -92,7 +92,9 @@ def test_curriculum_in_words() -> None:
     said = sentences.curriculum(core_metrics())
     assert len(said) == 2 and "from 37.5 to 37.5 %" in said[0]
     assert "pairs a step from 95.0 to 35.0" in said[0]  # steps 0, 1 against steps 6, 7
-    assert "gradient norm" not in sentences.curriculum(core_metrics(norms_every=100).drop(columns="grad_norm/distil"))[0]
+    assert (
+        "gradient norm" not in sentences.curriculum(core_metrics(norms_every=100).drop(columns="grad_norm/distil"))[0]
+    )
 
 
 def learning_rates() -> pd.DataFrame:
@@ -134,15 +136,16 @@ def test_curve_multiples_leave_out_what_samples_nothing_and_say_so() -> None:
     assert figure.legends[0].get_title().get_text() == "band: ± 1 SD over 3 seeds; samples nothing: SFT"
     figure, data = figures_core.curve_multiples(both, "step")
     assert [a.get_title() for a in figure.axes if a.get_visible()] == [*frames.LABELS, "SFT"]
-    assert len([line for line in figure.axes[0].get_lines()]) == 2  # the reference's own panel: one line a teacher
-    assert len([line for line in figure.axes[1].get_lines()]) == 4
+    assert len(figure.axes[0].get_lines()) == 2  # the reference's own panel: one line a teacher
+    assert len(figure.axes[1].get_lines()) == 4
 
 
 def test_leak_curves_and_words() -> None:
     table = pd.DataFrame([
         {"model": "teacher A", "context": context, "fraction": f, "probability": p, "excess": p - 0.1, "low": p - 0.05,
          "high": p + 0.05, "problems": 10, "rollouts": 12}
-        for context, values in (("none", (0.1, 0.6)), ("answer", (0.9, 0.95))) for f, p in zip((0.0, 1.0), values, strict=True)
+        for context, values in (("none", (0.1, 0.6)), ("answer", (0.9, 0.95)))
+        for f, p in zip((0.0, 1.0), values, strict=True)
     ])  # fmt: skip
     figure, _ = figures_core.leak_curves(table)
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["question alone", "reads the answer"]

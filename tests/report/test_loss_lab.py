@@ -1,4 +1,4 @@
-"""The loss laboratory on the embedded models, against closed forms: zeros where theory says 0, signs where it gives one."""
+"""The loss laboratory on the embedded models, against closed forms: 0 where theory says 0, signs where it gives one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def _open(texts=TEXTS, **overrides) -> Lab:
     config = load("tiny", {k.replace("__", "."): v for k, v in overrides.items()})
     world, tokenizer = build_world(config), tokenizer_of(config.models.student)
     problem = index_by_id(world.train)["tinymath-train-00033"]
-    return loss_lab.open_lab(config, world, problem, texts, lambda ids: tokenizer.decode(list(ids), skip_special_tokens=True))
+    return loss_lab.open_lab(
+        config, world, problem, texts, lambda ids: tokenizer.decode(list(ids), skip_special_tokens=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +144,18 @@ def test_no_gradient_changes_nothing_and_is_said(lab: Lab):
 
 
 def test_token_targets_are_on_the_same_ids_under_every_scorer(lab: Lab):
-    table = loss_pull.token_kl(lab, 2, {"A": ("models/tiny/teacher-a", "none"), "A*": ("models/tiny/teacher-a", "solution")})
+    table = loss_pull.token_kl(
+        lab, 2, {"A": ("models/tiny/teacher-a", "none"), "A*": ("models/tiny/teacher-a", "solution")}
+    )
     tokens = table.groupby("scorer", sort=False)["token"].apply(list)
     assert tokens["A"] == tokens["A*"] and len(tokens["A"]) == len(lab.group.rollouts[2].response_ids)
     assert "".join(tokens["A"][:-1]) == TEXTS[2][0] and tokens["A"][-1] == "end"
+
+
+def test_a_refusal_is_shown_and_its_absence_is_an_error(lab: Lab):
+    assert "maximise the contrast" in loss_lab.refusal(lab, ("core", {"mix": "convex", "alpha": 5.0}))
+    with pytest.raises(ValueError, match="nothing was refused"):
+        loss_lab.refusal(lab, ("core", {"mix": "convex", "alpha": 0.5}))
 
 
 def test_rollouts_carry_the_policys_own_log_probabilities(lab: Lab):

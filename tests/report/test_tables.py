@@ -111,6 +111,30 @@ def test_equal_footing_sums_steps_and_averages_seeds() -> None:
         tables.equal_footing(pd.DataFrame(rows).assign(label="GRPO"), runs)
 
 
+def test_equal_footing_says_who_sampled_who_scored_and_who_read_what() -> None:
+    runs = [r for name in ("core", "uopd_methods") for r in load_study(name).runs("tiny")]
+    labels = ["SFT", "SeqKD", REF, "UOPD (soft)", "Self-distilled (OPSD)", "GRPO", "CORE"]
+    rows = [
+        {"label": label, "teacher": "A", "seed": seed, "step": step, "rollouts": 8.0, "examples": 8.0,
+         "response_tokens": 10.0, "teacher_tokens": 10.0, "seconds/rollout": 1.0,
+         "fallback_tokens": 30.0 * (seed + 1) if label == "CORE" and step == 1 else float("nan")}
+        for label in labels for seed in (0, 1) for step in (0, 1)
+    ]  # fmt: skip
+    table = tables.equal_footing(pd.DataFrame(rows), runs, {"A": 5000.0}).set_index("label")
+    assert table["teacher_tokens_sampled"].to_dict() == {
+        "SFT": 0, "SeqKD": 5000, REF: 0, "UOPD (soft)": 5000, "Self-distilled (OPSD)": 0, "GRPO": 0, "CORE": 45,
+    }  # fmt: skip
+    assert table["uses_teacher"].to_dict() == {
+        "SFT": "no", "SeqKD": "yes", REF: "yes", "UOPD (soft)": "yes", "Self-distilled (OPSD)": "self", "GRPO": "no",
+        "CORE": "yes",
+    }  # fmt: skip
+    assert table.index[table["reads_gold"]].tolist() == ["SFT", "SeqKD", "Self-distilled (OPSD)", "GRPO", "CORE"]
+    shown = tables.show_footing(tables.equal_footing(pd.DataFrame(rows), runs)).set_index("method")
+    assert shown["teacher tokens sampled"].to_dict()["SeqKD"] == "–" and shown.loc["CORE", "uses teacher"] == "yes"
+    assert {"prompts", "rollouts", "response tokens", "teacher tokens scored", "teacher tokens sampled", "steps",
+            "seconds", "reads gold", "uses teacher"} <= set(shown.columns)  # fmt: skip
+
+
 def test_annotation_summary_by_hand() -> None:
     frame = pd.DataFrame({
         "tier": ["easy", "easy", "hard", "hard"], "family": "eq", "normalised": [0.0, 0.2, 0.6, 1.0],

@@ -57,11 +57,11 @@ def connect(num_cpus: int = 16) -> None:
         os.environ.update(head.environment())  # Ray reads its authentication settings when it is imported
     import logging
 
+    logging.getLogger("ray.widgets.util").setLevel(logging.ERROR)  # importing ray asks for ipywidgets in a notebook
     import ray
 
     if ray.is_initialized():
         return
-    logging.getLogger("ray.widgets.util").setLevel(logging.ERROR)  # it asks for ipywidgets; pages here are static
     options: Any = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": "ERROR"}
     if given:
         try:

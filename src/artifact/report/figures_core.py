@@ -41,8 +41,8 @@ def learning_rate_panels(table: pd.DataFrame, columns: int = 5) -> Drawn:
         raise TableError("no learning rates were chosen for this tier; run `artifact select-learning-rates` first")
     labels, styles = list(dict.fromkeys(table["label"])), looks(table["label"])
     rows = math.ceil(len(labels) / columns)
-    with matplotlib.rc_context(rc(rows, columns, ratio=1.0)):
-        figure, axes = panels(rows, columns, sharex=True, sharey="all")
+    with matplotlib.rc_context(rc(rows, columns, ratio=1.35)):
+        figure, axes = panels(rows, columns, sharex=True, sharey=True)
         for axis, label in zip(axes.flat, labels, strict=False):
             part, look = table[table["label"] == label].sort_values("lr"), styles[label]
             bars = [
@@ -57,6 +57,7 @@ def learning_rate_panels(table: pd.DataFrame, columns: int = 5) -> Drawn:
             best = part[part["chosen"]].iloc[0]
             axis.set_title(f"{label}\nchosen {best['lr']:g}", fontsize=5.5)
             axis.set_xscale("log")
+            axis.set_xticks(part["lr"], [f"{rate:g}" for rate in part["lr"]], fontsize=5)
             axis.margins(x=0.2)
             axis.minorticks_off()
         _finish_grid(axes, len(labels), "learning rate", "accuracy")
@@ -78,7 +79,7 @@ def curve_multiples(curves: pd.DataFrame, x: str = "step", columns: int = 3) -> 
     labels, teachers = list(dict.fromkeys(points["label"])), list(dict.fromkeys(points["teacher"]))
     rows, scale = math.ceil(len(labels) / columns), 1000 if x == "response_tokens" else 1
     with matplotlib.rc_context(rc(rows, columns, ratio=0.7)):
-        figure, axes = panels(rows, columns, sharex=True, sharey="all")
+        figure, axes = panels(rows, columns, sharex=True, sharey=True)
         for axis, label in zip(axes.flat, labels, strict=False):
             for teacher, look in zip(teachers, TEACHERS, strict=False):
                 of_teacher = points[points["teacher"] == teacher]
@@ -97,7 +98,7 @@ def curve_multiples(curves: pd.DataFrame, x: str = "step", columns: int = 3) -> 
         handles.append(matplotlib.lines.Line2D([], [], color=GREY, linewidth=0.7))
         title = f"{note}{'; samples nothing: ' + ', '.join(nothing) if nothing else ''}"
         figure.legend(
-            handles, [*names, REFERENCE], loc="outside lower center", ncols=len(handles), fontsize=6, title=title,
+            handles, [*names, REFERENCE], loc="outside upper center", ncols=len(handles), fontsize=6, title=title,
             title_fontsize=6,
         )  # fmt: skip
     return figure, points
@@ -144,7 +145,10 @@ def curriculum(metrics: pd.DataFrame, label: str = "CORE") -> Drawn:
                     part_of_panel.groupby("part", sort=False), PART_COLORS, ("-", "--"), strict=False
                 ):
                     line = line.sort_values("step")
-                    axis.plot(line["step"], line["mean"], color=color, linestyle=style, linewidth=1.0, label=part)
+                    axis.plot(
+                        line["step"], line["mean"], color=color, linestyle=style, linewidth=1.0, label=part,
+                        marker="." if panel == "norms" else None,
+                    )  # fmt: skip
                     low, high = line["mean"] - line["sd"], line["mean"] + line["sd"]
                     axis.fill_between(line["step"], low, high, color=color, alpha=0.15, linewidth=0)
                 for step in _episode_starts(metrics[(metrics["label"] == label) & (metrics["teacher"] == teacher)]):
@@ -175,7 +179,7 @@ def leak_curves(table: pd.DataFrame) -> Drawn:
     import matplotlib
 
     models, styles = list(dict.fromkeys(table["model"])), (("-", "o"), ("--", "s"), ("-.", "^"))
-    with matplotlib.rc_context(rc(1, len(models), ratio=0.8, width=min(1.0, 0.4 * len(models)))):
+    with matplotlib.rc_context(rc(1, len(models), ratio=1.0, width=min(1.0, 0.4 * len(models)))):
         figure, axes = panels(1, len(models), sharey=True)
         for axis, model in zip(axes[0], models, strict=True):
             of_model = table[table["model"] == model]
@@ -188,12 +192,12 @@ def leak_curves(table: pd.DataFrame) -> Drawn:
                 )
                 axis.fill_between(line["fraction"], line["low"], line["high"], color=color, alpha=0.15, linewidth=0)
             axis.set_title(str(model), fontsize=6.5)
-            axis.set_xlabel("share of the response before its box")
+            axis.set_xlabel("share of the reasoning read", fontsize=6)
             axis.set_xticks(np.linspace(0, 1, 5), ["0", "¼", "½", "¾", "1"])
-        axes[0, 0].set_ylabel("probability of the gold answer")
+        axes[0, 0].set_ylabel("P(gold answer)")
         axes[0, 0].set_ylim(0, 1.02)
         handles, names = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=6)
+        figure.legend(handles, names, loc="outside upper center", ncols=3, fontsize=6)
     return figure, table
 
 

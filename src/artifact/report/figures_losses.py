@@ -71,7 +71,7 @@ def gradient_bars(data: pd.DataFrame) -> Drawn:
         axis.grid(axis="y", visible=False)
         axis.set_xlabel("gradient norm of the weighted component")
         handles, names = axis.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=6)
+        figure.legend(handles, names, loc="outside upper center", ncols=4, fontsize=6)
     return figure, data
 
 

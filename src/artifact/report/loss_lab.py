@@ -15,7 +15,7 @@ import pandas as pd
 
 from artifact.cluster.placement import place
 from artifact.cluster.teacher import TeacherActor
-from artifact.config import Config
+from artifact.config import Config, ConfigError
 from artifact.errors import Mismatch
 from artifact.methods.base import Method, Step, available, make
 from artifact.paths import resolve_model
@@ -114,6 +114,15 @@ def open_lab(
         r.response_ids: f"y{i}{' = reference' * (r.response_ids == reference)}" for i, r in enumerate(verified, 1)
     }
     return Lab(config, Group(problem, prompt, verified), network, frozen, step, decode, names)
+
+
+def refusal(lab: Lab, variant: Variant) -> str:
+    """The words with which a method refuses its options; ValueError when it takes them."""
+    try:
+        lab.method(variant)
+    except ConfigError as err:
+        return str(err)
+    raise ValueError(f"method {variant[0]!r} takes the options {variant[1]}: nothing was refused")
 
 
 def group_table(group: Group) -> pd.DataFrame:

@@ -119,7 +119,16 @@ def source_hash(roots: Sequence[str]) -> str:
 
 
 def method_source(cls: type) -> str:
-    """Hash of a method's own source: its module if it ships with the package, its class body if a user defined it."""
+    """Hash of a method's own source: its module if it ships with the package, its functions if a user defined it.
+
+    Python finds the source of a function of a notebook cell, but not that of a class (it has no file).
+    """
     if cls.__module__.startswith("artifact."):
         return source_hash([cls.__module__])
-    return digest(inspect.getsource(cls))
+    functions = {name: inspect.getsource(f) for name, f in vars(cls).items() if inspect.isfunction(f)}
+    settings = {
+        name: repr(value) for name, value in vars(cls).items()
+        if name == "needs" or (not name.startswith("__") and isinstance(value, (str, int, float, tuple)))
+    }  # fmt: skip
+    options = cls.Options.model_json_schema()  # type: ignore[attr-defined]
+    return digest([cls.__qualname__, functions, settings, options])

@@ -57,7 +57,7 @@ def select(
     by_label = {info.label: info for info in runs}
     entries = read_learning_rates(tier).get("cells", {})
     for cell in chosen.cells:
-        tried = []
+        tried: list[dict[str, Any]] = []
         for rate in sorted(rates):
             info: RunInfo = by_label[f"{cell.label} @ {rate:g}"]
             correct = evaluation_frame([info])["correct"]

@@ -26,7 +26,7 @@ Labeller = Callable[[Sequence[Problem]], Labels]
 "", only the extracted answers count. Must depend on the problems alone."""
 
 
-Verify = Callable[[Sequence[str], Sequence[str]], Sequence[Verdict]]
+Verify = Callable[[list[str], list[str]], Sequence[Verdict]]
 """Response texts and gold answers in; a verdict each."""
 
 

@@ -103,7 +103,7 @@ def strip_marks(text: str) -> str:
 def format_value(value: Fraction) -> str:
     """`value` as GSM8K writes it: `72`, `0.5`, `-3.25`; see the module docstring for what does not terminate."""
     cents = Fraction(round(value * 100), 100)
-    if abs(value - cents) <= Fraction(1, 10**8) * max(1, abs(value)) and (cents or not value):
+    if abs(value - cents) <= Fraction(1, 10**8) * max(Fraction(1), abs(value)) and (cents or not value):
         value = cents
     scaled = round(abs(value) * 10**DECIMALS)
     whole, part = divmod(scaled, 10**DECIMALS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from artifact.tasks.base import Messages
 
@@ -23,7 +23,7 @@ def encode_prompt(
         raise ValueError(
             f"tokenizer {tokenizer.name_or_path!r} has no chat template; use an instruction-tuned model's tokenizer"
         )
-    mode: dict[str, bool] = {} if thinking is None else {"enable_thinking": thinking}
+    mode: dict[str, Any] = {} if thinking is None else {"enable_thinking": thinking}
     if mode and "enable_thinking" not in str(tokenizer.chat_template):
         raise ValueError(
             f"thinking = {thinking} is set, but the chat template of {tokenizer.name_or_path!r} has no thinking mode; "

@@ -1,0 +1,38 @@
+"""Several studies as one matrix: rows once, in order, under one set of settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from artifact.config import ConfigError
+from artifact.matrix import Study, load_study
+from artifact.studies import comparison
+from artifact.studies.comparison import merge_studies
+
+ROWS = [
+    "SFT", "SeqKD", "OPD (uniform)", "UOPD (soft)", "Self-distilled (OPSD)", "GRPO", "Distil only", "Contrast only",
+    "CORE",
+]  # fmt: skip
+
+
+def test_rows_stand_once_and_in_order_and_are_the_runs_of_their_own_study():
+    merged = merge_studies(["core", "uopd_methods"], ROWS)
+    assert [c.label for c in merged.cells] == ROWS
+    alone = {(c.label, config) for name in ("core", "uopd_methods") for c, config in ((c, r.model_dump_json())
+             for c, r in load_study(name).runs("tiny"))}  # fmt: skip
+    assert {(c.label, config.model_dump_json()) for c, config in merged.runs("tiny")} == alone
+
+
+def test_a_row_that_no_study_has_is_named():
+    with pytest.raises(ConfigError, match="Sorcery"):
+        merge_studies(["core", "uopd_methods"], [*ROWS, "Sorcery"])
+
+
+@pytest.mark.parametrize(("change", "message"), [({"seeds": (7,)}, "teachers or seeds"), ({}, "another method")])
+def test_studies_that_cannot_share_a_table_are_refused(change, message, monkeypatch):
+    core = load_study("core")
+    cells = tuple(c.model_copy(update={"method": "opd"}) if c.label == "SFT" else c for c in core.cells)
+    other: Study = core.model_copy(update={"study": "other", "cells": cells, **change})
+    monkeypatch.setattr(comparison, "load_study", {"core": core, "other": other}.get)
+    with pytest.raises(ConfigError, match=message):
+        merge_studies(["core", "other"], ["SFT"])
