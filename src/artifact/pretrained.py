@@ -111,7 +111,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         if k not in ("_name_or_path", "_model_name_or_path", "quantization_config", "transformers_version")
     }  # fmt: skip
     settings["rms_norm_eps"] = float(f"{settings['rms_norm_eps']:.6g}")  # 1e-5, which GGUF holds in single precision
-    model = LlamaForCausalLM(LlamaConfig(**settings)).to(torch.float32)
+    model = LlamaForCausalLM(LlamaConfig(**settings)).float()
     model.load_state_dict(read.state_dict(), strict=True)
     model.tie_weights()
     model.generation_config.update(

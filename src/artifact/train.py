@@ -106,7 +106,9 @@ def train(
             groups = verify_groups(problems, groups, world.verify)
         with clock("method"):
             asking = TeacherAnswers(config, world, workers, sampler, scorer, index)
-            step = Step(index, world.encode, world.encode_text, phase_one.weights, phase_one.samples, world.mask_text, asking)
+            step = Step(
+                index, world.encode, world.encode_text, phase_one.weights, phase_one.samples, world.mask_text, asking
+            )
             batch = method.batch([Group(p, x, g) for p, (_, x), g in zip(problems, prompts, groups, strict=True)], step)
         with clock("teacher"):
             shards = [batch.examples[rank :: len(workers.students)] for rank in range(len(workers.students))]

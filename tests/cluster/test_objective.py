@@ -159,9 +159,7 @@ def test_tool_tokens_of_either_response_stay_out_of_the_preference(model):
     )  # fmt: skip
     reference = [np.array([-1.0, -9.0, -9.0, -2.0]), np.array([-0.5, -0.25, -9.0])]
     losses = Losses(distil=Distil(top_k=2))
-    batch = MicroBatch(
-        [example], [None], [reference], 0, {"contrast": 1.0}, denominators([example], losses, 16)
-    )
+    batch = MicroBatch([example], [None], [reference], 0, {"contrast": 1.0}, denominators([example], losses, 16))
     got = float(objective(model.model, model.lm_head.weight, batch, losses).loss.detach())
 
     def summed(response: tuple[int, ...], mask: tuple[bool, ...]) -> float:

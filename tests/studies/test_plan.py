@@ -16,7 +16,8 @@ def test_counts_of_the_uopd_study() -> None:
     settings = {
         "train.steps": 10, "train.prompts_per_step": 4, "sampling.samples_per_prompt": 3,
         "sampling.max_new_tokens": 100,
-        "train.curve_every": 5, "annotation.samples": 8, "annotation.draw": 9, "annotation.max_new_tokens": 50, "task.train_limit": 20,
+        "train.curve_every": 5, "annotation.samples": 8, "annotation.draw": 9, "annotation.max_new_tokens": 50,
+        "task.train_limit": 20,
         "evaluation.limit": 30, "evaluation.max_new_tokens": 60, "evaluation.sampled": {"k": 4},
     }  # fmt: skip
     stages, configs = plan("tiny", "uopd", settings)

@@ -167,7 +167,8 @@ def test_garbage_collection_ends_the_worker():
 def test_script_without_main_guard_and_no_orphan(tmp_path):
     """A plain script, as a notebook would run it: right verdicts from a thread, and no worker left after it ends."""
     script = tmp_path / "plain.py"
-    script.write_text(textwrap.dedent(r"""
+    script.write_text(
+        textwrap.dedent(r"""
         import threading
         from artifact.tasks.verifier import shared_verifier
         out = []
@@ -175,7 +176,8 @@ def test_script_without_main_guard_and_no_orphan(tmp_path):
         t = threading.Thread(target=lambda: out.append(v.verify(r"\boxed{2\sqrt{3}}", r"\sqrt{12}").correct))
         t.start(); t.join()
         print(out, next(iter(v._running)).pid)
-    """))
+    """)
+    )
     env = os.environ | {"PYTHONPATH": str(Path(artifact.__file__).parents[1])}
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, env=env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

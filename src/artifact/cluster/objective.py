@@ -298,8 +298,6 @@ def _policy_gradient(view: _View, members: list[int], losses: Losses) -> tuple[t
 
 def _contrast(view: _View, members: list[int], losses: Losses) -> tuple[torch.Tensor, dict[str, float]]:
     """Preference of the chosen over the rejected response, CORE §3.3."""
-    import torch
-
     from artifact.losses.preference import dpo, sequence_logprobs, simpo
     from artifact.losses.reduction import reduce_pairs
 

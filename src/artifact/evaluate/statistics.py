@@ -199,9 +199,7 @@ def seed_spread(outcomes_SP: ArrayLike) -> SeedSpread:
     return SeedSpread(float(per_seed.mean()), sd, tuple(per_seed.tolist()))
 
 
-def smallest_detectable_difference(
-    sd_problems: float, problems: int, power: float = 0.8, alpha: float = 0.05
-) -> float:
+def smallest_detectable_difference(sd_problems: float, problems: int, power: float = 0.8, alpha: float = 0.05) -> float:
     """The true mean difference that a two-sided paired t-test on `problems` problems detects with the given power.
 
     `sd_problems` is the SD over problems of the per-problem difference. Solves P(T² > t_crit²) = power for the

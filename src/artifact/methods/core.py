@@ -72,7 +72,8 @@ class ContrastiveOnPolicyDistillation(Method):
             "distil": {"distil": 1.0},
             "contrast": {"contrast": 1.0},
         }[o.parts]
-        return Batch((*distilled, *pairs), coefficients, {"share_correct": accuracy, "pairs": float(len(pairs)), **facts})
+        facts |= {"share_correct": accuracy, "pairs": float(len(pairs))}
+        return Batch((*distilled, *pairs), coefficients, facts)
 
     def _distilled(self, groups: Sequence[Group], step: Step) -> list[Example]:
         """Distillation examples: the correct rollouts, or all of them, scored under the teacher's context."""
@@ -86,7 +87,7 @@ class ContrastiveOnPolicyDistillation(Method):
         return out
 
     def _pairs(self, groups: Sequence[Group], step: Step) -> tuple[list[Example], dict[str, float]]:
-        """Preference pairs, one for each incorrect rollout that has a chosen response; and what happened to the rest."""
+        """Preference pairs, one for each incorrect rollout that has a chosen response; and what became of the rest."""
         o = self.options
         bare = [g.problem for g in groups if g.incorrect and not self._candidates(g, step)]
         taught: dict[str, list[Chosen]] = {}
@@ -108,9 +109,14 @@ class ContrastiveOnPolicyDistillation(Method):
                 ids, mask = candidates[rejected.sample % len(candidates)]
                 pairs.append(
                     Example(
-                        group.problem.id, group.prompt_ids, ids, contrast=1.0, response_mask=mask,
-                        rejected_ids=rejected.response_ids, rejected_mask=rejected.response_mask,
-                    )  # fmt: skip
+                        group.problem.id,
+                        group.prompt_ids,
+                        ids,
+                        contrast=1.0,
+                        response_mask=mask,
+                        rejected_ids=rejected.response_ids,
+                        rejected_mask=rejected.response_mask,
+                    )
                 )
         facts = {"pairs_without_chosen": float(without)}
         if o.fallback != "skip":

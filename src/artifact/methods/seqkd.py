@@ -38,9 +38,12 @@ class SequenceLevelDistillation(Method):
                 sample = correct[i % len(correct)]
                 examples.append(
                     Example(
-                        group.problem.id, group.prompt_ids, sample.response_ids, nll=1.0,
+                        group.problem.id,
+                        group.prompt_ids,
+                        sample.response_ids,
+                        nll=1.0,
                         response_mask=sample.response_mask,
-                    )  # fmt: skip
+                    )
                 )
         if not examples:
             raise EmptyDataset(

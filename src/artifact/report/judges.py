@@ -17,9 +17,9 @@ from artifact.report.tables import percent
 from artifact.uncertainty.judge_calibration import LEAST_TRUE_MERGES, MOST_FALSE_MERGES, CalibrationReport
 
 MEASURES = {
-    "true_merge": "merged, of pairs that mean the same",
-    "false_merge": "merged, of pairs that differ",
-    "undecided": "undecided, of all pairs",
+    "true_merge": "equal pairs merged",
+    "false_merge": "different pairs merged",
+    "undecided": "pairs left undecided",
 }
 """What a reader sees instead of the name of a measure."""
 

@@ -22,7 +22,7 @@ from artifact.report.provenance import git_state
 from artifact.studies import keys, store
 from artifact.studies.world import build_world, sampler_for
 from artifact.uncertainty import stream
-from artifact.uncertainty.judge import EquivalenceJudge, ExactJudge, SymbolicJudge
+from artifact.uncertainty.judge import ChainJudge, EquivalenceJudge, ExactJudge, SymbolicJudge
 from artifact.uncertainty.records import Annotation
 
 SAMPLING = (
@@ -46,10 +46,15 @@ def sampling_settings(config: Config) -> dict[str, Any]:
 
 
 def clustering_settings(config: Config) -> dict[str, Any]:
-    """The settings that decide what is made of the samples."""
+    """The settings that decide what is made of the samples; for a language-model judge also its rule and prompt."""
     a = config.annotation
+    asked = {} if a.clustering != "llm" else {"judge_rule": keys.source_hash(["artifact.uncertainty.llm_judge"])}
+    if asked:
+        asked["judge_prompt"] = keys.file_hash(keys.PACKAGE / "uncertainty" / "prompts" / "equivalence.txt")
     return {
         "samples": a.samples, "clustering": a.clustering, "normaliser": a.normaliser, "min_valid": a.min_valid,
+        "judge": keys.model_hash(config.models.judge) if a.clustering == "llm" and config.models.judge else None,
+        **asked,
     }  # fmt: skip
 
 
@@ -85,7 +90,7 @@ def draw_samples(config: Config, force: bool = False) -> Path:
         if folder is None:
             return store.folder_of("samples", key)
         watch = store.Stopwatch()
-        workers = open_workers(config, engines_for=config.teacher_path, reference=True)
+        workers = open_workers(sharing(config, "teacher"), engines_for=config.teacher_path, reference=True)
         gap = load_checkpoint(config, workers, config.teacher_path, world)
         a, started = config.annotation, store.Stopwatch()
         sampled = stream.draw(
@@ -99,7 +104,8 @@ def draw_samples(config: Config, force: bool = False) -> Path:
         )  # fmt: skip
         stream.join_shards(folder / "shards", folder / "samples.parquet", Rollout)
         stream.join_shards(folder / "greedy", folder / "greedy.parquet", Rollout)
-        release_samplers(config)
+        if not config.annotation.colocate_judge:
+            release_samplers(config)
         manifest = {
             "kind": "samples", "tier": config.tier, "teacher": config.teacher, "model": config.teacher_path,
             "settings": sampling_settings(config), "sampled": sampled, "greedy": greedy, "load_gap": gap,
@@ -121,16 +127,18 @@ def annotate(config: Config, force: bool = False) -> Path:
             return store.folder_of("annotations", key)
         samples = draw_samples(config, force)
         a, watch = config.annotation, store.Stopwatch()
+        judge, credentials = make_judge(config)
         clustered = stream.annotate_stream(
-            world.train, samples / "shards", folder / "shards", make_judge(config), batch=a.batch_prompts, n=a.samples,
+            world.train, samples / "shards", folder / "shards", judge, batch=a.batch_prompts, n=a.samples,
             normaliser=a.normaliser, min_valid=a.min_valid, unfit=_unfit(config, world),
         )  # fmt: skip
         stream.join_shards(folder / "shards", folder / "annotations.parquet", Annotation)
+        release_samplers(config)
         sampling = json.loads((samples / "manifest.json").read_text(encoding="utf-8"))
         manifest = {
             "kind": "annotation", "tier": config.tier, "teacher": config.teacher, "model": config.teacher_path,
             "settings": sampling_settings(config) | clustering_settings(config),
-            "samples": samples.name, "problems": len(world.train), "clustered": clustered,
+            "judge": credentials, "samples": samples.name, "problems": len(world.train), "clustered": clustered,
             "dropped": sampling["sampled"]["dropped"] | clustered["dropped"],
             "seconds": {
                 "sampling": sampling["seconds"]["sampling"], "clustering": clustered.pop("seconds"), "total": watch()
@@ -155,9 +163,40 @@ def teacher_samples(annotation: Path, n: int) -> dict[str, list[Rollout]]:
     return out
 
 
-def make_judge(config: Config) -> EquivalenceJudge:
-    """The equivalence judge the configuration asks for."""
-    return ExactJudge() if config.annotation.clustering == "exact" else SymbolicJudge()
+def make_judge(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
+    """The equivalence judge the configuration asks for, and what vouches for it.
+
+    A language model is asked only what the symbolic rules leave open. Before it clusters anything it must pass the
+    calibration set: JudgeError names its rates and the remedy (`annotation.accept_poor_judge` goes on regardless).
+    """
+    if config.annotation.clustering != "llm":
+        plain = ExactJudge() if config.annotation.clustering == "exact" else SymbolicJudge()
+        return plain, {"name": plain.name}
+    from artifact.cluster.judge_engine import open_llm_judge
+    from artifact.uncertainty.judge_calibration import calibrate, require_usable
+
+    model, gap = open_llm_judge(sharing(config, "judge"))
+    report = calibrate(model)
+    require_usable(report, go_on=config.annotation.accept_poor_judge)
+    judge = ChainJudge([SymbolicJudge(), model])
+    credentials = {
+        "name": judge.name, "load_gap": gap, "usable": report.usable, "faults": list(report.faults),
+        "true_merge": report.true_merge.estimate, "false_merge": report.false_merge.estimate,
+    }  # fmt: skip
+    return judge, credentials
+
+
+def sharing(config: Config, who: str) -> Config:
+    """`config` with the GPU memory share of the `teacher` or the `judge` where the two are up at the same time.
+
+    UOPD appendix A.1: 0.65 and 0.20 of a device. By default they take turns, and each has the engine's usual share.
+    """
+    a = config.annotation
+    if a.clustering != "llm" or not a.colocate_judge:
+        return config
+    share = {"teacher": a.teacher_memory, "judge": a.judge_memory}[who]
+    engine = config.cluster.engine.model_copy(update={"gpu_memory_utilization": share})
+    return config.model_copy(update={"cluster": config.cluster.model_copy(update={"engine": engine})})
 
 
 def load_checkpoint(config: Config, workers: Workers, model: str, world: World) -> float:

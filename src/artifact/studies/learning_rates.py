@@ -61,9 +61,7 @@ def select(
         for rate in sorted(rates):
             info: RunInfo = by_label[f"{cell.label} @ {rate:g}"]
             correct = evaluation_frame([info])["correct"]
-            tried.append(
-                {"lr": float(rate), "correct": int(correct.sum()), "problems": len(correct), "run": info.key}
-            )
+            tried.append({"lr": float(rate), "correct": int(correct.sum()), "problems": len(correct), "run": info.key})
         best = max(tried, key=lambda t: (t["correct"] / t["problems"], -t["lr"]))
         entries[cell.label] = {"lr": best["lr"], "tried": tried}
     write(tier, entries)

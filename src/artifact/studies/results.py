@@ -135,7 +135,5 @@ def annotated_examples(info: RunInfo, config: Config, per_group: int = 2) -> tup
         answers.append({i: (g[0].text, bool(g[0].verdict and g[0].verdict.correct)) for i, g in groups.items()})
     annotations = read_parquet(folder / "annotations.parquet", Annotation)
     before, after = answers
-    rows = qualitative.examples(
-        annotation_frame(folder), annotations, per_group=per_group, before=before, after=after
-    )
+    rows = qualitative.examples(annotation_frame(folder), annotations, per_group=per_group, before=before, after=after)
     return rows, annotations

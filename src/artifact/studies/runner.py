@@ -68,9 +68,7 @@ def run_key(config: Config, method: Method, world: World) -> str:
 
 
 def _final_problems(config: Config) -> list[Any]:
-    return [
-        p for split in config.evaluation.final for p in problems_of(config.task, split, config.evaluation.limit)
-    ]
+    return [p for split in config.evaluation.final for p in problems_of(config.task, split, config.evaluation.limit)]
 
 
 def phase_one(config: Config, method: Method) -> PhaseOne:
@@ -87,9 +85,7 @@ def phase_one(config: Config, method: Method) -> PhaseOne:
     return PhaseOne(weights, samples)
 
 
-def run(
-    config: Config, force: bool = False, label: str | None = None, progress: bool = True, lane: int = 0
-) -> RunInfo:
+def run(config: Config, force: bool = False, label: str | None = None, progress: bool = True, lane: int = 0) -> RunInfo:
     """Train and evaluate one run, resume it, or return it from the cache. `lane` picks the actors it may use."""
     method = make(config)
     world = build_world(config)

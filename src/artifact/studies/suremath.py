@@ -31,6 +31,7 @@ from artifact.suremath.publish import publish
 from artifact.suremath.seeds import load_benchmarks
 from artifact.suremath.settings import SureMathSettings, load_settings
 from artifact.uncertainty import stream
+from artifact.uncertainty.judge import EquivalenceJudge
 from artifact.uncertainty.records import Annotation
 
 CODE = ("artifact.suremath.build", "artifact.suremath.procedural", "artifact.suremath.llm", "artifact.suremath.publish")
@@ -72,9 +73,11 @@ def build_suremath(
             return verify_samples(problems, drawn, world.verify, config.task.extraction_rules)
 
         benchmarks = load_benchmarks(settings.benchmarks)
-        report = build(settings, generator, label, benchmarks, folder / "build", judge=make_judge(config))
+        judge, _ = make_judge(config)
+        report = build(settings, generator, label, benchmarks, folder / "build", judge=judge)
         built, started = watch(), store.Stopwatch()
-        annotations = annotate_problems(config, world, draw, problems_in(folder / "build", "train"), folder / "entropy")
+        training = problems_in(folder / "build", "train")
+        annotations = annotate_problems(config, world, draw, judge, training, folder / "entropy")
         publish(folder / "build", folder / "dataset", settings, annotations, teacher=config.teacher_path, key=key)
         release_samplers(config)
         manifest = {
@@ -92,8 +95,9 @@ def problems_in(build_folder: Path, split: str) -> list[Problem]:
 
 
 def annotate_problems(
-    config: Config, world: World, draw: Callable[..., Any], problems: Sequence[Problem], folder: Path
-) -> list[Annotation]:
+    config: Config, world: World, draw: Callable[..., Any], judge: EquivalenceJudge, problems: Sequence[Problem],
+    folder: Path,
+) -> list[Annotation]:  # fmt: skip
     """The teacher's annotation of each problem, as a stream of shards under `folder`."""
     a = config.annotation
 
@@ -102,7 +106,7 @@ def annotate_problems(
 
     stream.draw(problems, sample, folder / "samples", batch=a.batch_prompts, what="entropies")
     stream.annotate_stream(
-        problems, folder / "samples", folder / "shards", make_judge(config), batch=a.batch_prompts, n=a.samples,
+        problems, folder / "samples", folder / "shards", judge, batch=a.batch_prompts, n=a.samples,
         normaliser=a.normaliser, min_valid=a.min_valid,
     )  # fmt: skip
     return [x for p in sorted((folder / "shards").glob("*.parquet")) for x in read_parquet(p, Annotation)]

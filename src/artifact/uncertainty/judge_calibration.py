@@ -190,7 +190,7 @@ def require_usable(report: CalibrationReport, go_on: bool = False) -> None:
     raise JudgeError(
         f"judge {report.judge!r} is not usable: it {'; it '.join(report.faults)} ({_percent(report.undecided)} "
         f"undecided). Use a stronger judge model (models.judge), fit its threshold, set annotation.clustering = "
-        "symbolic, or accept the judge in so many words"
+        "symbolic, or go on regardless with annotation.accept_poor_judge = true"
     )
 
 
