@@ -18,7 +18,7 @@ from artifact.cluster.objective import sequences_of
 from artifact.cluster.proof import prove
 from artifact.cluster.sampler import Prompt, Sampler, request_seed
 from artifact.cluster.session import Workers, call
-from artifact.config import Config
+from artifact.config import Config, ConfigError
 from artifact.evaluate.evaluate import VerifyBatch, evaluate, verify_groups
 from artifact.methods.base import Batch, Method
 from artifact.records import Problem, Rollout
@@ -63,6 +63,11 @@ class TeacherAnswers:
 
     def __call__(self, problems: Sequence[Problem], how: str, context: str) -> list[tuple[Rollout, ...]]:
         c, k = self.config, self.config.sampling.samples_per_prompt
+        if c.task.calculator:
+            raise ConfigError(
+                f"fallback {how!r} samples from the teacher without the calculator: its own `<<…>>` values would be "
+                "trained on as chosen tokens; set method_options.fallback = skip or task.calculator = false"
+            )
         prompts = [self.world.encode(p, context) for p in problems]
         answers = call(
             self.workers.teacher.answer.remote(

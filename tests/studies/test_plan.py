@@ -25,7 +25,9 @@ def test_counts_of_the_uopd_study() -> None:
     per_cell = 2 * len(study.seeds)  # two teachers
     assert len(configs) == per_cell * len(study.cells)
     by_name = {name: [s for s in stages if s.name == name] for name in ("annotate", "train", "curve", "evaluate")}
-    assert [(s.rollouts, s.tokens) for s in by_name["annotate"]] == [(20 * 9, 20 * 9 * 50)] * 2
+    assert [(s.rollouts, s.tokens) for s in by_name["annotate"]] == [
+        (20 * 10, 20 * 10 * 50)
+    ] * 2  # nine samples and a greedy answer
     assert [(s.times, s.rollouts, s.tokens) for s in by_name["train"]] == [
         (per_cell, per_cell * 10 * 4 * 3, per_cell * 10 * 4 * 3 * 100)
     ] * len(study.cells)

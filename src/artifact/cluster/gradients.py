@@ -11,12 +11,19 @@ from typing import Any
 
 
 class ComponentGradients:
-    """Accumulates one flat gradient a component; an extra backward pass each, so it is measured now and then only."""
+    """Accumulates one flat gradient a component; an extra backward pass each, so it is measured now and then only.
 
-    def __init__(self, parameters: Iterable[Any], world: int) -> None:
+    `names` are the components of the whole step, the same on every rank: a rank without examples of one adds zeros.
+    """
+
+    def __init__(self, parameters: Iterable[Any], names: Iterable[str], world: int) -> None:
+        import torch
+
         self.parameters = [p for p in parameters if p.requires_grad]
         self.world = world
-        self.sums: dict[str, Any] = {}
+        size = sum(p.numel() for p in self.parameters)
+        device = self.parameters[0].device
+        self.sums = {name: torch.zeros(size, device=device) for name in sorted(names)}
 
     def add(self, parts: dict[str, Any]) -> None:
         """Add a micro-batch's weighted shares; the graph is kept for the real backward pass."""
@@ -28,14 +35,14 @@ class ComponentGradients:
                 torch.zeros_like(p).flatten() if g is None else g.detach().flatten()
                 for p, g in zip(self.parameters, grads, strict=True)
             ]).float()  # fmt: skip
-            self.sums[name] = self.sums[name] + flat if name in self.sums else flat
+            self.sums[name] += flat
 
     def norms(self) -> dict[str, float]:
         """`grad_norm/<component>`, summed over data-parallel ranks before the norm is taken."""
         import torch.distributed as dist
 
         out = {}
-        for name in sorted(self.sums):
+        for name in self.sums:
             if self.world > 1:
                 dist.all_reduce(self.sums[name])
             out[f"grad_norm/{name}"] = float(self.sums[name].norm())

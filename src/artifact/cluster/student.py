@@ -168,7 +168,8 @@ class StudentActor:
             group["lr"] = lr
         totals: dict[str, float] = {"loss": 0.0}
         parts: dict[str, list[dict[str, float]]] = {}
-        separate = ComponentGradients(self.network.parameters(), self.world) if component_norms else None
+        taking_part = [c for c, weight in coefficients.items() if weight and denominators.get(c)]
+        separate = ComponentGradients(self.network.parameters(), taking_part, self.world) if component_norms else None
         passes = list(micro_batches([examples[i] for i in live], sequences_of, self.optimiser.micro_batch_tokens))
         for chosen in passes:
             members = [live[j] for j in chosen]

@@ -1,8 +1,8 @@
 """Sequence-level distillation on the teacher's verified samples: negative log-likelihood, off-policy (Kim & Rush 2016).
 
 The texts are the teacher's own responses of phase 1 (same sampler, same verifier); only those with a correct verdict
-are imitated. Each prompt's correct samples take turns over the passes through the data, so K of them are used a visit
-and no prompt counts more for having more. A prompt without a correct sample is counted and teaches nothing.
+are imitated, at most K of them a step, in turns. A prompt with fewer correct samples than K counts less, one without is
+counted and teaches nothing.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ the same samples. Both are streams of shards (`uncertainty/stream.py`): killed a
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from artifact.phases import World, probe_sequences
 from artifact.records import Problem, Rollout, read_parquet
 from artifact.report.provenance import git_state
 from artifact.studies import keys, store
-from artifact.studies.world import build_world, sampler_for
+from artifact.studies.world import build_world, prompts_hash, sampler_for
 from artifact.uncertainty import stream
-from artifact.uncertainty.judge import ChainJudge, EquivalenceJudge, ExactJudge, SymbolicJudge
+from artifact.uncertainty.judge import ChainJudge, EquivalenceJudge, ExactJudge, JudgeError, SymbolicJudge
 from artifact.uncertainty.records import Annotation
 
 SAMPLING = (
@@ -62,7 +63,9 @@ def samples_key(config: Config, world: World) -> str:
     """The key of a set of samples: teacher, settings, problems, code and environment."""
     return keys.digest(
         {
-            "sampling": sampling_settings(config), "teacher": keys.model_hash(config.teacher_path),
+            "sampling": sampling_settings(config),
+            "prompts": prompts_hash(config, world, config.teacher_path),
+            "teacher": keys.model_hash(config.teacher_path),
             "data": keys.data_hash(world.train), "source": keys.source_hash(SAMPLING),
             "lock": keys.environment_hash(config.cluster.device),
         }
@@ -90,22 +93,23 @@ def draw_samples(config: Config, force: bool = False) -> Path:
         if folder is None:
             return store.folder_of("samples", key)
         watch = store.Stopwatch()
-        workers = open_workers(sharing(config, "teacher"), engines_for=config.teacher_path, reference=True)
-        gap = load_checkpoint(config, workers, config.teacher_path, world)
-        a, started = config.annotation, store.Stopwatch()
-        sampled = stream.draw(
-            world.train, _teacher(config, world, workers, a.draw or a.samples, a.temperature), folder / "shards",
-            batch=a.batch_prompts, what=f"samples of {config.teacher}", unfit=_unfit(config, world),
-        )  # fmt: skip
-        seconds = started()
-        greedy = stream.draw(
-            world.train, _teacher(config, world, workers, 1, 0.0), folder / "greedy",
-            batch=a.batch_prompts, what=f"greedy answers of {config.teacher}", unfit=_unfit(config, world),
-        )  # fmt: skip
+        with store.actors_of(0):
+            workers = open_workers(sharing(config, "teacher"), engines_for=config.teacher_path, reference=True)
+            gap = load_checkpoint(config, workers, config.teacher_path, world)
+            a, started = config.annotation, store.Stopwatch()
+            sampled = stream.draw(
+                world.train, _teacher(config, world, workers, a.draw or a.samples, a.temperature), folder / "shards",
+                batch=a.batch_prompts, what=f"samples of {config.teacher}", unfit=_unfit(config, world),
+            )  # fmt: skip
+            seconds = started()
+            greedy = stream.draw(
+                world.train, _teacher(config, world, workers, 1, 0.0), folder / "greedy",
+                batch=a.batch_prompts, what=f"greedy answers of {config.teacher}", unfit=_unfit(config, world),
+            )  # fmt: skip
+            if not config.annotation.colocate_judge:
+                release_samplers(config)
         stream.join_shards(folder / "shards", folder / "samples.parquet", Rollout)
         stream.join_shards(folder / "greedy", folder / "greedy.parquet", Rollout)
-        if not config.annotation.colocate_judge:
-            release_samplers(config)
         manifest = {
             "kind": "samples", "tier": config.tier, "teacher": config.teacher, "model": config.teacher_path,
             "settings": sampling_settings(config), "sampled": sampled, "greedy": greedy, "load_gap": gap,
@@ -124,16 +128,17 @@ def annotate(config: Config, force: bool = False) -> Path:
     key = annotation_key(config, world)
     with store.working_folder("annotations", key, force) as folder:
         if folder is None:
-            return store.folder_of("annotations", key)
+            return _past_the_gate(store.folder_of("annotations", key), config)
         samples = draw_samples(config, force)
         a, watch = config.annotation, store.Stopwatch()
-        judge, credentials = make_judge(config)
-        clustered = stream.annotate_stream(
-            world.train, samples / "shards", folder / "shards", judge, batch=a.batch_prompts, n=a.samples,
-            normaliser=a.normaliser, min_valid=a.min_valid, unfit=_unfit(config, world),
-        )  # fmt: skip
+        with store.actors_of(0) if a.clustering == "llm" else nullcontext():
+            judge, credentials = make_judge(config)
+            clustered = stream.annotate_stream(
+                world.train, samples / "shards", folder / "shards", judge, batch=a.batch_prompts, n=a.samples,
+                normaliser=a.normaliser, min_valid=a.min_valid, unfit=_unfit(config, world),
+            )  # fmt: skip
+            release_samplers(config)
         stream.join_shards(folder / "shards", folder / "annotations.parquet", Annotation)
-        release_samplers(config)
         sampling = json.loads((samples / "manifest.json").read_text(encoding="utf-8"))
         manifest = {
             "kind": "annotation", "tier": config.tier, "teacher": config.teacher, "model": config.teacher_path,
@@ -146,6 +151,17 @@ def annotate(config: Config, force: bool = False) -> Path:
             "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
         }  # fmt: skip
         return store.finish("annotations", key, manifest)
+
+
+def _past_the_gate(folder: Path, config: Config) -> Path:
+    """A stored annotation, unless its judge failed the calibration and that was not accepted: then JudgeError."""
+    judge = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("judge", {})
+    if not judge.get("usable", True) and not config.annotation.accept_poor_judge:
+        raise JudgeError(
+            f"the stored annotation {folder.name} was made by judge {judge['name']!r}, which "
+            f"{'; '.join(judge['faults'])}: use a stronger judge or set annotation.accept_poor_judge"
+        )
+    return folder
 
 
 def samples_folder(annotation: Path) -> Path:

@@ -23,7 +23,7 @@ from artifact.report.provenance import lock_path, lock_pins
 if TYPE_CHECKING:
     from rich.console import Console
 
-CORES_WANTED, MEMORY_WANTED_GIB, DISK_WANTED_GIB = 2, 8, 5
+CORES_WANTED, MEMORY_WANTED_GIB, DISK_WANTED_GIB = 2, 14, 5
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ def check_models(config: Config) -> Iterator[Finding]:
     for role, model in {
         "student": config.models.student,
         **{f"teacher {k}": v for k, v in config.models.teachers.items()},
+        **({"judge": config.models.judge} if config.models.judge else {}),
     }.items():
         try:
             found = resolve_model(model)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artifact.config import load
+from artifact.config import ConfigError, load
 from artifact.evaluate.statistics import wilson_interval
 from artifact.matrix import Cell, Study, learning_rates_path, load_study, read_learning_rates
 from artifact.studies.runner import RunInfo, run_study
@@ -53,6 +53,10 @@ def select(
     from artifact.studies.results import evaluation_frame
 
     chosen = load_study(study)
+    if taken := sorted({"optimiser.lr", "evaluation.final", "train.curve_every"} & set(overrides or {})):
+        raise ConfigError(f"the selection sets {', '.join(taken)} of its runs itself; leave the override(s) out")
+    if SEED in chosen.seeds:
+        raise ConfigError(f"study {study!r} uses seed {SEED}, which is kept for choosing learning rates; use another")
     runs = run_study(selection_study(chosen, tier, sorted(rates)), tier, overrides, progress=progress)
     by_label = {info.label: info for info in runs}
     entries = read_learning_rates(tier).get("cells", {})
@@ -63,7 +67,7 @@ def select(
             correct = evaluation_frame([info])["correct"]
             tried.append({"lr": float(rate), "correct": int(correct.sum()), "problems": len(correct), "run": info.key})
         best = max(tried, key=lambda t: (t["correct"] / t["problems"], -t["lr"]))
-        entries[cell.label] = {"lr": best["lr"], "tried": tried}
+        entries[cell.label] = {"lr": best["lr"], "tried": tried} | ({"overrides": overrides} if overrides else {})
     write(tier, entries)
     return learning_rates_path(tier)
 

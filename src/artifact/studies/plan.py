@@ -60,7 +60,9 @@ def annotation_stages(configs: list[Config]) -> list[Stage]:
     stages = []
     for config in distinct.values():
         count, _ = problem_count(config, "train")
-        rollouts = None if count is None else count * (config.annotation.draw or config.annotation.samples)
+        rollouts = (
+            None if count is None else count * (1 + (config.annotation.draw or config.annotation.samples))
+        )  # one greedy
         stages.append(
             Stage(
                 "annotate",

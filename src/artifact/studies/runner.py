@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from artifact.cluster.session import Workers, connect, open_workers, release_samplers
 from artifact.config import Config
+from artifact.errors import Mismatch
 from artifact.evaluate.evaluate import evaluate
 from artifact.matrix import Cell, Study, load_study
 from artifact.methods.base import Method, make
@@ -19,7 +20,7 @@ from artifact.runlog import RunLog
 from artifact.studies import keys, store
 from artifact.studies.annotate import annotate, annotation_key, load_checkpoint, teacher_samples
 from artifact.studies.lanes import side_by_side
-from artifact.studies.world import build_world, problems_of, sampler_for, tokenizer_of
+from artifact.studies.world import build_world, problems_of, prompts_hash, sampler_for, tokenizer_of
 from artifact.train import PhaseOne, train
 from artifact.uncertainty.records import Annotation
 from artifact.uncertainty.weights import weights_for
@@ -55,8 +56,10 @@ def run_key(config: Config, method: Method, world: World) -> str:
     used["cluster"].pop("lanes")
     for section in () if method.needs.annotation else ("annotation",):
         used.pop(section)
+    weights = {"weights": keys.source_hash(["artifact.uncertainty.weights"])} if method.needs.uncertainty else {}
     return keys.digest(
         {
+            **weights, "prompts": prompts_hash(config, world, config.models.student),
             "settings": used, "student": keys.model_hash(config.models.student),
             "teacher": keys.model_hash(config.teacher_path) if method.needs.teacher else None,
             "annotation": annotation_key(config, world) if method.needs.annotation else None,
@@ -94,29 +97,16 @@ def run(config: Config, force: bool = False, label: str | None = None, progress:
     known = PhaseOne()
     if force or store.read_manifest(store.folder_of("runs", key)) is None:
         known = phase_one(config, method)
+    if method.needs.uncertainty and known.weights:
+        world = replace(world, train=tuple(p for p in world.train if p.id in known.weights))
     with store.working_folder("runs", key, force) as folder:
         if folder is not None:
-            watch = store.Stopwatch()
-            workers = open_workers(
-                config,
-                engines_for=config.models.student,
-                student=True,
-                teacher=method.needs.scorer,
-                reference=method.needs.reference,
-                lane=lane,
-            )
-            sampler = sampler_for(config, workers, config.models.student)
-            log = RunLog(folder, label, progress, lane)
-            train(config, method, world, workers, sampler, log, known)
-            trained = watch()
-            evaluate_splits(config, world, sampler, folder)
-            tokenizer_of(config.models.student).save_pretrained(str(log.weights))  # the weights are a whole checkpoint
-            log.close()
-            shutil.rmtree(log.checkpoints, ignore_errors=True)
+            with store.actors_of(lane):
+                seconds = _train_and_evaluate(config, method, world, known, folder, label, progress, lane)
             done = {
                 "kind": "run", "tier": config.tier, "method": config.method, "teacher": config.teacher,
                 "seed": config.seed, "needs": vars(method.needs), "config": config.model_dump(mode="json"),
-                "seconds": {"train": trained, "total": watch()},
+                "training_problems": len(world.train), "seconds": seconds,
                 "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
             }  # fmt: skip
             store.finish("runs", key, done)
@@ -124,6 +114,26 @@ def run(config: Config, force: bool = False, label: str | None = None, progress:
     manifest = store.read_manifest(folder)
     assert manifest is not None
     return RunInfo(label, config.method, config.teacher, config.seed, key, folder, manifest)
+
+
+def _train_and_evaluate(
+    config: Config, method: Method, world: World, known: PhaseOne, folder: Path, label: str, progress: bool, lane: int
+) -> dict[str, float]:
+    """The work of a run, with the lane's actors to itself; returns its seconds."""
+    watch = store.Stopwatch()
+    workers = open_workers(
+        config, engines_for=config.models.student, student=True, teacher=method.needs.scorer,
+        reference=method.needs.reference, lane=lane,
+    )  # fmt: skip
+    sampler = sampler_for(config, workers, config.models.student)
+    log = RunLog(folder, label, progress, lane)
+    train(config, method, world, workers, sampler, log, known)
+    trained = watch()
+    evaluate_splits(config, world, sampler, folder)
+    tokenizer_of(config.models.student).save_pretrained(str(log.weights))  # the weights are a whole checkpoint
+    log.close()
+    shutil.rmtree(log.checkpoints, ignore_errors=True)
+    return {"train": trained, "total": watch()}
 
 
 def evaluate_splits(config: Config, world: World, sampler: Any, folder: Path) -> None:
@@ -158,8 +168,15 @@ def evaluate_splits(config: Config, world: World, sampler: Any, folder: Path) ->
 def evaluate_checkpoint(config: Config, model: str, label: str, force: bool = False) -> RunInfo:
     """Measure an untrained checkpoint on the final splits (Base and Teacher rows of every table), cached."""
     world = build_world(config)
+    if tokenizer_of(model).get_vocab() != tokenizer_of(config.models.student).get_vocab():
+        raise Mismatch(
+            f"{model!r} has another vocabulary than models.student = {config.models.student!r}, whose tokenizer makes "
+            "the prompts; set models.student and the teacher to models of its family"
+        )
+    sampled = {"seed": config.seed} if config.evaluation.sampled is not None else {}
     key = keys.digest(
         {
+            **sampled, "prompts": prompts_hash(config, world, model),
             "checkpoint": keys.model_hash(model), "evaluation": keys.settings(config, "evaluation", "task"),
             "engine": config.cluster.engine.model_dump(), "dtype": config.models.dtype,
             "data": keys.data_hash(_final_problems(config)),
@@ -170,12 +187,14 @@ def evaluate_checkpoint(config: Config, model: str, label: str, force: bool = Fa
     with store.working_folder("checkpoints", key, force) as folder:
         if folder is not None:
             watch = store.Stopwatch()
-            workers: Workers = open_workers(config, engines_for=model, reference=True)
-            gap = load_checkpoint(config, workers, model, world)
-            evaluate_splits(config, world, sampler_for(config, workers, model), folder)
-            release_samplers(config)
+            with store.actors_of(0):
+                workers: Workers = open_workers(config, engines_for=model, reference=True)
+                gap = load_checkpoint(config, workers, model, world)
+                evaluate_splits(config, world, sampler_for(config, workers, model), folder)
+                release_samplers(config)
             manifest: dict[str, Any] = {
                 "kind": "checkpoint", "tier": config.tier, "model": model, "seconds": {"total": watch()},
+                "config": config.model_dump(mode="json"),
                 "load_gap": gap,
                 "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
             }  # fmt: skip

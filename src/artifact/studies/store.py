@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from artifact.cluster.head import state_folder
 from artifact.errors import ArtifactError
 from artifact.paths import results_dir
 
@@ -59,6 +60,18 @@ def working_folder(kind: str, key: str, force: bool) -> Iterator[Path | None]:
             return
         partial.mkdir(exist_ok=True)
         yield partial
+
+
+@contextmanager
+def actors_of(lane: int) -> Iterator[None]:
+    """The actors of a lane for one user at a time, over threads and processes.
+
+    Actors are shared by name; a second user would replace the weights under the first. Taken after the lock of a
+    result's key, never the other way round.
+    """
+    with (state_folder() / f"lane-{lane}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def finish(kind: str, key: str, manifest: dict[str, Any]) -> Path:

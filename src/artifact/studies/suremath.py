@@ -13,15 +13,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from artifact.cluster.sampler import Sampler
-from artifact.cluster.session import open_workers, release_samplers
+from artifact.cluster.session import call, open_workers, release_samplers
 from artifact.config import Config, load
 from artifact.evaluate.evaluate import verify_groups
+from artifact.paths import resolve_model
 from artifact.phases import World
 from artifact.records import Problem, Rollout, read_parquet
 from artifact.report.provenance import git_state
 from artifact.studies import keys, store
-from artifact.studies.annotate import load_checkpoint, make_judge, sampling_settings
+from artifact.studies.annotate import (
+    CLUSTERING,
+    SAMPLING,
+    clustering_settings,
+    load_checkpoint,
+    make_judge,
+    sampling_settings,
+)
 from artifact.studies.world import build_world, sampler_for, tokenizer_of
 from artifact.suremath.build import build, make_generator
 from artifact.suremath.generator import Generator
@@ -42,8 +49,10 @@ def dataset_key(config: Config, settings: SureMathSettings) -> str:
     return keys.digest(
         {
             "suremath": settings.model_dump(mode="json"), "sampling": sampling_settings(config),
-            "clustering": keys.settings(config, "annotation"), "teacher": keys.model_hash(config.teacher_path),
-            "source": keys.source_hash([*CODE, "artifact.cluster.rollout_engine", "artifact.uncertainty.annotate"]),
+            "clustering": clustering_settings(config), "teacher": keys.model_hash(config.teacher_path),
+            "generator": keys.model_hash(settings.generator.model) if settings.generator.model else None,
+            "prompts": [keys.file_hash(p) for p in sorted((keys.PACKAGE / "suremath" / "prompts").glob("*.txt"))],
+            "source": keys.source_hash([*CODE, *SAMPLING, *CLUSTERING]),
             "lock": keys.environment_hash(config.cluster.device),
         }
     )  # fmt: skip
@@ -62,24 +71,23 @@ def build_suremath(
         if folder is None:
             return store.folder_of("suremath", key)
         watch = store.Stopwatch()
-        world = build_world(config)
-        sampler = _engines(config, config.teacher_path, world)
-        generator = _generator(config, settings, world)
-        a = config.annotation
-        draw = _draws(config, world, sampler)
+        world, a = build_world(config), config.annotation
+        with store.actors_of(0):
+            sampler = BoundSampler(config, config.teacher_path, world)
+            draw = _draws(config, world, sampler)
 
-        def label(problems: Sequence[Problem]) -> list[list[Rollout]]:
-            drawn = draw(problems, a.samples, "label")
-            return verify_samples(problems, drawn, world.verify, config.task.extraction_rules)
+            def label(problems: Sequence[Problem]) -> list[list[Rollout]]:
+                drawn = draw(problems, a.samples, "label")
+                return verify_samples(problems, drawn, world.verify, config.task.extraction_rules)
 
-        benchmarks = load_benchmarks(settings.benchmarks)
-        judge, _ = make_judge(config)
-        report = build(settings, generator, label, benchmarks, folder / "build", judge=judge)
-        built, started = watch(), store.Stopwatch()
-        training = problems_in(folder / "build", "train")
-        annotations = annotate_problems(config, world, draw, judge, training, folder / "entropy")
+            benchmarks, generator = load_benchmarks(settings.benchmarks), _generator(config, settings, world)
+            judge, _ = make_judge(config)
+            report = build(settings, generator, label, benchmarks, folder / "build", judge=judge)
+            built, started = watch(), store.Stopwatch()
+            training = problems_in(folder / "build", "train")
+            annotations = annotate_problems(config, world, draw, judge, training, folder / "entropy")
+            release_samplers(config)
         publish(folder / "build", folder / "dataset", settings, annotations, teacher=config.teacher_path, key=key)
-        release_samplers(config)
         manifest = {
             "kind": "suremath", "tier": config.tier, "name": settings.name, "teacher": config.teacher,
             "settings": settings.model_dump(mode="json"), "train": report.train, "test": report.test,
@@ -130,10 +138,25 @@ def _evolved(path: Path) -> list[Evolved]:
     return read_parquet(path, Evolved) if set(Evolved.COLUMNS) <= set(pq.read_schema(path).names) else []
 
 
-def _engines(config: Config, model: str, world: World) -> Sampler:
-    workers = open_workers(config, engines_for=model, reference=True)
-    load_checkpoint(config, workers, model, world)
-    return sampler_for(config, workers, model)
+class BoundSampler:
+    """A sampler of one frozen checkpoint on engines it may share with others of its architecture (generator, judge).
+
+    Before each draw the engines are asked what they hold, and given the checkpoint again where another took its place.
+    """
+
+    def __init__(self, config: Config, model: str, world: World) -> None:
+        self.config, self.model, self.world, self.fresh = config, model, world, True
+        self.workers = open_workers(config, engines_for=model, reference=True)
+        self.sampler = sampler_for(config, self.workers, model)
+
+    def sample(self, *arguments: Any, **options: Any) -> list[tuple[Rollout, ...]]:
+        """As `cluster.sampler.Sampler.sample`."""
+        asked = [e.ready.remote() for e in self.workers.engines]
+        held = call(asked, self.config.cluster.step_timeout_s, "asking engines for their checkpoint")
+        if self.fresh or set(held) != {resolve_model(self.model)}:
+            load_checkpoint(self.config, self.workers, self.model, self.world)
+            self.fresh = False
+        return self.sampler.sample(*arguments, **options)
 
 
 def _generator(config: Config, settings: SureMathSettings, world: World) -> Generator:
@@ -141,10 +164,10 @@ def _generator(config: Config, settings: SureMathSettings, world: World) -> Gene
     model = settings.generator.model
     if model is None:
         return make_generator(settings)
-    return make_generator(settings, sampler=_engines(config, model, world), tokenizer=tokenizer_of(model))
+    return make_generator(settings, sampler=BoundSampler(config, model, world), tokenizer=tokenizer_of(model))
 
 
-def _draws(config: Config, world: World, sampler: Sampler) -> Callable[..., list[tuple[Rollout, ...]]]:
+def _draws(config: Config, world: World, sampler: BoundSampler) -> Callable[..., list[tuple[Rollout, ...]]]:
     """draw(problems, n, purpose): unverified samples of the teacher, each a function of purpose, problem and number."""
     a = config.annotation
 

@@ -18,6 +18,7 @@ from artifact.errors import EmptyDataset, Mismatch
 from artifact.paths import resolve_model
 from artifact.phases import World
 from artifact.records import Problem
+from artifact.studies import keys
 from artifact.tasks import get_task
 from artifact.tasks.base import Task
 from artifact.tasks.prompts import encode_prompt
@@ -127,6 +128,20 @@ def build_world(config: Config) -> World:
         verify=verifier_for(config.task.extraction_rules).verify_batch,
         mask_text=mask_text,
     )
+
+
+def prompts_hash(config: Config, world: World, model: str) -> str:
+    """A hash of what is actually fed to `model`: prompts under every context, encoded solutions, stop tokens.
+
+    Templates, chat templates and encoders enter every cache key through it, from the first problems.
+    """
+    some = world.train[:16]
+    prompts = [
+        world.encode(p, context) for p in some for context in ("none", "answer", "solution")
+        if context != "solution" or p.solution
+    ]  # fmt: skip
+    solutions = [[world.encode_text(p.solution), world.mask_text(p.solution)] for p in some if p.solution]
+    return keys.digest([prompts, solutions, stop_token_ids(model)])
 
 
 def sampler_for(config: Config, workers: Workers, model: str) -> Sampler:

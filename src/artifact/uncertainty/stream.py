@@ -132,13 +132,17 @@ def annotate_stream(
                     f"{shard_path(samples, start)}: problem {short[0]!r} has fewer than N = {n} samples; draw more "
                     "(annotation.draw) or lower annotation.samples"
                 )
-            begin = time.perf_counter()
-            annotations, lost = annotate_all(fit, chosen, judge, normaliser=normaliser, min_valid=min_valid)
-            seconds += time.perf_counter() - begin
-            dropped |= lost
             path = shard_path(folder, start)
-            if not path.exists():
+            if path.exists():  # judged already: asking again would cost a model's time
+                annotations = read_parquet(path, Annotation)
+                kept = {a.problem_id for a in annotations}
+                lost = {p.id: f"fewer than {min_valid} usable answers" for p in fit if p.id not in kept}
+            else:
+                begin = time.perf_counter()
+                annotations, lost = annotate_all(fit, chosen, judge, normaliser=normaliser, min_valid=min_valid)
+                seconds += time.perf_counter() - begin
                 write_parquet(path, annotations, Annotation)
+            dropped |= lost
             account.update(
                 annotated=len(annotations), judge_calls=sum(len(a.judgements) for a in annotations),
                 all_unparsed=sum(a.n_valid == 0 for a in annotations),

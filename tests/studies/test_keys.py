@@ -1,0 +1,105 @@
+"""Cache keys: what a result depends on changes its key, what it does not depend on leaves it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from artifact.config import load
+from artifact.methods.base import Batch, Method, Needs, make
+from artifact.studies import keys
+from artifact.studies.annotate import annotation_key, samples_key
+from artifact.studies.runner import run_key
+from artifact.studies.world import build_world
+
+SMALL = {"task.train_limit": 20, "evaluation.limit": 20}
+
+
+def key(method: str = "opd", **overrides: Any) -> str:
+    config = load("tiny", {**SMALL, "method": method, **{k.replace("__", "."): v for k, v in overrides.items()}})
+    return run_key(config, make(config), build_world(config))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1}, {"optimiser__lr": 0.5}, {"losses__distil__top_k": 9}, {"sampling__temperature": 0.8},
+        {"task__train_limit": 21}, {"evaluation__limit": 21}, {"cluster__engine__count": 2}, {"teacher": "B"},
+        {"train__steps": 25}, {"method": "core"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_run_depends_on_changes_its_key(change: dict[str, Any]) -> None:
+    assert key(**change) != key()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"description": "other words"}, {"cluster__step_timeout_s": 17.0}, {"cluster__lanes": 1},
+        {"annotation__samples": 4}, {"annotation__seed": 9},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_it_does_not_depend_on_leaves_it(change: dict[str, Any]) -> None:
+    assert key(**change) == key()
+
+
+def test_a_method_without_a_teacher_has_one_run_for_all_teachers() -> None:
+    for method in ("sft", "grpo", "opsd"):
+        assert key(method, teacher="A") == key(method, teacher="B")
+    assert key("seqkd", teacher="A") != key("seqkd", teacher="B")
+
+
+def test_only_methods_that_read_phase_one_depend_on_it() -> None:
+    for method in ("uopd", "seqkd"):
+        assert key(method, annotation__seed=9) != key(method)
+
+
+def test_prompts_that_are_fed_enter_every_key() -> None:
+    config = load("tiny", SMALL)
+    world = build_world(config)
+    other = replace(world, encode=lambda p, context: (*world.encode(p, context), 5))
+    for make_key in (samples_key, annotation_key):
+        assert make_key(config, other) != make_key(config, world)
+    assert run_key(config, make(config), other) != run_key(config, make(config), world)
+
+
+def test_code_enters_without_comments_and_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = key("uopd"), key("opd")
+    plain = keys.source_hash
+
+    def edited(modules: Any) -> str:
+        return plain(modules) + ("x" if "artifact.uncertainty.weights" in modules else "")
+
+    monkeypatch.setattr(keys, "source_hash", edited)
+    assert key("uopd") != before[0], "an edit of the weighting schemes leaves stale runs"
+    assert key("opd") == before[1]
+
+
+def test_draw_and_n_belong_to_samples_and_annotation() -> None:
+    world = build_world(load("tiny", SMALL))
+    base, fewer = load("tiny", SMALL), load("tiny", {**SMALL, "annotation.samples": 4})
+    assert samples_key(base, world) == samples_key(fewer, world), "N is nested in one draw"
+    assert annotation_key(base, world) != annotation_key(fewer, world)
+
+
+class Shortest(Method):
+    needs = Needs(teacher=True)
+
+    def batch(self, groups: Any, step: Any) -> Batch:
+        return Batch((), {"distil": 1.0})
+
+
+class Longest(Method):
+    needs = Needs(teacher=True)
+
+    def batch(self, groups: Any, step: Any) -> Batch:
+        return Batch((), {"distil": 2.0})
+
+
+def test_a_users_method_is_known_by_its_functions() -> None:
+    assert keys.method_source(Shortest) == keys.method_source(Shortest)
+    assert keys.method_source(Shortest) != keys.method_source(Longest)
