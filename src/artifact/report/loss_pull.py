@@ -54,7 +54,7 @@ def pull(lab: Lab, variant: Variant) -> Pull:
     batch = method.batch([lab.group], lab.step)
     body, head, losses = lab.network.model, lab.network.lm_head.weight, lab.config.losses
     outcome = objective(body, head, _micro_batch(lab, method, batch), losses)
-    gradients = ComponentGradients(lab.network.parameters(), 1)
+    gradients = ComponentGradients(lab.network.parameters(), outcome.parts, 1)
     gradients.add(outcome.parts)
     return Pull(outcome, {name: g for name, g in gradients.sums.items() if float(g.norm()) > NOISE})
 
