@@ -23,7 +23,7 @@ from artifact.report.provenance import lock_path, lock_pins
 if TYPE_CHECKING:
     from rich.console import Console
 
-CORES_WANTED, MEMORY_WANTED_GIB, DISK_WANTED_GIB = 2, 14, 5
+CORES_WANTED, MEMORY_WANTED_GIB, DISK_WANTED_GIB = 2, 17, 5
 
 
 @dataclass(frozen=True)
