@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,3 +26,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ARTIFACT_RESULTS", str(folder))
     monkeypatch.setenv("ARTIFACT_FIGURES", str(folder / "figures"))
     return folder
+
+
+settings.register_profile("house", deadline=None)  # a busy machine is no failure; pytest's own time limit holds
+settings.load_profile("house")
