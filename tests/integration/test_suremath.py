@@ -42,8 +42,8 @@ def test_it_is_built_annotated_and_published(workers, small_settings: Path) -> N
     assert all(parent in items for r in rows for parent in r.parent_ids)
     weights = import_weights(next(published.rglob("weights*")), problems(published))
     assert {i: w.weight for i, w in weights.items()} == pytest.approx({r.id: r.weight for r in rows})
-    loaded = datasets.load_dataset(str(published), split="train")
-    assert loaded["id"] == [r.id for r in rows]
+    loaded = datasets.load_dataset(str(published), split="train", cache_dir=str(small_settings.parent / "cache"))
+    assert list(loaded["id"]) == [r.id for r in rows]
     before = (folder / "manifest.json").stat().st_mtime_ns
     assert build_suremath("tiny", str(small_settings), overrides) == folder
     assert (folder / "manifest.json").stat().st_mtime_ns == before
