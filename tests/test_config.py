@@ -37,12 +37,12 @@ def test_every_study_expands_on_every_tier(study: str, tier: str) -> None:
 
 
 def test_unknown_tier_lists_the_right_ones() -> None:
-    with pytest.raises(ConfigError, match=r"unknown tier 'tny'; the tiers are: cpu-llm, paper, single-gpu, tiny"):
+    with pytest.raises(ConfigError, match=r"unknown tier 'tny'; there are: cpu-llm, paper, single-gpu, tiny"):
         load("tny")
 
 
 def test_unknown_study_lists_the_right_ones() -> None:
-    with pytest.raises(ConfigError, match=r"unknown study 'uodp'; the studies are:.*uopd"):
+    with pytest.raises(ConfigError, match=r"unknown study 'uodp'; there are:.*uopd"):
         load_study("uodp")
 
 

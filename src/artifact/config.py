@@ -10,7 +10,7 @@ import difflib
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -18,6 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from artifact.paths import project_root
 
 TIERS = ("tiny", "cpu-llm", "single-gpu", "paper")
+
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class ConfigError(ValueError):
@@ -343,24 +346,24 @@ def apply_overrides(data: dict[str, Any], overrides: dict[str, Any]) -> dict[str
     return result
 
 
-def tier_path(tier: str) -> Path:
-    """The tier's YAML file; an unknown tier is an error that lists the right ones."""
-    path = project_root() / "configs" / "tiers" / f"{tier}.yaml"
+def named_file(folder: str, name: str, what: str) -> Path:
+    """`configs/<folder>/<name>.yaml`; an unknown name of a `what` is an error that lists the right ones."""
+    path = project_root() / "configs" / folder / f"{name}.yaml"
     if not path.is_file():
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
-        raise ConfigError(f"unknown tier {tier!r}; the tiers are: {', '.join(known)}")
+        raise ConfigError(f"unknown {what} {name!r}; there are: {', '.join(known)}")
     return path
 
 
-def load(tier: str, overrides: dict[str, Any] | None = None) -> Config:
-    """The configuration of `tier` with dotted `overrides` applied.
-
-    Raises ConfigError with one line a problem: which key, which file or override, and the nearest right name.
-    """
-    path = tier_path(tier)
-    overrides = overrides or {}
-    data = apply_overrides(read_yaml(path), overrides)
+def checked(model: type[M], data: Any, origin: str, overridden: Iterable[str] = ()) -> M:
+    """`data` as `model`. Raises ConfigError with one line a problem: which key, from where, the nearest right name."""
     try:
-        return Config.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as err:
-        raise ConfigError(explain(err, Config, path.name, overrides)) from None
+        raise ConfigError(explain(err, model, origin, overridden)) from None
+
+
+def load(tier: str, overrides: dict[str, Any] | None = None) -> Config:
+    """The configuration of `tier` with dotted `overrides` applied; ConfigError as `named_file` and `checked`."""
+    path = named_file("tiers", tier, "tier")
+    return checked(Config, apply_overrides(read_yaml(path), overrides or {}), path.name, overrides or {})

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from artifact.config import Config, ConfigError, Section, explain, load, read_yaml
+from artifact.config import Config, ConfigError, Section, checked, load, named_file, read_yaml
 from artifact.paths import project_root
 
 
@@ -75,11 +75,5 @@ class Study(Section):
 
 def load_study(name: str) -> Study:
     """The study `configs/studies/<name>.yaml`; an unknown name is an error that lists the right ones."""
-    path = project_root() / "configs" / "studies" / f"{name}.yaml"
-    if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
-        raise ConfigError(f"unknown study {name!r}; the studies are: {', '.join(known)}")
-    try:
-        return Study.model_validate(read_yaml(path))
-    except ValidationError as err:
-        raise ConfigError(explain(err, Study, path.name)) from None
+    path = named_file("studies", name, "study")
+    return checked(Study, read_yaml(path), path.name)

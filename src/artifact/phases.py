@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from artifact.cluster.objective import sequences_of
+from artifact.cluster.objective import referenced
 from artifact.cluster.proof import prove
 from artifact.cluster.sampler import Prompt, Sampler, request_seed
 from artifact.cluster.session import Workers, call
@@ -107,10 +107,10 @@ def score(config: Config, workers: Workers, path: str, examples: Sequence[Any]) 
 
 
 def refer(config: Config, workers: Workers, base: str, method: Method, examples: Sequence[Any]) -> Any:
-    """log p_ref of all sequences of `examples`; None when the method needs no reference."""
+    """log p_ref of the `referenced` sequences of `examples`; None when the method needs no reference."""
     if not method.needs.reference or not examples:
         return None
-    pairs = [s for e in examples for s in sequences_of(e)]
+    pairs = [s for e in examples for s in referenced(e)]
     ref = workers.reference.logprobs.remote(base, pairs, config.optimiser.micro_batch_tokens)
     call(workers.reference.ready.remote(), config.cluster.step_timeout_s, "reference log-probabilities")
     return ref
@@ -174,9 +174,21 @@ def rollout_facts(groups: Sequence[Sequence[Rollout]], batch: Batch) -> dict[str
 
 
 def merge_ranks(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Losses summed over data-parallel ranks (each holds a share), everything else averaged."""
-    names = sorted({n for m in metrics for n in m})
-    return {n: float((sum if n.startswith("loss") else np.mean)([m[n] for m in metrics if n in m])) for n in names}
+    """One account of a step from those of its data-parallel ranks.
+
+    Losses (each rank holds a share of the step's) and counts are summed; a component's diagnostics are averaged by its
+    tokens, `<component>/tokens`; what every rank knows alike (`lr`, `grad_norm`) is averaged.
+    """
+
+    def merged(name: str) -> float:
+        component, _, quantity = name.partition("/")
+        having = [m for m in metrics if name in m]
+        if component == "loss" or quantity == "tokens" or name == "micro_batches":
+            return float(sum(m[name] for m in having))
+        weights = [m.get(f"{component}/tokens", 1.0) for m in having]
+        return float(np.average([m[name] for m in having], weights=weights)) if sum(weights) else 0.0
+
+    return {name: merged(name) for name in sorted({n for m in metrics for n in m})}
 
 
 class Clock:

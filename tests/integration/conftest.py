@@ -14,7 +14,8 @@ SMALL = {
     "task.train_limit": 24, "evaluation.limit": 20, "train.steps": 4, "train.prompts_per_step": 4,
     "train.curve_every": 0, "train.checkpoint_every": 2, "sampling.samples_per_prompt": 2,
     "annotation.samples": 4, "annotation.draw": 6, "annotation.batch_prompts": 10,
-    "cluster.lanes": 1, "cluster.engine.count": 2, "cluster.engine.enforce_eager": True, "train.component_norms_every": 1,
+    "cluster.lanes": 1, "cluster.engine.count": 2, "cluster.engine.enforce_eager": True,
+    "train.component_norms_every": 1,
 }  # fmt: skip
 """Overrides that make a tiny run take seconds."""
 

@@ -138,7 +138,7 @@ def test_teacher_and_student_with_other_vocabularies_are_refused(config, tmp_pat
     from artifact.config import load
     from artifact.errors import Mismatch
     from artifact.paths import resolve_model
-    from artifact.studies.world import check_pair
+    from artifact.studies.world import build_world
 
     other = tmp_path / "teacher"
     shutil.copytree(resolve_model(config.teacher_path), other)
@@ -148,7 +148,7 @@ def test_teacher_and_student_with_other_vocabularies_are_refused(config, tmp_pat
     tokens[first], tokens[second] = tokens[second], tokens[first]
     (other / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(Mismatch, match="different vocabularies: 2 tokens differ"):
-        check_pair(load("tiny", {"models.teachers": {"A": str(other)}}))
+        build_world(load("tiny", {"models.teachers": {"A": str(other)}}))
 
 
 def test_an_empty_split_is_an_error(monkeypatch: pytest.MonkeyPatch):

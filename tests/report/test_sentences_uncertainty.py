@@ -48,7 +48,6 @@ def test_normalisers(low: float, verdict: str) -> None:
     }])  # fmt: skip
     (text,) = S.normalisers(table)
     assert f"log n_valid and log N {verdict} (+0.010" in text and "leaves out 10 problems, of which" in text
-    assert (SAME in T.show_normalisers(table)["difference"][0]) == (verdict == SAME)
 
 
 def test_rejection_and_risk() -> None:
@@ -135,7 +134,6 @@ def test_within() -> None:
     ])  # fmt: skip
     (text,) = S.within(rows)
     assert "0.900 (0.880 to 0.920) over all problems, 0.800" in text and "lowest in `hard`" in text
-    assert T.show_within(rows)["AUROC"].tolist()[2] == "–"
 
 
 def test_confidently_wrong() -> None:

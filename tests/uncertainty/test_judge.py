@@ -3,7 +3,6 @@
 import pytest
 
 from artifact.uncertainty.judge import (
-    PROBES,
     ChainJudge,
     EquivalenceJudge,
     ExactJudge,
@@ -11,7 +10,6 @@ from artifact.uncertainty.judge import (
     Judgement,
     RecordedJudge,
     SymbolicJudge,
-    check_judge,
 )
 
 
@@ -102,13 +100,3 @@ def test_a_chain_passes_on_only_what_is_undecided():
     assert chain.by_key is True and ChainJudge([SymbolicJudge(), ExactJudge()]).by_key is False
     with pytest.raises(JudgeError, match="at least one"):
         ChainJudge([])
-
-
-def test_probes_hold_both_kinds_and_catch_a_judge_that_only_merges_or_never_does():
-    assert {expected for *_, expected in PROBES} == {True, False}
-    check_judge(SymbolicJudge())
-    with pytest.raises(JudgeError, match="fails 4 of 8"):
-        check_judge(ExactJudge())
-    always = Counting({(min(a, b), max(a, b)): True for a, b, _ in PROBES}, name="always")
-    with pytest.raises(JudgeError, match="'always' fails 4 of 8"):
-        check_judge(always)

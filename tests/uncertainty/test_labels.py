@@ -14,7 +14,7 @@ from artifact.records import Problem, Rollout, Status, Verdict
 from artifact.uncertainty.annotate import annotate, annotate_all
 from artifact.uncertainty.auroc import OneClassOnly, compare_labels
 from artifact.uncertainty.judge import ExactJudge, SymbolicJudge
-from artifact.uncertainty.labels import LabelError, compare_sources, model_labels, source_table, symbolic_judge
+from artifact.uncertainty.labels import LabelError, compare_sources, model_labels, source_table
 from artifact.uncertainty.validation import score_table
 
 _spec = importlib.util.spec_from_file_location("synthetic", Path(__file__).with_name("synthetic.py"))
@@ -64,9 +64,10 @@ def test_an_undecided_pair_counts_as_different_and_says_so():
 
 
 def test_the_judge_of_labels_merges_and_refuses():
-    from artifact.uncertainty.judge import check_judge
-
-    check_judge(symbolic_judge())
+    table = model_labels([annotation("a", "x=3", "x=3")], [annotation("a", "3.0", "3.0")])
+    assert (table["wrong"][0], bool(table["decided"][0])) == (0, True)
+    table = model_labels([annotation("a", "1/2", "1/2")], [annotation("a", "1/3", "1/3")])
+    assert (table["wrong"][0], bool(table["decided"][0])) == (1, True)
 
 
 def test_missing_and_doubled_problems_are_named():

@@ -34,6 +34,11 @@ def sequences_of(example: Example) -> list[TokenPair]:
     return out
 
 
+def referenced(example: Example) -> list[TokenPair]:
+    """Those of them that a reference may be asked about: of preference pairs and of policy-gradient examples."""
+    return sequences_of(example) if example.contrast or example.policy_gradient else []
+
+
 def has_gradient(example: Example) -> bool:
     """Whether any component gives the example a weight other than 0; the others only count in denominators."""
     return any(getattr(example, c) not in (None, 0.0) for c in COMPONENTS)
@@ -62,7 +67,7 @@ class MicroBatch:
     """Examples that share a forward pass, with what the frozen models said about them.
 
     teacher    (scores, row) of each example: `scores.of(row)` is its top-k; None where it is not distilled
-    reference  log p_ref of each sequence of each example, in the order of `sequences_of`; None without a reference
+    reference  log p_ref of each example's `referenced` sequences, in order; None without a reference
     """
 
     examples: list[Example]

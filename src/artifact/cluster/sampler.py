@@ -8,6 +8,7 @@ is drawn whatever was drawn before, which is also what makes resumption exact.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,8 +66,10 @@ class Sampler:
             )
         decoding = Decoding(temperature, top_p, max_new_tokens, self.stop_token_ids, logprobs, self.calculator)
         shares: list[list[Request]] = [[] for _ in self.engines]
+        first = first_samples([problem_id for problem_id, _ in prompts], n)
         for i, (problem_id, prompt_ids) in enumerate(prompts):
-            shares[i % len(shares)] += [Request(prompt_ids, request_seed(seed, problem_id, j)) for j in range(n)]
+            samples = range(first[i], first[i] + n)
+            shares[i % len(shares)] += [Request(prompt_ids, request_seed(seed, problem_id, j)) for j in samples]
         busy = [k for k, share in enumerate(shares) if share]
         refs = [self.engines[k].generate.remote(shares[k], decoding) for k in busy]
         answers = dict(zip(busy, call(refs, self.timeout_s, "sampling rollouts"), strict=True))
@@ -84,7 +87,7 @@ class Sampler:
             version = versions[i % len(shares)]
             rollouts.append(tuple(
                 Rollout(
-                    problem_id, j - i * n, prompt_ids, tuple(flat[j].ids.tolist()),
+                    problem_id, first[i] + j - i * n, prompt_ids, tuple(flat[j].ids.tolist()),
                     tuple(flat[j].logprobs.tolist()) if logprobs else (0.0,) * len(flat[j].ids),
                     texts[j], flat[j].finish_reason, version,
                     response_mask=_mask(flat[j]),
@@ -92,6 +95,19 @@ class Sampler:
                 for j in group
             ))  # fmt: skip
         return rollouts
+
+
+def first_samples(problem_ids: Sequence[str], n: int) -> list[int]:
+    """Index of the first of a prompt's n samples: 0, but n, 2n, … where a problem is asked again in the same call.
+
+    So a problem drawn twice (`train.with_replacement`) gets new samples, not copies of the first ones.
+    """
+    seen: Counter[str] = Counter()
+    out = []
+    for problem_id in problem_ids:
+        out.append(n * seen[problem_id])
+        seen[problem_id] += 1
+    return out
 
 
 def _mask(completion: Completion) -> tuple[bool, ...] | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from artifact.cluster.packing import TokenPair, micro_batches, pack, response_hidden
 from artifact.cluster.placement import Slot, prepare_process
+from artifact.tasks.checks import check_head
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +47,7 @@ class FrozenModel:
             from transformers import AutoModelForCausalLM
 
             model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, self.dtype))
+            check_head(model)
             model.to(self.device)  # type: ignore[arg-type]
             self._models[path] = found, model.eval().requires_grad_(False)
         return int(self._models[path][1].lm_head.weight.shape[0])
@@ -55,7 +57,15 @@ class FrozenModel:
         self._models.pop(path, None)
 
     def logprobs(self, path: str, sequences: Sequence[TokenPair], max_tokens: int = 16384) -> list[np.ndarray]:
-        """Log-probability of every response token under the checkpoint at `path`, one float32 array a sequence."""
+        """Log-probability of every response token under the checkpoint at `path`, one float32 array a sequence.
+
+        A sequence that occurs several times (one chosen response beside several rejected ones) is computed once.
+        """
+        distinct = list(dict.fromkeys((tuple(prompt), tuple(response)) for prompt, response in sequences))
+        found = dict(zip(distinct, self._logprobs(path, distinct, max_tokens), strict=True))
+        return [found[tuple(prompt), tuple(response)] for prompt, response in sequences]
+
+    def _logprobs(self, path: str, sequences: Sequence[TokenPair], max_tokens: int) -> list[np.ndarray]:
         out: list[np.ndarray] = [np.zeros(0, dtype=np.float32)] * len(sequences)
         for batch, packed, hidden_TH, weight_VH in self._passes(path, sequences, max_tokens):
             flat = np.empty(hidden_TH.shape[0], dtype=np.float32)

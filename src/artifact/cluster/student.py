@@ -9,7 +9,6 @@ VtDStudentActor.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from artifact.cluster.gradients import ComponentGradients
-from artifact.cluster.objective import MicroBatch, has_gradient, objective, sequences_of
+from artifact.cluster.objective import MicroBatch, has_gradient, objective, referenced, sequences_of
 from artifact.cluster.packing import TokenPair, micro_batches, pack, response_hidden
 from artifact.cluster.placement import Slot, distributed_backend, prepare_process
+from artifact.cluster.schedule import learning_rate
 from artifact.cluster.teacher import Scores
 from artifact.cluster.weight_sync import Channel, Spec, send, spec_of, with_explicit_head
 from artifact.config import Cluster, Losses, Optimiser
@@ -125,18 +125,6 @@ class StudentActor:
         tied = bool(self.network.config.tie_word_embeddings)
         return with_explicit_head(self.network.named_parameters(), tied)
 
-    def learning_rate(self, step: int) -> float:
-        """The rate of optimiser step `step` (0-based): linear warm-up, then the schedule down to `final_fraction`."""
-        o = self.optimiser
-        warmup = max(1, round(o.warmup_fraction * self.total_steps)) if o.warmup_fraction else 0
-        if step < warmup:
-            return o.lr * (step + 1) / warmup
-        if o.schedule == "constant":
-            return o.lr
-        progress = (step - warmup) / max(1, self.total_steps - warmup)
-        shape = 1 - progress if o.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
-        return o.lr * (o.final_fraction + (1 - o.final_fraction) * shape)
-
     def step(
         self, index: int, examples: list[Example], scores: Scores | None, reference: list[np.ndarray] | None,
         coefficients: dict[str, float], denominators: dict[str, float], component_norms: bool = False,
@@ -144,7 +132,7 @@ class StudentActor:
         """One optimiser step on this rank's `examples`.
 
         scores     teacher scores of the examples that are distilled with a weight other than 0, in their order
-        reference  log p_ref of all sequences of all examples, in order; None when no reference is used
+        reference  log p_ref of the `referenced` sequences of all examples, in order; None when no reference is used
         component_norms  measure the gradient norm of each weighted loss component by itself (a backward pass each)
 
         Returns the loss, its components, diagnostics, gradient norm (before clipping) and learning rate. Raises
@@ -161,9 +149,9 @@ class StudentActor:
                 )
             for row, i in enumerate(distilled):
                 teacher[i] = (scores, row)
-        bounds = np.cumsum([0, *(len(sequences_of(e)) for e in examples)])
+        bounds = np.cumsum([0, *(len(referenced(e)) for e in examples)])
         live = [i for i, e in enumerate(examples) if has_gradient(e)]
-        lr = self.learning_rate(index)
+        lr = learning_rate(self.optimiser, index, self.total_steps)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = lr
         totals: dict[str, float] = {"loss": 0.0}

@@ -15,9 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from pydantic import ValidationError
-
-from artifact.config import Config, ConfigError, Section, explain
+from artifact.config import Config, ConfigError, Section, checked
+from artifact.errors import Mismatch
 from artifact.records import COMPONENTS, Example, Group, Problem, Rollout
 
 
@@ -100,6 +99,16 @@ class Batch:
             raise ValueError(f"unknown loss component(s) {unknown}; the components are {COMPONENTS}")
 
 
+def require_annotated(groups: Sequence[Group], known: Mapping[str, Any], what: str) -> None:
+    """Mismatch unless phase 1 says something (`what`) about every problem of the step."""
+    missing = [g.problem.id for g in groups if g.problem.id not in known]
+    if missing:
+        raise Mismatch(
+            f"no {what} for problem(s) {missing[:3]} ({len(missing)} in this step): the annotation was made for other "
+            "prompts; run `artifact annotate` for this training set"
+        )
+
+
 class NoOptions(Section):
     """Options of a method that has none."""
 
@@ -113,10 +122,7 @@ class Method(ABC):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        try:
-            self.options: Any = self.Options.model_validate(config.method_options)
-        except ValidationError as err:
-            raise ConfigError(explain(err, self.Options, f"options of method {self.name!r}")) from None
+        self.options: Any = checked(self.Options, config.method_options, f"options of method {self.name!r}")
 
     def weighting(self) -> dict[str, Any]:
         """Which uncertainty weights the method wants (`scheme` and its parameters); only asked if it needs them."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from artifact.errors import EmptyDataset, Mismatch
-from artifact.methods.base import Batch, Method, Needs, Step, register
+from artifact.errors import EmptyDataset
+from artifact.methods.base import Batch, Method, Needs, Step, register, require_annotated
 from artifact.records import Example, Group
 
 
@@ -21,12 +21,7 @@ class SequenceLevelDistillation(Method):
     needs = Needs(rollouts=False, teacher=True, teacher_samples=True, gold=True)
 
     def batch(self, groups: Sequence[Group], step: Step) -> Batch:
-        missing = [g.problem.id for g in groups if g.problem.id not in step.teacher_samples]
-        if missing:
-            raise Mismatch(
-                f"no teacher samples for problem(s) {missing[:3]} ({len(missing)} in this step): the annotation was "
-                "made for other prompts; run `artifact annotate` for this training set"
-            )
+        require_annotated(groups, step.teacher_samples, "teacher samples")
         k = self.config.sampling.samples_per_prompt
         examples: list[Example] = []
         without = 0

@@ -15,8 +15,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from artifact.config import Config, Section
-from artifact.errors import Mismatch
-from artifact.methods.base import Batch, Method, Needs, Step, register
+from artifact.methods.base import Batch, Method, Needs, Step, register, require_annotated
 from artifact.methods.opd import distil_all
 from artifact.records import Group
 
@@ -44,12 +43,7 @@ class UncertaintyWeightedDistillation(Method):
         return chosen
 
     def batch(self, groups: Sequence[Group], step: Step) -> Batch:
-        missing = [g.problem.id for g in groups if g.problem.id not in step.weights]
-        if missing:
-            raise Mismatch(
-                f"no uncertainty weight for problem(s) {missing[:3]} ({len(missing)} in this step): the annotation was "
-                "made for other prompts; run `artifact annotate` for this training set"
-            )
+        require_annotated(groups, step.weights, "uncertainty weight")
         weights = {g.problem.id: step.weights[g.problem.id] for g in groups}
         mean = sum(weights.values()) / len(weights)
         return Batch(distil_all(groups, weights), {"distil": 1.0}, {"mean_weight": mean})

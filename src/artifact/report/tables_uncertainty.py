@@ -46,21 +46,6 @@ def show_auroc_by_n(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def show_normalisers(table: pd.DataFrame) -> pd.DataFrame:
-    """`subsample.compare_normalisers`."""
-    return pd.DataFrame({
-        "teacher": table["teacher"], "N": table["n"].astype(str), "problems": table["problems"].astype(str),
-        "left out (wrong)": [f"{r.left_out} ({r.left_out_wrong})" for r in table.itertuples()],
-        "AUROC, log N": table["auroc_n"].map("{:.3f}".format),
-        "AUROC, log n_valid": table["auroc_n_valid"].map("{:.3f}".format),
-        "difference": [
-            interval(r.difference, r.lower, r.upper, sign=True) + (f", {SAME}" if r.lower <= 0 <= r.upper else "")
-            for r in table.itertuples()
-        ],
-        "mean |ΔH / log N|": table["mean_abs_change"].map("{:.4f}".format),
-    })  # fmt: skip
-
-
 def show_risk(table: pd.DataFrame) -> pd.DataFrame:
     """`risk.compare_risk`."""
     return pd.DataFrame({
@@ -120,13 +105,3 @@ def show_retest(table: pd.DataFrame) -> pd.DataFrame:
         text = _percents if is_share else lambda v, low, high: interval(v, low, high)
         shown.setdefault(label, {"statistic": label})[column] = text(r["value"], r["lower"], r["upper"])
     return pd.DataFrame(list(shown.values()))
-
-
-def show_within(table: pd.DataFrame) -> pd.DataFrame:
-    """`validation.auroc_by_group`."""
-    names = {"all": "all", "within": "pairs of one group"}
-    return pd.DataFrame({
-        "teacher": table["teacher"], "problems": table["group"].map(lambda g: names.get(g, g)),
-        "n": table["n"].astype(str), "wrong": table["n_wrong"].astype(str), "pairs": table["pairs"].map("{:,}".format),
-        "AUROC": [interval(r.auroc, r.lower, r.upper) for r in table.itertuples()],
-    })  # fmt: skip

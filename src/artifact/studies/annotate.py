@@ -7,7 +7,6 @@ the same samples. Both are streams of shards (`uncertainty/stream.py`): killed a
 
 from __future__ import annotations
 
-import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -139,7 +138,7 @@ def annotate(config: Config, force: bool = False) -> Path:
             )  # fmt: skip
             release_samplers(config)
         stream.join_shards(folder / "shards", folder / "annotations.parquet", Annotation)
-        sampling = json.loads((samples / "manifest.json").read_text(encoding="utf-8"))
+        sampling = store.finished(samples)
         manifest = {
             "kind": "annotation", "tier": config.tier, "teacher": config.teacher, "model": config.teacher_path,
             "settings": sampling_settings(config) | clustering_settings(config),
@@ -155,7 +154,7 @@ def annotate(config: Config, force: bool = False) -> Path:
 
 def _past_the_gate(folder: Path, config: Config) -> Path:
     """A stored annotation, unless its judge failed the calibration and that was not accepted: then JudgeError."""
-    judge = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("judge", {})
+    judge = store.finished(folder)["judge"]
     if not judge.get("usable", True) and not config.annotation.accept_poor_judge:
         raise JudgeError(
             f"the stored annotation {folder.name} was made by judge {judge['name']!r}, which "
@@ -166,8 +165,7 @@ def _past_the_gate(folder: Path, config: Config) -> Path:
 
 def samples_folder(annotation: Path) -> Path:
     """The folder of the samples an annotation was made from."""
-    manifest = json.loads((annotation / "manifest.json").read_text(encoding="utf-8"))
-    return store.folder_of("samples", manifest["samples"])
+    return store.folder_of("samples", store.finished(annotation)["samples"])
 
 
 def teacher_samples(annotation: Path, n: int) -> dict[str, list[Rollout]]:

@@ -1,18 +1,25 @@
-"""Stored runs and annotations as tidy frames: what every figure and table is drawn from."""
+"""Stored runs, evaluations and annotations as tidy frames: what every figure and table is drawn from.
+
+`transcripts` leads from a number back to the responses behind it, `graded_frame` has them judged by every grader.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artifact.config import Config, TaskSection, load
+from artifact.errors import ArtifactError, EmptyDataset
+from artifact.evaluate.agreement import graded
 from artifact.evaluate.evaluate import to_frame
-from artifact.records import Rollout, index_by_id, read_parquet
-from artifact.studies.annotate import samples_folder
-from artifact.studies.runner import RunInfo
-from artifact.studies.world import problems_of
+from artifact.records import Problem, Rollout, index_by_id, read_parquet
+from artifact.studies import store
+from artifact.studies.annotate import annotate, samples_folder
+from artifact.studies.runner import RunInfo, evaluate_checkpoint
+from artifact.studies.world import problems_of, verifier_for
 from artifact.uncertainty.records import Annotation
 
 if TYPE_CHECKING:
@@ -26,9 +33,15 @@ def _groups(path: Path) -> dict[str, list[Rollout]]:
     return groups
 
 
+def stored_problems(folder: Path, task: TaskSection, split: str) -> dict[str, Problem]:
+    """The problems of a split by id: those stored with the result where they are, else those of the task."""
+    path = folder / "problems.parquet"
+    return index_by_id(read_parquet(path, Problem) if path.is_file() else problems_of(task, split, None))
+
+
 def _frame(path: Path, task: TaskSection, split: str) -> pd.DataFrame:
     groups = _groups(path)
-    by_id = index_by_id(problems_of(task, split, None))
+    by_id = stored_problems(path.parents[1], task, split)
     return to_frame([by_id[i] for i in groups], list(groups.values()), split)
 
 
@@ -48,8 +61,98 @@ def evaluation_frame(runs: Iterable[RunInfo], decoding: str = "greedy") -> pd.Da
     parts = []
     for info in runs:
         for path in sorted((info.folder / "evaluation").glob(f"*.{decoding}.parquet")):
-            parts.append(_labelled(_frame(path, _task(info), path.name.split(".")[0]), info))
+            parts.append(_labelled(_frame(path, _task(info), split_of(path)), info))
     return pd.concat(parts, ignore_index=True)
+
+
+def split_of(path: Path) -> str:
+    """The split that `evaluation/<split>.<decoding>.parquet` holds."""
+    return path.name.removesuffix(".parquet").rpartition(".")[0]
+
+
+def graded_frame(
+    runs: Iterable[RunInfo], decoding: str = "greedy", graders: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The stored responses of `evaluation_frame`, judged by every grader (`agreement.graded`); nothing is sampled.
+
+    One row a response: label, teacher, seed, key, split, problem_id, sample, gold, question, response, and
+    `<grader>`, `<grader>_answer` for each grader; `math_verify` extracts by the run's own rules.
+    """
+    import pandas as pd
+
+    parts = []
+    for info in runs:
+        task = _task(info)
+        for path in sorted((info.folder / "evaluation").glob(f"*.{decoding}.parquet")):
+            groups, by_id = _groups(path), stored_problems(info.folder, task, split_of(path))
+            problems = [by_id[i] for i in groups]
+            frame = graded(problems, list(groups.values()), graders, verifier_for(task.extraction_rules))
+            parts.append(_labelled(frame.assign(split=split_of(path)), info))
+    if not parts:
+        raise EmptyDataset(f"none of the runs holds an evaluation by {decoding!r}: there are no responses to grade")
+    return pd.concat(parts, ignore_index=True)
+
+
+WHAT = ("evaluation", "curve", "rollouts")
+"""The parts of a stored result that hold responses: final evaluation, learning curve, training rollouts."""
+
+
+def stored_folder(name: str | Path) -> Path:
+    """The folder of a finished run or evaluation, by path or by key. ArtifactError when there is none."""
+    given = Path(name).expanduser()
+    places = [given, *(store.folder_of(kind, given.name) for kind in ("evaluations", "checkpoints", "runs"))]
+    for folder in places:
+        if store.read_manifest(folder) is not None:
+            return folder
+    raise ArtifactError(
+        f"{name} is no finished run or evaluation: no manifest.json in {', '.join(map(str, dict.fromkeys(places)))}; "
+        "give the folder or the key that `artifact evaluate` or `artifact train` printed"
+    )
+
+
+def transcripts(
+    folder: str | Path, what: str = "evaluation", *, problem: str | None = None, wrong: bool = False,
+    limit: int | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """The stored responses of a run or evaluation, as text: one row a response, in stored order.
+
+    Columns: source (file), problem_id, sample, tier, question, gold, response, extracted, status, rule, detail,
+    finish_reason, response_tokens. `problem` keeps one problem, `wrong` all responses that were not judged correct.
+    Raises ArtifactError where the folder holds no such responses or the problem is not among them.
+    """
+    import pandas as pd
+
+    if what not in WHAT:
+        raise ArtifactError(f"what = {what!r}; a stored result holds {', '.join(WHAT)}")
+    place = stored_folder(folder)
+    manifest = store.finished(place)
+    if "config" not in manifest:
+        raise ArtifactError(f"{place} is a {manifest.get('kind')!r}; transcripts are those of runs and evaluations")
+    config = Config.model_validate(manifest["config"])
+    rows: list[dict[str, Any]] = []
+    for path in sorted((place / what).glob("*.parquet")):
+        split = {"evaluation": split_of(path), "curve": config.evaluation.curve}.get(what, config.task.train_split)
+        by_id = stored_problems(place, config.task, split)
+        for r in read_parquet(path, Rollout):
+            p, v = by_id[r.problem_id], r.verdict
+            rows.append({
+                "source": path.stem, "problem_id": p.id, "sample": r.sample, "tier": p.tier, "question": p.question,
+                "gold": p.answer, "response": r.text, "extracted": v.extracted if v else None,
+                "status": str(v.status) if v else "unverified", "rule": v.rule if v else "",
+                "detail": v.detail if v else "", "finish_reason": r.finish_reason,
+                "response_tokens": len(r.response_ids),
+            })  # fmt: skip
+    if not rows:
+        raise ArtifactError(f"{place} holds no {what}: there is nothing to show")
+    frame = pd.DataFrame(rows)
+    if problem is not None and not frame["problem_id"].eq(problem).any():
+        near = get_close_matches(problem, frame["problem_id"].unique(), n=3, cutoff=0.0)
+        raise ArtifactError(f"no problem {problem!r} in {place / what}; the nearest are {', '.join(near)}")
+    if problem is not None:
+        frame = frame[frame["problem_id"] == problem]
+    if wrong:
+        frame = frame[frame["status"] != "correct"]
+    return frame.head(limit).reset_index(drop=True) if limit is not None else frame.reset_index(drop=True)
 
 
 def metrics_frame(runs: Iterable[RunInfo]) -> pd.DataFrame:
@@ -94,8 +197,7 @@ def annotation_frame(folder: Path) -> pd.DataFrame:
     """One row an annotated problem, joined with the problem's text and tier and with the teacher's greedy verdict."""
     import pandas as pd
 
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    task = TaskSection.model_validate(manifest["settings"]["task"])
+    task = TaskSection.model_validate(store.finished(folder)["settings"]["task"])
     by_id = index_by_id(problems_of(task, task.train_split, task.train_limit))
     answered = _groups(samples_folder(folder) / "greedy.parquet")
     greedy = {i: bool(g[0].verdict and g[0].verdict.correct) for i, g in answered.items()}
@@ -114,6 +216,10 @@ def annotation_frame(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+EXAMPLE_POOL = 200
+"""Training problems, the first of the split, among which those of U-T3 are drawn; only these are measured."""
+
+
 def annotated_examples(info: RunInfo, config: Config, per_group: int = 2) -> tuple[pd.DataFrame, list[Annotation]]:
     """U-T3 for one run: chosen training prompts with the teacher's classes and the student before and after training.
 
@@ -121,11 +227,9 @@ def annotated_examples(info: RunInfo, config: Config, per_group: int = 2) -> tup
     are measured here where they are not stored yet.
     """
     from artifact.report import qualitative
-    from artifact.studies.annotate import annotate
-    from artifact.studies.runner import evaluate_checkpoint
 
     data = config.model_dump(mode="json") | {"teacher": info.teacher}
-    data["evaluation"] |= {"final": [config.task.train_split], "limit": config.task.train_limit, "sampled": None}
+    data["evaluation"] |= {"final": [config.task.train_split], "limit": EXAMPLE_POOL, "sampled": None}
     measured = type(config).model_validate(data)
     folder = annotate(measured)
     answers = []
@@ -135,5 +239,7 @@ def annotated_examples(info: RunInfo, config: Config, per_group: int = 2) -> tup
         answers.append({i: (g[0].text, bool(g[0].verdict and g[0].verdict.correct)) for i, g in groups.items()})
     annotations = read_parquet(folder / "annotations.parquet", Annotation)
     before, after = answers
-    rows = qualitative.examples(annotation_frame(folder), annotations, per_group=per_group, before=before, after=after)
+    frame = annotation_frame(folder)
+    frame = frame[frame["problem_id"].isin(before)]
+    rows = qualitative.examples(frame, annotations, per_group=per_group, before=before, after=after)
     return rows, annotations

@@ -21,6 +21,7 @@ from artifact.studies import keys, store
 from artifact.studies.annotate import annotate, annotation_key, load_checkpoint, teacher_samples
 from artifact.studies.lanes import side_by_side
 from artifact.studies.world import build_world, problems_of, prompts_hash, sampler_for, tokenizer_of
+from artifact.tasks.checks import check_agreement
 from artifact.train import PhaseOne, train
 from artifact.uncertainty.records import Annotation
 from artifact.uncertainty.weights import weights_for
@@ -111,9 +112,7 @@ def run(config: Config, force: bool = False, label: str | None = None, progress:
             }  # fmt: skip
             store.finish("runs", key, done)
     folder = store.folder_of("runs", key)
-    manifest = store.read_manifest(folder)
-    assert manifest is not None
-    return RunInfo(label, config.method, config.teacher, config.seed, key, folder, manifest)
+    return RunInfo(label, config.method, config.teacher, config.seed, key, folder, store.finished(folder))
 
 
 def _train_and_evaluate(
@@ -168,11 +167,10 @@ def evaluate_splits(config: Config, world: World, sampler: Any, folder: Path) ->
 def evaluate_checkpoint(config: Config, model: str, label: str, force: bool = False) -> RunInfo:
     """Measure an untrained checkpoint on the final splits (Base and Teacher rows of every table), cached."""
     world = build_world(config)
-    if tokenizer_of(model).get_vocab() != tokenizer_of(config.models.student).get_vocab():
-        raise Mismatch(
-            f"{model!r} has another vocabulary than models.student = {config.models.student!r}, whose tokenizer makes "
-            "the prompts; set models.student and the teacher to models of its family"
-        )
+    try:  # the student's tokenizer makes the prompts
+        check_agreement(tokenizer_of(config.models.student), tokenizer_of(model))
+    except Mismatch as err:
+        raise Mismatch(f"{model!r} cannot be measured with the prompts of models.student: {err}") from None
     sampled = {"seed": config.seed} if config.evaluation.sampled is not None else {}
     key = keys.digest(
         {
@@ -200,7 +198,7 @@ def evaluate_checkpoint(config: Config, model: str, label: str, force: bool = Fa
             }  # fmt: skip
             store.finish("checkpoints", key, manifest)
     folder = store.folder_of("checkpoints", key)
-    return RunInfo(label, "none", config.teacher, 0, key, folder, store.read_manifest(folder) or {})
+    return RunInfo(label, "none", config.teacher, 0, key, folder, store.finished(folder))
 
 
 def baselines(config: Config) -> list[RunInfo]:

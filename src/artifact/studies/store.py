@@ -33,6 +33,14 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+def finished(folder: Path) -> dict[str, Any]:
+    """The manifest of a result that must be there; ArtifactError when it is not finished."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise ArtifactError(f"{folder} holds no finished result (no manifest.json); run its stage again")
+    return manifest
+
+
 @contextmanager
 def working_folder(kind: str, key: str, force: bool) -> Iterator[Path | None]:
     """The unfinished folder of a result to work in, or None when the result is finished already.

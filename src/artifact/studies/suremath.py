@@ -8,7 +8,6 @@ the teacher of the run. Every stage resumes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,11 +124,6 @@ def lineage_of(folder: Path) -> dict[str, Evolved]:
     work = folder / "build" / "work"
     items = [e for path in sorted(work.rglob("*.parquet")) for e in _evolved(path)]
     return {e.id: e for e in items}
-
-
-def report_of(folder: Path) -> dict[str, Any]:
-    """The stored manifest of a built dataset."""
-    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
 
 
 def _evolved(path: Path) -> list[Evolved]:

@@ -1,26 +1,27 @@
 """From a configuration to what the loop needs: tokenizer, problems, prompts, verifier, sampler.
 
-Also the start-up checks that must fail before anything is sampled: teacher and student must speak the same token ids,
-and the end of a response must be reachable.
+Also the start-up checks (`tasks/checks.py`) that must fail before anything is sampled.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from artifact.cluster.sampler import Sampler
 from artifact.cluster.session import Workers
-from artifact.config import Config, TaskSection
-from artifact.errors import EmptyDataset, Mismatch
+from artifact.config import Config, Engine, TaskSection
+from artifact.errors import EmptyDataset
 from artifact.paths import resolve_model
 from artifact.phases import World
 from artifact.records import Problem
 from artifact.studies import keys
 from artifact.tasks import get_task
 from artifact.tasks.base import Task
+from artifact.tasks.checks import Finding, check_agreement, check_all, check_context, eos_ids, model_checks
 from artifact.tasks.prompts import encode_prompt
 from artifact.tasks.tool_loop import CalculatorTool, encode_marked
 from artifact.tasks.verifier import Verifier
@@ -41,37 +42,14 @@ def verifier_for(rules: tuple[str, ...]) -> Verifier:
 
 
 def stop_token_ids(model: str) -> tuple[int, ...]:
-    """Ids that end a response: those of the generation config, and the tokenizer's EOS. Mismatch when there is none."""
-    ids: set[int] = set()
-    path = Path(resolve_model(model)) / "generation_config.json"
-    if path.is_file():
-        eos = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
-        ids |= set(eos) if isinstance(eos, list) else {eos} if eos is not None else set()
-    if tokenizer_of(model).eos_token_id is not None:
-        ids.add(tokenizer_of(model).eos_token_id)
-    if not ids:
-        raise Mismatch(f"model {model!r} names no end-of-sequence token: responses could never end; set eos_token_id")
-    return tuple(sorted(ids))
+    """Ids that end a response, by generation config and tokenizer. Mismatch when there is none."""
+    return eos_ids(tokenizer_of(model), config_file(model, "generation_config.json"))
 
 
-def check_pair(config: Config) -> None:
-    """Teacher and student must share one vocabulary: distillation compares distributions id by id.
-
-    Raises Mismatch with the first differing token. Padded rows beyond the tokenizer may differ.
-    """
-    student, teacher = (tokenizer_of(m).get_vocab() for m in (config.models.student, config.teacher_path))
-    if student != teacher:
-        different = sorted(
-            {t for t, i in student.items() if teacher.get(t) != i}
-            | {t for t, i in teacher.items() if student.get(t) != i}
-        )
-        example = different[0]
-        raise Mismatch(
-            f"student {config.models.student!r} ({len(student)} tokens) and teacher {config.teacher_path!r} "
-            f"({len(teacher)} tokens) have different vocabularies: {len(different)} tokens differ, e.g. {example!r} is "
-            f"{student.get(example)} and {teacher.get(example)}; token-level distillation needs one tokenizer, choose "
-            "a teacher of the same family"
-        )
+def config_file(model: str, name: str) -> dict[str, Any]:
+    """A JSON file of a local checkpoint; empty for a hub id, or where the checkpoint has no such file."""
+    path = Path(resolve_model(model)) / name
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def task_of(section: TaskSection) -> Task:
@@ -91,9 +69,40 @@ def problems_of(section: TaskSection, split: str, limit: int | None) -> tuple[Pr
     return problems
 
 
+@lru_cache(maxsize=32)
+def start_up_checks(student: str, teacher: str, section: TaskSection, engine: Engine, budget: int) -> list[Finding]:
+    """What must hold before anything is sampled: each checkpoint agrees with itself, and both with each other.
+
+    Probed with the task's own first problems. Raises one Mismatch that names every failure; padded rows and the like
+    are findings. Distillation compares distributions id by id, so teacher and student must mean the same by every id.
+    """
+    from transformers import AutoConfig
+
+    problems = problems_of(section, section.train_split, section.train_limit)[:3]
+    probes = [p.question for p in problems] + [p.solution for p in problems if p.solution]
+    exchange = problems[0].question, problems[0].solution or problems[0].answer
+    tokenizers = {m: tokenizer_of(m) for m in (student, teacher)}
+    configs = {m: AutoConfig.from_pretrained(resolve_model(m)) for m in tokenizers}
+    longest = max(
+        len(encode_prompt(tokenizers[student], task_of(section).messages(p), section.thinking)) for p in problems
+    )
+    wanted: list[Callable[[], list[Finding]]] = []
+    for model, tokenizer in tokenizers.items():
+        ends = config_file(model, "generation_config.json")
+        wanted += model_checks(tokenizer, configs[model], ends, section.thinking, probes, exchange)
+        wanted.append(lambda c=configs[model]: check_context(c, engine.max_model_len, longest, budget))  # type: ignore[misc]
+    wanted.append(
+        lambda: check_agreement(
+            tokenizers[student], tokenizers[teacher], configs[student], configs[teacher], probes=probes
+        )
+    )
+    return check_all(wanted)
+
+
 def build_world(config: Config) -> World:
     """Problems, prompts and verifier of a run, after the start-up checks."""
-    check_pair(config)
+    engine, budget = config.cluster.engine, config.sampling.max_new_tokens
+    start_up_checks(config.models.student, config.teacher_path, config.task, engine, budget)
     tokenizer = tokenizer_of(config.models.student)
     task = task_of(config.task)
     eos = tokenizer.eos_token_id

@@ -8,7 +8,7 @@ and the reason: what goes in comes out as one or the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -145,8 +145,3 @@ def ancestors(item_id: str, items: Mapping[str, Evolved]) -> list[Evolved]:
         out[name] = items[name]
         queue += items[name].parent_ids
     return sorted(out.values(), key=lambda e: (-e.round, e.id))
-
-
-def family_tree(root_id: str, items: Sequence[Evolved]) -> list[Evolved]:
-    """All items whose root is `root_id`, the root first, then by round and id."""
-    return sorted((i for i in items if i.root_id == root_id), key=lambda e: (e.round, e.id))

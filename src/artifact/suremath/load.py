@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from artifact.records import Problem, Record, RecordError, read_parquet
+from artifact.records import Problem, RecordError, read_parquet
 from artifact.suremath.lineage import Evolved
 
 SPLITS = ("train", "test")
@@ -19,8 +19,8 @@ SUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True, slots=True)
-class Published(Record):
-    """A row of the dataset: the columns of `lineage.Evolved`, then the teacher's semantic entropy.
+class Published(Evolved):
+    """A row of the dataset: a problem with its lineage, then the teacher's semantic entropy.
 
     teacher            name of the annotating teacher; this and everything below is null where there is no annotation
     samples            N, the teacher's samples; entropy in nats; normalised = H / log N; weight = 1 − H / log N
@@ -29,21 +29,6 @@ class Published(Record):
     majority_correct   1, 0, or −1 where the problem has no ground truth
     """
 
-    id: str
-    question: str
-    answer: str
-    answer_source: str
-    solution: str | None
-    task: str
-    tier: str
-    strategy: str
-    round: int
-    parent_ids: tuple[str, ...]
-    root_id: str
-    seed_tier: str
-    source: str
-    generator: str
-    meta: dict[str, Any] = field(default_factory=dict)
     teacher: str | None = None
     samples: int | None = None
     entropy: float | None = None

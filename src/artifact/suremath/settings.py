@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from artifact.config import ConfigError, Section, apply_overrides, explain, read_yaml
-from artifact.paths import project_root
+from artifact.config import ConfigError, Section, apply_overrides, checked, explain, named_file, read_yaml
 from artifact.tinyworld.problems import TIERS
 
 Difficulty = Literal["easy", "medium", "hard", "competition"]
@@ -183,11 +182,7 @@ def settings_path(name: str) -> Path:
     own = Path(name)
     if own.suffix in (".yaml", ".yml") and own.is_file():
         return own
-    path = project_root() / "configs" / "suremath" / f"{name}.yaml"
-    if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
-        raise ConfigError(f"unknown SURE-Math settings {name!r}; there are: {', '.join(known)}")
-    return path
+    return named_file("suremath", name, "SURE-Math settings")
 
 
 def load_settings(name: str, overrides: dict[str, Any] | None = None) -> SureMathSettings:
@@ -198,10 +193,7 @@ def load_settings(name: str, overrides: dict[str, Any] | None = None) -> SureMat
     lines = _source_problems(data, path.name)  # first: inside a list the general message cannot name the right keys
     if lines:
         raise ConfigError("\n".join(lines))
-    try:
-        return SureMathSettings.model_validate(data)
-    except ValidationError as err:
-        raise ConfigError(explain(err, SureMathSettings, path.name, overrides)) from None
+    return checked(SureMathSettings, data, path.name, overrides)
 
 
 def _source_problems(data: dict[str, Any], origin: str) -> list[str]:

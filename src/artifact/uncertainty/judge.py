@@ -212,26 +212,3 @@ class ChainJudge(EquivalenceJudge):
                 for i, j in zip(still_open, answers, strict=True):
                     settled[i] = j
         return settled
-
-
-PROBES: tuple[tuple[str, str, bool], ...] = (
-    ("1/2", "0.5", True), ("x = 3", "3", True), ("42 apples", "42", True), ("50\\%", "0.5", True),
-    ("3", "5", False), ("-7", "7", False), ("1/2", "1/3", False), ("12", "21", False),
-)  # fmt: skip
-"""Pairs with a known answer, half of each kind: what every judge that is meant to merge has to get right."""
-
-
-def check_judge(judge: EquivalenceJudge, probes: Sequence[tuple[str, str, bool]] = PROBES) -> None:
-    """Prove that `judge` can both merge and refuse, before its verdicts are used.
-
-    A language-model judge whose replies are cut off too early, or misread, merges nothing; that passes unseen, because
-    the entropies still look plausible. Raises JudgeError naming the probes that failed.
-    """
-    judgements = judge.judge([(left, right) for left, right, _ in probes])
-    failed = [
-        f"{left!r} / {right!r}: {j.equivalent}, expected {expected}"
-        for (left, right, expected), j in zip(probes, judgements, strict=True)
-        if (j.equivalent is True) != expected
-    ]
-    if failed:
-        raise JudgeError(f"judge {judge.name!r} fails {len(failed)} of {len(probes)} known pairs: {'; '.join(failed)}")

@@ -20,10 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from artifact.tasks.equivalence import fast_equivalent
 from artifact.uncertainty.auroc import Interval, compare_labels
 from artifact.uncertainty.clustering import cluster_many, normalise_answer
-from artifact.uncertainty.judge import EquivalenceJudge, Pair, SymbolicJudge
+from artifact.uncertainty.judge import EquivalenceJudge, SymbolicJudge
 from artifact.uncertainty.records import Annotation
 
 SOURCES = ("gold", "model")
@@ -57,15 +56,6 @@ class SourceComparison:
     difference: Interval
 
 
-def symbolic_judge() -> EquivalenceJudge:
-    """The annotation's exact rules, then those of `tasks.equivalence`; both are symmetric and neither can hang."""
-
-    def equivalence(pairs: Sequence[Pair]) -> list[bool | None]:
-        return [fast_equivalent(left, right) for left, right in pairs]
-
-    return SymbolicJudge(equivalence)
-
-
 def model_labels(
     annotations: Sequence[Annotation], stronger: Sequence[Annotation], judge: EquivalenceJudge | None = None, *,
     answers: Mapping[str, str | None] | None = None,
@@ -78,7 +68,7 @@ def model_labels(
     answer), decided (False where the judge could not tell and the pair counts as different).
     Raises LabelError when a problem is missing from `stronger` or `answers`, or is annotated twice.
     """
-    judge = symbolic_judge() if judge is None else judge
+    judge = SymbolicJudge() if judge is None else judge
     reference = {a.problem_id: a.majority_answer for a in stronger}
     own = {a.problem_id: a.majority_answer for a in annotations}
     if len(reference) != len(stronger) or len(own) != len(annotations):

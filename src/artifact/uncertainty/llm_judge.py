@@ -35,6 +35,9 @@ Scorer = Callable[[list[tuple[int, ...]], list[int]], np.ndarray]
 nats, raw (temperature 1) and normalised over the full vocabulary."""
 
 PROMPT = Path(__file__).with_name("prompts") / "equivalence.txt"
+LEAST_MASS = 0.1
+"""Mass on yes and no below which a model is unable to judge, unless a judge is told otherwise."""
+
 SMALLEST = 1e-30  # keeps log-odds finite where a word has no mass at all
 
 
@@ -67,6 +70,11 @@ class Reading:
     def probability(self) -> float:
         """P(yes) of both directions together: the logistic function of the mean log-odds."""
         return float(1 / (1 + np.exp(-self.mean_log_odds)))
+
+
+def verdict_of(reading: Reading, threshold: float = 0.0, least_mass: float = LEAST_MASS) -> bool | None:
+    """The rule: None where yes and no have hardly any mass, else whether the mean log-odds exceed the threshold."""
+    return None if reading.mass < least_mass else reading.mean_log_odds > threshold
 
 
 def spellings(tokenizer: PreTrainedTokenizerBase, word: str) -> list[int]:
@@ -110,7 +118,7 @@ class LLMJudge(EquivalenceJudge):
 
     def __init__(
         self, tokenizer: PreTrainedTokenizerBase, scorer: Scorer, *, name: str = "llm", threshold: float = 0.0,
-        least_mass: float = 0.1, max_prompt_tokens: int | None = None,
+        least_mass: float = LEAST_MASS, max_prompt_tokens: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.name, self.threshold, self.least_mass = name, threshold, least_mass
@@ -173,11 +181,11 @@ class LLMJudge(EquivalenceJudge):
         return [self._verdict(pair, reading) for pair, reading in zip(pairs, readings, strict=True)]
 
     def _verdict(self, pair: Pair, reading: Reading | None) -> Judgement:
-        if reading is None or reading.mass < self.least_mass:
+        verdict = None if reading is None else verdict_of(reading, self.threshold, self.least_mass)
+        if reading is None or verdict is None:
             self.account["too_long" if reading is None else "unable"] += 1
             return Judgement(*pair, None, self.name)
-        equivalent = reading.mean_log_odds > self.threshold
         forth, back = reading.log_odds
-        self.account["merged" if equivalent else "refused"] += 1
+        self.account["merged" if verdict else "refused"] += 1
         self.account["position"] += (forth > self.threshold) != (back > self.threshold)
-        return Judgement(*pair, equivalent, self.name, reading.probability)
+        return Judgement(*pair, verdict, self.name, reading.probability)

@@ -2,7 +2,7 @@
 
 `data/readings_<name>.json` holds, for each pair, the probability mass that the model put on *yes* and on *no* in both
 directions, with the checkpoint, engine and prompt of the recording. The verdicts are made from it by the judge's own
-rule (`llm_judge.py`: mean log-odds above 0; undecided where yes and no together have hardly any mass).
+rule (`llm_judge.verdict_of`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from artifact.uncertainty.judge import JudgeError, Judgement, RecordedJudge
-from artifact.uncertainty.llm_judge import Reading
+from artifact.uncertainty.llm_judge import Reading, verdict_of
 
 DATA = Path(__file__).with_name("data")
-LEAST_MASS = 0.1
-"""As the default of `LLMJudge`: with less mass on yes and no the judge counts as unable."""
 
 
 def recording(name: str) -> dict[str, Any]:
@@ -34,8 +32,7 @@ def recorded_judge(name: str) -> RecordedJudge:
     judgements, questions = [], []
     for row in data["pairs"]:
         reading = Reading(tuple(row["yes"]), tuple(row["no"]))
-        verdict = None if reading.mass < LEAST_MASS else reading.mean_log_odds > 0
-        left, right = sorted((row["left"], row["right"]))
-        judgements.append(Judgement(left, right, verdict, data["judge"], reading.probability))
+        verdict = verdict_of(reading)
+        judgements.append(Judgement(row["left"], row["right"], verdict, data["judge"], reading.probability))
         questions.append(row["question"])
     return RecordedJudge(judgements, name=f"{data['judge']} (recorded)", contexts=questions)

@@ -74,10 +74,12 @@ def draw(
                     dropped[p.id] = reason
                 else:
                     fit.append(p)
-            path = shard_path(folder, start)
-            if not path.exists() and fit:
-                write_parquet(path, (r for rollouts in sample(fit) for r in rollouts), Rollout)
-            rollouts = read_shard(path, fit) if fit else []
+            path, rollouts = shard_path(folder, start), []
+            if path.exists():
+                rollouts = read_shard(path, fit)
+            elif fit:
+                rollouts = [r for responses in sample(fit) for r in responses]
+                write_parquet(path, rollouts, Rollout)
             account.update(problems=len(group))
             _count(account, rollouts)
             bar.update(len(group))
