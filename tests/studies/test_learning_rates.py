@@ -36,22 +36,29 @@ def test_every_cell_is_tried_at_every_rate_on_validation_with_a_seed_no_study_us
 def test_the_best_rate_is_kept_and_of_equal_ones_the_smallest(
     kept_elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outcomes = {"OPD (uniform)": {1e-4: 5, 1e-3: 7, 1e-2: 7}, "UOPD (soft)": {1e-4: 9, 1e-3: 8, 1e-2: 1}}
+    outcomes = {
+        "OPD (uniform)": {1e-4: 5, 1e-3: 7, 1e-2: 7},
+        "UOPD (soft)": {1e-6: 9, 1e-5: 8, 1e-4: 7, 1e-3: 6, 1e-2: 1},
+    }
 
     def run_study(study: Any, tier: str, overrides: Any, progress: bool) -> list[RunInfo]:
         return [RunInfo(cell.label, cell.method, "A", 1000, cell.label, Path(), {}) for cell, _ in study.runs(tier)]
 
     def evaluation_frame(runs: list[RunInfo]) -> pd.DataFrame:
         label, rate = runs[0].label.split(" @ ")
-        correct = outcomes.get(label, {1e-4: 1, 1e-3: 0, 1e-2: 0})[float(rate)]
+        correct = outcomes.get(label, {1e-5: 0, 1e-4: 1, 1e-3: 0, 1e-2: 0})[float(rate)]
         return pd.DataFrame({"correct": [True] * correct + [False] * (10 - correct)})
 
     monkeypatch.setattr(learning_rates, "run_study", run_study)
     monkeypatch.setattr("artifact.studies.results.evaluation_frame", evaluation_frame)
     learning_rates.select("uopd", "tiny", [1e-2, 1e-4, 1e-3])
+    tried = learning_rates.selection_table("tiny").groupby("label")["lr"].apply(list)
+    assert tried["OPD (uniform)"] == [1e-4, 1e-3, 1e-2]  # an interior winner needs no further rate
+    assert tried["UOPD (soft)"] == [1e-6, 1e-5, 1e-4, 1e-3, 1e-2]  # 1e-5 beat 1e-4, 1e-6 beat it: twice, then no more
+    assert tried["UOPD (binary 0.5)"] == [1e-5, 1e-4, 1e-3, 1e-2]  # a step beyond the edge, and it lost
     chosen = {cell.label: c.optimiser.lr for cell, c in load_study("uopd").runs("tiny")}
     assert chosen["OPD (uniform)"] == 1e-3
-    assert chosen["UOPD (soft)"] == 1e-4
+    assert chosen["UOPD (soft)"] == 1e-6
     overridden = load_study("uopd").runs("tiny", {"optimiser.lr": 0.5})
     assert {c.optimiser.lr for _, c in overridden} == {0.5}
     table = learning_rates.selection_table("tiny")

@@ -1,9 +1,10 @@
 """Learning rates: one grid, one rule, one split for every method, and the choice is kept where all can see it.
 
 Each cell of a study is trained once a rate on the grid, under one teacher and with a seed no study uses, and measured
-greedily on the *validation* split. The rate with the highest accuracy is taken; of equal ones the smallest. The choice,
-with every accuracy and run key behind it, is written to `configs/learning_rates/<tier>.yaml`, which `Study.runs` reads.
-The final splits play no part.
+greedily on the *validation* split. The rate with the highest accuracy is taken; of equal ones the smallest. A winner at
+the edge of what was tried might lose to a rate beyond it, so that cell's grid grows by one step there, at most
+`EXTENSIONS` times. The choice, with every accuracy and run key behind it, is written to
+`configs/learning_rates/<tier>.yaml`, which `Study.runs` reads. The final splits play no part.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from artifact.config import ConfigError, load
 from artifact.evaluate.statistics import wilson_interval
 from artifact.matrix import Cell, Study, learning_rates_path, load_study, read_learning_rates
-from artifact.studies.runner import RunInfo, run_study
+from artifact.studies.runner import run_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 SEED = 1000
 """The seed of the selection runs; no study may use it."""
 
-RULE = "highest greedy accuracy on the validation split; of equal ones the smallest rate"
+RULE = (
+    "highest greedy accuracy on the validation split; of equal ones the smallest rate; a winner at the edge of its "
+    "grid extends it, at most twice"
+)
+EXTENSIONS = 2
 
 
 def selection_study(study: Study, tier: str, rates: Sequence[float]) -> Study:
@@ -57,19 +62,44 @@ def select(
         raise ConfigError(f"the selection sets {', '.join(taken)} of its runs itself; leave the override(s) out")
     if SEED in chosen.seeds:
         raise ConfigError(f"study {study!r} uses seed {SEED}, which is kept for choosing learning rates; use another")
-    runs = run_study(selection_study(chosen, tier, sorted(rates)), tier, overrides, progress=progress)
-    by_label = {info.label: info for info in runs}
-    entries = read_learning_rates(tier).get("cells", {})
-    for cell in chosen.cells:
-        tried: list[dict[str, Any]] = []
-        for rate in sorted(rates):
-            info: RunInfo = by_label[f"{cell.label} @ {rate:g}"]
+    tried: dict[str, list[dict[str, Any]]] = {cell.label: [] for cell in chosen.cells}
+    wanted = {cell.label: sorted(rates) for cell in chosen.cells}
+    for _ in range(1 + EXTENSIONS):
+        cells = [
+            cell
+            for rate in sorted({r for new in wanted.values() for r in new})
+            for cell in selection_study(chosen, tier, [rate]).cells
+            if rate in wanted[cell.label.rsplit(" @ ", 1)[0]]
+        ]
+        grid = selection_study(chosen, tier, rates).model_copy(update={"cells": tuple(cells)})
+        for info in run_study(grid, tier, overrides, progress=progress):
+            label, rate = info.label.rsplit(" @ ", 1)
             correct = evaluation_frame([info])["correct"]
-            tried.append({"lr": float(rate), "correct": int(correct.sum()), "problems": len(correct), "run": info.key})
-        best = max(tried, key=lambda t: (t["correct"] / t["problems"], -t["lr"]))
-        entries[cell.label] = {"lr": best["lr"], "tried": tried} | ({"overrides": overrides} if overrides else {})
+            outcome = {"correct": int(correct.sum()), "problems": len(correct), "run": info.key}
+            tried[label] = sorted([*tried[label], {"lr": float(rate), **outcome}], key=lambda t: t["lr"])
+        wanted = {label: _beyond_the_edge(outcomes) for label, outcomes in tried.items()}
+        if not any(wanted.values()):
+            break
+    entries = read_learning_rates(tier).get("cells", {})
+    for label, outcomes in tried.items():
+        entries[label] = {"lr": _best(outcomes)["lr"], "tried": outcomes}
+        entries[label] |= {"overrides": overrides} if overrides else {}
     write(tier, entries)
     return learning_rates_path(tier)
+
+
+def _best(tried: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return max(tried, key=lambda t: (t["correct"] / t["problems"], -t["lr"]))
+
+
+def _beyond_the_edge(tried: Sequence[dict[str, Any]]) -> list[float]:
+    """The next rate in geometric progression where the best of `tried` (sorted) is its first or last; else none."""
+    rates = [t["lr"] for t in tried]
+    at = rates.index(_best(tried)["lr"])
+    if len(rates) < 2 or 0 < at < len(rates) - 1:
+        return []
+    neighbour = rates[1] if at == 0 else rates[-2]
+    return [float(f"{rates[at] ** 2 / neighbour:.2g}")]
 
 
 def write(tier: str, entries: dict[str, Any]) -> None:
