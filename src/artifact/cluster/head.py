@@ -66,6 +66,7 @@ def start(num_cpus: int, attempts: int = 5) -> str:
 
     The agents' ports are chosen here: left to Ray, its node daemon gives up when an agent takes more than 15 s to
     import and report its port, which happens on a busy or cold machine. A failed start is cleaned up and tried again.
+    Actors have environments of their own: the idle workers that Ray would start ahead, one a CPU, could not serve them.
     """
     folder = state_folder()
     ray_command = Path(sys.executable).with_name("ray")
@@ -85,7 +86,7 @@ def start(num_cpus: int, attempts: int = 5) -> str:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                env={**os.environ, **environment()},
+                env={**os.environ, **environment(), "RAY_prestart_worker_first_driver": "0"},
             )
         if _is_up(head, folder / "head.log"):
             partial = folder / "state.partial"

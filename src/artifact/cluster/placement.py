@@ -9,7 +9,12 @@ may use.
 
 from __future__ import annotations
 
+import os
+import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from artifact.config import Cluster
 
@@ -55,10 +60,12 @@ def _environment(cluster: Cluster, role: str, threads: int) -> dict[str, str]:
             "VLLM_CONFIGURE_LOGGING": "1",
         }
         if cluster.device == "cpu":
-            # vLLM reads whole GiB; the engine sets the exact figure itself.
+            # vLLM reads whole GiB; the engine sets the exact figure itself. Ahead-of-time compilation is not stored on
+            # CPU: without it engines start with a third less work, two thirds when compiled before, and sample faster.
             env |= {
                 "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cluster.engine.kv_cache_gib))),
                 "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+                "VLLM_USE_AOT_COMPILE": "0",
             }
     if role.startswith("student"):
         env |= {"DS_ACCELERATOR": cluster.device, "DS_SKIP_CUDA_CHECK": "1"}
@@ -103,8 +110,6 @@ def place(cluster: Cluster, roles: tuple[str, ...]) -> Placement:
 
 def prepare_process(slot: Slot) -> None:
     """Set this process up as `slot` says, before any heavy library is imported by the actor."""
-    import os
-
     os.environ.update(slot.env)
     import torch
 
@@ -113,6 +118,18 @@ def prepare_process(slot: Slot) -> None:
         torch.set_num_interop_threads(1)
     except RuntimeError:
         pass  # already set by an earlier actor of this process; one value for the process's life is enough
+
+
+def start_in_turn(device: str) -> AbstractContextManager[Any]:
+    """Held while an engine starts: on CPU one at a time, so that the next finds in the cache what this one compiled.
+
+    The kernel frees the lock of a process that dies; the deadline of a start, `cluster.start_timeout_s`, covers it.
+    """
+    if device != "cpu":
+        return nullcontext()
+    from filelock import FileLock
+
+    return FileLock(Path(tempfile.gettempdir()) / f"artifact-{os.getuid()}-engine-start.lock")
 
 
 def keeps_idle_engines(cluster: Cluster) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from artifact.cluster.placement import Slot, prepare_process
+from artifact.cluster.placement import Slot, prepare_process, start_in_turn
 from artifact.cluster.weight_sync import Spec
 from artifact.errors import ArtifactError
 from artifact.tasks.tool_loop import CalculatorTool, generate_with_tool
@@ -64,16 +64,17 @@ class RolloutEngine:
             extra["kv_cache_memory_bytes"] = int(settings["kv_cache_gib"] * 2**30)
         else:
             extra["gpu_memory_utilization"] = settings["gpu_memory_utilization"]
-        self.llm = LLM(
-            model=model, dtype=dtype,  # type: ignore[arg-type]  # a name from the configuration
-            seed=0, skip_tokenizer_init=True, enforce_eager=settings["enforce_eager"],
-            max_model_len=settings["max_model_len"], max_num_seqs=settings["max_num_seqs"],
-            max_num_batched_tokens=settings["max_num_batched_tokens"],
-            tensor_parallel_size=settings["tensor_parallel_size"], disable_log_stats=True,
-            enable_prefix_caching=settings["prefix_cache"],
-            worker_extension_cls="artifact.cluster.weight_sync.EngineExtension",
-            distributed_executor_backend="uni" if settings["tensor_parallel_size"] == 1 else "mp", **extra,
-        )  # fmt: skip
+        with start_in_turn(slot.device):
+            self.llm = LLM(
+                model=model, dtype=dtype,  # type: ignore[arg-type]  # a name from the configuration
+                seed=0, skip_tokenizer_init=True, enforce_eager=settings["enforce_eager"],
+                max_model_len=settings["max_model_len"], max_num_seqs=settings["max_num_seqs"],
+                max_num_batched_tokens=settings["max_num_batched_tokens"],
+                tensor_parallel_size=settings["tensor_parallel_size"], disable_log_stats=True,
+                enable_prefix_caching=settings["prefix_cache"],
+                worker_extension_cls="artifact.cluster.weight_sync.EngineExtension",
+                distributed_executor_backend="uni" if settings["tensor_parallel_size"] == 1 else "mp", **extra,
+            )  # fmt: skip
         import torch
 
         torch.set_num_threads(slot.threads)  # vLLM's start-up changes it

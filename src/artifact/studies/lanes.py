@@ -1,7 +1,7 @@
 """Jobs side by side: each lane works through the list with actors of its own (`cluster.lanes`).
 
 A tiny run leaves most of a core idle while it waits for another phase, so two single-thread lanes finish a study about
-one and a half times as fast as one lane with two threads. Threads are enough: the work happens in actors. They are
+1.6 times as fast as one lane with two threads. Threads are enough: the work happens in actors. They are
 daemons, so an interrupted program ends at once; what a run had committed is there when it starts again.
 """
 
