@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,20 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
+
+
+@pytest.fixture(autouse=True)
+def registries() -> Iterator[None]:
+    """A method or a task that a test registers, in a class or a notebook's cell, is gone when the test ends.
+
+    The package's own stay: their modules are imported once and would not register them again.
+    """
+    yield
+    for module, registry in (("artifact.methods.base", "_REGISTRY"), ("artifact.tasks.base", "_TASKS")):
+        if module in sys.modules:
+            known = getattr(sys.modules[module], registry)
+            for name in [n for n, made in known.items() if not made.__module__.startswith("artifact.")]:
+                del known[name]
 
 
 @pytest.fixture

@@ -158,3 +158,24 @@ def test_files_that_are_no_mapping(tmp_path: Path, text: str, said: str) -> None
     path.write_text(text)
     with pytest.raises(ConfigError, match=f"broken.yaml.*{said}"):
         read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("problems", "episodes", "per_step", "steps"),
+    [(100, None, 8, 7), (100, 1, 8, 13), (100, 3, 8, 39), (96, 3, 8, 36), (5, 2, 8, 2), (1, 4, 1, 4)],
+)
+def test_episodes_replace_the_number_of_steps(problems: int, episodes: int | None, per_step: int, steps: int) -> None:
+    """E passes over n problems, P a step: E · ⌈n / P⌉ steps."""
+    config = load("tiny", {"train.steps": 7, "train.episodes": episodes, "train.prompts_per_step": per_step})
+    assert config.train.total_steps(problems) == steps
+
+
+def test_component_norms_need_whole_parameters() -> None:
+    partitioned = {"cluster.zero_stage": 3, "train.component_norms_every": 2}
+    with pytest.raises(
+        ConfigError, match=r"component_norms_every needs whole parameters.*ZeRO stage 3.*zero_stage to 2"
+    ):
+        load("tiny", partitioned)
+    for stage, every in ((3, 0), (2, 2), (0, 1)):
+        config = load("tiny", {"cluster.zero_stage": stage, "train.component_norms_every": every})
+        assert (config.cluster.zero_stage, config.train.component_norms_every) == (stage, every)

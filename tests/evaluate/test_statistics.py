@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from math import comb
 
 import numpy as np
@@ -61,15 +62,29 @@ def test_majority_by_hand():
     assert majority_at_k(classes, correct, 4) == pytest.approx([0.5, 1, 0, 1, 0, 0.25])
 
 
+@given(st.integers(1, 7), st.data())
+@settings(max_examples=50, deadline=None)
+def test_majority_is_the_mean_over_all_subsets_with_ties_shared_out(n, data):
+    classes = data.draw(st.lists(st.integers(-1, 3), min_size=n, max_size=n))
+    right, k = data.draw(st.sets(st.integers(0, 3))), data.draw(st.integers(1, n))
+    scores = []
+    for subset in itertools.combinations(classes, k):
+        votes = Counter(c for c in subset if c >= 0)
+        winners = [c for c, v in votes.items() if v == max(votes.values())]
+        scores.append(sum(c in right for c in winners) / len(winners) if winners else 0)
+    got = majority_at_k([classes], [[c in right for c in classes]], k)
+    assert got == pytest.approx([np.mean(scores)], abs=1e-12)
+
+
 def test_majority_over_one_sample_is_the_mean_and_over_three_the_binomial_sum():
-    rng = np.random.default_rng(0)
-    correct = rng.random((20, 9)) < 0.6
+    correct = np.random.default_rng(0).random((20, 64)) < 0.6
     classes = np.where(correct, 0, 1)
     c = correct.sum(1)
-    assert majority_at_k(classes, correct, 1, draws=4000) == pytest.approx(c / 9, abs=0.04)
-    three = [(comb(i, 2) * (9 - i) + comb(i, 3)) / comb(9, 3) for i in c]  # two or three of three are correct
-    assert majority_at_k(classes, correct, 3, draws=4000) == pytest.approx(three, abs=0.04)
-    assert (majority_at_k(classes, correct, 3, seed=4) == majority_at_k(classes, correct, 3, seed=4)).all()
+    assert majority_at_k(classes, correct, 1) == pytest.approx(c / 64)
+    three = [(comb(i, 2) * (64 - i) + comb(i, 3)) / comb(64, 3) for i in c]  # two or three of three are correct
+    assert majority_at_k(classes, correct, 3) == pytest.approx(three)
+    odd = [sum(comb(i, j) * comb(64 - i, 33 - j) for j in range(17, 34)) / comb(64, 33) for i in c]
+    assert majority_at_k(classes, correct, 33) == pytest.approx(odd)
 
 
 def test_majority_refuses_a_cluster_with_two_verdicts():

@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "artifact"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (
-    "cli", "studies", "report", "inspect", "train", "phases", "runlog", "methods", "cluster", "losses", "suremath",
-    "uncertainty", "evaluate",
+    "cli", "cli_evaluate", "cli_options", "studies", "report", "inspect", "train", "phases", "runlog", "methods",
+    "cluster", "losses", "suremath", "uncertainty", "evaluate",
     "tasks", "tinyworld", "matrix", "pretrained", "config", "records", "errors", "paths",
 )  # fmt: skip
 """Top to bottom, as in the architecture; a module may import its own room and what stands after it."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -16,16 +18,18 @@ from tests.integration.conftest import SMALL
 SETS = [f"--set={k}={v}" for k, v in SMALL.items()]
 
 
-def _cli(*arguments: str, env: dict[str, str] | None = None, **kwargs) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "artifact.cli", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        env={**os.environ, **(env or {})},
-        check=False,
-        **kwargs,
-    )
+def _main(*arguments: str, **env: str) -> tuple[int, str]:
+    """The command line in this process, which has its libraries already: (exit code, standard error)."""
+    from artifact import cli
+
+    err = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["artifact", *arguments])
+        for name, value in env.items():
+            patch.setenv(name, value)
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+    return int(end.value.code or 0), err.getvalue()
 
 
 def _finished(results: Path) -> list[Path]:
@@ -36,8 +40,8 @@ def _finished(results: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def uninterrupted(workers, results) -> Path:
-    done = _cli("train", "--method=opd", "--seed=7", *SETS)
-    assert done.returncode == 0, done.stderr
+    code, err = _main("train", "--method=opd", "--seed=7", *SETS)
+    assert code == 0, err
     return _finished(results)[-1]
 
 
@@ -59,7 +63,7 @@ def test_a_run_leaves_manifest_metrics_rollouts_evaluation_and_weights(uninterru
 
 def test_a_finished_run_is_not_computed_again(uninterrupted: Path):
     before = (uninterrupted / "manifest.json").stat().st_mtime_ns
-    assert _cli("train", "--method=opd", "--seed=7", *SETS).returncode == 0
+    assert _main("train", "--method=opd", "--seed=7", *SETS)[0] == 0
     assert (uninterrupted / "manifest.json").stat().st_mtime_ns == before
 
 
@@ -79,8 +83,10 @@ def test_a_run_killed_half_way_ends_with_the_same_weights(uninterrupted: Path, t
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not _finished(tmp_path), "killed too late: the run was finished"
-    done = _cli("train", "--method=opd", "--seed=7", *SETS, env={"ARTIFACT_RESULTS": str(tmp_path)})
-    assert done.returncode == 0, done.stderr
+    (partial,) = tmp_path.glob("runs/*.partial")
+    assert partial.name == f"{uninterrupted.name}.partial", "another process gives the same run another key"
+    code, err = _main("train", "--method=opd", "--seed=7", *SETS, ARTIFACT_RESULTS=str(tmp_path))
+    assert code == 0, err
     resumed = _finished(tmp_path)[-1]
     assert resumed.name == uninterrupted.name
     for name in ("weights/model.safetensors", "evaluation/evaluation.greedy.parquet"):
@@ -94,8 +100,8 @@ def test_a_run_killed_half_way_ends_with_the_same_weights(uninterrupted: Path, t
 
 
 def test_uopd_reads_its_annotation(workers, results: Path):
-    done = _cli("train", "--method=uopd", "--seed=1", *SETS)
-    assert done.returncode == 0, done.stderr
+    code, err = _main("train", "--method=uopd", "--seed=1", *SETS)
+    assert code == 0, err
     folders = list((results / "annotations").glob("*/manifest.json"))
     assert len(folders) == 1
     manifest = json.loads(folders[0].read_text())
@@ -120,16 +126,15 @@ def test_uopd_reads_its_annotation(workers, results: Path):
     ],
 )
 def test_wrong_input_is_answered_clearly(arguments: list[str], message: str):
-    done = _cli(*arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    code, err = _main(*arguments)
+    assert code == 2
+    assert err.startswith("error: ") and message in err and "Traceback" not in err
 
 
 def test_results_that_cannot_be_written_are_reported(workers):
-    done = _cli("train", "--method=opd", *SETS, env={"ARTIFACT_RESULTS": "/dev/null/results"})
-    assert done.returncode == 2
-    assert "cannot write to" in done.stderr
+    code, err = _main("train", "--method=opd", *SETS, ARTIFACT_RESULTS="/dev/null/results")
+    assert code == 2
+    assert "cannot write to" in err
 
 
 def test_teacher_and_student_with_other_vocabularies_are_refused(config, tmp_path: Path):
@@ -182,8 +187,8 @@ def test_an_annotation_killed_half_way_ends_with_the_same_bytes(workers, tmp_pat
                 time.sleep(0.01)
             process.send_signal(signal.SIGKILL)
             process.wait()
-        done = _cli("annotate", *small, env={"ARTIFACT_RESULTS": str(tmp_path / name)})
-        assert done.returncode == 0, done.stderr
+        code, err = _main("annotate", *small, ARTIFACT_RESULTS=str(tmp_path / name))
+        assert code == 0, err
         folders[name] = next((tmp_path / name / "annotations").glob("*/manifest.json")).parent
     from artifact.studies.annotate import samples_folder
 

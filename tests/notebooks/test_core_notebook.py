@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +13,6 @@ import pandas as pd
 import pytest
 
 from artifact.evaluate.leak import CONTEXTS, FRACTIONS
-from artifact.methods import base
 from artifact.studies import comparison, leak, learning_rates, results, runner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,8 +46,23 @@ def _leak(info: SimpleNamespace) -> pd.DataFrame:
     ])  # fmt: skip
 
 
+def _graded(runs: Any) -> pd.DataFrame:
+    """Two graded responses a run: all graders accept the first, only math-verify the second (1/2 is not 0.5 to them)."""
+    rows = [
+        {
+            "label": info.label, "teacher": info.teacher, "seed": 0, "problem_id": problem, "sample": 0, "gold": "0.5",
+            "question": "?", "response": f"\\boxed{{{answer}}}", "math_verify": "correct", "math_verify_answer": answer,
+            "strict_string": strict, "strict_string_answer": answer,
+            "numeric_last_number": strict, "numeric_last_number_answer": answer,
+        }
+        for info in runs
+        for problem, answer, strict in (("p0", "0.5", "correct"), ("p1", "1/2", "wrong"))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 @pytest.fixture
-def results_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def results_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every function that would train or read a run gives a frame of the form it promises."""
     monkeypatch.setenv("ARTIFACT_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("ARTIFACT_RESULTS", str(tmp_path / "results"))
@@ -64,13 +77,12 @@ def results_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
     monkeypatch.setattr(runner, "baselines", lambda config: [info("Base"), info("Teacher", config.teacher)])
     monkeypatch.setattr(runner, "run", lambda config, label: info(label))
     monkeypatch.setattr(results, "evaluation_frame", lambda runs: frames.evaluation_frame(20))
+    monkeypatch.setattr(results, "graded_frame", _graded)
     monkeypatch.setattr(results, "curve_frame", lambda runs: frames.curve_frame())
     monkeypatch.setattr(results, "metrics_frame", lambda runs: _metrics())
     monkeypatch.setattr(comparison, "annotation_tokens", lambda configs: dict.fromkeys(configs, 1e5))
     monkeypatch.setattr(leak, "leak_check", _leak)
     monkeypatch.setattr(learning_rates, "selection_table", lambda tier: core.learning_rates())
-    yield
-    base._REGISTRY.pop("shortest", None)  # only what the notebook registered: the modules of the others stay imported
 
 
 def test_every_cell_runs(results_at_hand: None, tmp_path: Path) -> None:
@@ -89,8 +101,10 @@ def test_every_cell_runs(results_at_hand: None, tmp_path: Path) -> None:
         "core_families", "core_leak", "core_cost",
     }  # fmt: skip
     tables = {p.stem for p in (tmp_path / "results" / "tables" / "tiny").glob("*.md")}
-    assert tables == {"core_footing", "core_accuracy", "core_differences"}
+    assert tables == {"core_footing", "core_accuracy", "core_differences", "core_graders"}
     words = " ".join(s.data for s in shown if hasattr(s, "data") and isinstance(s.data, str))
     assert "CORE: 0.001, with" in words and "the share of correct rollouts went" in words
     assert "initial student, reading the solution" in words and "against SFT" not in words
+    assert len(names["divided"]) == len(names["graded"]) / 2  # the second response of each run
+    assert set(names["graders"].set_index("grader")["accuracy"].loc["strict_string"]) == {0.5}
     assert list(names["differences"]["reference"].unique()) == ["SFT", "OPD (uniform)"]

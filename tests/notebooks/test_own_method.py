@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from artifact.config import load
-from artifact.methods import base
 from artifact.methods.base import Step, available, make
 from artifact.records import Group, Problem, Rollout, Status, Verdict
 
@@ -32,15 +30,8 @@ def group(lengths: dict[int, Status], name: str = "p") -> Group:
     return Group(Problem(name, "?", "1", None, "t", "easy"), (1,), rollouts)
 
 
-@pytest.fixture
-def registry() -> Iterator[None]:
-    """Forgets what the test registers."""
-    yield
-    base._REGISTRY.pop("shortest", None)
-
-
 @pytest.mark.parametrize("name", SHOWN_IN)
-def test_a_method_of_ten_lines_registered_from_a_notebook(name: str, registry: None) -> None:
+def test_a_method_of_ten_lines_registered_from_a_notebook(name: str) -> None:
     source = method_cell(name)
     body = source[source.index("@register(") :]
     assert len([line for line in body.splitlines() if line.strip()]) <= 10

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from artifact.config import ConfigError
+from artifact.config import TIERS, ConfigError
 from artifact.report.execute import Lines, NotebookFailed
 from artifact.report.made import VARIABLE, read_made, record_made
 from artifact.report.notebooks import (
@@ -19,11 +19,13 @@ from artifact.report.notebooks import (
     check_parameters,
     declared_parameters,
     discover,
+    left_out,
     run_notebook,
     target_of,
     title_of,
 )  # fmt: skip
-from artifact.report.summary import duration, write_summary
+from artifact.report.provenance import file_hash
+from artifact.report.summary import duration, entries, write_summary
 
 PARAMETERS = 'tier = "wrong"\noverrides: list[str] = []\n'
 
@@ -55,6 +57,46 @@ def test_discovery_is_ordered_and_refuses_unknown_names(folder: Path) -> None:
         discover(folder, ["c"])
     with pytest.raises(NotebookError, match="no notebook"):
         discover(folder / "empty")
+
+
+def belongs_to(path: Path, tiers: object, why: str = "") -> None:
+    """Put the tiers into a notebook's metadata."""
+    notebook = json.loads(path.read_text())
+    notebook["metadata"]["artifact"] = {"tiers": tiers} | ({"why": why} if why else {})
+    path.write_text(json.dumps(notebook))
+
+
+def test_a_tier_leaves_out_what_does_not_belong_to_it(folder: Path) -> None:
+    a, b, c = (write(folder, name) for name in ("01_a.ipynb", "02_b.ipynb", "03_c.ipynb"))
+    belongs_to(b, ["tiny", "paper"], "it is about one world")
+    belongs_to(c, ["cpu-llm"])
+    assert discover(folder) == [a, b, c]
+    assert discover(folder, tier="tiny") == [a, b]
+    assert discover(folder, tier="cpu-llm") == [a, c]
+    assert left_out("cpu-llm", folder) == {
+        b: "not part of tier cpu-llm (it belongs to tiny, paper: it is about one world)"
+    }
+    assert [e.source for e in entries("cpu-llm", folder)] == [a, c]
+    assert discover(folder, ["b"], "paper") == [b]
+    with pytest.raises(NotebookError, match=r"02_b: not part of tier cpu-llm .* of this tier are: 01_a, 03_c"):
+        discover(folder, ["1", "b"], "cpu-llm")
+
+
+@pytest.mark.parametrize("tiers", [["tinny"], [], "tiny", None])
+def test_metadata_that_names_no_tier_is_refused(folder: Path, tiers: object) -> None:
+    belongs_to(write(folder, "01_a.ipynb"), tiers)
+    with pytest.raises(NotebookError, match="must be a list of tiers out of tiny, cpu-llm"):
+        discover(folder, tier="tiny")
+
+
+def test_every_tier_has_an_overview_and_results() -> None:
+    """No tier of the project is left without notebooks, and the language model's is the cpu-llm tier's alone."""
+    numbers = {tier: [p.stem[:2] for p in discover(tier=tier)] for tier in TIERS}
+    assert numbers["cpu-llm"] == ["01", "09"]
+    assert numbers["tiny"] == [f"{i:02d}" for i in range(1, 9)]
+    assert all(n[0] == "01" and len(n) > 1 for n in numbers.values())
+    for source, reason in left_out("cpu-llm").items():
+        assert ": " in reason, f"{source.stem} does not say why"
 
 
 def test_parameters_are_those_assigned_at_top_level(folder: Path) -> None:
@@ -90,7 +132,7 @@ def test_configuration_mistakes_come_before_any_execution(folder: Path, results:
 
 
 def test_execution_then_skip_then_again_for_each_reason(
-    folder: Path, results: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = results / "figures" / "dot.png"
     path = write(
@@ -126,6 +168,16 @@ def test_execution_then_skip_then_again_for_each_reason(
     def reason(overrides: list[str]) -> str | None:
         return check(path, "tiny", overrides)[2]
 
+    module, same = sys.modules["artifact.report.notebooks"], file_hash
+    for name, other, parts in (
+        ("source_hash", lambda: "0", "source"),
+        ("tree_hash", lambda *a: "0", "configuration, models"),
+        ("file_hash", lambda p: "0" if p.suffix == ".lock" else same(p), "lock"),
+    ):
+        with monkeypatch.context() as changed:
+            changed.setattr(module, name, other)
+            assert reason(["train.steps=3"]) == f"changed: {parts}"
+
     assert reason(["train.steps=4"]) == "changed: parameters, configuration"
     image.write_bytes(image.read_bytes() + b"x")
     assert reason(["train.steps=3"]).startswith("altered: ")  # type: ignore[union-attr]
@@ -136,24 +188,6 @@ def test_execution_then_skip_then_again_for_each_reason(
     assert reason(["train.steps=3"]) == "never executed"
     write(folder, "01_a.ipynb", "pass")
     assert run_notebook(path, "tiny", ["train.steps=3"]).executed
-
-
-def test_any_change_of_source_lock_or_models_is_seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(folder, "01_a.ipynb", "1 + 1")
-    assert run_notebook(path, "tiny").executed
-    assert check(path, "tiny", [])[2] is None
-    for part, name in (("source", "source_hash"), ("models, lock", "file_hash")):
-        with monkeypatch.context() as changed:
-            original = getattr(sys.modules["artifact.report.notebooks"], name)
-            if name == "source_hash":
-                changed.setattr("artifact.report.notebooks.source_hash", lambda: "0" * 16)
-            else:
-                changed.setattr("artifact.report.notebooks.tree_hash", lambda *a: "0" * 16)
-                changed.setattr(
-                    "artifact.report.notebooks.file_hash", lambda p, o=original: "0" if p.suffix == ".lock" else o(p)
-                )
-            reason = check(path, "tiny", [])[2]
-            assert reason is not None and all(word in reason for word in part.split(", ") if word != "models")
 
 
 def test_failing_cell_is_shown_and_results_stay(folder: Path, results: Path) -> None:
@@ -179,7 +213,7 @@ def test_failing_cell_is_shown_and_results_stay(folder: Path, results: Path) -> 
 def test_time_out_and_dead_kernel(folder: Path) -> None:
     slow = write(folder, "01_a.ipynb", "import time\ntime.sleep(60)")
     with pytest.raises(NotebookFailed, match="--cell-timeout"):
-        run_notebook(slow, "tiny", cell_timeout_s=2)
+        run_notebook(slow, "tiny", cell_timeout_s=1)
     dead = write(folder, "02_b.ipynb", "import os\nos._exit(9)")
     with pytest.raises(NotebookFailed, match="kernel ended") as caught:
         run_notebook(dead, "tiny")

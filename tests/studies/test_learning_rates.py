@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from artifact import matrix
+from artifact.config import ConfigError
 from artifact.matrix import load_study
 from artifact.studies import learning_rates
 from artifact.studies.runner import RunInfo
@@ -71,3 +72,27 @@ def test_the_best_rate_is_kept_and_of_equal_ones_the_smallest(
 def test_a_tier_without_choices_keeps_its_own_rate(kept_elsewhere: Path) -> None:
     assert {c.optimiser.lr for _, c in load_study("uopd").runs("tiny")} == {1e-3}
     assert learning_rates.selection_table("tiny").empty
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [{"optimiser.lr": 1e-3}, {"evaluation.final": ["evaluation"]}, {"train.curve_every": 4, "train.steps": 2}],
+)
+def test_overrides_of_what_the_selection_sets_itself_are_refused(
+    kept_elsewhere: Path, monkeypatch: pytest.MonkeyPatch, overrides: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(learning_rates, "run_study", lambda *a, **k: pytest.fail("a run was begun"))
+    with pytest.raises(ConfigError, match=rf"the selection sets {next(iter(overrides))} of its runs itself"):
+        learning_rates.select("uopd", "tiny", [1e-4, 1e-3], overrides)
+    assert not list(kept_elsewhere.iterdir())
+
+
+def test_a_study_with_the_seed_of_the_selection_is_refused(
+    kept_elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = load_study("uopd")
+    taken = study.model_copy(update={"seeds": (*study.seeds, learning_rates.SEED)})
+    monkeypatch.setattr(learning_rates, "load_study", lambda name: taken)
+    monkeypatch.setattr(learning_rates, "run_study", lambda *a, **k: pytest.fail("a run was begun"))
+    with pytest.raises(ConfigError, match="seed 1000, which is kept for choosing learning rates"):
+        learning_rates.select("uopd", "tiny", [1e-4, 1e-3])

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 import pytest
 from suremath_world import item, labeller, samples, small
@@ -127,36 +126,57 @@ def test_planted_overlaps_are_dropped_and_named(tmp_path: Path) -> None:
     assert sum(r["n"] for r in report.overlaps if r["stage"] == "seeds" and r["benchmark"] == "planted") == 2
 
 
-CHILD = """
+KILLED = """
 import os, signal, sys
-sys.path.insert(0, sys.argv[3])
+sys.path.insert(0, sys.argv[1])
 import suremath_world as world
 from pathlib import Path
+from random import Random
+import datasketch, pandas, pyarrow.parquet
 from artifact.suremath.build import build, make_generator
 from artifact.suremath.seeds import load_benchmarks
-limit, seen, real = int(sys.argv[2]), 0, Path.replace
-def replace(self, target):
-    global seen
-    seen += 1
-    if seen == limit and limit % 2:
-        os.kill(os.getpid(), signal.SIGKILL)  # the file is written, not yet named
-    out = real(self, target)
-    if seen == limit:
-        os.kill(os.getpid(), signal.SIGKILL)  # just named
-    return out
-Path.replace = replace
-s = world.small()
-build(s, make_generator(s), world.labeller, load_benchmarks(s.benchmarks), Path(sys.argv[1]), False)
+
+settings = world.small()
+benchmarks = load_benchmarks(settings.benchmarks)
+
+def start(folder, limit):
+    seen, real = 0, Path.replace
+    def replace(self, target):
+        nonlocal seen
+        seen += 1
+        if seen == limit and limit % 2:
+            os.kill(os.getpid(), signal.SIGKILL)  # the file is written, not yet named
+        out = real(self, target)
+        if seen == limit:
+            os.kill(os.getpid(), signal.SIGKILL)  # just named
+        return out
+    Path.replace = replace
+    build(settings, make_generator(settings), world.labeller, benchmarks, folder, False)
+
+rng, limit, code = Random(7), 1, 1
+while code:
+    child = os.fork()
+    if child == 0:
+        start(Path(sys.argv[2]), limit)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(code)
+    limit = rng.randint(5, 16)
 """
+"""Starts the build in a forked process (the imports once), killed at a write, until a start survives."""
 
 
-def child(tmp_path: Path, folder: Path, limit: int) -> int:
+def killed(tmp_path: Path, folder: Path) -> list[int]:
+    """The exit codes of all starts."""
     world = tmp_path / "lib"
-    world.mkdir(exist_ok=True)
+    world.mkdir()
     (world / "suremath_world.py").write_text(
         Path(__file__).with_name("world.py").read_text(encoding="utf-8"), encoding="utf-8"
     )
-    return subprocess.run([sys.executable, "-c", CHILD, str(folder), str(limit), str(world)], timeout=120).returncode
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(world), str(folder)], capture_output=True, text=True, timeout=240, check=True
+    )
+    return [int(code) for code in done.stdout.split()]
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -169,9 +189,8 @@ def contents(folder: Path) -> dict[str, str]:
 
 def test_killed_anywhere_and_restarted_gives_the_same_bytes(built: Path, tmp_path: Path) -> None:
     """SIGKILL at a write, before or after its rename, until a start survives; the labeller knows the answers."""
-    rng, folder, codes = Random(7), tmp_path / "killed", [child(tmp_path, tmp_path / "killed", 1)]
-    while codes[-1]:
-        codes.append(child(tmp_path, folder, rng.randint(5, 16)))
+    folder = tmp_path / "killed"
+    codes = killed(tmp_path, folder)
     assert len(codes) > 3 and set(codes[:-1]) == {-signal.SIGKILL}
     assert contents(folder) == contents(built)
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from artifact.errors import EmptyDataset, Mismatch
 from artifact.records import Problem, index_by_id, write_parquet
 from artifact.tasks import Task, TaskError, get_task, task_names
 from artifact.tasks.benchmark import BENCHMARKS, Benchmark, Split, register_benchmark, to_problem
-from artifact.tasks.benchmarks import TABLE
+from artifact.tasks.benchmarks import TABLE, find_benchmark
 from artifact.tasks.hub import DataAbsent, Source, load_rows
 from artifact.tasks.symbolic import symbolic_equal
 from artifact.tasks.verifier import Verifier
@@ -44,13 +47,23 @@ UNREADABLE = {
 """Gold answers that math-verify cannot compare even with themselves: only an identical text is accepted for them."""
 
 
+@lru_cache
 def load(name: str, split: str, **options: object) -> Split:
+    """The split, read once for all tests, which only look at it."""
     try:
         return get_task(name, **options).load_split(split)  # type: ignore[attr-defined]
     except DataAbsent as err:
         pytest.skip(str(err))
 
 
+@pytest.fixture(scope="module")
+def verifiers() -> Iterator[Callable[..., Verifier]]:
+    """verifiers(rules) gives one verifier, with its worker, for all tests of this file that use the same rules."""
+    with ExitStack() as stack:
+        yield lru_cache(lambda *rules: stack.enter_context(Verifier(rules=rules)))
+
+
+@lru_cache
 def raw_problems(name: str, split: str) -> list[Problem]:
     """Problems with their solutions as the source has them."""
     benchmark = BENCHMARKS[name]
@@ -94,10 +107,10 @@ def test_real_file(name: str, split: str, count: int) -> None:
 
 
 @pytest.mark.parametrize(("name", "split", "count"), LOCAL)
-def test_gold_verifies_against_itself(name: str, split: str, count: int) -> None:
+def test_gold_verifies_against_itself(name: str, split: str, count: int, verifiers: Callable[..., Verifier]) -> None:
     problems = load(name, split).problems
-    with Verifier(rules=("boxed",)) as verifier:
-        verdicts = verifier.verify_batch([rf"so \boxed{{{p.answer}}}." for p in problems], [p.answer for p in problems])
+    texts = [rf"so \boxed{{{p.answer}}}." for p in problems]
+    verdicts = verifiers("boxed").verify_batch(texts, [p.answer for p in problems])
     assert [p.id for p, v in zip(problems, verdicts, strict=True) if not v.correct] == []
 
 
@@ -119,11 +132,13 @@ def test_gold_passes_the_algebra_alone(name: str, split: str, count: int) -> Non
 
 
 @pytest.mark.parametrize(("name", "split", "count"), [x for x in LOCAL if x[0] not in ("svamp",) and x[1] != "train"])
-def test_boxed_reference_solutions_agree_with_the_answer_field(name: str, split: str, count: int) -> None:
+def test_boxed_reference_solutions_agree_with_the_answer_field(
+    name: str, split: str, count: int, verifiers: Callable[..., Verifier]
+) -> None:
     """Two statements of the source against each other: extraction from its solution, and its answer field."""
     problems = raw_problems(name, split)
-    with Verifier(rules=("boxed", "hashes")) as verifier:
-        verdicts = verifier.verify_batch([p.solution or "" for p in problems], [p.answer for p in problems])
+    solutions, golds = [p.solution or "" for p in problems], [p.answer for p in problems]
+    verdicts = verifiers("boxed", "hashes").verify_batch(solutions, golds)
     stated = [(p, v) for p, v in zip(problems, verdicts, strict=True) if v.extracted is not None]
     wrong = [key(p.id, name, split) for p, v in stated if not v.correct]
     assert wrong == SOLUTION_DISAGREES.get(name, [])
@@ -166,9 +181,10 @@ def test_gsm8k_with_and_without_the_calculator() -> None:
 def test_slices_limits_and_other_benchmarks() -> None:
     load("gsm8k", "train"), load("math-500", "test")
     task = get_task("gsm8k")
-    assert len(task.load("train[:-500]")) == 6973 and len(task.load("train[-500:]")) == 500
-    assert {p.id for p in task.load("train[:-500]")}.isdisjoint(p.id for p in task.load("train[-500:]"))
-    assert task.load("test", 7) == task.load("test")[:7] == task.load("test[:7]")
+    most, last = task.load("train[:-500]"), task.load("train[-500:]")
+    assert len(most) == 6973 and len(last) == 500
+    assert {p.id for p in most}.isdisjoint(p.id for p in last)
+    assert task.load("test", 7) == list(load("gsm8k", "test").problems[:7]) == task.load("test[:7]")
     other = task.load("math-500", 3)
     assert [p.task for p in other] == ["math-500"] * 3
     with pytest.raises(TaskError, match=r"'gsm8k' has no split 'dev'; it has train, test"):
@@ -314,3 +330,25 @@ def test_adding_a_benchmark_is_one_row(tmp_path: Path, monkeypatch: pytest.Monke
     write_rows(tmp_path, "own/test", [{"q": "1+1?", "a": "2"}] * 2)
     with pytest.raises(Mismatch, match="has 2 rows, expected 1"):
         get_task("own-set", data_dir=tmp_path).load("test")
+
+
+def test_a_file_of_ones_own_in_a_known_format(tmp_path: Path) -> None:
+    row = {"question": "How much is 2 + 3?", "answer": "2+3 = <<2+3=5>>5\n#### 5"}
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "test.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    own = find_benchmark("gsm8k@mine")
+    assert own is find_benchmark("gsm8k@mine") is BENCHMARKS["gsm8k@mine"]
+    assert own.sources["test"] == Source("mine/test") and own.main == "test"  # no rows, no checksum, no hub
+    found = get_task("gsm8k@mine", data_dir=tmp_path).load("test")
+    assert [(p.id, p.question, p.answer) for p in found] == [("gsm8k@mine-test-00000", row["question"], "5")]
+    with pytest.raises(Mismatch, match="has 1 rows, expected 1319"):  # under its own name it must be the known file
+        (tmp_path / "mine").rename(tmp_path / "gsm8k")
+        get_task("gsm8k", data_dir=tmp_path).load("test")
+
+
+@pytest.mark.parametrize(("name", "near"), [("gsm8", "gsm8k"), ("gsm8@mine", "gsm8k@mine"), ("AIME-2025", "aime-2025")])
+def test_an_unknown_benchmark_names_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(TaskError, match=f"unknown benchmark '{name}'; did you mean '{near}'"):
+        find_benchmark(name)
+    with pytest.raises(TaskError, match="unknown benchmark"):
+        find_benchmark("gsm8k@../mine")

@@ -1,4 +1,4 @@
-"""Extraction rules: which one fires, what it finds, and that a megabyte of nonsense takes linear time."""
+"""Extraction rules: which one fires, what it finds, and that a quarter of a megabyte of nonsense takes linear time."""
 
 from __future__ import annotations
 
@@ -114,8 +114,8 @@ def test_any_boxed_text_comes_back(inner):
 
 
 @pytest.mark.parametrize("name", hostile.HUGE)
-def test_a_megabyte_takes_linear_time(name):
+def test_a_huge_text_takes_linear_time(name):
     text = hostile.HUGE[name]
-    start = time.perf_counter()
+    start = time.process_time()
     extract_answer(text)
-    assert time.perf_counter() - start < 20  # about a second; quadratic behaviour would take hours
+    assert time.process_time() - start < 10  # a fifth of a second; quadratic behaviour would take many minutes

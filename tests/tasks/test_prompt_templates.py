@@ -129,7 +129,7 @@ def test_a_template_of_the_users_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.txt"
     path.write_text("answer: any\n[user]\nQ: {question}\n", encoding="utf-8")
     assert load_template(str(path)).messages(PROBLEM)[0]["content"] == f"Q: {PROBLEM.question}"
-    with pytest.raises(TemplateError, match="no prompt template 'mine'; there are gsm8k_4shot"):
+    with pytest.raises(TemplateError, match="no prompt template 'mine'; there are gsm8k_1shot"):
         load_template("mine")
     assert {p.stem for p in FOLDER.glob("*.txt")} == set(template_names()) >= {"zero_shot", "gsm8k_4shot"}
 

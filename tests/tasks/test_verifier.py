@@ -72,7 +72,7 @@ def test_two_hundred_hostile_answers(verifier):
 
 
 @pytest.mark.parametrize("name", hostile.HUGE)
-def test_a_megabyte_is_never_correct(verifier, name):
+def test_a_huge_text_is_never_correct(verifier, name):
     assert not verifier.verify(hostile.HUGE[name], "42").correct
 
 

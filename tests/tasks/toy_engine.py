@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from artifact.cluster.rollout_engine import Completion, Decoding, Request
 
 MERGED = ("<|eos|>", "<<", ">>", "==", "=-", "=4", ")=", "2=", "<<3", "= ", "=\n", "=5>>", "=>")
 """Tokens of several characters; the first is the end of sequence."""
@@ -26,28 +27,6 @@ def toy_tokenizer() -> Any:
     core.decoder = decoders.Fuse()
     core.add_special_tokens([AddedToken("<|eos|>", special=True, normalized=False)])
     return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|eos|>", clean_up_tokenization_spaces=False)
-
-
-@dataclass(frozen=True)
-class Request:
-    prompt_ids: tuple[int, ...]
-    seed: int
-
-
-@dataclass(frozen=True)
-class Decoding:
-    temperature: float
-    top_p: float
-    max_new_tokens: int
-    stop_token_ids: tuple[int, ...]
-    logprobs: bool = True
-
-
-@dataclass(frozen=True)
-class Completion:
-    ids: np.ndarray
-    logprobs: np.ndarray
-    finish_reason: str
 
 
 Policy = Callable[[tuple[int, ...], int], int]

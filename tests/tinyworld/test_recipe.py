@@ -14,8 +14,8 @@ from artifact.tinyworld.corpus import Document
 from artifact.tinyworld.recipe import MODELS, RecipeError, make_models, recipe_hash, sha256
 from artifact.tinyworld.training import IGNORED, collate, response_loss, single_thread
 
-SCALE = 20 / sum(stage.steps for stage in MODELS["student"].stages)
-"""All stages of the student together are 20 steps long at this scale."""
+SCALE = 10 / sum(stage.steps for stage in MODELS["student"].stages)
+"""All stages of the student together are 10 steps long at this scale."""
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +25,10 @@ def short_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_twenty_steps_give_the_same_weights_twice(short_run: Path, tmp_path: Path) -> None:
+def test_ten_steps_give_the_same_weights_twice(short_run: Path, tmp_path: Path) -> None:
     again = make_models(tmp_path, ["student"], steps_scale=SCALE, progress=False, evaluate=False)
     first = json.loads((short_run / "MANIFEST.json").read_text())
-    assert first["models"]["student"]["steps"] == 20
+    assert first["models"]["student"]["steps"] == 10
     assert again["models"]["student"]["sha256"] == first["models"]["student"]["sha256"]
     assert sha256(tmp_path / "student" / "model.safetensors") == first["models"]["student"]["sha256"]
 

@@ -6,18 +6,16 @@ The engine here is a fake that returns canned, seeded samples: what is tested is
 from __future__ import annotations
 
 import hashlib
-import os
 import random
-import signal
 import subprocess
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from artifact.records import Problem, RecordError, Rollout, Status, Verdict, read_parquet
-from artifact.uncertainty.judge import SymbolicJudge
+from artifact.uncertainty.judge import EquivalenceJudge, Judgement, Pair, SymbolicJudge
 from artifact.uncertainty.records import Annotation
 from artifact.uncertainty.stream import annotate_stream, draw, join_shards, shard_path
 
@@ -54,37 +52,43 @@ def whole(folder: Path, count: int = 40, batch: int = 6) -> str:
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
-SLOW = """
-import sys, time
+KILLED = """
+import os, signal, sys, time
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path.insert(0, sys.argv[1])
 from tests.uncertainty import test_stream as t
+import pandas, pyarrow.parquet
 plain = t.canned
 t.canned = lambda batch: (time.sleep(0.05), plain(batch))[1]
-t.whole(Path({folder!r}))
+folder, kills = Path(sys.argv[2]), 0
+for want in map(int, sys.argv[3:]):
+    child = os.fork()
+    if child == 0:
+        t.whole(folder)
+        os._exit(0)
+    ended = 0
+    while not ended and len(list(folder.glob("*/*.parquet"))) < want:
+        ended, _ = os.waitpid(child, os.WNOHANG)
+        time.sleep(0.005)
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        kills += 1
+print(kills)
 """
+"""Starts the stream again and again in a forked process (the imports once), each killed at its number of shards."""
 
 
 def test_killed_at_five_random_points_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
     expected = whole(tmp_path / "uninterrupted")
     folder = tmp_path / "killed"
     root = str(Path(__file__).resolve().parents[2])
-    rng = random.Random(7)
-    kills = 0
-    for want in sorted(rng.sample(range(1, 14), 5)):  # 7 shards of samples, then 7 of annotations
-        process = subprocess.Popen(
-            [sys.executable, "-c", SLOW.format(tests=root, folder=str(folder))],
-            cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        deadline = time.monotonic() + 60
-        while len(list(folder.glob("*/*.parquet"))) < want and process.poll() is None:
-            assert time.monotonic() < deadline, f"shard {want} did not appear in time"
-            time.sleep(0.002)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.wait()
-    assert kills >= 3, "the stream was too quick to be killed: slow the fake engine down"
+    points = sorted(random.Random(7).sample(range(1, 14), 5))  # 7 shards of samples, then 7 of annotations
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, root, str(folder), *map(str, points)],
+        cwd=root, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert int(done.stdout) >= 3, "the stream was too quick to be killed: slow the fake engine down"
     assert whole(folder) == expected
 
 
@@ -100,6 +104,55 @@ def test_no_problem_is_repeated_or_lost_and_none_is_sampled_twice(tmp_path: Path
     assert asked == [p.id for p in problems(17)]
     joined = read_parquet(join_shards(tmp_path, tmp_path / "all" / "x.parquet", Rollout), Rollout)
     assert [(r.problem_id, r.sample) for r in joined] == [(p.id, j) for p in problems(17) for j in range(4)]
+
+
+class Interrupted(EquivalenceJudge):
+    """Undecided about everything, in the context of each question; breaks off after `last` pairs."""
+
+    name = "interrupted"
+    by_key = False
+    in_context = True
+
+    def __init__(self, last: int | None = None) -> None:
+        super().__init__()
+        self.last, self.asked = last, 0
+
+    def decide(self, pairs: Sequence[Pair]) -> list[Judgement]:
+        return self.decide_in_context(pairs, [""] * len(pairs))
+
+    def decide_in_context(self, pairs: Sequence[Pair], contexts: Sequence[str]) -> list[Judgement]:
+        self.asked += len(pairs)
+        if self.last is not None and self.asked > self.last:
+            raise KeyboardInterrupt
+        return [Judgement(a, b, None, self.name) for a, b in pairs]
+
+
+def test_a_resumed_annotation_does_not_ask_the_judge_again(tmp_path: Path) -> None:
+    """Every pair is put to the judge once over all attempts, apart from the shard that was broken off."""
+    everything, samples = problems(40), tmp_path / "samples"
+    draw(everything, canned, samples, batch=4)
+
+    def attempt(judge: Interrupted, name: str) -> None:
+        annotate_stream(everything, samples, tmp_path / name, judge, batch=4, n=4)
+
+    whole = Interrupted()
+    attempt(whole, "whole")
+    first = Interrupted(last=whole.asked // 2)
+    with pytest.raises(KeyboardInterrupt):
+        attempt(first, "resumed")
+    finished = [read_parquet(p, Annotation) for p in sorted((tmp_path / "resumed").glob("*.parquet"))]
+    judged = sum(len(a.judgements) for shard in finished for a in shard)
+    assert 0 < len(finished) < 10 and judged > 0
+    second = Interrupted()
+    attempt(second, "resumed")
+    assert second.asked == whole.asked - judged
+    third = Interrupted(last=0)
+    attempt(third, "resumed")
+    assert third.asked == 0
+    for one, other in zip(
+        sorted((tmp_path / "whole").iterdir()), sorted((tmp_path / "resumed").iterdir()), strict=True
+    ):
+        assert one.read_bytes() == other.read_bytes()
 
 
 def test_the_first_n_of_a_larger_draw_are_the_draw_of_n(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ class RolloutEngine:
         extra: dict[str, Any] = {}
         if slot.device == "cpu":
             extra["kv_cache_memory_bytes"] = int(settings["kv_cache_gib"] * 2**30)
+            extra["enable_chunked_prefill"] = False  # a seeded request's prompt cannot be divided on CPU: vLLM crashes
         else:
             extra["gpu_memory_utilization"] = settings["gpu_memory_utilization"]
         with start_in_turn(slot.device):

@@ -39,8 +39,7 @@ class GraderReport:
     accuracy       a row a grader: grader, accuracy, low, high, level, bar, unparsed, timeout, error, responses,
                    problems, difference (to the headline grader, in accuracy)
     agreement      a row a pair: first, second, agreement, kappa, only_first, only_second (responses only one accepts)
-    disagreements  a row a response that some accept and others do not: problem_id, sample, gold, question, response,
-                   then `<grader>` (status) and `<grader>_answer`
+    disagreements  a row of `graded` for each response that some accept and others do not
     """
 
     accuracy: pd.DataFrame
@@ -78,24 +77,62 @@ def grader_report(
     verifier: Verifier | None = None, level: float = 0.95, seed: int = 0,
 ) -> GraderReport:  # fmt: skip
     """Accuracy under each grader, pairwise agreement, and all disagreements, for the rollouts of one evaluation."""
+    return report_of(graded(problems, groups, graders, verifier), level, seed)
+
+
+def graded(
+    problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], graders: Sequence[str] | None = None,
+    verifier: Verifier | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """One row a response: problem_id, sample, gold, question, response, then `<grader>` (status) and `<grader>_answer`.
+
+    Frames of several runs can be joined and given to `report_of`; further columns are kept.
+    """
     import pandas as pd
 
     verdicts = grade_all(problems, groups, graders, verifier)
-    correct = {name: np.array([v.correct for v in of]) for name, of in verdicts.items()}
-    owner = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
+    flat = [(p, r) for p, group in zip(problems, groups, strict=True) for r in group]
+    columns: dict[str, list[str | int | None]] = {
+        "problem_id": [p.id for p, _ in flat], "sample": [r.sample for _, r in flat],
+        "gold": [p.answer for p, _ in flat], "question": [p.question for p, _ in flat],
+        "response": [r.text for _, r in flat],
+    }  # fmt: skip
+    for name, of in verdicts.items():
+        columns[name] = [str(v.status) for v in of]
+        columns[f"{name}_answer"] = [v.extracted for v in of]
+    return pd.DataFrame(columns)
+
+
+def graders_in(frame: pd.DataFrame) -> list[str]:
+    """The graders whose verdicts a frame of `graded` holds."""
+    return [str(c).removesuffix("_answer") for c in frame.columns if str(c).endswith("_answer")]
+
+
+def report_of(frame: pd.DataFrame, level: float = 0.95, seed: int = 0) -> GraderReport:
+    """The report on a frame of `graded`, or on several of them joined: rows of one problem_id are one cluster.
+
+    Raises EmptyDataset for a frame without rows.
+    """
+    import pandas as pd
+
+    if frame.empty:
+        raise EmptyDataset("no graded responses: agreement cannot be measured on nothing")
+    correct = {name: frame[name].eq("correct").to_numpy() for name in graders_in(frame)}
+    owner = pd.factorize(frame["problem_id"])[0]
     headline = float(np.mean(correct.get(HEADLINE, next(iter(correct.values())))))
     rows = []
     for name, outcome in correct.items():
         interval = _interval(outcome, owner, level, seed)
-        statuses = [str(v.status) for v in verdicts[name]]
         rows.append({
             "grader": name, "accuracy": interval.estimate, "low": interval.low, "high": interval.high,
             "level": interval.level, "bar": interval.bar,
-            **{status: statuses.count(status) for status in ("unparsed", "timeout", "error")},
+            **{status: int(frame[name].eq(status).sum()) for status in ("unparsed", "timeout", "error")},
             "responses": len(outcome), "problems": len(set(owner.tolist())),
             "difference": float(outcome.mean()) - headline,
         })  # fmt: skip
-    return GraderReport(pd.DataFrame(rows), pairwise_agreement(correct), _disagreements(problems, groups, verdicts))
+    said = np.stack(list(correct.values()))
+    divided = said.any(axis=0) & ~said.all(axis=0)
+    return GraderReport(pd.DataFrame(rows), pairwise_agreement(correct), frame[divided].reset_index(drop=True))
 
 
 def pairwise_agreement(correct: dict[str, np.ndarray]) -> pd.DataFrame:
@@ -126,27 +163,10 @@ def _interval(outcome: np.ndarray, owner: np.ndarray, level: float, seed: int) -
     return cluster_bootstrap(outcome.astype(float), owner, level, seed=seed)
 
 
-def _disagreements(
-    problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], verdicts: dict[str, list[Verdict]]
-) -> pd.DataFrame:
-    import pandas as pd
-
-    columns = ["problem_id", "sample", "gold", "question", "response"]
-    columns += [f"{name}{suffix}" for name in verdicts for suffix in ("", "_answer")]
-    rows = []
-    flat = ((p, r) for p, group in zip(problems, groups, strict=True) for r in group)
-    for i, (problem, rollout) in enumerate(flat):
-        given = {name: of[i] for name, of in verdicts.items()}
-        if len({v.correct for v in given.values()}) > 1:
-            said = [x for v in given.values() for x in (str(v.status), v.extracted)]
-            rows.append((problem.id, rollout.sample, problem.answer, problem.question, rollout.text, *said))
-    return pd.DataFrame(rows, columns=columns)
-
-
 def describe_disagreements(report: GraderReport, most: int = 20, characters: int = 300) -> str:
     """The disagreements as text for a log or notebook: the end of each response, gold, and each grader's verdict."""
     frame = report.disagreements
-    graders: list[str] = [c.removesuffix("_answer") for c in frame.columns if c.endswith("_answer")]
+    graders = graders_in(frame)
     lines = [f"{len(frame)} of {int(report.accuracy['responses'].iloc[0])} responses divide the graders"]
     for row in frame.head(most).to_dict("records"):
         text = row["response"] if len(row["response"]) <= characters else "…" + row["response"][-characters:]

@@ -15,8 +15,10 @@ Array axes: S seeds, P problems, N samples of one problem.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -117,15 +119,14 @@ def pass_at_k(correct_P: ArrayLike, samples: ArrayLike, k: int) -> NDArray[np.fl
     return 1.0 - failure
 
 
-def majority_at_k(
-    classes_PN: ArrayLike, correct_PN: ArrayLike, k: int, draws: int = 1000, seed: int = 0
-) -> NDArray[np.float64]:
-    """Expected accuracy of a majority vote over k of the N samples, shape [P].
+def majority_at_k(classes_PN: ArrayLike, correct_PN: ArrayLike, k: int) -> NDArray[np.float64]:
+    """Expected accuracy of a majority vote over k of the N samples, shape [P]; exact, nothing is drawn.
 
-    `classes` numbers the answer cluster of each sample (from 0; −1 = no answer, never votes), `correct` its verdict.
-    Ties are shared out evenly: a tie of t clusters of which one is correct counts 1/t; no answer at all counts 0.
-    k = N is exact; k < N averages over `draws` random subsets without replacement, drawn from `seed`.
-    Raises StatisticsError where one cluster holds both correct and incorrect samples: the vote would be ill-defined.
+    `classes` numbers the answer class of each sample (from 0; −1 = no answer, never votes), `correct` its verdict.
+    The expectation is over all C(N, k) subsets of the samples, and over the winner of a tie: t classes with equally
+    many votes, one of them correct, count 1/t. Subsets in which no sample votes count 0.
+    Raises StatisticsError where one class holds both correct and incorrect samples: the vote would be ill-defined.
+    Self-consistency, Wang et al. 2023, arXiv:2203.11171.
     """
     classes, correct = np.asarray(classes_PN, dtype=np.int64), np.asarray(correct_PN, dtype=bool)
     if classes.ndim != 2 or classes.shape != correct.shape or not 1 <= k <= classes.shape[1] or classes.min() < -1:
@@ -133,22 +134,48 @@ def majority_at_k(
             f"majority@{k} needs classes >= -1 and verdicts of one shape [P, N] with 1 <= k <= N; "
             f"got {classes.shape} and {correct.shape}"
         )
-    problems, samples = classes.shape
-    onehot = (classes[:, :, None] == np.arange(classes.max() + 1)).astype(np.int16)  # [P, N, C]
-    right = (onehot * correct[:, :, None]).sum(1)  # [P, C] correct samples in each cluster
-    if bad := np.flatnonzero(((right > 0) & (right < onehot.sum(1))).any(1)).tolist():
+    problems = classes.shape[0]
+    onehot = (classes[:, :, None] == np.arange(classes.max() + 1)).astype(np.int64)  # [P, N, C]
+    sizes, right = onehot.sum(1), (onehot * correct[:, :, None]).sum(1)  # [P, C] samples, and correct ones, of a class
+    if bad := np.flatnonzero(((right > 0) & (right < sizes)).any(1)).tolist():
         raise StatisticsError(f"problem(s) {bad[:5]} have a cluster that is both correct and wrong; verify by cluster")
-    if onehot.shape[2] == 0:
-        return np.zeros(problems)
-    rng = np.random.default_rng(seed)
-    total = np.zeros(problems)
-    rounds = 1 if k == samples else draws
-    for _ in range(rounds):
-        chosen = np.argsort(rng.random((problems, samples)), axis=1)[:, :k]
-        votes = np.take_along_axis(onehot, chosen[:, :, None], axis=1).sum(1)  # [P, C]
-        winners = (votes == votes.max(1, keepdims=True)) & (votes > 0)
-        total += (winners & (right > 0)).sum(1) / np.maximum(winners.sum(1), 1)
-    return total / rounds
+    return np.array([
+        _majority_share(
+            tuple(sorted(sizes[p][right[p] > 0].tolist())), tuple(sorted(sizes[p][(right[p] == 0) & (sizes[p] > 0)])),
+            int((classes[p] < 0).sum()), k,
+        )
+        for p in range(problems)
+    ])  # fmt: skip
+
+
+@lru_cache(maxsize=65536)
+def _majority_share(correct: tuple[int, ...], wrong: tuple[int, ...], silent: int, k: int) -> float:
+    """`majority_at_k` of one problem, from the sizes of its correct and wrong classes and the number without an answer.
+
+    Counts subsets by generating functions in x, the number of samples drawn. Where the winners have v votes, a class of
+    n samples contributes Σ_{i<v} C(n, i) xⁱ if it loses and C(n, v) xᵛ if it ties; silent samples and classes smaller
+    than v, which can only lose, contribute (1 + x)ⁿ together. The coefficient of xᵏ is read for each number of correct
+    and wrong winners. All terms are positive, so nothing cancels; counts fit a float up to N = 1,000.
+    """
+    subsets, total = math.comb(sum(correct) + sum(wrong) + silent, k), 0.0
+    for votes in range(1, min(k, max(correct, default=0)) + 1):
+        rest = silent + sum(n for n in (*correct, *wrong) if n < votes)
+        table = {(0, 0): _binomials(rest, k)}
+        for size, right in [(n, g) for group, g in ((correct, 1), (wrong, 0)) for n in group if n >= votes]:
+            losing, grown = _binomials(size, votes - 1), {}
+            for (a, b), ways in table.items():
+                tied = np.zeros(k + 1)
+                tied[votes:] = math.comb(size, votes) * ways[: k + 1 - votes]
+                for winners, more in (((a, b), np.convolve(ways, losing)[: k + 1]), ((a + right, b + 1 - right), tied)):
+                    grown[winners] = grown[winners] + more if winners in grown else more
+            table = {winners: ways for winners, ways in grown.items() if ways.any()}
+        total += sum(a / (a + b) * (ways[k] / subsets) for (a, b), ways in table.items() if a)
+    return float(total)
+
+
+def _binomials(n: int, highest: int) -> NDArray[np.float64]:
+    """C(n, i) for i = 0 … highest: the coefficients of (1 + x)ⁿ up to x^highest."""
+    return np.array([math.comb(n, i) for i in range(highest + 1)], dtype=np.float64)
 
 
 def cluster_bootstrap(

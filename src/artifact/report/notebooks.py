@@ -4,6 +4,9 @@ A notebook `NN_name.ipynb` has one cell tagged `parameters` with plain assignmen
 caller override configuration values, `overrides` (a list of `"key=value"`). A parameter it does not declare is an
 error: papermill would only log it and run the defaults.
 
+A notebook belongs to every tier, or to those its metadata names: `"artifact": {"tiers": ["tiny"], "why": "…"}`. The
+others leave it out and say so.
+
 An executed notebook is kept while nothing it could depend on has changed: its source, its parameters, the whole package
 source, the resolved configuration and the studies, the models and the lock file; and while everything it made is still
 there with the same contents. `--force` runs it anyway. Left out: the execution itself (`execute.py`).
@@ -19,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artifact.config import load, parse_overrides
+from artifact.config import TIERS, load, parse_overrides
 from artifact.errors import ArtifactError
 from artifact.paths import project_root, results_dir
 from artifact.report.execute import execute
@@ -43,17 +46,19 @@ class Outcome:
     record: dict[str, Any] | None
 
 
-def discover(folder: Path | None = None, only: list[str] | None = None) -> list[Path]:
-    """The notebooks of `folder` (default `notebooks/` of the project) in order.
+def discover(folder: Path | None = None, only: list[str] | None = None, tier: str | None = None) -> list[Path]:
+    """The notebooks of `folder` (default `notebooks/` of the project) in order; with `tier`, those that belong to it.
 
-    `only` picks by number (`3`, `03`) or name (`03_method`, `method`); an unknown one is an error that lists all.
+    `only` picks by number (`3`, `03`) or name (`03_method`, `method`); an unknown one is an error that lists all, and
+    one that does not belong to `tier` an error that says why.
     """
     folder = folder or project_root() / "notebooks"
     found = sorted(p for p in folder.glob("*.ipynb") if _NAME.fullmatch(p.name))
     if not found:
         raise NotebookError(f"no notebook NN_name.ipynb in {folder}")
+    outside = left_out(tier, folder) if tier is not None else {}
     if not only:
-        return found
+        return [p for p in found if p not in outside]
     chosen = set()
     for name in only:
         number = name.zfill(2)
@@ -61,8 +66,39 @@ def discover(folder: Path | None = None, only: list[str] | None = None) -> list[
         if not hits:
             known = ", ".join(p.stem for p in found)
             raise NotebookError(f"no notebook {name!r}; the notebooks are: {known}")
+        for hit in hits:
+            if hit in outside:
+                inside = ", ".join(p.stem for p in found if p not in outside) or "none"
+                raise NotebookError(f"notebook {hit.stem}: {outside[hit]}; the notebooks of this tier are: {inside}")
         chosen.update(hits)
     return [p for p in found if p in chosen]
+
+
+def left_out(tier: str, folder: Path | None = None) -> dict[Path, str]:
+    """The notebooks of `folder` that do not belong to `tier`, each with the reason in words."""
+    out = {}
+    for path in discover(folder):
+        tiers, why = membership(path)
+        if tier not in tiers:
+            out[path] = f"not part of tier {tier} (it belongs to {', '.join(tiers)}{f': {why}' if why else ''})"
+    return out
+
+
+def membership(path: Path) -> tuple[tuple[str, ...], str]:
+    """The tiers a notebook belongs to, and why not to all (""); every tier where its metadata says nothing.
+
+    Raises NotebookError for metadata that names no tier, an unknown one, or is not of the form of this page.
+    """
+    said = read_notebook(path).get("metadata", {}).get("artifact", {})
+    if "tiers" not in said:
+        return TIERS, ""
+    tiers = said["tiers"]
+    bad = [t for t in tiers if t not in TIERS] if isinstance(tiers, list) else [tiers]
+    if bad or not tiers:
+        raise NotebookError(
+            f"{path.name}: metadata artifact.tiers = {tiers!r} must be a list of tiers out of {', '.join(TIERS)}"
+        )
+    return tuple(tiers), str(said.get("why", ""))
 
 
 def read_notebook(path: Path) -> dict[str, Any]:

@@ -46,8 +46,8 @@ class Entry:
 
 
 def entries(tier: str, folder: Path | None = None) -> list[Entry]:
-    """Every notebook in order with its account on `tier`."""
-    return [Entry(p, title_of(p), read_record(target_of(p, tier))) for p in discover(folder)]
+    """Every notebook that belongs to `tier`, in order, with its account."""
+    return [Entry(p, title_of(p), read_record(target_of(p, tier))) for p in discover(folder, tier=tier)]
 
 
 def duration(seconds: float) -> str:

@@ -7,10 +7,11 @@ task; where its data is not on this machine only what does not depend on it is c
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from artifact.cluster.placement import place
-from artifact.config import Config, load
+from artifact.config import Config, TaskSection, load
 from artifact.matrix import load_study
 from artifact.methods.base import make
 from artifact.paths import project_root
@@ -43,15 +44,22 @@ def study_names() -> list[str]:
 def problem_count(config: Config, split: str) -> tuple[int | None, str]:
     """How many problems `split` holds under the task's limits, or None with the reason it cannot be known here."""
     from artifact.errors import ArtifactError
-    from artifact.studies.world import task_of
     from artifact.tasks import TaskError
 
     limit = config.task.train_limit if split == "train" else config.evaluation.limit
     try:
         name = config.task.train_split if split == "train" else split
-        return len(task_of(config.task).load(name, limit)), ""
+        return _loaded(config.task, name, limit), ""
     except (ArtifactError, TaskError, FileNotFoundError, ImportError, ValueError) as err:
         return limit, str(err).splitlines()[0]
+
+
+@lru_cache(maxsize=256)
+def _loaded(task: TaskSection, split: str, limit: int | None) -> int:
+    """How many problems are there; read once, since every cell of every study asks. An error is not remembered."""
+    from artifact.studies.world import task_of
+
+    return len(task_of(task).load(split, limit))
 
 
 def annotation_stages(configs: list[Config]) -> list[Stage]:

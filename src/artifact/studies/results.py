@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def _groups(path: Path) -> dict[str, list[Rollout]]:
+def rollout_groups(path: Path) -> dict[str, list[Rollout]]:
+    """The rollouts of a Parquet file by problem, in stored order."""
     groups: dict[str, list[Rollout]] = {}
     for r in read_parquet(path, Rollout):
         groups.setdefault(r.problem_id, []).append(r)
@@ -40,7 +41,7 @@ def stored_problems(folder: Path, task: TaskSection, split: str) -> dict[str, Pr
 
 
 def _frame(path: Path, task: TaskSection, split: str) -> pd.DataFrame:
-    groups = _groups(path)
+    groups = rollout_groups(path)
     by_id = stored_problems(path.parents[1], task, split)
     return to_frame([by_id[i] for i in groups], list(groups.values()), split)
 
@@ -84,7 +85,7 @@ def graded_frame(
     for info in runs:
         task = _task(info)
         for path in sorted((info.folder / "evaluation").glob(f"*.{decoding}.parquet")):
-            groups, by_id = _groups(path), stored_problems(info.folder, task, split_of(path))
+            groups, by_id = rollout_groups(path), stored_problems(info.folder, task, split_of(path))
             problems = [by_id[i] for i in groups]
             frame = graded(problems, list(groups.values()), graders, verifier_for(task.extraction_rules))
             parts.append(_labelled(frame.assign(split=split_of(path)), info))
@@ -199,7 +200,7 @@ def annotation_frame(folder: Path) -> pd.DataFrame:
 
     task = TaskSection.model_validate(store.finished(folder)["settings"]["task"])
     by_id = index_by_id(problems_of(task, task.train_split, task.train_limit))
-    answered = _groups(samples_folder(folder) / "greedy.parquet")
+    answered = rollout_groups(samples_folder(folder) / "greedy.parquet")
     greedy = {i: bool(g[0].verdict and g[0].verdict.correct) for i, g in answered.items()}
     rows: list[dict[str, Any]] = []
     for a in read_parquet(folder / "annotations.parquet", Annotation):
@@ -235,7 +236,7 @@ def annotated_examples(info: RunInfo, config: Config, per_group: int = 2) -> tup
     answers = []
     for model in (config.models.student, str(info.folder / "weights")):
         stored = evaluate_checkpoint(measured, model, info.label)
-        groups = _groups(stored.folder / "evaluation" / f"{config.task.train_split}.greedy.parquet")
+        groups = rollout_groups(stored.folder / "evaluation" / f"{config.task.train_split}.greedy.parquet")
         answers.append({i: (g[0].text, bool(g[0].verdict and g[0].verdict.correct)) for i, g in groups.items()})
     annotations = read_parquet(folder / "annotations.parquet", Annotation)
     before, after = answers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from artifact.records import Problem
 from artifact.tasks.base import Context, Messages, register
 from artifact.tinyworld.chat import chat_messages
-from artifact.tinyworld.splits import load_split
+from artifact.tinyworld.splits import DEFAULT_SIZES, load_split
 
 
 @register("tinymath")
@@ -16,8 +16,8 @@ class TinyMath:
 
     def load(self, split: str, limit: int | None = None) -> list[Problem]:
         """The problems of `split`, or the first `limit`. Raises SplitError on an unknown split."""
-        problems = load_split(split)
-        return problems if limit is None else problems[:limit]
+        size = None if limit is None else min(limit, DEFAULT_SIZES.get(split, limit))
+        return load_split(split, size)
 
     def messages(self, problem: Problem, context: Context = "none") -> Messages:
         """`[user]`, or `[system, user]` with the gold answer or solution. Raises ValueError where it is missing."""

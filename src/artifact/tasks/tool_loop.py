@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -235,12 +234,6 @@ def _advance(
     state.append(tool_ids, [0.0] * len(tool_ids), sampled=False)
     if not state.left:
         state.finish_reason = "length"
-
-
-def count_calls(completions: Sequence[ToolCompletion]) -> dict[str, int]:
-    """Number of tool calls by outcome, all names present, for the run's log."""
-    counts = Counter(call.outcome for c in completions for call in c.calls)
-    return {str(outcome): counts[outcome] for outcome in CallOutcome}
 
 
 def encode_marked(tool: CalculatorTool, text: str) -> tuple[tuple[int, ...], tuple[bool, ...]]:

@@ -1,0 +1,32 @@
+"""What the verbs of the command line share: options with their help, and how their values are read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+Tier = Annotated[str, typer.Option("--tier", help="size of the run: tiny, cpu-llm, single-gpu or paper")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a configuration value; may be repeated")
+]
+Force = Annotated[bool, typer.Option("--force", help="compute again what is already there")]
+
+
+def overrides(sets: list[str] | None, **named: Any) -> dict[str, Any]:
+    """`--set` items and the named options that were given, as dotted overrides."""
+    from artifact.config import parse_overrides
+
+    return {**parse_overrides(sets or []), **{key: value for key, value in named.items() if value is not None}}
+
+
+def names(text: str | None) -> list[str] | None:
+    """The names of a comma-separated option; None where it was not given."""
+    return [name.strip() for name in text.split(",") if name.strip()] if text else None
+
+
+def console() -> Any:
+    """The terminal, with long lines left to it."""
+    from rich.console import Console
+
+    return Console(soft_wrap=True)

@@ -1,0 +1,161 @@
+r"""How far a student is from its teacher on held-out problems: exact KL a token, intervals over problems.
+
+At every response position, with p_T and p_S the soft-max over the *whole* vocabulary at temperature 1,
+
+    forward_t = KL(p_T ‖ p_S) = Σ_v p_T(v) (log p_T(v) − log p_S(v))
+    reverse_t = KL(p_S ‖ p_T) = Σ_v p_S(v) (log p_S(v) − log p_T(v))
+
+Training sees only the teacher's k most likely tokens (UOPD Eq. 7); these sums see all of them, so nothing can hide in
+the tail. What the cut leaves out is measured beside them: the teacher's mass on its top-k, and
+
+    binned_t  = Σ_{j≤k} p_T(v_j) log (p_T(v_j) / p_S(v_j)) + r_T log (r_T / r_S),   r = 1 − Σ_{j≤k} p(v_j)
+
+the KL when all tokens outside the top-k are one. Merging outcomes never adds divergence, so 0 ≤ binned ≤ forward, and
+forward − binned is what the tail alone contributes. Rows of an output head beyond the tokenizer's vocabulary (padding)
+are taken out of both soft-maxes before anything is summed; the mass the student had put there is reported.
+
+A response counts by the mean over its tokens, a problem by the mean over its responses (the reduction of UOPD Eq. 8–9),
+and problems are what is resampled. Left out: forward passes (`cluster/distance.py`) and which sequences are scored
+(`studies/language_model.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from artifact.errors import EmptyDataset, Mismatch
+from artifact.evaluate.statistics import RESAMPLES, cluster_bootstrap, sign_flip_p_value
+from artifact.records import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+MEASURES = ("forward", "reverse", "binned", "teacher_mass", "student_mass", "agreement", "padding")
+"""What is measured at each token; see `Distance`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distance(Record):
+    """Student against teacher on one response: means over its `tokens` response tokens.
+
+    sequences     which set the response belongs to: `base` (the untouched student's rollouts) or `own` (the policy's)
+    forward, reverse, binned      in nats a token
+    teacher_mass, student_mass    probability on the teacher's top-k
+    agreement     share of tokens at which both have the same most probable token
+    padding       probability the student puts on rows that are no token, before they are taken out
+    """
+
+    sequences: str
+    problem_id: str
+    sample: int
+    tokens: int
+    forward: float
+    reverse: float
+    binned: float
+    teacher_mass: float
+    student_mass: float
+    agreement: float
+    padding: float
+
+    COLUMNS: ClassVar[dict[str, str]] = {
+        "sequences": "str", "problem_id": "str", "sample": "int", "tokens": "int", **dict.fromkeys(MEASURES, "float"),
+    }  # fmt: skip
+
+
+def token_distances(
+    teacher_logits_TV: torch.Tensor, student_logits_TV: torch.Tensor, top_k: int, vocabulary: int
+) -> dict[str, torch.Tensor]:
+    """Each of `MEASURES` at every position, [T] in float64; `vocabulary` is the number of tokens the tokenizer has.
+
+    Raises Mismatch where the logits disagree in shape or have fewer columns than there are tokens.
+    """
+    import torch
+
+    shape = tuple(teacher_logits_TV.shape)
+    if shape != tuple(student_logits_TV.shape) or len(shape) != 2 or not 1 <= vocabulary <= shape[1] or top_k < 1:
+        raise Mismatch(
+            f"logits of teacher {shape} and student {tuple(student_logits_TV.shape)} must both be [T, V] with V at "
+            f"least the tokenizer's {vocabulary} tokens, and top_k = {top_k} positive"
+        )
+    padding_T = torch.softmax(student_logits_TV.double(), dim=-1)[:, vocabulary:].sum(-1)
+    log_t = torch.log_softmax(teacher_logits_TV[:, :vocabulary].double(), dim=-1)
+    log_s = torch.log_softmax(student_logits_TV[:, :vocabulary].double(), dim=-1)
+    top = log_t.topk(min(top_k, vocabulary), dim=-1)
+    top_s = log_s.gather(1, top.indices)
+    binned_T = (top.values.exp() * (top.values - top_s)).sum(-1)
+    if top_k < vocabulary:  # the tail's own log-masses, not log(1 − Σ), which cancels where the top-k hold nearly all
+        rest_t, rest_s = (x.scatter(1, top.indices, float("-inf")).logsumexp(-1) for x in (log_t, log_s))
+        binned_T = binned_T + rest_t.exp() * (rest_t - rest_s)
+    return {
+        "forward": (log_t.exp() * (log_t - log_s)).sum(-1),
+        "reverse": (log_s.exp() * (log_s - log_t)).sum(-1),
+        "binned": binned_T, "teacher_mass": top.values.exp().sum(-1), "student_mass": top_s.exp().sum(-1),
+        "agreement": (log_t.argmax(-1) == log_s.argmax(-1)).double(), "padding": padding_T,
+    }  # fmt: skip
+
+
+def distance_summary(frame: pd.DataFrame, *, level: float = 0.95, resamples: int = RESAMPLES) -> pd.DataFrame:
+    """Mean distance of each label on each set of sequences, with intervals over problems.
+
+    `frame` holds `Distance` rows with a `label`. Columns: label, sequences, problems, responses, tokens, then for
+    forward and reverse the mean and its interval (`forward`, `forward_low`, `forward_high`, …), and the means of the
+    other measures. Raises EmptyDataset without rows.
+    """
+    import pandas as pd
+
+    if frame.empty:
+        raise EmptyDataset("no response was scored: a distance over nothing is not 0")
+    rows = []
+    for (label, sequences), part in frame.groupby(["label", "sequences"], sort=False):
+        means = part.groupby("problem_id", sort=True)[list(MEASURES)].mean()
+        row = {
+            "label": label, "sequences": sequences, "problems": len(means), "responses": len(part),
+            "tokens": int(part["tokens"].sum()),
+        }  # fmt: skip
+        for name in ("forward", "reverse"):
+            bar = cluster_bootstrap(means[name], np.arange(len(means)), level, resamples)
+            row |= {name: bar.estimate, f"{name}_low": bar.low, f"{name}_high": bar.high}
+        rows.append(row | {name: float(means[name].mean()) for name in MEASURES[2:]})
+    return pd.DataFrame(rows)
+
+
+def distance_changes(
+    frame: pd.DataFrame, *, base: str = "Base", level: float = 0.95, resamples: int = RESAMPLES
+) -> pd.DataFrame:
+    """Each label minus `base` on the same problems: has training brought the student closer to its teacher?
+
+    On the set `base` both score the same token ids (the untouched student's rollouts); on `own` each policy scores its
+    own rollouts of the same problems, which for `base` are the set `base`. Columns: label, sequences, measure
+    (`forward`, `reverse`), problems, before, after, change, low, high (percentile bootstrap over problems of the paired
+    change), p_value (sign flips over problems), verdict (`falls`, `rises`, `cannot be told apart`).
+    Raises Mismatch when the problems differ.
+    """
+    import pandas as pd
+
+    before = frame[(frame["label"] == base) & (frame["sequences"] == "base")]
+    rows = []
+    for (label, sequences), part in frame[frame["label"] != base].groupby(["label", "sequences"], sort=False):
+        for measure in ("forward", "reverse"):
+            a, b = (f.groupby("problem_id", sort=True)[measure].mean() for f in (part, before))
+            if list(a.index) != list(b.index):
+                raise Mismatch(
+                    f"{label!r} was scored on {len(a)} problems ({sequences}), {base!r} on {len(b)} others: a paired "
+                    "change needs the same ones; measure both with one configuration"
+                )
+            change = a.to_numpy() - b.to_numpy()
+            if np.ptp(change) < 1e-12:  # nothing to resample: the same shift everywhere, 0 for the same weights
+                low = high = float(change.mean())
+            else:
+                bar = cluster_bootstrap(change, np.arange(len(change)), level, resamples)
+                low, high = bar.low, bar.high
+            rows.append({
+                "label": label, "sequences": sequences, "measure": measure, "problems": len(change),
+                "before": float(b.mean()), "after": float(a.mean()), "change": float(change.mean()), "low": low,
+                "high": high, "p_value": sign_flip_p_value(change, resamples)[0],
+                "verdict": "falls" if high < 0 else "rises" if low > 0 else "cannot be told apart",
+            })  # fmt: skip
+    return pd.DataFrame(rows)

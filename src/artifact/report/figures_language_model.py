@@ -1,0 +1,105 @@
+"""Figures of a language-model run: loss by step, held-out distance before and after, rollouts by verdict.
+
+Each function returns the figure and the tidy numbers it draws, for `provenance.save_figure`. Whiskers are 95 %
+bootstrap intervals over problems. Left out: statistics (`evaluate/held_out.py`).
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from artifact.report.figures_se import Drawn, panels
+from artifact.report.figures_training import _shared_legend
+from artifact.report.language_model import SETS, verdict_counts
+from artifact.report.style import GREY, looks, rc
+
+LOSSES = {
+    "loss": "loss, weighted sum",
+    "distil/divergence": "KL teacher ‖ student, top-k (nats)",
+    "grad_norm": "gradient norm before clipping",
+}
+
+STATUS = {
+    "correct": ("#009E73", ""), "wrong": ("#D55E00", "///"), "unparsed": (GREY, "..."), "timeout": ("#56B4E9", "xx"),
+    "error": ("#CC79A7", "\\\\"),
+}  # fmt: skip
+"""Colour and hatch of each verdict."""
+
+
+def loss_curves(metrics: pd.DataFrame) -> Drawn:
+    """Loss, divergence of the distilled tokens and gradient norm at every optimiser step, one line a method.
+
+    The losses of different methods are different functions: compare a line with itself, not with its neighbour.
+    """
+    import matplotlib
+
+    names = [n for n in LOSSES if n in metrics.columns]
+    data = metrics.groupby(["teacher", "label", "step"], sort=False)[names].mean().reset_index()
+    styles = looks(data["label"])
+    with matplotlib.rc_context(rc(1, len(names), ratio=0.9)):
+        figure, axes = panels(1, len(names), sharex=True)
+        for axis, name in zip(axes[0], names, strict=True):
+            for label, line in data.groupby("label", sort=False):
+                look, drawn = styles[str(label)], line.dropna(subset=[name])
+                axis.plot(drawn["step"], drawn[name], label=label, color=look.color, linestyle=look.linestyle,
+                          marker=look.marker, markersize=2, linewidth=0.9)  # fmt: skip
+            axis.set_title(LOSSES[name], fontsize=6)
+            axis.set_xlabel("optimiser step")
+        _shared_legend(figure, axes[0, 0])
+    return figure, data
+
+
+def distance_bars(summary: pd.DataFrame) -> Drawn:
+    """Held-out KL in both directions, a panel each, before (`Base`) and after training, on both sets of sequences."""
+    import matplotlib
+
+    data = summary[["label", "sequences", "problems", "tokens", *(
+        f"{n}{s}" for n in ("forward", "reverse") for s in ("", "_low", "_high")
+    )]]  # fmt: skip
+    labels, sets = list(dict.fromkeys(data["label"])), [s for s in SETS if s in set(data["sequences"])]
+    styles = looks(labels)
+    titles = {"forward": "KL teacher ‖ student", "reverse": "KL student ‖ teacher"}
+    with matplotlib.rc_context(rc(1, 2, ratio=0.8)):
+        figure, axes = panels(1, 2)
+        for axis, (name, title) in zip(axes[0], titles.items(), strict=True):
+            for i, kind in enumerate(sets):
+                part = data[data["sequences"] == kind].set_index("label").reindex(labels).dropna(subset=[name])
+                shift = 0.38 * (i - (len(sets) - 1) / 2)
+                alone = data["label"].value_counts() == 1  # Base has one set of sequences: its bar stands in the middle
+                at = [labels.index(str(label)) + (0.0 if alone[label] else shift) for label in part.index]
+                bars = [(part[name] - part[f"{name}_low"]).clip(lower=0),
+                        (part[f"{name}_high"] - part[name]).clip(lower=0)]  # fmt: skip
+                axis.bar(
+                    at, part[name], 0.36, yerr=bars, color=[styles[str(label)].color for label in part.index],
+                    hatch=("", "///")[i % 2], edgecolor="white", linewidth=0.4, capsize=2,
+                    error_kw={"linewidth": 0.7},
+                )  # fmt: skip
+            axis.set_xticks(range(len(labels)), [label.replace(" (", "\n(") for label in labels], fontsize=5)
+            axis.set_title(title, fontsize=6)
+        axes[0, 0].set_ylabel("nats a token")
+        from matplotlib.patches import Patch
+
+        shades = [
+            Patch(facecolor=GREY, hatch=("", "///")[i % 2], edgecolor="white", label=SETS[k])
+            for i, k in enumerate(sets)
+        ]  # fmt: skip
+        figure.legend(handles=shades, loc="outside upper center", ncols=2, fontsize=6)
+    return figure, data.reset_index(drop=True)
+
+
+def verdict_bars(metrics: pd.DataFrame) -> Drawn:
+    """How the training rollouts of each method ended: a stacked bar a method, in rollouts."""
+    import matplotlib
+
+    data = verdict_counts(metrics)
+    with matplotlib.rc_context(rc(1, 1, ratio=0.12 + 0.06 * len(data))):
+        figure, axes = panels(1, 1)
+        axis, left = axes[0, 0], pd.Series(0, index=data.index)
+        for name, (color, hatch) in STATUS.items():
+            axis.barh(data["label"], data[name], left=left, color=color, hatch=hatch, edgecolor="white", linewidth=0.3,
+                      label=name)  # fmt: skip
+            left = left + data[name]
+        axis.invert_yaxis()
+        axis.set_xlabel("training rollouts")
+        _shared_legend(figure, axis)
+    return figure, data

@@ -1,0 +1,242 @@
+"""Evaluation tables and grader agreement as a reader sees them, and in sentences.
+
+The numbers come from `studies/benchmarking.benchmark_table` and from frames of `studies/results.graded_frame`; here
+they only get words, brackets and digits, and the reports of `evaluate/agreement.py` are put side by side.
+Percentages, 95 % intervals over problems. Left out: sampling and grading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from artifact.evaluate.agreement import HEADLINE, graders_in, report_of
+from artifact.report.tables import percent
+from artifact.tasks.base import task_names
+from artifact.tasks.benchmark import BENCHMARKS
+from artifact.tasks.hub import FORMATS, data_dirs
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+JUDGED = {
+    "description": "answers are descriptions, which the benchmark's authors have a language model judge",
+    "no final answer": "rows state no final answer (proofs)",
+    "malformed gold answer": "gold answers are malformed in the source, so that no response could be right",
+}
+"""Why rows of a benchmark are left out, in words; the keys are those of `Split.excluded`."""
+
+
+def interval(row: pd.Series) -> str:
+    """`41.2 (38.9 to 43.6)` in percent, from a row with estimate (or accuracy), low and high."""
+    value = row["estimate"] if "estimate" in row else row["accuracy"]
+    return f"{percent(value)} ({percent(row['low'])} to {percent(row['high'])})"
+
+
+def show_benchmarks(table: pd.DataFrame, ks: Sequence[int] | None = None) -> pd.DataFrame:
+    """`benchmark_table` with a row an evaluation: its metrics side by side, then what lies behind them.
+
+    Of pass@k and maj@k those for `ks`; default: the number of samples only.
+    """
+    wanted = table["k"].eq(table["samples"]) if ks is None else table["k"].isin(ks)
+    table = table[wanted | table["metric"].str.fullmatch(r"avg@\d+|pass@1")]
+    metrics = list(dict.fromkeys(table["metric"]))
+    order = {"pass@1": 0, "avg": 1, "pass": 2, "maj": 3}
+    metrics.sort(key=lambda m: (order.get(m, order[m.partition("@")[0]]), int(m.partition("@")[2])))
+    told = [c for c in ("teacher", "seed") if table[c].nunique() > 1]  # several training runs
+    rows = []
+    for _, part in table.groupby(["label", "teacher", "seed", "benchmark", "split", "protocol", "key"], sort=False):
+        first, by_metric = part.iloc[0], part.set_index("metric")
+        rows.append({
+            "model": first["label"], **{c: str(first[c]) for c in told},
+            "benchmark": first["benchmark"], "split": first["split"],
+            "protocol": _protocol(first), "problems": _problems(first), "responses": f"{first['responses']:,}",
+            **{f"{m} %": interval(by_metric.loc[m]) if m in by_metric.index else "–" for m in metrics},
+            "truncated %": percent(first["truncated"]), "unparsed %": percent(first["unparsed"]),
+            "verifier failed %": percent(first["timeout"] + first["error"]),
+            "tokens": f"{first['response_tokens']:.0f}", "left out": first["left_out"] or "–",
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _protocol(row: pd.Series) -> str:
+    return (
+        "greedy" if row["temperature"] == 0 else f"{row['protocol']}, T = {row['temperature']:g}, p = {row['top_p']:g}"
+    )
+
+
+def _problems(row: pd.Series) -> str:
+    return f"{row['problems']:,}" if row["problems"] == row["of"] else f"{row['problems']:,} of {row['of']:,}"
+
+
+def benchmark_notes(table: pd.DataFrame) -> list[str]:
+    """What a reader must know beside the numbers: how intervals are made, what is left out and how that is judged."""
+    notes = [
+        "Intervals: 95 %, over problems; all samples of a problem are one cluster ("
+        + "; ".join(sorted(set(table["bar"]))) + ")."
+    ]  # fmt: skip
+    if table["metric"].str.startswith("maj@").any():
+        notes.append(
+            "maj@k: expected accuracy of a majority vote over k of the samples, over all subsets; a tie of t answers "
+            "counts 1/t, responses without an answer do not vote."
+        )
+    for name, part in table.groupby("benchmark", sort=False):
+        first = part.iloc[0]
+        for item in filter(None, str(first["left_out"]).split("; ")):
+            count, _, reason = item.partition(" ")
+            notes.append(
+                f"{name}: {count} {JUDGED.get(reason, f'rows are left out ({reason})')}; they are not asked and not "
+                f"counted here, every number is over the other {first['of']:,} problems of the split"
+                + ("." if first["problems"] == first["of"] else f" (of which the first {first['problems']:,}).")
+            )
+    cut = table[table["truncated"] >= 0.1].drop_duplicates(["label", "benchmark", "protocol"])
+    notes += [
+        f"{r.benchmark}, {r.protocol}: {percent(r.truncated)} % of the responses were cut off at "
+        f"{r.max_new_tokens:,} tokens; a larger budget (--max-new-tokens) could change the accuracy."
+        for r in cut.itertuples()
+    ]
+    return notes
+
+
+def markdown(shown: pd.DataFrame, notes: Sequence[str] = (), line: str = "") -> str:
+    """A table of text as Markdown, its notes as a list, and the stamp line."""
+    rows = [list(map(str, shown.columns)), ["---"] * len(shown.columns), *shown.astype(str).to_numpy().tolist()]
+    body = "\n".join("| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in row) + " |" for row in rows)
+    parts = [body, "\n".join(f"- {n}" for n in notes), f"<sub>{line}</sub>" if line else ""]
+    return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def grader_table(graded: pd.DataFrame, by: Sequence[str] = ("teacher", "label")) -> pd.DataFrame:
+    """The headline under every grader: a row for each group of `by` and grader, seeds of a group pooled by problem.
+
+    Columns: those of `by`, then grader, accuracy, low, high, level, bar, unparsed, timeout, error, responses,
+    problems, difference (to the headline grader), agreement (with it; 1 for itself), only_headline, only_this
+    (responses that one of the two accepts alone). Raises ValueError without verdicts of the headline grader.
+    """
+    keys = list(by)
+    if HEADLINE not in graders_in(graded):
+        raise ValueError(f"the frame lacks verdicts of {HEADLINE!r}, with which the others are compared")
+    parts = []
+    for values, group in graded.groupby(keys, sort=False):
+        report = report_of(group)
+        pairs = report.agreement[report.agreement["first"] == HEADLINE].set_index("second")
+        found = pairs.reindex(report.accuracy["grader"])
+        beside = pd.DataFrame({
+            "agreement": found["agreement"].fillna(1.0).to_numpy(),
+            "only_headline": found["only_first"].fillna(0).astype(int).to_numpy(),
+            "only_this": found["only_second"].fillna(0).astype(int).to_numpy(),
+        })  # fmt: skip
+        named = pd.DataFrame([dict(zip(keys, values, strict=True))] * len(beside))
+        parts.append(pd.concat([named, report.accuracy.reset_index(drop=True), beside], axis=1))
+    return pd.concat(parts, ignore_index=True)
+
+
+def agreement_table(graded: pd.DataFrame, by: Sequence[str] = ("teacher", "label")) -> pd.DataFrame:
+    """Agreement and Cohen's kappa of every pair of graders, for each group of `by` (`agreement.pairwise_agreement`)."""
+    parts = []
+    for values, group in graded.groupby(list(by), sort=False):
+        pairs = report_of(group).agreement
+        named = pd.DataFrame([dict(zip(by, values, strict=True))] * len(pairs))
+        parts.append(pd.concat([named, pairs], axis=1))
+    return pd.concat(parts, ignore_index=True)
+
+
+def show_graders(table: pd.DataFrame) -> pd.DataFrame:
+    """`grader_table` with a row a group: accuracy under each grader, and how often each agrees with the headline."""
+    keys = list(table.columns[: list(table.columns).index("grader")])
+    graders = list(dict.fromkeys(table["grader"]))
+    rows = []
+    for values, part in table.groupby(keys, sort=False):
+        by_grader = part.set_index("grader")
+        row = dict(zip(keys, map(str, values), strict=True))
+        row |= {name: f"{part[name].iloc[0]:,}" for name in ("problems", "responses")}
+        row |= {f"{g} %": interval(by_grader.loc[g]) for g in graders}
+        row |= {f"{g} agrees %": percent(by_grader.loc[g, "agreement"]) for g in graders if g != HEADLINE}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def grader_sentences(table: pd.DataFrame) -> list[str]:
+    """How far the headline depends on the grader: a sentence a grader, and whether the order of the methods does."""
+    keys = list(table.columns[: list(table.columns).index("grader")])
+    headline = table[table["grader"] == HEADLINE].set_index(keys)["accuracy"]
+    out = []
+    for grader, part in table[table["grader"] != HEADLINE].groupby("grader", sort=False):
+        own = part.set_index(keys)
+        worst = own["difference"].abs().idxmax()
+        where = ", ".join(map(str, worst if isinstance(worst, tuple) else (worst,)))
+        accepts, rejects = int(own["only_this"].sum()), int(own["only_headline"].sum())
+        moved, (swaps, pairs) = 100 * own.loc[worst, "difference"], _swaps(headline, own["accuracy"])
+        swapped = f"; {swaps} of {pairs} pairs of rows change their order" if pairs else ""
+        out.append(
+            f"{grader} and {HEADLINE} agree on {percent(_share(own))} % of {int(own['responses'].sum()):,} responses "
+            f"({accepts:,} accepted by {grader} alone, {rejects:,} by {HEADLINE} alone); the largest difference of "
+            f"accuracy is {moved:+.1f} points ({where}){swapped}."
+        )
+    return out
+
+
+def _share(own: pd.DataFrame) -> float:
+    return float((own["agreement"] * own["responses"]).sum() / own["responses"].sum())
+
+
+def _swaps(a: pd.Series, b: pd.Series) -> tuple[int, int]:
+    """(pairs that a orders one way and b the other, all pairs) of labels that are compared; ties are in no order.
+
+    Compared are rows that differ in their label alone: under the same teacher, on the same benchmark.
+    """
+    both = pd.DataFrame({"a": a, "b": b.reindex(a.index)}).reset_index()
+    others = [c for c in both.columns if c not in ("a", "b", "label")]
+    if "label" not in both:
+        return 0, 0
+    groups = [part for _, part in both.groupby(others, sort=False)] if others else [both]
+    moves = [
+        (part["a"].iloc[i] - part["a"].iloc[j]) * (part["b"].iloc[i] - part["b"].iloc[j]) < 0
+        for part in groups for i in range(len(part)) for j in range(i)
+    ]  # fmt: skip
+    return sum(moves), len(moves)
+
+
+def disagreements(graded: pd.DataFrame) -> pd.DataFrame:
+    """The responses that some graders accept and others do not, with their texts, for reading."""
+    said = pd.DataFrame({g: graded[g].eq("correct") for g in graders_in(graded)})
+    return graded[said.nunique(axis=1) > 1].reset_index(drop=True)
+
+
+def benchmark_list(data_dir: str | Path | None = None) -> pd.DataFrame:
+    """Every benchmark: name, main split, all splits, problems (rows of the main split), difficulty tier, licence, data.
+
+    `data` is the local file where one is found (`hub.data_dirs`), else the hub id.
+    """
+    rows = []
+    folders = data_dirs(data_dir)
+    for name in task_names():
+        if name not in BENCHMARKS:
+            rows.append({"name": name, "main": "", "splits": "", "rows": "", "tier": "", "licence": "",
+                         "data": "made by the package"})  # fmt: skip
+            continue
+        b = BENCHMARKS[name]
+        source = b.sources[b.main]
+        files = [folder / (source.local + ending) for folder in folders for ending in FORMATS]
+        local = next((str(f) for f in files if f.is_file()), "")
+        rows.append({
+            "name": name, "main": b.main, "splits": ", ".join(b.sources),
+            "rows": str(source.rows or source.hub_rows or ""), "tier": b.tier, "licence": b.licence,
+            "data": local or (f"hub: {source.hub}" if source.hub else "absent"),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def print_benchmarks(console: Console, data_dir: str | Path | None = None) -> None:
+    """`benchmark_list` on a terminal."""
+    from rich.table import Table
+
+    frame = benchmark_list(data_dir)
+    table = Table(*frame.columns, title="Benchmarks for --benchmark", title_justify="left")
+    for row in frame.itertuples(index=False):
+        table.add_row(*map(str, row))
+    console.print(table)
+    console.print("NAME@FOLDER: a file FOLDER/<split>.jsonl of your own below --data-dir, in the format of NAME")

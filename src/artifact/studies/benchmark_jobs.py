@@ -1,0 +1,243 @@
+"""What an evaluation would do, known before an engine starts: model, benchmarks, settings, problems, prompts, checks.
+
+The tier gives machine, number type, token budget and seed; the benchmark its own template and answer rules, unless it
+is the tier's own task. Prompts are made by the model's own tokenizer. The engine's length grows to what the longest
+prompt and the budget need.
+
+Left out: sampling and what is read from it (`benchmarking.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from artifact.config import Config, ConfigError, SampledEvaluation, checked
+from artifact.errors import EmptyDataset, Mismatch
+from artifact.evaluate.protocol import Protocol, ks_for, parse_protocol
+from artifact.paths import project_root, resolve_model
+from artifact.phases import World
+from artifact.records import Problem
+from artifact.studies.world import config_file, task_of, tokenizer_of, verifier_for
+from artifact.tasks.base import TaskError, task_names
+from artifact.tasks.benchmark import BENCHMARKS, BenchmarkTask
+from artifact.tasks.benchmarks import find_benchmark
+from artifact.tasks.checks import check_all, check_context, model_checks
+from artifact.tasks.prompts import encode_prompt
+
+MAIN = {"tinymath": "evaluation"}
+"""The split that is meant where a task that is no benchmark of the table is named alone."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A benchmark (or other task) and the split of it that is measured."""
+
+    benchmark: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that is known before sampling: settings, problems and prompts of one model on one target.
+
+    origin       where the rows come from, what of them was checked, and how many were left out by reason
+    """
+
+    config: Config
+    target: Target
+    model: str
+    problems: tuple[Problem, ...]
+    prompts: Mapping[str, tuple[int, ...]]
+    origin: Mapping[str, Any]
+
+    @property
+    def world(self) -> World:
+        """Problems, prompts and verifier, as the samplers want them."""
+        tokenizer = tokenizer_of(self.model)
+        return World(
+            train=self.problems, curve=(), encode=lambda problem, context: self.prompts[problem.id],
+            encode_text=lambda text: (*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id),
+            verify=verifier_for(self.config.task.extraction_rules).verify_batch,
+        )  # fmt: skip
+
+
+def locate_model(model: str) -> str:
+    """The checkpoint meant by `model`: a folder (here or in the project), a run's folder (its weights), or a hub id."""
+    for folder in (Path(model).expanduser(), project_root() / model):
+        if (folder / "config.json").is_file():
+            return str(folder.resolve())
+        if (folder / "weights" / "config.json").is_file():
+            return str((folder / "weights").resolve())
+    if Path(model).expanduser().is_dir() or (project_root() / model).is_dir():
+        raise FileNotFoundError(
+            f"model folder {model} has no config.json and no weights/ below it: give a Hugging Face model folder or a "
+            "finished run"
+        )
+    if model.startswith((".", "/", "~", "models/", "results/")) or model.count("/") > 1:
+        raise FileNotFoundError(
+            f"model folder {model} does not exist here or in the project; correct --model (a folder with config.json, "
+            "a run's folder, or a hub id), or make the model: `artifact make-models`, `artifact fetch-models`"
+        )
+    return model
+
+
+def benchmark_names() -> list[str]:
+    """What `--benchmark` knows: the table's benchmarks and the tasks registered beside them."""
+    return task_names()
+
+
+def targets(config: Config, benchmarks: Sequence[str] | None, split: str | None = None) -> list[Target]:
+    """What is measured: the named benchmarks on their main splits (or `split`), or the tier's own final splits.
+
+    Raises TaskError for an unknown name, with the nearest right one, and ConfigError where `split` fits no single one.
+    """
+    names = benchmark_names()
+    if not benchmarks:
+        own = [Target(s, BENCHMARKS[s].main) if s in BENCHMARKS else Target(config.task.name, s)
+               for s in config.evaluation.final]  # fmt: skip
+        return [Target(config.task.name, split)] if split else own
+    if split and len(benchmarks) > 1:
+        raise ConfigError(
+            f"--split {split} goes with one benchmark, got {', '.join(benchmarks)}; evaluate them in turn"
+        )
+    found = []
+    for name in dict.fromkeys(benchmarks):
+        if name in names and name not in BENCHMARKS:
+            main = MAIN.get(name)
+            if not (split or main):
+                raise TaskError(f"task {name!r} is no benchmark of the table: say which of its splits by --split")
+            found.append(Target(name, split or str(main)))
+            continue
+        known = find_benchmark(name)
+        found.append(Target(name, split or known.main))
+    return found
+
+
+def protocols_for(config: Config, names: Sequence[str] | None) -> list[Protocol]:
+    """The protocols by name, or those of the tier: greedy, and avgN where it samples."""
+    sampled = config.evaluation.sampled or SampledEvaluation()
+    if not names:
+        names = ["greedy", *([f"avg{config.evaluation.sampled.k}"] if config.evaluation.sampled else [])]
+    return [parse_protocol(name, sampled.temperature, sampled.top_p) for name in dict.fromkeys(names)]
+
+
+def parse_ks(texts: Sequence[str] | None, protocols: Sequence[Protocol]) -> tuple[int, ...] | None:
+    """The k of pass@k and maj@k as numbers; None where none were named. Greedy protocols have no use for them.
+
+    Raises ConfigError for what is no number, ProtocolError for a k that some sampled protocol cannot give.
+    """
+    if not texts:
+        return None
+    if wrong := [t for t in texts if not t.isdecimal()]:
+        raise ConfigError(f"--k {wrong[0]!r} is no number; give numbers such as 4,16")
+    ks = tuple(sorted({int(t) for t in texts}))
+    for protocol in [p for p in protocols if not p.greedy] or protocols:
+        ks_for(protocol, ks)
+    return ks
+
+
+def prepare(
+    base: Config, overrides: dict[str, Any], target: Target, model: str, *, data_dir: str | Path | None = None,
+    template: str | None = None, limit: int | None = None, max_new_tokens: int | None = None,
+) -> Job:  # fmt: skip
+    """Settings, problems and prompts of one target. Raises DataAbsent, EmptyDataset, TaskError, Mismatch."""
+    own = target.benchmark == base.task.name
+    task = base.task.model_dump(mode="json") if own else {"name": target.benchmark, "thinking": base.task.thinking}
+    task |= {k.removeprefix("task."): v for k, v in overrides.items() if k.startswith("task.")}
+    task |= {"name": target.benchmark, "train_split": target.split, "train_limit": None}
+    for name, value in (("data_dir", data_dir), ("template", template)):
+        if value is not None:  # files and folders are looked for from where the command was given
+            text = str(value)
+            task[name] = str(Path(text).resolve()) if name == "data_dir" or text.endswith(".txt") else text
+    evaluation = base.evaluation.model_dump(mode="json") | {
+        "final": [target.split], "curve": target.split, "validation": target.split, "sampled": None,
+    }  # fmt: skip
+    evaluation |= {k: v for k, v in (("limit", limit), ("max_new_tokens", max_new_tokens)) if v is not None}
+    data = base.model_dump(mode="json") | {"task": task, "evaluation": evaluation}
+    config = checked(Config, data, f"--benchmark {target.benchmark} on tier {base.tier}", overrides)
+    problems, origin = _load(config, target)
+    tokenizer = _tokenizer(model)
+    source = task_of(config.task)
+    try:
+        prompts = {p.id: encode_prompt(tokenizer, source.messages(p), config.task.thinking) for p in problems}
+    except ValueError as err:  # no chat template, or no thinking mode
+        raise Mismatch(f"{target.benchmark} cannot be put to {model}: {err}") from err
+    return Job(config, target, model, problems, prompts, origin)
+
+
+def _load(config: Config, target: Target) -> tuple[tuple[Problem, ...], dict[str, Any]]:
+    if target.benchmark not in task_names():
+        find_benchmark(target.benchmark)  # registers a file of the user's own
+    task = task_of(config.task)
+    if isinstance(task, BenchmarkTask):
+        found = task.load_split(target.split)
+        problems = found.problems
+        origin: dict[str, Any] = {
+            "place": found.loaded.place, "rows": found.loaded.origin, "sha256": found.loaded.sha256,
+            "checked": list(found.loaded.checked), "template": task.template.name, "shots": task.template.shots,
+            "licence": task.benchmark.licence, "left_out": {k: len(v) for k, v in found.excluded.items()},
+        }  # fmt: skip
+    else:
+        problems = tuple(task.load(target.split))
+        origin = {"place": "package", "rows": target.benchmark, "template": "", "shots": 0, "left_out": {}}
+    if not problems:
+        raise EmptyDataset(f"split {target.split!r} of {target.benchmark!r} holds no problem; nothing can be measured")
+    return problems[: config.evaluation.limit], origin | {"gradable": len(problems)}
+
+
+def _tokenizer(model: str) -> Any:
+    try:
+        return tokenizer_of(model)
+    except (OSError, ValueError) as err:
+        raise Mismatch(
+            f"no tokenizer of {model!r} can be loaded ({str(err).splitlines()[0]}): a local folder needs "
+            "tokenizer.json; a hub id needs a network or the hub's cache"
+        ) from err
+
+
+def fit_engine(jobs: Sequence[Job], fixed: Collection[str] = ()) -> list[Job]:
+    """The jobs with one engine that is large enough for all of them: the tier's, grown where it must be.
+
+    max_model_len             the longest prompt and the budget, in steps of 64 and within the model's positions
+    max_num_batched_tokens    not below it, as on CPU a prompt is never divided
+
+    `fixed` names settings of the engine that stay as they are, since the user gave them.
+    """
+    config, longest = jobs[0].config, max(len(x) for j in jobs for x in j.prompts.values())
+    engine = config.cluster.engine
+    need = longest + max(j.config.evaluation.max_new_tokens for j in jobs)
+    grown: dict[str, int] = {}
+    if need > engine.max_model_len:
+        positions = config_file(jobs[0].model, "config.json").get("max_position_embeddings") or need
+        grown["max_model_len"] = max(need, min(-(-need // 64) * 64, positions))
+        grown["max_num_batched_tokens"] = max(engine.max_num_batched_tokens, grown["max_model_len"])
+    update = {"engine": engine.model_copy(update={k: v for k, v in grown.items() if k not in fixed})}
+    cluster = config.cluster.model_copy(update=update)
+    return [replace(j, config=j.config.model_copy(update={"cluster": cluster})) for j in jobs]
+
+
+def start_up_checks(job: Job) -> None:
+    """The model agrees with itself and has room: `tasks/checks.py`, probed with the benchmark's own first problems."""
+    from transformers import AutoConfig
+
+    config, some = job.config, job.problems[:3]
+    shape = AutoConfig.from_pretrained(resolve_model(job.model))
+    probes = [text for p in some for text in (p.question, p.answer)]
+    exchange = some[0].question, some[0].answer
+    longest = max(map(len, job.prompts.values()))
+    ends = config_file(job.model, "generation_config.json")
+    check_all([
+        *model_checks(tokenizer_of(job.model), shape, ends, config.task.thinking, probes, exchange),
+        lambda: check_context(
+            shape, config.cluster.engine.max_model_len, longest, config.evaluation.max_new_tokens
+        ),
+    ])  # fmt: skip
+
+
+def named(model: str) -> str:
+    """A model as tables show it: relative to the project where it lies there."""
+    path = Path(model)
+    return str(path.relative_to(project_root())) if path.is_relative_to(project_root()) else model

@@ -1,0 +1,214 @@
+"""Stored evaluations as a table of every metric with its interval, as files of other tools, and under every grader.
+
+Reads what `benchmarking.evaluate_model` stored, and the final evaluations of checkpoints and training runs as well.
+Left out: sampling anything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artifact.config import Config
+from artifact.errors import EmptyDataset, Mismatch
+from artifact.evaluate import lm_eval
+from artifact.evaluate.evaluate import to_frame
+from artifact.evaluate.protocol import Protocol, account, ks_for, measures, parse_protocol, problem_values
+from artifact.evaluate.statistics import RESAMPLES
+from artifact.paths import results_dir
+from artifact.records import Problem, Rollout
+from artifact.report.provenance import git_state, stamp_line
+from artifact.studies.benchmark_jobs import named
+from artifact.studies.results import graded_frame, rollout_groups, split_of, stored_problems
+from artifact.studies.runner import RunInfo
+from artifact.studies.world import stop_token_ids, tokenizer_of
+from artifact.tasks.benchmark import BENCHMARKS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One stored evaluation: its responses in the order of the problems, by which protocol, and what is known of it."""
+
+    info: RunInfo
+    benchmark: str
+    split: str
+    protocol: Protocol
+    problems: tuple[Problem, ...]
+    groups: tuple[tuple[Rollout, ...], ...]
+    facts: dict[str, Any]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a response (`evaluate.to_frame`)."""
+        return to_frame(self.problems, self.groups, self.split)
+
+
+def stored_evaluations(infos: Iterable[RunInfo]) -> list[Stored]:
+    """Every final evaluation of the given results: those of `evaluate_model`, of checkpoints and of training runs.
+
+    Raises EmptyDataset where there is none.
+    """
+    found = []
+    for info in infos:
+        manifest = info.manifest
+        config = Config.model_validate(manifest["config"])
+        for path in sorted((info.folder / "evaluation").glob("*.parquet")):
+            split, decoding = split_of(path), path.name.split(".")[-2]
+            sampled = config.evaluation.sampled
+            protocol = Protocol(**manifest["protocol"]) if "protocol" in manifest else (
+                parse_protocol(decoding, *((sampled.temperature, sampled.top_p) if sampled else ()))
+            )  # fmt: skip
+            groups = rollout_groups(path)
+            by_id = stored_problems(info.folder, config.task, split)
+            benchmark = manifest.get("benchmark") or (split if split in BENCHMARKS else config.task.name)
+            found.append(Stored(
+                info, benchmark, split, protocol, tuple(by_id[i] for i in groups), tuple(map(tuple, groups.values())),
+                manifest.get("origin", {}),
+            ))  # fmt: skip
+    if not found:
+        raise EmptyDataset("none of these results holds an evaluation: there is nothing to tabulate")
+    return found
+
+
+def benchmark_table(
+    infos: Iterable[RunInfo], ks: Sequence[int] | None = None, *, level: float = 0.95, resamples: int = RESAMPLES
+) -> pd.DataFrame:
+    """Every metric of every stored evaluation, a row a metric; intervals are over problems.
+
+    Columns: label, teacher, seed, benchmark, split, protocol, metric, k, estimate, low, high, level, bar; problems, of
+    (gradable in the split), samples, responses, truncated, unparsed, timeout, error (shares of the responses),
+    response_tokens, longest_response; temperature, top_p, max_new_tokens, template, left_out (rows without a gradable
+    answer, by reason), tier, key, folder. `ks`: as `protocol.ks_for`; greedy evaluations have pass@1 only.
+    """
+    import pandas as pd
+
+    parts = []
+    for e in stored_evaluations(infos):
+        frame, config = e.frame, e.info.manifest["config"]
+        chosen = () if e.protocol.greedy else ks_for(e.protocol, ks)
+        names = {"label": e.info.label, "teacher": e.info.teacher, "seed": e.info.seed, "benchmark": e.benchmark,
+                 "split": e.split, "protocol": e.protocol.name}  # fmt: skip
+        left_out = "; ".join(f"{n} {reason}" for reason, n in e.facts.get("left_out", {}).items())
+        behind = account(frame)
+        behind |= {
+            "of": e.facts.get("gradable", behind["problems"]), "temperature": e.protocol.temperature,
+            "top_p": e.protocol.top_p, "max_new_tokens": config["evaluation"]["max_new_tokens"],
+            "template": e.facts.get("template", config["task"]["template"] or ""), "left_out": left_out,
+            "tier": e.info.manifest["tier"], "key": e.info.key, "folder": str(e.info.folder),
+        }  # fmt: skip
+        part = measures(frame, chosen, level, resamples)
+        parts.append(pd.concat([pd.DataFrame([names] * len(part)), part, pd.DataFrame([behind] * len(part))], axis=1))
+    return pd.concat(parts, ignore_index=True)
+
+
+def export_lm_eval(infos: Iterable[RunInfo], folder: Path, ks: Sequence[int] | None = None) -> list[Path]:
+    """Write stored evaluations of one model in lm-evaluation-harness's form (`evaluate/lm_eval.py`); the paths written.
+
+    Greedy evaluations are tasks named by their benchmark, sampled ones `<benchmark>_avgN`. Raises Mismatch where the
+    evaluations are of several models: the harness has one results file a model.
+    """
+    stored = stored_evaluations(infos)
+    models = list(dict.fromkeys(_checkpoint(e.info) for e in stored))
+    if len(models) > 1:
+        raise Mismatch(f"an export is of one model, got {', '.join(map(named, models))}: export them one by one")
+    tokenizer = tokenizer_of(models[0])
+    config = Config.model_validate(stored[0].info.manifest["config"])
+    template = str(tokenizer.chat_template)
+    run = {
+        "device": config.cluster.device, "model_dtype": config.models.dtype, "batch_size": "auto", "batch_sizes": [],
+        "use_cache": None, "limit": config.evaluation.limit, "bootstrap_iters": 0, "gen_kwargs": None,
+        **{f"{name}_seed": config.seed for name in ("random", "numpy", "torch", "fewshot")},
+    }  # fmt: skip
+    infos = {e.info.key: e.info for e in stored}.values()
+    facts = {
+        "git_hash": git_state()["commit"], "date": time.time(), "chat_template": template,
+        "chat_template_sha": lm_eval.sha256(template),
+        "total_evaluation_time_seconds": str(sum(i.manifest["seconds"]["total"] for i in infos)),
+    }  # fmt: skip
+    return lm_eval.write(folder, [_harness_task(e, models[0], ks) for e in stored], named(models[0]), run, facts)
+
+
+def _checkpoint(info: RunInfo) -> str:
+    """The model behind a result: as stated, or the weights that a training run left."""
+    manifest = info.manifest
+    return str(manifest.get("checkpoint") or manifest.get("model") or info.folder / "weights")
+
+
+def _harness_task(stored: Stored, model: str, ks: Sequence[int] | None) -> lm_eval.HarnessTask:
+    tokenizer, protocol = tokenizer_of(model), stored.protocol
+    config = stored.info.manifest["config"]
+    prompts = tokenizer.batch_decode([list(g[0].prompt_ids) for g in stored.groups], skip_special_tokens=False)
+    generation = {
+        "until": tokenizer.convert_ids_to_tokens(list(stop_token_ids(model))), "do_sample": not protocol.greedy,
+        "max_gen_toks": config["evaluation"]["max_new_tokens"], "temperature": protocol.temperature,
+        "top_p": protocol.top_p,
+    }  # fmt: skip
+    values = problem_values(stored.frame, () if protocol.greedy else ks_for(protocol, ks))
+    return lm_eval.HarnessTask(
+        name=stored.benchmark if protocol.greedy else f"{stored.benchmark}_{protocol.name}",
+        problems=stored.problems, groups=stored.groups, prompts=prompts, generation=generation,
+        values=values.rename(columns={"pass@1": "exact_match"}), shots=int(stored.facts.get("shots", 0)),
+        original=int(stored.facts.get("gradable", len(stored.problems))),
+        config={"dataset_path": stored.facts.get("rows", stored.benchmark), "test_split": stored.split},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `write_report` wrote, and the same as text for a terminal."""
+
+    paths: tuple[Path, ...]
+    shown: tuple[str, ...]
+
+
+def write_report(
+    infos: Sequence[RunInfo], folder: Path | None = None, ks: Sequence[int] | None = None, *, graders: bool = False,
+    lm_eval_files: bool = False,
+) -> Written:  # fmt: skip
+    """Write what there is to say about stored evaluations of one model into `folder`.
+
+    benchmarks.md, benchmarks.csv    `benchmark_table`, as a reader sees it and in full
+    responses.parquet                one row a response, without its text
+    graders.md, graders.csv          with `graders`: accuracy under every grader
+    agreement.csv                    with `graders`: agreement and kappa of every pair
+    disagreements.csv                with `graders`: every response that divides them, with its text
+    lm-eval/<model>/                 with `lm_eval_files`: lm-evaluation-harness's files
+
+    Default folder: `results/benchmarks/<model>`.
+    """
+    import pandas as pd
+
+    from artifact.report import protocol as words
+
+    folder = folder or results_dir() / "benchmarks" / lm_eval.sanitized(infos[0].label)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = benchmark_table(infos, ks)
+    shown, notes = words.show_benchmarks(table, ks), words.benchmark_notes(table)
+    line = stamp_line(infos[0].manifest["tier"], [i.key for i in infos], table)
+    texts = [words.markdown(shown, notes, line)]
+    (folder / "benchmarks.md").write_text(texts[0], encoding="utf-8")
+    table.to_csv(folder / "benchmarks.csv", index=False)
+    rows = [e.frame.assign(benchmark=e.benchmark, protocol=e.protocol.name, key=e.info.key)
+            for e in stored_evaluations(infos)]  # fmt: skip
+    pd.concat(rows, ignore_index=True).to_parquet(folder / "responses.parquet")
+    paths = [folder / name for name in ("benchmarks.md", "benchmarks.csv", "responses.parquet")]
+    if graders:
+        parts = [graded_frame([i], i.manifest["protocol"]["name"]).assign(
+            benchmark=i.manifest["benchmark"], protocol=i.manifest["protocol"]["name"]) for i in infos]  # fmt: skip
+        graded = pd.concat(parts, ignore_index=True)
+        by_grader = words.grader_table(graded, ("benchmark", "protocol"))
+        texts.append(words.markdown(words.show_graders(by_grader), words.grader_sentences(by_grader), line))
+        (folder / "graders.md").write_text(texts[-1], encoding="utf-8")
+        by_grader.to_csv(folder / "graders.csv", index=False)
+        words.agreement_table(graded, ("benchmark", "protocol")).to_csv(folder / "agreement.csv", index=False)
+        words.disagreements(graded).to_csv(folder / "disagreements.csv", index=False)
+        paths += [folder / f"{name}" for name in ("graders.md", "graders.csv", "agreement.csv", "disagreements.csv")]
+    if lm_eval_files:
+        paths += export_lm_eval(infos, folder / "lm-eval", ks)
+    return Written(tuple(paths), tuple(texts))

@@ -1,0 +1,163 @@
+"""Any local model on any known benchmark: sampled, verified, stored, resumed, never computed twice.
+
+One result a (model, benchmark, protocol): `results/evaluations/<key>/` with every response and verdict as Parquet, the
+problems, and a manifest. Sampling goes on in shards, so a killed evaluation goes on where it was. Everything that can
+be wrong is checked before an engine starts (`benchmark_jobs.py`).
+
+Left out: what is made of the stored responses (`benchmark_results.py`), and the Base and Teacher rows of studies, which
+are prompted by the student's tokenizer (`runner.py`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from artifact.cluster.session import open_workers, release_samplers
+from artifact.config import Config, load
+from artifact.evaluate.evaluate import evaluate
+from artifact.evaluate.protocol import Protocol
+from artifact.paths import resolve_model
+from artifact.records import Problem, Rollout, write_parquet
+from artifact.report.provenance import git_state
+from artifact.studies import keys, store
+from artifact.studies.annotate import load_checkpoint
+from artifact.studies.benchmark_jobs import (
+    Job,
+    fit_engine,
+    locate_model,
+    named,
+    prepare,
+    protocols_for,
+    start_up_checks,
+    targets,
+)
+from artifact.studies.runner import CODE, RunInfo
+from artifact.studies.world import sampler_for, stop_token_ids
+from artifact.uncertainty import stream
+
+KIND = "evaluations"
+
+
+def evaluate_model(
+    model: str, benchmarks: Sequence[str] | None = None, *, tier: str = "tiny", split: str | None = None,
+    protocols: Sequence[str] | None = None, data_dir: str | Path | None = None, template: str | None = None,
+    limit: int | None = None, max_new_tokens: int | None = None, overrides: dict[str, Any] | None = None,
+    force: bool = False, progress: bool = True,
+) -> list[RunInfo]:  # fmt: skip
+    """Measure `model` (folder, run folder, or hub id) on `benchmarks`; one stored result a benchmark and protocol.
+
+    benchmarks   names (`targets`); default: the final splits of the tier
+    protocols    greedy, avgN; default: those of the tier. avgN takes temperature and top-p from the tier
+                 (`evaluation.sampled`), else the papers' T = 1.2, top-p 0.95
+    limit        only the first so many problems
+
+    Raises FileNotFoundError, TaskError, ProtocolError, DataAbsent, Mismatch … before anything is sampled.
+    """
+    base = load(tier, overrides or {})
+    place, chosen = locate_model(model), protocols_for(base, protocols)
+    options = {"data_dir": data_dir, "template": template, "limit": limit, "max_new_tokens": max_new_tokens}
+    jobs = [prepare(base, overrides or {}, t, place, **options) for t in targets(base, benchmarks, split)]
+    given = [name.removeprefix("cluster.engine.") for name in overrides or {}]
+    jobs = fit_engine(jobs, fixed=given)
+    for job in jobs:
+        start_up_checks(job)
+    found = []
+    todo = [(job, protocol) for job in jobs for protocol in chosen]
+    for i, (job, protocol) in enumerate(todo, 1):
+        watch = store.Stopwatch()
+        info = measure(job, protocol, force)
+        found.append(info)
+        if progress:
+            took = f"{watch():.0f} s" if watch() > 1 else "stored"
+            print(
+                f"[{i}/{len(todo)}] {job.target.benchmark}, {job.target.split}, {protocol.name}: "
+                f"{len(job.problems)} problems, {took}, {info.folder}",
+                flush=True,
+            )
+    _give_back(jobs[0].config)
+    return found
+
+
+def evaluation_key(job: Job, protocol: Protocol) -> str:
+    """The key of a result: model, prompts, problems, decoding, machine settings, code and environment.
+
+    The engine's length and prefill budget are not in it: what fits moves log-probabilities in the last digit at most.
+    """
+    config, engine = job.config, job.config.cluster.engine.model_dump()
+    for grown in ("max_model_len", "max_num_batched_tokens"):
+        engine.pop(grown)
+    return keys.digest({
+        "checkpoint": keys.model_hash(job.model), "prompts": [job.prompts[p.id] for p in job.problems],
+        "stops": stop_token_ids(job.model), "data": keys.data_hash(job.problems), "protocol": asdict(protocol),
+        "max_new_tokens": config.evaluation.max_new_tokens, "rules": config.task.extraction_rules,
+        "calculator": config.task.calculator, "seed": None if protocol.greedy else config.seed,
+        "engine": engine, "lanes": config.cluster.lanes, "dtype": config.models.dtype,
+        "source": keys.source_hash(["artifact.evaluate.evaluate", "artifact.cluster.sampler", *CODE[4:]]),
+        "lock": keys.environment_hash(config.cluster.device),
+    })  # fmt: skip
+
+
+def measure(job: Job, protocol: Protocol, force: bool = False) -> RunInfo:
+    """Sample and verify `job` by `protocol`, resume it, or return the stored result."""
+    key = evaluation_key(job, protocol)
+    config, world = job.config, job.world
+    with store.working_folder(KIND, key, force) as folder:
+        if folder is not None:
+            watch = store.Stopwatch()
+            write_parquet(folder / "problems.parquet", job.problems, Problem)
+            with store.actors_of(0):
+                served = _with_known_student(config, job.model)
+                workers = open_workers(served, engines_for=job.model, reference=True)
+                gap = load_checkpoint(config, workers, job.model, world)
+                sampler = sampler_for(config, workers, job.model)
+                started = store.Stopwatch()
+
+                def ask(problems: Sequence[Problem]) -> list[tuple[Rollout, ...]]:
+                    return evaluate(
+                        sampler, problems, world.prompts(problems), world.verify, k=protocol.samples,
+                        temperature=protocol.temperature, top_p=protocol.top_p,
+                        max_new_tokens=config.evaluation.max_new_tokens, seed=config.seed,
+                    )  # fmt: skip
+
+                batch = 2 * config.cluster.engine.max_num_seqs * len(workers.engines) // protocol.samples
+                counts = stream.draw(
+                    job.problems, ask, folder / "shards", batch=max(1, batch),
+                    what=f"{job.target.benchmark} {protocol.name}",
+                )  # fmt: skip
+                sampling = started()
+            target = folder / "evaluation" / f"{job.target.split}.{protocol.name}.parquet"
+            stream.join_shards(folder / "shards", target, Rollout)
+            shutil.rmtree(folder / "shards")
+            manifest = {
+                "kind": "evaluation", "tier": config.tier, "model": named(job.model), "checkpoint": job.model,
+                "benchmark": job.target.benchmark, "split": job.target.split, "protocol": asdict(protocol),
+                "origin": dict(job.origin), "account": counts,
+                "config": config.model_dump(mode="json"), "load_gap": gap,
+                "seconds": {"sampling": sampling, "total": watch()},
+                "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
+            }  # fmt: skip
+            store.finish(KIND, key, manifest)
+    folder = store.folder_of(KIND, key)
+    return RunInfo(named(job.model), "none", config.teacher, config.seed, key, folder, store.finished(folder))
+
+
+def _with_known_student(config: Config, model: str) -> Config:
+    """The settings under which engines are named: by the tier's student, or by `model` where that is not fetched."""
+    try:
+        resolve_model(config.models.student)
+    except FileNotFoundError:
+        return config.model_copy(update={"models": config.models.model_copy(update={"student": model})})
+    return config
+
+
+def _give_back(config: Config) -> None:
+    """Devices of engines that training has no use for, where devices are scarce and a cluster runs."""
+    import ray
+
+    if ray.is_initialized():
+        with store.actors_of(0):
+            release_samplers(config)

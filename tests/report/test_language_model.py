@@ -1,0 +1,128 @@
+"""Tables, sentences and figures of a language-model run, from frames whose numbers are known by hand."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from artifact.evaluate.held_out import MEASURES, distance_changes, distance_summary
+from artifact.records import Problem, Rollout, Status, Verdict
+from artifact.report import figures_language_model as figures
+from artifact.report import language_model as lm
+from artifact.report.provenance import save_figure
+
+
+def metrics() -> pd.DataFrame:
+    """Two runs of two steps: 10 s of rollout, 2 of teacher, 4 of student a step; CORE has no divergence at step 1."""
+    rows = []
+    for label in ("OPD (uniform)", "CORE"):
+        for step in range(2):
+            rows.append({
+                "label": label, "teacher": "t", "seed": 0, "key": label, "step": step, "loss": 1.0 - 0.1 * step,
+                "grad_norm": 2.0, "distil/divergence": None if label == "CORE" and step else 0.5,
+                "response_tokens": 100.0, "teacher_tokens": 100.0 if label != "CORE" else 20.0,
+                "verdict/wrong": 7.0, "verdict/correct": 1.0 if step == 0 else None,
+                "seconds/rollout": 10.0, "seconds/teacher": 2.0, "seconds/student": 4.0, "seconds/sync": 1.0,
+                "seconds/verify": 0.0, "seconds/method": 0.0,
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def distances() -> pd.DataFrame:
+    """Base at 2 nats a token on four problems; OPD half a nat closer on the same ids, further away on its own."""
+    rest = dict.fromkeys(MEASURES, 0.9)
+    rows = []
+    for i in range(4):
+        for label, sequences, forward in (("Base", "base", 2.0), ("OPD", "base", 1.5 - 0.01 * i), ("OPD", "own", 2.4)):
+            rows.append({"label": label, "sequences": sequences, "problem_id": f"p{i}", "sample": 0, "tokens": 5,
+                         **rest, "forward": forward + i, "reverse": 1.0 + i, "binned": forward + i - 0.25})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_phases_by_hand() -> None:
+    table = lm.phase_table(metrics(), {"engine-0": 4.0, "teacher": 2.0, "student-0": 3.0}).set_index("phase")
+    assert list(table.index) == ["rollout", "verify", "method", "teacher", "student", "sync"]
+    assert table.loc["rollout", ["seconds", "tokens", "tokens_per_second", "memory_gib"]].tolist() == [10, 100, 10, 4]
+    assert table.loc["teacher", ["seconds", "tokens", "tokens_per_second", "memory_gib"]].tolist() == [2, 60, 30, 2]
+    assert table["share"].sum() == pytest.approx(1) and table.loc["student", "share"] == pytest.approx(4 / 17)
+    assert pd.isna(table.loc["verify", "tokens"]) and pd.isna(table.loc["method", "memory_gib"])
+
+
+def test_stages_add_up() -> None:
+    sampled = {"seconds": {"sampling": 50.0, "total": 90.0}, "sampled": {"tokens": 1000}}
+    scored = {"seconds": {"sampling": 10.0, "scoring": 20.0, "total": 30.0}, "response_tokens": 200}
+    run = {"seconds": {"train": 60.0, "total": 120.0}}
+    table = lm.stage_table([("phase 1", sampled), ("runs", run), ("runs", run), ("held out", scored)])
+    table = table.set_index("stage")
+    assert table["results"].tolist() == [1, 2, 1] and table["minutes"].tolist() == [1.5, 4.0, 0.5]
+    assert table.loc["phase 1", "tokens_per_second"] == 20 and table.loc["held out", "tokens_per_second"] == 20
+    assert pd.isna(table.loc["runs", "tokens"]) and pd.isna(table.loc["runs", "tokens_per_second"])
+
+
+def test_memory_is_the_highest_peak() -> None:
+    found = lm.largest_memory([{"peak_memory_gib": {"a": 1.0, "b": 5.0}}, {"peak_memory_gib": {"a": 2.0}}])
+    assert found == {"a": 2.0, "b": 5.0}
+
+
+def test_verdicts_are_counted_and_none_is_lost() -> None:
+    table = lm.verdict_counts(metrics()).set_index("label")
+    assert table.loc["CORE"].to_dict() == {
+        "correct": 1, "wrong": 14, "unparsed": 0, "timeout": 0, "error": 0, "rollouts": 15
+    }  # fmt: skip
+
+
+def test_sentences_say_what_the_interval_says() -> None:
+    frame = distances()
+    lines = lm.distance_sentences(distance_changes(frame, resamples=200))
+    assert lines[0].startswith("OPD: held-out KL(teacher ‖ student) on the base student's rollouts falls from 3.500 to")
+    assert "on its own rollouts rises from 3.500 to 3.900" in lines[1] and "n = 4" in lines[1]
+    same = lm.distance_sentences(distance_changes(frame, resamples=200), "reverse")
+    assert all("cannot be told apart" in line for line in same)
+
+
+def test_shown_distances_state_the_tail() -> None:
+    shown = lm.show_distances(distance_summary(distances(), resamples=200))
+    assert shown["of the former, tail"].tolist() == ["0.2500"] * 3
+    assert shown["sequences"].tolist() == ["the base student's rollouts"] * 2 + ["its own rollouts"]
+    assert shown["teacher mass on top-k"].tolist() == ["90.00 %"] * 3
+
+
+def rollout(sample: int, status: Status) -> Rollout:
+    return Rollout("p", sample, (1, 2), (3, 4), (-0.5, -1.5), "text", "stop", 7, Verdict(status, "9", rule="hashes"))
+
+
+def test_two_rollouts_one_of_each_kind() -> None:
+    rollouts = [rollout(i, s) for i, s in enumerate((Status.WRONG, Status.CORRECT, Status.CORRECT, Status.UNPARSED))]
+    assert [r.sample for r in lm.two_rollouts(rollouts)] == [2, 3]
+    assert [r.sample for r in lm.two_rollouts(rollouts[:1])] == [0]
+
+
+def test_a_rollout_is_shown_in_full() -> None:
+    class Words:
+        def decode(self, ids: list[int]) -> str:
+            return " ".join(f"<{i}>" for i in ids)
+
+    text = lm.rollout_markdown(rollout(1, Status.WRONG), Problem("p", "q?", "8", None, "svamp", "easy", {}), Words())
+    for part in (
+        "<1> <2>",
+        "<3> <4>",
+        "gold answer `8`",
+        "**wrong**, answer `9` by rule `hashes`",
+        "-1.00",
+        "version 7",
+    ):
+        assert part in text
+
+
+def test_figures_draw_what_they_return(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARTIFACT_FIGURES", str(tmp_path))
+    curves = figures.loss_curves(metrics())
+    assert len(curves[1]) == 4 and curves[1]["distil/divergence"].isna().sum() == 1
+    bars = figures.distance_bars(distance_summary(distances(), resamples=200))
+    heights = sorted(round(p.get_height(), 3) for p in bars[0].axes[0].patches)
+    assert heights == sorted(round(v, 3) for v in bars[1]["forward"])
+    verdicts = figures.verdict_bars(metrics())
+    assert verdicts[1]["rollouts"].sum() == 30
+    for name, (figure, data) in {"curves": curves, "bars": bars, "verdicts": verdicts}.items():
+        path = save_figure(figure, name, data, tier="cpu-llm", keys=["k"], caption="A figure of this test.")
+        assert path.stat().st_size > 5000

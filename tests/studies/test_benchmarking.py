@@ -1,0 +1,93 @@
+"""Stored evaluations from canned answers: what is asked, what is stored, resumption, and the cache. No engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tests.studies.test_benchmark_jobs import ROWS, STUDENT, data
+
+from artifact.records import Problem, Rollout, read_parquet
+from artifact.studies import benchmarking
+from artifact.studies.benchmarking import evaluate_model
+
+__all__ = ["data"]
+
+
+class Canned:
+    """A sampler that always answers 29, writes down what it was asked, and breaks at call number `breaks`."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self.breaks = 0
+
+    def sample(self, prompts: Sequence[Any], n: int, **named: Any) -> list[tuple[Rollout, ...]]:
+        self.calls.append({"prompts": prompts, "n": n, **named})
+        if len(self.calls) == self.breaks:
+            raise KeyboardInterrupt
+        return [
+            tuple(Rollout(i, j, x, (7, 2), (0.0, 0.0), r"\boxed{29}", "stop") for j in range(n)) for i, x in prompts
+        ]
+
+
+@pytest.fixture
+def canned(monkeypatch: pytest.MonkeyPatch, results: Path) -> Canned:
+    sampler = Canned()
+    monkeypatch.setattr(benchmarking, "open_workers", lambda *a, **k: SimpleNamespace(engines=[None]))
+    monkeypatch.setattr(benchmarking, "load_checkpoint", lambda *a: 1e-6)
+    monkeypatch.setattr(benchmarking, "sampler_for", lambda *a: sampler)
+    return sampler
+
+
+def measure(data: Path, **options: Any) -> list[Any]:
+    return evaluate_model(
+        STUDENT, ["gsm8k@mine"], data_dir=data, template=str(data / "bare.txt"), progress=False, **options
+    )
+
+
+def test_what_is_asked_and_what_is_stored(data: Path, canned: Canned) -> None:
+    greedy, sampled = measure(data, protocols=["greedy", "avg3"], max_new_tokens=50)
+    asked = [(c["n"], c["temperature"], c["top_p"], c["max_new_tokens"], len(c["prompts"])) for c in canned.calls]
+    assert asked == [(1, 0.0, 1.0, 50, 2), (3, 1.2, 0.95, 50, 2)]
+    stored = read_parquet(sampled.folder / "evaluation" / "test.avg3.parquet", Rollout)
+    assert [(r.problem_id, r.sample, str(r.verdict.status)) for r in stored] == [
+        ("gsm8k@mine-test-00000", 0, "correct"), ("gsm8k@mine-test-00000", 1, "correct"),
+        ("gsm8k@mine-test-00000", 2, "correct"), ("gsm8k@mine-test-00001", 0, "wrong"),
+        ("gsm8k@mine-test-00001", 1, "wrong"), ("gsm8k@mine-test-00001", 2, "wrong"),
+    ]  # fmt: skip
+    assert [p.question for p in read_parquet(greedy.folder / "problems.parquet", Problem)] == [
+        r["question"] for r in ROWS
+    ]
+    manifest = json.loads((sampled.folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["protocol"] == {"name": "avg3", "samples": 3, "temperature": 1.2, "top_p": 0.95}
+    assert (manifest["model"], manifest["benchmark"], manifest["split"]) == (STUDENT, "gsm8k@mine", "test")
+    assert manifest["origin"]["gradable"] == 2 and manifest["account"]["status/correct"] == 3
+    assert not (sampled.folder / "shards").exists()
+
+
+def test_nothing_is_asked_twice(data: Path, canned: Canned) -> None:
+    [first] = measure(data)
+    assert measure(data)[0] == first and len(canned.calls) == 1
+    assert evaluate_model(str(first.manifest["checkpoint"]), ["gsm8k@mine"], data_dir=data, progress=False,
+                          template=str(data / "bare.txt"))[0].key == first.key  # fmt: skip
+    others = [measure(data, **o)[0].key for o in ({"limit": 1}, {"max_new_tokens": 9}, {"protocols": ["avg2"]})]
+    assert len({first.key, *others}) == 4 and len(canned.calls) == 4
+    assert measure(data, overrides={"seed": 5})[0].key == first.key  # greedy responses do not depend on it
+    assert measure(data, protocols=["avg2"], overrides={"seed": 5})[0].key not in (first.key, *others)
+    assert measure(data, force=True)[0].key == first.key and len(canned.calls) == 6
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(data: Path, canned: Canned, results: Path) -> None:
+    small = {"cluster.engine.max_num_seqs": 1}  # two samples a shard: one problem
+    canned.breaks = 2
+    with pytest.raises(KeyboardInterrupt):
+        measure(data, protocols=["avg2"], overrides=small)
+    assert not list(results.glob("evaluations/*/manifest.json"))
+    [info] = measure(data, protocols=["avg2"], overrides=small)
+    assert [c["prompts"][0][0][-1] for c in canned.calls] == ["0", "1", "1"]
+    stored = read_parquet(info.folder / "evaluation" / "test.avg2.parquet", Rollout)
+    assert [(r.problem_id[-1], r.sample) for r in stored] == [("0", 0), ("0", 1), ("1", 0), ("1", 1)]
