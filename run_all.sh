@@ -55,8 +55,12 @@ tiers=$(for f in configs/tiers/*.yaml; do basename "$f" .yaml; done | paste -sd 
 names=$(for f in notebooks/[0-9][0-9]_*.ipynb; do [ ! -e "$f" ] || basename "$f" .ipynb; done)
 IFS=, read -ra wanted <<<"$ONLY"
 for name in ${wanted[@]+"${wanted[@]}"}; do
-  grep -qE "^(${name}|0?${name}_.*|[0-9][0-9]_${name})$" <<<"$names" ||
+  found=$(grep -E "^(${name}|0?${name}_.*|[0-9][0-9]_${name})$" <<<"$names") ||
     die "--only: no notebook '$name'; the notebooks are: $(paste -sd ' ' <<<"$names")"
+  for f in $found; do # a notebook that names its tiers runs on no other
+    its=$(tr -d ' \n' <"notebooks/$f.ipynb" | grep -o '"tiers":\[[^]]*\]' || true)
+    [ -z "$its" ] || [[ "$its" == *"\"$TIER\""* ]] || die "--only: notebook $f does not belong to tier $TIER; its ${its//\"/}"
+  done
 done
 for item in ${SETS[@]+"${SETS[@]}"}; do
   [[ "$item" =~ ^[A-Za-z_][A-Za-z0-9_.-]*=.*$ ]] || die "--set '$item' is not of the form key.subkey=value"

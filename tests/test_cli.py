@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from artifact import cli
+from artifact import cli, cli_evaluate
 from artifact.config import ConfigError
 from artifact.errors import Mismatch
 from artifact.records import RecordError
@@ -26,7 +26,8 @@ def artifact(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("command", cli.app.registered_commands, ids=lambda c: c.callback.__name__)
 def test_every_verb_takes_tier_and_overrides(command: object) -> None:
     callback = command.callback  # type: ignore[attr-defined]
-    assert {"tier", "sets"} <= inspect.signature(callback).parameters.keys()
+    stored = callback is cli_evaluate.transcripts  # reads what a result says of itself
+    assert stored or {"tier", "sets"} <= inspect.signature(callback).parameters.keys()
     assert callback.__doc__
 
 

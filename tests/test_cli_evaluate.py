@@ -30,6 +30,11 @@ def test_the_benchmarks_are_listed() -> None:
     assert done.exit_code == 0 and all(name in done.stdout for name in ("gsm8k", "svamp", "NAME@FOLDER"))
 
 
+def test_the_help_says_what_is_taken_where_nothing_is_said() -> None:
+    text = " ".join(run("evaluate", "--help").stdout.replace("│", " ").split())
+    assert "at least 512 off the tier's own task" in text and "all, or what the tier says for its own task" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -47,6 +52,9 @@ def test_the_benchmarks_are_listed() -> None:
         ([STUDENT, "--protocol=avg4", "--k=8"], "k = 8 cannot be measured with the 4 sample(s)"),
         ([STUDENT, "--k=4"], "k = 4 cannot be measured with the 1 sample(s)"),
         ([STUDENT, "--protocol=avg4", "--k=two"], "--k 'two' is no number"),
+        ([STUDENT, "--protocol=avg1030"], "more than 1,000 samples a problem"),
+        ([STUDENT, "--temperature=0.7"], "are of sampled protocols"),
+        ([STUDENT, "--protocol=avg4", "--top-p=0"], "cannot be sampled at temperature 1.2 and top-p 0"),
         ([STUDENT, "--export=lighteval"], "--export 'lighteval'"),
         ([STUDENT, "--out=pyproject.toml"], "pyproject.toml is a file"),
         ([STUDENT, "--set=evaluation.limits=3"], "did you mean 'limit'"),
@@ -78,9 +86,11 @@ def test_what_the_command_prints_and_writes(results: Path, tmp_path: Path, monke
 
     monkeypatch.setattr("artifact.studies.benchmarking.evaluate_model", evaluate_model)
     done = run("evaluate", STUDENT, "--benchmark=gsm8k", "--protocol=greedy,avg2", "--k=2", "--graders", "--limit=3",
+               "--temperature=0.6", "--top-p=0.9", "--prompt=plain",
                "--export=lm-eval", f"--out={tmp_path / 'out'}")  # fmt: skip
     assert done.exit_code == 0, done.exception
     assert (asked["benchmarks"], asked["protocols"], asked["limit"]) == (["gsm8k"], ["greedy", "avg2"], 3)
+    assert (asked["temperature"], asked["top_p"], asked["prompt"]) == (0.6, 0.9, "plain")
     assert "| models/tiny/student | gsm8k | test | greedy | 3 of 1,319 |" in done.stdout
     assert "pass@2 %" in done.stdout and "strict_string and math_verify agree on" in done.stdout
     for info in infos:
@@ -95,11 +105,18 @@ def test_transcripts(results: Path) -> None:
     done = run("transcripts", str(info.folder), "--wrong", "--limit=2")
     assert done.exit_code == 0 and done.stdout.rstrip().endswith("2 of 3 responses")
     assert "p1 #1" in done.stdout and "p0 #" not in done.stdout and "[bold]3*2=" in done.stdout
-    assert "6 of 6 responses" in run("transcripts", "b").stdout
-    assert "1 of 1 responses" not in run("transcripts", "b", "--problem=p0").stdout
+    whole = run("transcripts", "b")
+    assert whole.exit_code == 0 and "6 of 6 responses" in whole.stdout
+    one = run("transcripts", "b", "--problem=p0")
+    assert (
+        one.exit_code == 0 and "2 of 2 responses" in one.stdout and "p0 #1" in one.stdout and "p1 #" not in one.stdout
+    )
     wrong = run("transcripts", "b", "--problem=p9")
     assert cli.is_known(wrong.exception) and "no problem 'p9'" in str(wrong.exception)
-    assert "holds no curve" in str(run("transcripts", "b", "--what=curve").exception)
+    absent = run("transcripts", "b", "--what=curve")
+    assert absent.exit_code == 1 and "holds no curve" in str(absent.exception)
+    for useless in ("--tier=tiny", "--set=seed=1"):
+        assert run("transcripts", "b", useless).exit_code == 2  # options that would change nothing are none
 
 
 def test_transcripts_show_the_whole_text(results: Path) -> None:

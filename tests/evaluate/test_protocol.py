@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pandas as pd
@@ -134,3 +135,20 @@ def test_frames_that_hold_no_evaluation() -> None:
         measures(responses().query("not (problem_id == 'easy' and sample == 3)"))
     with pytest.raises(StatisticsError, match="pass@5"):
         measures(responses(), [5])
+
+
+def test_more_samples_than_can_be_counted_are_refused_before_anything_starts() -> None:
+    most = parse_protocol("avg1000").samples
+    assert np.isfinite(float(math.comb(most, most // 2)))  # the largest count behind maj@k
+    with pytest.raises(OverflowError):
+        float(math.comb(1030, 515))
+    for wrong in ("avg1001", "avg1030", "avg9999", "avg123456"):
+        with pytest.raises(ProtocolError, match="more than 1,000 samples"):
+            parse_protocol(wrong)
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(0.0, 1.0), (-1.0, 0.9), (0.7, 0.0), (0.7, 1.1)])
+def test_what_cannot_be_sampled(temperature: float, top_p: float) -> None:
+    with pytest.raises(ProtocolError, match="cannot be sampled"):
+        parse_protocol("avg4", temperature, top_p)
+    assert parse_protocol("greedy", temperature, top_p).greedy

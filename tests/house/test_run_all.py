@@ -68,6 +68,15 @@ def test_help_names_every_option() -> None:
     )
 
 
+def test_a_notebook_of_another_tier_is_refused(clone: Path) -> None:
+    notebook = '{\n "metadata": {\n  "artifact": {\n   "tiers": [\n    "tiny",\n    "paper"\n   ]\n  }\n }\n}'
+    (clone / "notebooks" / "02_second.ipynb").write_text(notebook)
+    refused = run(clone, "--only", "1,second", "--tier", "cpu-llm")
+    assert refused.returncode == 2 and "02_second does not belong to tier cpu-llm" in refused.stderr
+    assert "[tiny,paper]" in refused.stderr and not (clone / ".venv").exists()
+    assert run(clone, "--only", "1,second", "--dry-run").returncode == 0
+
+
 def test_dry_run_makes_nothing(clone: Path) -> None:
     done = run(clone, "--dry-run", "--only", "2,first", "--set", "train.steps=3", "--force")
     assert done.returncode == 0, done.stderr

@@ -42,7 +42,7 @@ def artifact(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_model_on_a_benchmark_from_end_to_end(workers: object, results: Path, data: Path) -> None:
     command = ["evaluate", "--model=models/tiny/student", "--benchmark=gsm8k@mine", f"--data-dir={data}", *SETS,
                f"--template={data / 'bare.txt'}", f"--out={data / 'out'}", "--protocol=greedy,avg4", "--k=2,4",
-               "--limit=6", "--graders", "--export=lm-eval"]  # fmt: skip
+               "--limit=6", "--max-new-tokens=120", "--graders", "--export=lm-eval"]  # fmt: skip
     before = set((results / "evaluations").glob("*/manifest.json"))
     first = artifact(*command)
     manifests = [json.loads(p.read_text()) for p in set((results / "evaluations").glob("*/manifest.json")) - before]

@@ -1,78 +1,123 @@
-"""The loop on pretrained weights and real problems: annotation, ten optimiser steps, log-probabilities, held-out KL.
+"""The loop on pretrained weights and real problems: all four methods, ten optimiser steps, one resumption, held-out KL.
 
-SmolLM2-135M-Instruct and its student, as the `cpu-llm` tier uses them, with budgets of a few tokens; about three
-minutes on two idle cores. The weights are fetched where they are absent; the test is skipped where they cannot be.
+SmolLM2-135M-Instruct and its student as the `cpu-llm` tier uses them, with budgets of a few tokens: meant for four
+minutes on two idle cores. The weights are fetched where they are absent; skipped where they or the problems cannot be.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from artifact.config import Config, load
+from artifact.config import Config
+from artifact.matrix import load_study
 from artifact.records import Rollout, read_parquet
 
 SMALL = {
-    "task.train_limit": 4, "train.steps": 10, "train.prompts_per_step": 1, "train.checkpoint_every": 10,
+    "task.train_limit": 4, "train.steps": 2, "train.prompts_per_step": 2, "train.checkpoint_every": 5,
     "sampling.samples_per_prompt": 2, "sampling.max_new_tokens": 24, "annotation.samples": 4,
-    "annotation.max_new_tokens": 24, "evaluation.limit": 4, "evaluation.max_new_tokens": 24,
-    "optimiser.lr": 1e-4, "cluster.engine.kv_cache_gib": 0.25, "cluster.engine.max_num_seqs": 16,
+    "annotation.max_new_tokens": 24, "evaluation.limit": 2, "evaluation.max_new_tokens": 24,
+    "cluster.engine.kv_cache_gib": 0.25, "cluster.engine.max_num_seqs": 16, "cluster.engine.max_model_len": 256,
+    "cluster.engine.max_num_batched_tokens": 256, "cluster.engine.enforce_eager": True, "optimiser.lr": 1e-4,
 }  # fmt: skip
-"""Overrides that make the tier's run a matter of minutes."""
+"""Overrides that make the tier's runs a matter of seconds a step."""
 
-HELD_OUT = 6
+TEN_STEPS = {"train.steps": 10, "train.prompts_per_step": 1}
+"""Of standard on-policy distillation, whose weights are compared before and after."""
+
+PROMPT = """answer: hashes
+
+[system]
+Be brief. End with #### and the answer.
+
+[system if answer]
+The answer is {answer}.
+
+[user]
+{question}
+"""
+"""A template without exemplars: the prompt is most of what a step costs."""
+
+HELD_OUT = 4
 """Problems of the held-out set."""
 
 
+class Interrupted(Exception):
+    """What ends the first attempt at a run."""
+
+
 @pytest.fixture(scope="module")
-def config(results: Path) -> Config:
-    """The tier's configuration, its models and problems on this machine."""
+def cells(results: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Config]:
+    """The configuration of each method of the tier's study; its models and problems are on this machine."""
     from artifact.errors import ArtifactError
     from artifact.pretrained import fetch_models
     from artifact.studies.world import problems_of
     from artifact.tasks.hub import DataAbsent
 
+    template = tmp_path_factory.mktemp("template") / "brief.txt"
+    template.write_text(PROMPT, encoding="utf-8")
+    study, small = load_study("language_model"), {**SMALL, "task.template": str(template)}
+    cells = {c.method: c for _, c in study.runs("cpu-llm", small)}
+    cells["opd"] = next(c for _, c in study.runs("cpu-llm", {**small, **TEN_STEPS}) if c.method == "opd")
     try:
-        fetch_models("cpu-llm")
+        fetch_models(cells["opd"])
     except ArtifactError as err:
-        pytest.skip(f"no pretrained weights here: {err}")
-    config = load("cpu-llm", SMALL)
+        pytest.skip(f"the pretrained weights are neither here nor can they be fetched: {err}")
     try:
-        problems_of(config.task, config.task.train_split, config.task.train_limit)
+        problems_of(cells["opd"].task, cells["opd"].task.train_split, cells["opd"].task.train_limit)
     except DataAbsent as err:
         pytest.skip(f"no SVAMP here: {err}")
-    return config
+    return cells
+
+
+@pytest.fixture(scope="module")
+def config(cells: dict[str, Config]) -> Config:
+    """Standard on-policy distillation."""
+    return cells["opd"]
 
 
 @pytest.fixture(scope="module")
 def actors(config: Config):
-    """The tier's actors: started once, ended with this file, since they hold several GiB."""
+    """The tier's actors: started once, and ended with this file, since they hold about 12 GiB."""
     from artifact.cluster import session
 
-    workers = session.open_workers(
+    before = {row["name"] for row in session.status()}
+    yield session.open_workers(
         config, engines_for=config.models.student, student=True, teacher=True, reference=True
     )  # fmt: skip
-    yield workers
     import ray  # not before `session` has set the environment that Ray reads when it is imported
 
-    for actor in (*workers.engines, *workers.students, workers.teacher, workers.reference):
-        ray.kill(actor)
-    time.sleep(2)
-    if not session.status():  # no other test file has actors in this cluster
+    for name in {row["name"] for row in session.status()} - before:
+        ray.kill(ray.get_actor(name, namespace=session.NAMESPACE))
+    if not before:  # no other test file has actors in this cluster
         session.stop()
 
 
 @pytest.fixture(scope="module")
 def trained(config: Config, actors):
-    """One run of standard on-policy distillation."""
+    """Standard on-policy distillation for ten steps, whose first attempt dies after six: one step past a checkpoint."""
+    import artifact.train as loop
+    from artifact.studies import store
     from artifact.studies.runner import run
 
-    return run(config.model_copy(update={"method": "opd"}), label="OPD")
+    real, partial = loop.sync_weights, store.folder_of("runs", "x").parent
+
+    def dies(workers, spec, probe, version, config):
+        if version == 7:
+            raise Interrupted
+        return real(workers, spec, probe, version, config)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "sync_weights", dies)
+        with pytest.raises(Interrupted):
+            run(config, label="OPD", progress=False)
+    left = list(partial.glob("*.partial"))
+    assert len(left) == 1 and [r["step"] for r in steps_of(left[0])] == list(range(6))
+    return run(config, label="OPD", progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +126,19 @@ def measured(config: Config, trained):
     from artifact.studies.language_model import study_distances
 
     return study_distances([trained], problems=HELD_OUT)
+
+
+def weights(config: Config) -> dict[str, float]:
+    """What phase 1 says of each training problem; a problem on which all samples differ weighs nothing."""
+    from artifact.studies.annotate import annotate
+    from artifact.uncertainty.records import Annotation
+
+    return {a.problem_id: a.weight for a in read_parquet(annotate(config) / "annotations.parquet", Annotation)}
+
+
+def steps_of(folder: Path) -> list[dict[str, float]]:
+    """The metrics of each step of a run."""
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def logprobs(model: str | Path, rollouts: list[Rollout]) -> list[np.ndarray]:
@@ -115,8 +173,9 @@ def test_real_problems_are_annotated(config: Config, actors) -> None:
         assert math.isclose(a.weight, min(1.0, max(0.0, 1 - a.entropy / math.log(4))), abs_tol=1e-9)
 
 
-def test_ten_steps_are_taken_and_every_sync_is_proven(config: Config, trained) -> None:
-    rows = [json.loads(line) for line in (trained.folder / "metrics.jsonl").read_text().splitlines()]
+def test_ten_steps_are_taken_over_a_resumption_and_every_sync_is_proven(config: Config, trained) -> None:
+    """The sixth step, lost with the first attempt, is taken again; no step is there twice."""
+    rows = steps_of(trained.folder)
     assert [r["step"] for r in rows] == list(range(10))
     assert all(0 <= r["sync/gap"] <= config.cluster.sync_tolerance for r in rows)
     assert all(math.isfinite(r["loss"]) and r["grad_norm"] > 0 for r in rows)
@@ -124,6 +183,28 @@ def test_ten_steps_are_taken_and_every_sync_is_proven(config: Config, trained) -
     files = sorted((trained.folder / "rollouts").glob("*.parquet"))
     versions = {r.policy_version for path in files for r in read_parquet(path, Rollout)}
     assert versions == set(range(10)), "each step samples from the weights of the step before"
+    memory = trained.manifest["peak_memory_gib"]
+    assert set(memory) == {"engine-0", "student-0", "teacher"} and all(0.1 < gib < 24 for gib in memory.values())
+
+
+@pytest.mark.parametrize("method", ["uopd", "opsd", "core"])
+def test_the_other_methods_train(cells: dict[str, Config], actors, method: str) -> None:
+    """Two steps each, with what they read: phase 1, the answer as context, verdicts and a teacher that answers."""
+    from artifact.studies.runner import rollouts_of, run
+
+    info = run(cells[method], label=method, progress=False)
+    rows = steps_of(info.folder)
+    assert [r["step"] for r in rows] == [0, 1] and (info.folder / "weights" / "model.safetensors").is_file()
+    for r in rows:
+        assert math.isfinite(r["loss"]) and r["rollouts"] == 4
+        assert 0 <= r["sync/gap"] <= cells[method].cluster.sync_tolerance
+        asked = {x.problem_id for x in rollouts_of(info) if x.policy_version == r["step"]}
+        assert len(asked) == 2
+        assert (r["grad_norm"] > 0) == (method != "uopd" or any(weights(cells[method])[i] > 0 for i in asked))
+    if method == "core":
+        wrong = sum(r["rollouts"] - r.get("verdict/correct", 0.0) for r in rows)
+        assert sum(r["pairs"] + r["pairs_without_chosen"] for r in rows) == wrong
+        assert all("fallback_prompts" in r for r in rows)
 
 
 def test_engine_and_transformers_agree_before_and_after(config: Config, trained, measured) -> None:
@@ -156,7 +237,7 @@ def test_held_out_kl_falls(measured) -> None:
     assert (frame["forward"] >= frame["binned"] - 1e-9).all() and (frame["binned"] >= -1e-9).all()
     assert (frame["padding"] == 0).all()
     changes = distance_changes(frame, base="Base", resamples=2000)
-    assert len(changes) == 4
+    assert len(changes) == 4 and (changes["teacher"] == "smollm2").all()
     fixed = changes[(changes["sequences"] == "base") & (changes["measure"] == "forward")].iloc[0]
     assert fixed["verdict"] == "falls", changes.to_string()
     assert (changes["change"] < 0).all(), changes.to_string()

@@ -47,7 +47,7 @@ def _leak(info: SimpleNamespace) -> pd.DataFrame:
 
 
 def _graded(runs: Any) -> pd.DataFrame:
-    """Two graded responses a run: all graders accept the first, only math-verify the second (1/2 is not 0.5 to them)."""
+    """Two responses a run: all graders accept the first, only math-verify the second (to them 1/2 is not 0.5)."""
     rows = [
         {
             "label": info.label, "teacher": info.teacher, "seed": 0, "problem_id": problem, "sample": 0, "gold": "0.5",

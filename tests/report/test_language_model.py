@@ -30,12 +30,13 @@ def metrics() -> pd.DataFrame:
 
 def distances() -> pd.DataFrame:
     """Base at 2 nats a token on four problems; OPD half a nat closer on the same ids, further away on its own."""
-    rest = dict.fromkeys(MEASURES, 0.9)
+    rest = {**dict.fromkeys(MEASURES, 0.9), "teacher": "t", "seed": 0}
     rows = []
     for i in range(4):
         for label, sequences, forward in (("Base", "base", 2.0), ("OPD", "base", 1.5 - 0.01 * i), ("OPD", "own", 2.4)):
-            rows.append({"label": label, "sequences": sequences, "problem_id": f"p{i}", "sample": 0, "tokens": 5,
-                         **rest, "forward": forward + i, "reverse": 1.0 + i, "binned": forward + i - 0.25})  # fmt: skip
+            rows.append({"label": label, "key": label, "sequences": sequences, "problem_id": f"p{i}", "sample": 0,
+                         "tokens": 5, **rest, "forward": forward + i, "reverse": 1.0 + i,
+                         "binned": forward + i - 0.25})  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -49,18 +50,19 @@ def test_phases_by_hand() -> None:
 
 
 def test_stages_add_up() -> None:
-    sampled = {"seconds": {"sampling": 50.0, "total": 90.0}, "sampled": {"tokens": 1000}}
+    sampled = {"seconds": {"sampling": 50.0, "total": 90.0}, "sampled": {"tokens": 1000}, "greedy": {"tokens": 100}}
     scored = {"seconds": {"sampling": 10.0, "scoring": 20.0, "total": 30.0}, "response_tokens": 200}
     run = {"seconds": {"train": 60.0, "total": 120.0}}
     table = lm.stage_table([("phase 1", sampled), ("runs", run), ("runs", run), ("held out", scored)])
     table = table.set_index("stage")
     assert table["results"].tolist() == [1, 2, 1] and table["minutes"].tolist() == [1.5, 4.0, 0.5]
+    assert table.loc["phase 1", "tokens"] == 1100, "greedy answers are tokens too, sampled outside the timed part"
     assert table.loc["phase 1", "tokens_per_second"] == 20 and table.loc["held out", "tokens_per_second"] == 20
     assert pd.isna(table.loc["runs", "tokens"]) and pd.isna(table.loc["runs", "tokens_per_second"])
 
 
 def test_memory_is_the_highest_peak() -> None:
-    found = lm.largest_memory([{"peak_memory_gib": {"a": 1.0, "b": 5.0}}, {"peak_memory_gib": {"a": 2.0}}])
+    found = lm.largest_memory([{"peak_memory_gib": {"a": 1.0, "b": 5.0}}, {"peak_memory_gib": {"a": 2.0}}, {}])
     assert found == {"a": 2.0, "b": 5.0}
 
 
@@ -76,8 +78,23 @@ def test_sentences_say_what_the_interval_says() -> None:
     lines = lm.distance_sentences(distance_changes(frame, resamples=200))
     assert lines[0].startswith("OPD: held-out KL(teacher ‖ student) on the base student's rollouts falls from 3.500 to")
     assert "on its own rollouts rises from 3.500 to 3.900" in lines[1] and "n = 4" in lines[1]
+    two = pd.concat([frame, frame.assign(teacher="u", key=frame["key"] + " u")])
+    assert lm.distance_sentences(distance_changes(two, resamples=50))[2].startswith("OPD, teacher u: held-out KL")
     same = lm.distance_sentences(distance_changes(frame, resamples=200), "reverse")
     assert all("cannot be told apart" in line for line in same)
+
+
+def test_the_promise_is_counted_where_it_holds() -> None:
+    """OPD falls on the base student's rollouts; a method that does not is named with its verdict, and nothing fails."""
+    frame = distances()
+    worse = frame[frame["label"] == "OPD"].assign(label="UOPD", key="UOPD")
+    both = pd.concat([frame, worse.assign(forward=worse["forward"] + 1)])
+    changes = distance_changes(both, resamples=50)
+    text = (
+        "KL(teacher ‖ student) on the base student's rollouts falls in {} of {} runs that distil from this teacher{}."
+    )
+    assert lm.promise_sentence(changes, ["OPD"]) == text.format(1, 1, "")
+    assert lm.promise_sentence(changes, ["OPD", "UOPD"]) == text.format(1, 2, " (UOPD: rises)")
 
 
 def test_shown_distances_state_the_tail() -> None:
@@ -112,6 +129,38 @@ def test_a_rollout_is_shown_in_full() -> None:
         "version 7",
     ):
         assert part in text
+
+
+def test_the_calculator_is_seen_token_by_token() -> None:
+    """`<<1+1=` is the policy's, `2>>` the tool's: who wrote what stands beside each token."""
+
+    class Tokens:
+        def decode(self, ids: list[int]) -> str:
+            return {1: " <<", 2: "1", 3: "+", 4: "=", 5: "2", 6: ">>", 7: "|\n"}[ids[0]]
+
+    ids, mask = (1, 2, 3, 2, 4, 5, 6, 7), (True,) * 5 + (False,) * 2 + (True,)
+    plain = Rollout("p", 0, (1,), (2, 3), (-0.5, -0.5), "1+", "length")
+    called = Rollout("q", 1, (1,), ids, (-0.25,) * 5 + (0.0,) * 2 + (-1.0,), "t", "stop", response_mask=mask)
+    assert lm.calculator_rollout([plain, called]) is called and lm.calculator_rollout([plain]) is None
+    text = lm.mask_markdown(called, Tokens())
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "token" not in line]
+    assert "8 response tokens, 2 of them the calculator's" in text and len(rows) == 8
+    assert rows[5:7] == ["| 5 | `2` | **calculator** | – |", "| 6 | `>>` | **calculator** | – |"]
+    assert rows[0] == "| 0 | ` <<` | policy | -0.25 |" and rows[7] == "| 7 | `\\|\\n` | policy | -1.00 |"
+
+
+def test_two_teachers_are_drawn_apart() -> None:
+    both = pd.concat([metrics(), metrics().assign(teacher="u", loss=7.0)])
+    figure, data = figures.loss_curves(both)
+    assert len(figure.axes) == 6 and len(data) == 8
+    drawn = [sorted(set(line.get_ydata())) for line in figure.axes[3].lines]
+    assert drawn == [[7.0], [7.0]], "the second row holds the second teacher's losses alone"
+    assert figure.axes[3].get_title().endswith("teacher u")
+    frame = distances()
+    other = frame.assign(teacher="u", key=frame["key"] + " u", forward=frame["forward"] + 10)
+    figure, data = figures.distance_bars(distance_summary(pd.concat([frame, other]), resamples=50))
+    heights = [[round(p.get_height(), 3) for p in axis.patches] for axis in figure.axes]
+    assert len(heights) == 4 and [round(h - 10, 3) for h in heights[2]] == heights[0] and len(data) == 6
 
 
 def test_figures_draw_what_they_return(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

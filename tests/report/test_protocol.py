@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from io import StringIO
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,7 +10,6 @@ from rich.console import Console
 
 from artifact.report.protocol import (
     agreement_table,
-    benchmark_list,
     benchmark_notes,
     disagreements,
     grader_sentences,
@@ -29,6 +27,7 @@ def table() -> pd.DataFrame:
     common = {
         "label": "m", "teacher": "A", "seed": 0, "split": "test", "level": 0.95, "bar": "Wilson over problems",
         "timeout": 0.01, "error": 0.02, "unparsed": 0.25, "response_tokens": 99.6, "max_new_tokens": 120, "top_p": 0.95,
+        "prompt": "chat",
     }  # fmt: skip
     amo = {"benchmark": "amo-bench", "problems": 39, "of": 39, "left_out": "11 description", "key": "a"}
     math = {"benchmark": "math-500", "problems": 100, "of": 500, "left_out": "", "key": "b"}
@@ -66,6 +65,19 @@ def test_notes_say_how_what_is_left_out_is_judged() -> None:
     assert any("amo-bench, greedy: 40.0 % of the responses were cut off at 120 tokens" in n for n in notes)
     assert not any(n.startswith("math-500") for n in notes)
     assert sum(n.startswith("maj@k") for n in notes) == 1
+    assert notes[0].startswith("Intervals: 95 %, ") and not any("plain text" in n for n in notes)
+    other = benchmark_notes(table().assign(level=0.9, prompt="plain"))
+    assert other[0].startswith("Intervals: 90 %, ") and any(n.startswith("Prompts are plain text") for n in other)
+
+
+def test_notes_keep_the_splits_of_a_benchmark_apart() -> None:
+    first = table().head(1)
+    notes = benchmark_notes(
+        pd.concat([first, first.assign(split="train", of=7, truncated=0.9, left_out="2 description")])
+    )
+    for start in ("amo-bench, test: 11 answers", "amo-bench, train: 2 answers", "amo-bench, test, greedy: 40.0 %",
+                  "amo-bench, train, greedy: 90.0 %"):  # fmt: skip
+        assert sum(n.startswith(start) for n in notes) == 1
 
 
 def test_markdown_holds_table_notes_and_stamp() -> None:
@@ -100,6 +112,17 @@ def test_the_headline_under_every_grader_by_hand() -> None:
     ]  # fmt: skip
 
 
+def test_the_headline_may_stand_anywhere_among_the_graders() -> None:
+    frame = graded()
+    turned = frame[[c for c in frame if not c.startswith("math_verify")] + ["math_verify", "math_verify_answer"]]
+    ours, theirs = (grader_table(f).set_index(["label", "grader"]).sort_index() for f in (frame, turned))
+    pd.testing.assert_frame_equal(ours, theirs)
+    strict = theirs.loc[("B", "strict_string")]
+    assert (strict.agreement, strict.only_headline, strict.only_this) == (0.5, 2, 0)
+    numeric = theirs.loc[("A", "numeric_last_number")]
+    assert (numeric.agreement, numeric.only_headline, numeric.only_this) == (0.75, 0, 1)
+
+
 def test_seeds_are_pooled_by_problem() -> None:
     twice = pd.concat([graded(), graded()], ignore_index=True)
     pooled = grader_table(twice)
@@ -123,16 +146,10 @@ def test_graders_in_words() -> None:
         grader_table(graded().drop(columns=["math_verify", "math_verify_answer"]))
 
 
-def test_the_list_of_benchmarks(tmp_path: Path) -> None:
-    (tmp_path / "gsm8k").mkdir()
-    (tmp_path / "gsm8k" / "test.jsonl").write_text("{}")
-    frame = benchmark_list(tmp_path).set_index("name")
-    assert frame.loc["gsm8k", "data"] == str(tmp_path / "gsm8k" / "test.jsonl")
-    assert (frame.loc["gsm8k", "main"], frame.loc["gsm8k", "rows"]) == ("test", "1319")
-    assert {"math-500", "aime-2025", "amo-bench", "sure-math", "tinymath"} <= set(frame.index)
+def test_the_list_of_benchmarks_on_a_terminal() -> None:
     out = StringIO()
-    print_benchmarks(Console(file=out, width=200), tmp_path)
-    assert "amo-bench" in out.getvalue() and "NAME@FOLDER" in out.getvalue()
+    print_benchmarks(pd.DataFrame({"name": ["amo-bench"], "main": ["test"]}), Console(file=out, width=200))
+    assert "amo-bench" in out.getvalue() and "main" in out.getvalue() and "NAME@FOLDER" in out.getvalue()
 
 
 def test_transcripts_print_texts_as_they_are() -> None:

@@ -14,7 +14,7 @@ from artifact.errors import EmptyDataset, Mismatch
 from artifact.evaluate.protocol import ProtocolError, parse_protocol
 from artifact.paths import project_root
 from artifact.studies.benchmark_jobs import (
-    Target,
+    LEAST_BUDGET,
     fit_engine,
     locate_model,
     named,
@@ -22,9 +22,8 @@ from artifact.studies.benchmark_jobs import (
     prepare,
     protocols_for,
     start_up_checks,
-    targets,
 )
-from artifact.tasks import TaskError
+from artifact.studies.benchmark_targets import Target
 from artifact.tasks.hub import DataAbsent
 
 STUDENT = "models/tiny/student"
@@ -44,7 +43,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def job(data: Path, model: str = STUDENT, **options):
-    options = {"data_dir": data, "template": str(data / "bare.txt")} | options
+    options = {"data_dir": data, "template": str(data / "bare.txt"), "max_new_tokens": 120} | options
     return prepare(load("tiny"), {}, Target("gsm8k@mine", "test"), locate_model(model), **options)
 
 
@@ -62,22 +61,6 @@ def test_a_model_is_a_folder_a_run_or_a_hub_id(tmp_path: Path, monkeypatch: pyte
             locate_model(wrong)
 
 
-def test_what_is_measured() -> None:
-    tiny, paper = load("tiny"), load("paper")
-    assert targets(tiny, None) == [Target("tinymath", "evaluation")]
-    assert targets(tiny, None, "curve") == [Target("tinymath", "curve")]
-    assert targets(tiny, ["gsm8k", "tinymath", "gsm8k"]) == [Target("gsm8k", "test"), Target("tinymath", "evaluation")]
-    assert targets(tiny, ["svamp"], "all[-200:]") == [Target("svamp", "all[-200:]")]
-    assert targets(paper, None) == [
-        Target(name, "test") for name in ("math-500", "aime-2025", "amo-bench", "sure-math")
-    ]
-    for wrong, near in (("gsm9k", "gsm8k"), ("tinymth", "tinymath"), ("math500", "math-500"), ("gsm9k@x", "gsm8k@x")):
-        with pytest.raises(TaskError, match=f"did you mean '{near}'"):
-            targets(tiny, [wrong])
-    with pytest.raises(ConfigError, match="goes with one benchmark"):
-        targets(tiny, ["gsm8k", "svamp"], "train")
-
-
 def test_protocols_and_ks_of_a_tier() -> None:
     assert [p.name for p in protocols_for(load("tiny"), None)] == ["greedy"]
     greedy, sixteen = protocols_for(load("paper"), None)
@@ -86,6 +69,10 @@ def test_protocols_and_ks_of_a_tier() -> None:
     assert protocols_for(hotter, ["avg4", "avg4"]) == [parse_protocol("avg4", 1.5)]
     assert parse_ks(None, [greedy]) is None
     assert parse_ks(["8", "4", "8"], [greedy, sixteen]) == (4, 8)  # greedy has no use for them
+    own = protocols_for(load("paper"), ["greedy", "avg4"], temperature=0.6, top_p=1.0)
+    assert [(p.name, p.temperature, p.top_p) for p in own] == [("greedy", 0.0, 1.0), ("avg4", 0.6, 1.0)]
+    with pytest.raises(ConfigError, match="are of sampled protocols"):
+        protocols_for(load("tiny"), ["greedy"], top_p=0.9)
     with pytest.raises(ConfigError, match="'four' is no number"):
         parse_ks(["four"], [sixteen])
     for ks, protocols, remedy in ((["32"], [sixteen], "avg32"), (["4"], [greedy], "avg4")):
@@ -134,8 +121,15 @@ def test_the_engine_grows_to_what_is_needed(data: Path) -> None:
 
 
 def test_what_does_not_fit_is_refused(data: Path) -> None:
-    with pytest.raises(Mismatch, match="512 positions"):
-        start_up_checks(fit_engine([job(data, max_new_tokens=600)])[0])
+    own = job(data, max_new_tokens=600)
+    room = 512 - max(map(len, own.prompts.values()))
+    with pytest.raises(Mismatch, match=f"512 positions: give --max-new-tokens {room} or less"):
+        fit_engine([own])
+    start_up_checks(fit_engine([job(data, max_new_tokens=room)])[0])
+    own = {"cluster.engine.max_num_batched_tokens": load("tiny").cluster.engine.max_model_len}
+    narrow = replace(job(data, max_new_tokens=room), config=load("tiny", own | {"evaluation.max_new_tokens": room}))
+    with pytest.raises(ConfigError, match=r"is below engine\.max_model_len"):  # as the configuration itself would say
+        fit_engine([narrow], fixed=["max_num_batched_tokens"])
     with pytest.raises(Mismatch, match="max_model_len"):
         start_up_checks(fit_engine([job(data, max_new_tokens=440)], fixed=["max_model_len"])[0])
     with pytest.raises(Mismatch, match="another text"):  # words that the tiny world does not have
@@ -147,6 +141,25 @@ def _with_words(data: Path) -> str:
     rows = [{"question": "Which planet is the largest?", "answer": "#### 5"}]
     (data / "mine" / "test.jsonl").write_text(json.dumps(rows[0]) + "\n", encoding="utf-8")
     return str(data / "bare.txt")
+
+
+def test_a_tiers_limit_and_budget_are_those_of_its_own_evaluation(data: Path) -> None:
+    plain = load("tiny")
+    tiny = plain.model_copy(
+        update={"evaluation": plain.evaluation.model_copy(update={"limit": 1})}
+    )  # as if in the file
+    assert tiny.evaluation.max_new_tokens < LEAST_BUDGET == 512
+
+    def sizes(name: str, split: str, overrides: dict | None = None, **options) -> tuple[int, int]:
+        base = tiny if overrides is None else load("tiny", overrides)
+        own = {} if name == "tinymath" else {"data_dir": data, "template": str(data / "bare.txt")}
+        made = prepare(base, overrides or {}, Target(name, split), locate_model(STUDENT), **own, **options)
+        return len(made.problems), made.config.evaluation.max_new_tokens
+
+    assert sizes("tinymath", "evaluation") == (1, tiny.evaluation.max_new_tokens)
+    assert sizes("gsm8k@mine", "test") == (2, 512)
+    assert sizes("gsm8k@mine", "test", limit=1, max_new_tokens=40) == (1, 40)
+    assert sizes("gsm8k@mine", "test", {"evaluation.limit": 1, "evaluation.max_new_tokens": 50}) == (1, 50)  # --set
 
 
 def test_missing_and_empty_data(data: Path, tmp_path: Path) -> None:
@@ -167,7 +180,11 @@ def test_a_tokenizer_that_cannot_prompt(data: Path, tmp_path: Path) -> None:
     settings = json.loads((bare / "tokenizer_config.json").read_text())
     settings.pop("chat_template", None)
     (bare / "tokenizer_config.json").write_text(json.dumps(settings))
-    with pytest.raises(Mismatch, match="no chat template"):
+    with pytest.raises(Mismatch, match=r"no chat template.*--prompt plain"):
         job(data, str(bare))
+    plain = job(data, str(bare), prompt="plain")
+    assert plain.prompt == "plain" and set(plain.prompts) == {p.id for p in plain.problems}
+    with pytest.raises(Mismatch, match="another text"):  # the tiny world has no word for `Question:`
+        start_up_checks(plain)
     with pytest.raises(Mismatch, match="no tokenizer of 'nobody/nothing'"):
         job(data, "nobody/nothing")

@@ -24,14 +24,13 @@ class Canned:
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
         self.breaks = 0
+        self.text = r"\boxed{29}"
 
     def sample(self, prompts: Sequence[Any], n: int, **named: Any) -> list[tuple[Rollout, ...]]:
         self.calls.append({"prompts": prompts, "n": n, **named})
         if len(self.calls) == self.breaks:
             raise KeyboardInterrupt
-        return [
-            tuple(Rollout(i, j, x, (7, 2), (0.0, 0.0), r"\boxed{29}", "stop") for j in range(n)) for i, x in prompts
-        ]
+        return [tuple(Rollout(i, j, x, (7, 2), (0.0, 0.0), self.text, "stop") for j in range(n)) for i, x in prompts]
 
 
 @pytest.fixture
@@ -44,6 +43,7 @@ def canned(monkeypatch: pytest.MonkeyPatch, results: Path) -> Canned:
 
 
 def measure(data: Path, **options: Any) -> list[Any]:
+    options = {"max_new_tokens": 120} | options  # the tiny world has no room for what a benchmark gets by default
     return evaluate_model(
         STUDENT, ["gsm8k@mine"], data_dir=data, template=str(data / "bare.txt"), progress=False, **options
     )
@@ -73,7 +73,7 @@ def test_nothing_is_asked_twice(data: Path, canned: Canned) -> None:
     [first] = measure(data)
     assert measure(data)[0] == first and len(canned.calls) == 1
     assert evaluate_model(str(first.manifest["checkpoint"]), ["gsm8k@mine"], data_dir=data, progress=False,
-                          template=str(data / "bare.txt"))[0].key == first.key  # fmt: skip
+                          max_new_tokens=120, template=str(data / "bare.txt"))[0].key == first.key  # fmt: skip
     others = [measure(data, **o)[0].key for o in ({"limit": 1}, {"max_new_tokens": 9}, {"protocols": ["avg2"]})]
     assert len({first.key, *others}) == 4 and len(canned.calls) == 4
     assert measure(data, overrides={"seed": 5})[0].key == first.key  # greedy responses do not depend on it
@@ -91,3 +91,37 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(data: Path, canned: Cann
     assert [c["prompts"][0][0][-1] for c in canned.calls] == ["0", "1", "1"]
     stored = read_parquet(info.folder / "evaluation" / "test.avg2.parquet", Rollout)
     assert [(r.problem_id[-1], r.sample) for r in stored] == [("0", 0), ("0", 1), ("1", 0), ("1", 1)]
+
+
+def test_sampling_as_the_command_says(data: Path, canned: Canned) -> None:
+    [usual] = measure(data, protocols=["avg2"])
+    [own] = measure(data, protocols=["avg2"], temperature=0.6, top_p=1.0)
+    assert [(c["temperature"], c["top_p"]) for c in canned.calls] == [(1.2, 0.95), (0.6, 1.0)]
+    assert own.key != usual.key and own.manifest["protocol"]["temperature"] == 0.6
+
+
+def test_plain_prompts_are_another_evaluation(data: Path, canned: Canned, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmarking, "start_up_checks", lambda job: None)  # the tiny world has no word for `Question:`
+    [chat] = measure(data)
+    canned.text = "\\boxed{29}\nQuestion: next?\nAnswer: \\boxed{6}"
+    [plain] = measure(data, prompt="plain")
+    assert plain.key != chat.key and (chat.manifest["prompt"], plain.manifest["prompt"]) == ("chat", "plain")
+    stored = read_parquet(plain.folder / "evaluation" / "test.greedy.parquet", Rollout)
+    assert {r.text for r in stored} == {"\\boxed{29}"}
+    assert [str(r.verdict.status) for r in stored] == ["correct", "wrong"]  # by the first answer, not the invented one
+
+
+def test_the_cluster_is_given_back_also_after_an_error(
+    data: Path, canned: Canned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[int, str, int]] = []
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr(benchmarking, "give_back", lambda config, model, own: given.append(
+        (config.cluster.engine.max_model_len, model, own.cluster.engine.max_model_len)))  # fmt: skip
+    [info] = measure(data)
+    assert len(given) == 1 and given[0][1] == info.manifest["checkpoint"]
+    canned.breaks = len(canned.calls) + 1
+    with pytest.raises(KeyboardInterrupt):
+        measure(data, max_new_tokens=440)
+    grown, _, own = given[1]
+    assert own == 448 < grown

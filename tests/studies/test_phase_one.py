@@ -62,7 +62,7 @@ def test_a_problem_below_min_valid_leaves_the_training_set(drawn: Config, monkey
     def train(config: Config, method: Any, world: World, known: Any, folder: Path, *rest: Any) -> dict[str, float]:
         seen.append(world)
         assert set(known.weights) == {p.id for p in world.train}
-        return {"train": 0.0, "total": 0.0}
+        return {"seconds": {"train": 0.0, "total": 0.0}, "peak_memory_gib": {}}
 
     monkeypatch.setattr(runner, "_train_and_evaluate", train)
     info = runner.run(drawn, progress=False)
@@ -80,7 +80,9 @@ def test_a_problem_below_min_valid_leaves_the_training_set(drawn: Config, monkey
 def test_a_method_that_reads_no_weights_keeps_every_problem(drawn: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     monkeypatch.setattr(
-        runner, "_train_and_evaluate", lambda c, m, world, *a: (sizes.append(len(world.train)), {"total": 0.0})[1]
+        runner,
+        "_train_and_evaluate",
+        lambda c, m, world, *a: (sizes.append(len(world.train)), {"seconds": {"total": 0.0}})[1],
     )
     runner.run(load("tiny", SMALL | {"method": "seqkd"}), progress=False)
     assert sizes == [8]

@@ -2,16 +2,17 @@
 
 Functions of a `FrozenModel`, which an actor that already holds the teacher runs by Ray's `__ray_call__`: no actor, no
 device and no copy of the weights of its own. What is measured stands in `evaluate/held_out.py`. Hidden states are kept
-between the passes, logits never are: they are formed for `ROWS` positions at a time, in float32, and summed in float64.
+between the passes, logits never are: they are formed for `ROWS` positions at a time, from hidden states and head cast
+to float32, and summed in float64.
 """
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from artifact.cluster.packing import TokenPair
+from artifact.errors import Mismatch
 from artifact.evaluate.held_out import MEASURES, token_distances
 
 if TYPE_CHECKING:
@@ -25,14 +26,24 @@ ROWS = 64
 
 def distances(
     frozen: FrozenModel, teacher: str, student: str, sequences: Sequence[TokenPair], *, top_k: int, vocabulary: int,
-    max_tokens: int = 16384,
+    masks: Sequence[Sequence[bool] | None] | None = None, max_tokens: int = 16384,
 ) -> list[dict[str, float]]:  # fmt: skip
     """`MEASURES` of each (prompt, response) pair, means over its response tokens, under checkpoints given by path.
 
-    Both score the same token ids; position t of a response is predicted from what precedes it. The student's weights
-    are let go afterwards, the teacher's stay.
+    masks  for each pair which response tokens count (False: a tool wrote it); None = all of them
+
+    Both score the same token ids; position t of a response is predicted from what precedes it, tool tokens included.
+    The student's weights are let go afterwards, the teacher's stay. Raises Mismatch for a mask of another length than
+    its response, or one that leaves no token.
     """
     import torch
+
+    for i, ((_, response), mask) in enumerate(zip(sequences, masks or (), strict=False)):
+        if mask is not None and (len(mask) != len(response) or not any(mask)):
+            raise Mismatch(
+                f"the mask of sequence {i} keeps {sum(mask)} of {len(mask)} tokens of a response of {len(response)}: "
+                "it must have the response's length and keep at least one token"
+            )
 
     passes = [  # one after the other: two generators at once would nest their inference modes
         [
@@ -50,7 +61,9 @@ def distances(
             lengths = [len(sequences[i][1]) for i in batch]
             for name in MEASURES:
                 for i, values in zip(batch, columns[name].split(lengths), strict=True):
-                    out[i] = out[i] | {name: float(values.mean())}
+                    mask = None if masks is None else masks[i]
+                    kept = values if mask is None else values[torch.tensor(mask, device=values.device)]
+                    out[i] = out[i] | {name: float(kept.mean())}
     return out
 
 
@@ -62,16 +75,11 @@ def _over_rows(
     import torch
 
     width = min(weight_t.shape[0], weight_s.shape[0])  # heads may be padded to different lengths
+    head_t, head_s = weight_t[:width].float(), weight_s[:width].float()
     parts = [
         token_distances(
-            (hidden_t[i : i + ROWS] @ weight_t[:width].T).float(),
-            (hidden_s[i : i + ROWS] @ weight_s[:width].T).float(), top_k, vocabulary,
+            hidden_t[i : i + ROWS].float() @ head_t.T, hidden_s[i : i + ROWS].float() @ head_s.T, top_k, vocabulary
         )
         for i in range(0, hidden_t.shape[0], ROWS)
     ]  # fmt: skip
     return {name: torch.cat([part[name] for part in parts]) for name in MEASURES}
-
-
-def peak_memory(actor: object) -> float:
-    """The most memory this actor's process has had resident since it started, GiB (weights, caches and libraries)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -102,7 +102,7 @@ def architecture(model: str) -> str:
     if not path.is_dir():
         return hashlib.sha256(model.encode()).hexdigest()[:10]
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    for volatile in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
+    for volatile in ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"):
         config.pop(volatile, None)
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:10]
 

@@ -37,6 +37,7 @@ class StudentActor:
         self._channel: Channel | None = None
         self.channel_id: str | None = None
         self.engine: Any = None
+        self.network: Any = None
 
     def ready(self) -> int:
         """The rank; answers once the actor is up."""
@@ -95,9 +96,9 @@ class StudentActor:
         torch.manual_seed(seed)
         if self.engine is not None:
             self.engine.destroy()
+            self.engine = self.network = None  # the old weights go before the new ones come
         self.optimiser, self.losses, self.total_steps = optimiser, losses, total_steps
         network = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, self.dtype))
-        network.config.use_cache = False
         policy = _policy_class()(network, losses, self.cluster.zero_stage)
         adamw = torch.optim.AdamW(
             policy.parameters(),

@@ -4,7 +4,7 @@ accuracy    mean of `correct` by one grader with its interval over problems (`st
 agreement   share of responses on which two graders both say correct or both say not correct, with Cohen's kappa:
             κ = (p_o − p_e) / (1 − p_e), p_o observed agreement, p_e that of independent graders with the same rates;
             κ is None where a grader gives only one verdict on everything, since p_e may then be 1
-disagreements   one row a response, with its text, what each grader extracted and said
+disagreements   the responses that divide the graders, with their texts, what each extracted and said
 
 Several samples of a problem are averaged within it before an interval is drawn. Left out: which grader is right; that
 is what reading the list is for.
@@ -21,8 +21,8 @@ import numpy as np
 
 from artifact.errors import EmptyDataset
 from artifact.evaluate.statistics import Interval, cluster_bootstrap, wilson_interval
-from artifact.records import Problem, Rollout, Verdict
-from artifact.tasks.graders import GRADERS, Grader
+from artifact.records import Problem, Rollout
+from artifact.tasks.graders import as_columns, grade
 from artifact.tasks.verifier import Verifier
 
 if TYPE_CHECKING:
@@ -39,45 +39,10 @@ class GraderReport:
     accuracy       a row a grader: grader, accuracy, low, high, level, bar, unparsed, timeout, error, responses,
                    problems, difference (to the headline grader, in accuracy)
     agreement      a row a pair: first, second, agreement, kappa, only_first, only_second (responses only one accepts)
-    disagreements  a row of `graded` for each response that some accept and others do not
     """
 
     accuracy: pd.DataFrame
     agreement: pd.DataFrame
-    disagreements: pd.DataFrame
-
-
-def grade_all(
-    problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], graders: Sequence[str] | None = None,
-    verifier: Verifier | None = None,
-) -> dict[str, list[Verdict]]:  # fmt: skip
-    """Verdicts by grader, responses in the order of the groups.
-
-    `math_verify` is the run's own `verifier` where one is given, so that the headline is the number the run reports.
-    Raises EmptyDataset for no responses, ValueError for an unknown grader.
-    """
-    names = list(GRADERS) if graders is None else list(graders)
-    if unknown := [n for n in names if n not in GRADERS]:
-        raise ValueError(f"unknown grader(s) {unknown}; registered are {sorted(GRADERS)}")
-    pairs = [(r.text, p.answer) for p, group in zip(problems, groups, strict=True) for r in group]
-    if not pairs:
-        raise EmptyDataset("no responses to grade: agreement cannot be measured on nothing")
-    verdicts: dict[str, list[Verdict]] = {}
-    for name in names:
-        if name == HEADLINE and verifier is not None:
-            verdicts[name] = verifier.verify_batch([t for t, _ in pairs], [g for _, g in pairs])
-        else:
-            grader: Grader = GRADERS[name]
-            verdicts[name] = [grader(text, gold) for text, gold in pairs]
-    return verdicts
-
-
-def grader_report(
-    problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], graders: Sequence[str] | None = None,
-    verifier: Verifier | None = None, level: float = 0.95, seed: int = 0,
-) -> GraderReport:  # fmt: skip
-    """Accuracy under each grader, pairwise agreement, and all disagreements, for the rollouts of one evaluation."""
-    return report_of(graded(problems, groups, graders, verifier), level, seed)
 
 
 def graded(
@@ -86,21 +51,22 @@ def graded(
 ) -> pd.DataFrame:  # fmt: skip
     """One row a response: problem_id, sample, gold, question, response, then `<grader>` (status) and `<grader>_answer`.
 
+    `verifier` is the run's own, so that the headline is the number the run reports and the other graders look for an
+    answer where it does (`tasks/graders.py`); default: the shared one with the default rules.
     Frames of several runs can be joined and given to `report_of`; further columns are kept.
+    Raises EmptyDataset for no responses, ValueError for an unknown grader.
     """
     import pandas as pd
 
-    verdicts = grade_all(problems, groups, graders, verifier)
     flat = [(p, r) for p, group in zip(problems, groups, strict=True) for r in group]
-    columns: dict[str, list[str | int | None]] = {
+    if not flat:
+        raise EmptyDataset("no responses to grade: agreement cannot be measured on nothing")
+    verdicts = grade([r.text for _, r in flat], [p.answer for p, _ in flat], graders, verifier)
+    return pd.DataFrame({
         "problem_id": [p.id for p, _ in flat], "sample": [r.sample for _, r in flat],
         "gold": [p.answer for p, _ in flat], "question": [p.question for p, _ in flat],
-        "response": [r.text for _, r in flat],
-    }  # fmt: skip
-    for name, of in verdicts.items():
-        columns[name] = [str(v.status) for v in of]
-        columns[f"{name}_answer"] = [v.extracted for v in of]
-    return pd.DataFrame(columns)
+        "response": [r.text for _, r in flat], **as_columns(verdicts),
+    })  # fmt: skip
 
 
 def graders_in(frame: pd.DataFrame) -> list[str]:
@@ -130,9 +96,13 @@ def report_of(frame: pd.DataFrame, level: float = 0.95, seed: int = 0) -> Grader
             "responses": len(outcome), "problems": len(set(owner.tolist())),
             "difference": float(outcome.mean()) - headline,
         })  # fmt: skip
-    said = np.stack(list(correct.values()))
-    divided = said.any(axis=0) & ~said.all(axis=0)
-    return GraderReport(pd.DataFrame(rows), pairwise_agreement(correct), frame[divided].reset_index(drop=True))
+    return GraderReport(pd.DataFrame(rows), pairwise_agreement(correct))
+
+
+def disagreements(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a frame of `graded` that some graders accept and others do not, for reading."""
+    divided = frame[graders_in(frame)].eq("correct").nunique(axis=1) > 1
+    return frame[divided].reset_index(drop=True)
 
 
 def pairwise_agreement(correct: dict[str, np.ndarray]) -> pd.DataFrame:
@@ -161,17 +131,3 @@ def _interval(outcome: np.ndarray, owner: np.ndarray, level: float, seed: int) -
     if len(set(owner.tolist())) == len(owner):  # one response a problem: independent trials
         return wilson_interval(int(outcome.sum()), len(outcome), level)
     return cluster_bootstrap(outcome.astype(float), owner, level, seed=seed)
-
-
-def describe_disagreements(report: GraderReport, most: int = 20, characters: int = 300) -> str:
-    """The disagreements as text for a log or notebook: the end of each response, gold, and each grader's verdict."""
-    frame = report.disagreements
-    graders = graders_in(frame)
-    lines = [f"{len(frame)} of {int(report.accuracy['responses'].iloc[0])} responses divide the graders"]
-    for row in frame.head(most).to_dict("records"):
-        text = row["response"] if len(row["response"]) <= characters else "…" + row["response"][-characters:]
-        lines.append(f"\n{row['problem_id']} #{row['sample']}, gold {row['gold']}\n  {text}")
-        lines += [f"    {g}: {row[g]} ({row[f'{g}_answer']})" for g in graders]
-    if len(frame) > most:
-        lines.append(f"\n… and {len(frame) - most} more")
-    return "\n".join(lines)

@@ -40,7 +40,7 @@ MEASURES = ("forward", "reverse", "binned", "teacher_mass", "student_mass", "agr
 
 @dataclass(frozen=True, slots=True)
 class Distance(Record):
-    """Student against teacher on one response: means over its `tokens` response tokens.
+    """Student against teacher on one response: means over its `tokens` response tokens, those of a tool left out.
 
     sequences     which set the response belongs to: `base` (the untouched student's rollouts) or `own` (the policy's)
     forward, reverse, binned      in nats a token
@@ -99,26 +99,29 @@ def token_distances(
 
 
 def distance_summary(frame: pd.DataFrame, *, level: float = 0.95, resamples: int = RESAMPLES) -> pd.DataFrame:
-    """Mean distance of each label on each set of sequences, with intervals over problems.
+    """Mean distance of each label to each teacher on each set of sequences, with intervals over problems.
 
-    `frame` holds `Distance` rows with a `label`. Columns: label, sequences, problems, responses, tokens, then for
-    forward and reverse the mean and its interval (`forward`, `forward_low`, `forward_high`, …), and the means of the
-    other measures. Raises EmptyDataset without rows.
+    `frame` holds `Distance` rows with `teacher`, `label`, `seed` and `key`. Columns: teacher, label, sequences,
+    problems, responses, tokens, then for forward and reverse the mean and its interval (`forward`, `forward_low`,
+    `forward_high`, …), and the means of the other measures. Seeds are averaged within a problem.
+    Raises EmptyDataset without rows or for fewer than two problems, Mismatch where rows of several settings would be
+    averaged.
     """
     import pandas as pd
 
     if frame.empty:
         raise EmptyDataset("no response was scored: a distance over nothing is not 0")
+    _one_measurement_each(frame)
     rows = []
-    for (label, sequences), part in frame.groupby(["label", "sequences"], sort=False):
+    for (teacher, label, sequences), part in frame.groupby(["teacher", "label", "sequences"], sort=False):
         means = part.groupby("problem_id", sort=True)[list(MEASURES)].mean()
         row = {
-            "label": label, "sequences": sequences, "problems": len(means), "responses": len(part),
-            "tokens": int(part["tokens"].sum()),
+            "teacher": teacher, "label": label, "sequences": sequences, "problems": len(means),
+            "responses": len(part), "tokens": int(part["tokens"].sum()),
         }  # fmt: skip
         for name in ("forward", "reverse"):
-            bar = cluster_bootstrap(means[name], np.arange(len(means)), level, resamples)
-            row |= {name: bar.estimate, f"{name}_low": bar.low, f"{name}_high": bar.high}
+            low, high = _interval(means[name].to_numpy(), level, resamples)
+            row |= {name: float(means[name].mean()), f"{name}_low": low, f"{name}_high": high}
         rows.append(row | {name: float(means[name].mean()) for name in MEASURES[2:]})
     return pd.DataFrame(rows)
 
@@ -129,16 +132,26 @@ def distance_changes(
     """Each label minus `base` on the same problems: has training brought the student closer to its teacher?
 
     On the set `base` both score the same token ids (the untouched student's rollouts); on `own` each policy scores its
-    own rollouts of the same problems, which for `base` are the set `base`. Columns: label, sequences, measure
-    (`forward`, `reverse`), problems, before, after, change, low, high (percentile bootstrap over problems of the paired
-    change), p_value (sign flips over problems), verdict (`falls`, `rises`, `cannot be told apart`).
-    Raises Mismatch when the problems differ.
+    own rollouts of the same problems, which for `base` are the set `base`. A student is compared with `base` at the
+    distance from the *same* teacher. Columns: teacher, label, sequences, measure (`forward`, `reverse`), problems,
+    before, after, change, low, high (percentile bootstrap over problems of the paired change), p_value (sign flips
+    over problems), verdict (`falls`, `rises`, `cannot be told apart`).
+    Raises Mismatch when the problems differ or a teacher's `base` was measured with several settings or not at all,
+    EmptyDataset for fewer than two problems.
     """
     import pandas as pd
 
-    before = frame[(frame["label"] == base) & (frame["sequences"] == "base")]
+    _one_measurement_each(frame)
     rows = []
-    for (label, sequences), part in frame[frame["label"] != base].groupby(["label", "sequences"], sort=False):
+    for (teacher, label, sequences), part in frame[frame["label"] != base].groupby(
+        ["teacher", "label", "sequences"], sort=False
+    ):
+        before = frame[(frame["teacher"] == teacher) & (frame["label"] == base) & (frame["sequences"] == "base")]
+        if before["key"].nunique() != 1:
+            raise Mismatch(
+                f"teacher {teacher!r} has {before['key'].nunique()} measurements of {base!r}, and {label!r} is "
+                "compared with one: measure it with the run's own configuration, one seed and setting at a time"
+            )
         for measure in ("forward", "reverse"):
             a, b = (f.groupby("problem_id", sort=True)[measure].mean() for f in (part, before))
             if list(a.index) != list(b.index):
@@ -147,15 +160,35 @@ def distance_changes(
                     "change needs the same ones; measure both with one configuration"
                 )
             change = a.to_numpy() - b.to_numpy()
-            if np.ptp(change) < 1e-12:  # nothing to resample: the same shift everywhere, 0 for the same weights
-                low = high = float(change.mean())
-            else:
-                bar = cluster_bootstrap(change, np.arange(len(change)), level, resamples)
-                low, high = bar.low, bar.high
+            low, high = _interval(change, level, resamples)
             rows.append({
-                "label": label, "sequences": sequences, "measure": measure, "problems": len(change),
-                "before": float(b.mean()), "after": float(a.mean()), "change": float(change.mean()), "low": low,
-                "high": high, "p_value": sign_flip_p_value(change, resamples)[0],
+                "teacher": teacher, "label": label, "sequences": sequences, "measure": measure,
+                "problems": len(change), "before": float(b.mean()), "after": float(a.mean()),
+                "change": float(change.mean()), "low": low, "high": high,
+                "p_value": sign_flip_p_value(change, resamples)[0],
                 "verdict": "falls" if high < 0 else "rises" if low > 0 else "cannot be told apart",
             })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _one_measurement_each(frame: pd.DataFrame) -> None:
+    """Raise Mismatch where one (teacher, label, seed) was measured more than once: settings differ, means would mix."""
+    counts = frame.groupby(["teacher", "label", "seed"], sort=False)["key"].nunique()
+    for (teacher, label, seed), n in counts[counts > 1].items():
+        raise Mismatch(
+            f"{label!r} with teacher {teacher!r} and seed {seed} comes from {n} measurements of different settings: "
+            "their mean would be of neither; keep the rows of one `key`"
+        )
+
+
+def _interval(values_P: np.ndarray, level: float, resamples: int) -> tuple[float, float]:
+    """Percentile bootstrap over problems of a mean in nats; no width where all are equal (0 for the same weights).
+
+    Not the proportion's interval that accuracies fall back to. Raises EmptyDataset for fewer than two problems.
+    """
+    if len(values_P) < 2:
+        raise EmptyDataset(f"{len(values_P)} problem(s) have no interval over problems: measure at least two")
+    if np.ptp(values_P) < 1e-12:
+        return float(values_P.mean()), float(values_P.mean())
+    bar = cluster_bootstrap(values_P, np.arange(len(values_P)), level, resamples)
+    return bar.low, bar.high

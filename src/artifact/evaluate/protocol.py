@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 TEMPERATURE, TOP_P = 1.2, 0.95
 """UOPD's sampling for avg@16."""
 
+MOST_SAMPLES = 1000
+"""N of avgN at most: up to there the counts of subsets behind maj@k fit a float (`statistics.majority_at_k`)."""
+
 
 class ProtocolError(ArtifactError):
     """An unknown protocol, or a k that its number of samples cannot give."""
@@ -62,14 +65,24 @@ class Protocol:
 
 
 def parse_protocol(text: str, temperature: float = TEMPERATURE, top_p: float = TOP_P) -> Protocol:
-    """`greedy`, or `avgN` for N >= 1 samples. Raises ProtocolError with the nearest right name."""
+    """`greedy`, or `avgN` for N samples a problem drawn at `temperature` and `top_p`.
+
+    Raises ProtocolError with the nearest right name, for an N that is too large, or where nothing could be sampled so.
+    """
     if text == "greedy":
         return Protocol("greedy", 1, 0.0, 1.0)
-    found = re.fullmatch(r"avg@?([1-9][0-9]{0,3})", text)
+    found = re.fullmatch(r"avg@?([1-9][0-9]*)", text)
     if not found:
         near = difflib.get_close_matches(text, ["greedy", "avg16"], n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ProtocolError(f"unknown protocol {text!r}: use greedy, or avgN for N samples a problem (avg16){hint}")
+    if int(found[1]) > MOST_SAMPLES:
+        raise ProtocolError(f"{text!r} asks for more than {MOST_SAMPLES:,} samples a problem: use avg{MOST_SAMPLES}")
+    if temperature <= 0 or not 0 < top_p <= 1:
+        raise ProtocolError(
+            f"{text!r} cannot be sampled at temperature {temperature:g} and top-p {top_p:g}: it needs a temperature "
+            "above 0 (greedy is a protocol of its own) and 0 < top-p <= 1"
+        )
     return Protocol(f"avg{found[1]}", int(found[1]), temperature, top_p)
 
 

@@ -6,6 +6,8 @@ bootstrap intervals over problems. Left out: statistics (`evaluate/held_out.py`)
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from artifact.report.figures_se import Drawn, panels
@@ -27,7 +29,7 @@ STATUS = {
 
 
 def loss_curves(metrics: pd.DataFrame) -> Drawn:
-    """Loss, divergence of the distilled tokens and gradient norm at every optimiser step, one line a method.
+    """Loss, divergence of the distilled tokens and gradient norm at every step, a row a teacher and a line a method.
 
     The losses of different methods are different functions: compare a line with itself, not with its neighbour.
     """
@@ -35,48 +37,41 @@ def loss_curves(metrics: pd.DataFrame) -> Drawn:
 
     names = [n for n in LOSSES if n in metrics.columns]
     data = metrics.groupby(["teacher", "label", "step"], sort=False)[names].mean().reset_index()
-    styles = looks(data["label"])
-    with matplotlib.rc_context(rc(1, len(names), ratio=0.9)):
-        figure, axes = panels(1, len(names), sharex=True)
-        for axis, name in zip(axes[0], names, strict=True):
-            for label, line in data.groupby("label", sort=False):
-                look, drawn = styles[str(label)], line.dropna(subset=[name])
-                axis.plot(drawn["step"], drawn[name], label=label, color=look.color, linestyle=look.linestyle,
-                          marker=look.marker, markersize=2, linewidth=0.9)  # fmt: skip
-            axis.set_title(LOSSES[name], fontsize=6)
+    styles, teachers = looks(data["label"]), list(dict.fromkeys(data["teacher"]))
+    with matplotlib.rc_context(rc(len(teachers), len(names), ratio=0.9)):
+        figure, axes = panels(len(teachers), len(names), sharex=True)
+        for row, (teacher, part) in zip(axes, data.groupby("teacher", sort=False), strict=True):
+            for axis, name in zip(row, names, strict=True):
+                for label, line in part.groupby("label", sort=False):
+                    look, drawn = styles[str(label)], line.dropna(subset=[name])
+                    axis.plot(drawn["step"], drawn[name], label=label, color=look.color, linestyle=look.linestyle,
+                              marker=look.marker, markersize=2, linewidth=0.9)  # fmt: skip
+                axis.set_title(_titled(LOSSES[name], teacher, teachers), fontsize=6)
+        for axis in axes[-1]:
             axis.set_xlabel("optimiser step")
         _shared_legend(figure, axes[0, 0])
     return figure, data
 
 
 def distance_bars(summary: pd.DataFrame) -> Drawn:
-    """Held-out KL in both directions, a panel each, before (`Base`) and after training, on both sets of sequences."""
+    """Held-out KL in both directions, a panel each, before (`Base`) and after training, on both sets of sequences.
+
+    A row of panels a teacher.
+    """
     import matplotlib
 
-    data = summary[["label", "sequences", "problems", "tokens", *(
+    data = summary[["teacher", "label", "sequences", "problems", "tokens", *(
         f"{n}{s}" for n in ("forward", "reverse") for s in ("", "_low", "_high")
     )]]  # fmt: skip
-    labels, sets = list(dict.fromkeys(data["label"])), [s for s in SETS if s in set(data["sequences"])]
-    styles = looks(labels)
+    sets, teachers = [s for s in SETS if s in set(data["sequences"])], list(dict.fromkeys(data["teacher"]))
     titles = {"forward": "KL teacher ‖ student", "reverse": "KL student ‖ teacher"}
-    with matplotlib.rc_context(rc(1, 2, ratio=0.8)):
-        figure, axes = panels(1, 2)
-        for axis, (name, title) in zip(axes[0], titles.items(), strict=True):
-            for i, kind in enumerate(sets):
-                part = data[data["sequences"] == kind].set_index("label").reindex(labels).dropna(subset=[name])
-                shift = 0.38 * (i - (len(sets) - 1) / 2)
-                alone = data["label"].value_counts() == 1  # Base has one set of sequences: its bar stands in the middle
-                at = [labels.index(str(label)) + (0.0 if alone[label] else shift) for label in part.index]
-                bars = [(part[name] - part[f"{name}_low"]).clip(lower=0),
-                        (part[f"{name}_high"] - part[name]).clip(lower=0)]  # fmt: skip
-                axis.bar(
-                    at, part[name], 0.36, yerr=bars, color=[styles[str(label)].color for label in part.index],
-                    hatch=("", "///")[i % 2], edgecolor="white", linewidth=0.4, capsize=2,
-                    error_kw={"linewidth": 0.7},
-                )  # fmt: skip
-            axis.set_xticks(range(len(labels)), [label.replace(" (", "\n(") for label in labels], fontsize=5)
-            axis.set_title(title, fontsize=6)
-        axes[0, 0].set_ylabel("nats a token")
+    with matplotlib.rc_context(rc(len(teachers), 2, ratio=0.8)):
+        figure, axes = panels(len(teachers), 2)
+        for row, (teacher, of_teacher) in zip(axes, data.groupby("teacher", sort=False), strict=True):
+            for axis, (name, title) in zip(row, titles.items(), strict=True):
+                _bars(axis, of_teacher, name, sets)
+                axis.set_title(_titled(title, teacher, teachers), fontsize=6)
+            row[0].set_ylabel("nats a token")
         from matplotlib.patches import Patch
 
         shades = [
@@ -85,6 +80,28 @@ def distance_bars(summary: pd.DataFrame) -> Drawn:
         ]  # fmt: skip
         figure.legend(handles=shades, loc="outside upper center", ncols=2, fontsize=6)
     return figure, data.reset_index(drop=True)
+
+
+def _titled(title: str, teacher: object, teachers: list[str]) -> str:
+    """The title of a panel; with several teachers it names its own."""
+    return f"{title}, teacher {teacher}" if len(teachers) > 1 else title
+
+
+def _bars(axis: Any, data: pd.DataFrame, name: str, sets: list[str]) -> None:
+    """One panel of `distance_bars`: measure `name` of one teacher, a group a label and a bar a set of sequences."""
+    labels = list(dict.fromkeys(data["label"]))
+    styles = looks(labels)
+    alone = data["label"].value_counts() == 1  # Base has one set of sequences: its bar stands in the middle
+    for i, kind in enumerate(sets):
+        part = data[data["sequences"] == kind].set_index("label").reindex(labels).dropna(subset=[name])
+        shift = 0.38 * (i - (len(sets) - 1) / 2)
+        at = [labels.index(str(label)) + (0.0 if alone[label] else shift) for label in part.index]
+        bars = [(part[name] - part[f"{name}_low"]).clip(lower=0), (part[f"{name}_high"] - part[name]).clip(lower=0)]
+        axis.bar(
+            at, part[name], 0.36, yerr=bars, color=[styles[str(label)].color for label in part.index],
+            hatch=("", "///")[i % 2], edgecolor="white", linewidth=0.4, capsize=2, error_kw={"linewidth": 0.7},
+        )  # fmt: skip
+    axis.set_xticks(range(len(labels)), [label.replace(" (", "\n(") for label in labels], fontsize=5)
 
 
 def verdict_bars(metrics: pd.DataFrame) -> Drawn:

@@ -1,11 +1,12 @@
 """A run of a real language model in numbers and words: distance to the teacher, seconds, tokens and memory by phase.
 
-Frames and manifests come in, tables go out (`show_*` as a reader sees them); nothing is run here. Left out: figures
-(`figures_language_model.py`) and accuracy (`tables.py`).
+Frames, manifests and rollouts come in, tables go out (`show_*` as a reader sees them); nothing is run here. Left out:
+figures (`figures_language_model.py`) and accuracy (`tables.py`).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ def show_distances(summary: pd.DataFrame) -> pd.DataFrame:
         return [f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in zip(*columns, strict=True)]
 
     return pd.DataFrame({
-        "method": summary["label"], "sequences": summary["sequences"].map(SETS),
+        "teacher": summary["teacher"], "method": summary["label"], "sequences": summary["sequences"].map(SETS),
         "problems": summary["problems"].astype(str), "tokens": [f"{n:,}" for n in summary["tokens"]],
         "KL teacher ‖ student": bar("forward"), "KL student ‖ teacher": bar("reverse"),
         "of the former, tail": [f"{f - b:.4f}" for f, b in zip(summary["forward"], summary["binned"], strict=True)],
@@ -41,26 +42,43 @@ def show_distances(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def distance_sentences(changes: pd.DataFrame, measure: str = "forward") -> list[str]:
-    """One sentence for each method and set of a `held_out.distance_changes` table."""
+    """One sentence for each method and set of a `held_out.distance_changes` table; of several teachers, which one."""
     names = {"forward": "KL(teacher ‖ student)", "reverse": "KL(student ‖ teacher)"}
     out = []
+    several = changes["teacher"].nunique() > 1
     for r in changes[changes["measure"] == measure].itertuples():
         numbers = (
             f"from {r.before:.3f} to {r.after:.3f} nats a token (change {r.change:+.3f}, 95 % interval {r.low:+.3f} to "
             f"{r.high:+.3f}, p = {r.p_value:.2g}, n = {r.problems})"
         )
         verb = {"falls": "falls", "rises": "rises"}.get(r.verdict, "cannot be told apart from before:")
-        out.append(f"{r.label}: held-out {names[measure]} on {SETS[r.sequences]} {verb} {numbers}.")
+        who = f"{r.label}, teacher {r.teacher}" if several else r.label
+        out.append(f"{who}: held-out {names[measure]} on {SETS[r.sequences]} {verb} {numbers}.")
     return out
+
+
+def promise_sentence(changes: pd.DataFrame, labels: Sequence[str]) -> str:
+    """Of the methods `labels`, how many moved towards their teacher on the base student's rollouts, and which did not.
+
+    A method counts once a teacher, and as fallen only where its interval lies below 0. A finding, not a check.
+    """
+    fixed = changes[(changes["sequences"] == "base") & (changes["measure"] == "forward")]
+    fixed = fixed[fixed["label"].isin(labels)]
+    others = "; ".join(f"{r.label}: {r.verdict}" for r in fixed.itertuples() if r.verdict != "falls")
+    fallen = int((fixed["verdict"] == "falls").sum())
+    return (
+        f"KL(teacher ‖ student) on {SETS['base']} falls in {fallen} of {len(fixed)} runs that distil from this teacher"
+        f"{f' ({others})' if others else ''}."
+    )
 
 
 def phase_table(metrics: pd.DataFrame, memory: Mapping[str, float]) -> pd.DataFrame:
     """Where the seconds of the training loop went, over all runs of `metrics`.
 
-    memory  peak resident GiB by actor (`held_out_distance`'s manifest). Columns: phase, seconds (a step, mean over
-    steps and runs), share, tokens (response tokens a step: sampled in `rollout`, distilled in `teacher` and `student`,
-    where CORE's pairs come on top; missing elsewhere), tokens_per_second, memory_gib (of the actor that does it;
-    missing where the loop itself does).
+    memory  peak resident GiB by actor (`largest_memory` of the runs' manifests). Columns: phase, seconds (a step, mean
+    over steps and runs), share, tokens (response tokens a step: sampled in `rollout`, distilled in `teacher` and
+    `student`, where CORE's pairs come on top; missing elsewhere), tokens_per_second, memory_gib (of the actor that does
+    it; missing where the loop itself does).
     """
     columns = [c for c in metrics.columns if c.startswith("seconds/")]
     names = [p for p in PHASES if f"seconds/{p}" in columns]
@@ -81,29 +99,35 @@ def phase_table(metrics: pd.DataFrame, memory: Mapping[str, float]) -> pd.DataFr
 
 
 def stage_table(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:
-    """Seconds, tokens and rate of whole stages, from their manifests: (name, manifest) pairs, same names added up.
+    """Minutes, tokens and rate of whole stages, from their manifests: (name, manifest) pairs, same names added up.
 
-    Reads `seconds` and, where there are any, tokens: `sampled` and `greedy` of an annotation's samples,
-    `response_tokens` of a held-out measurement. Columns: stage, results, minutes, tokens, tokens_per_second.
+    `tokens` are response tokens: of an annotation's samples and greedy answers, or of a held-out measurement.
+    `tokens_per_second` counts only those that `seconds.sampling` timed: the greedy answers are not among them.
+    Columns: stage, results, minutes, tokens, tokens_per_second.
     """
     rows: dict[str, dict[str, Any]] = {}
     for name, manifest in stages:
-        row = rows.setdefault(name, {"stage": name, "results": 0, "minutes": 0.0, "tokens": 0.0, "sampling": 0.0})
-        seconds = manifest["seconds"]
+        row = rows.setdefault(
+            name, {"stage": name, "results": 0, "minutes": 0.0, "tokens": 0.0, "timed": 0.0, "sampling": 0.0}
+        )
+        seconds, greedy = manifest["seconds"], manifest.get("greedy", {}).get("tokens", 0)
+        timed = manifest.get("response_tokens", 0) or manifest.get("sampled", {}).get("tokens", 0)
         row["results"] += 1
         row["minutes"] += seconds["total"] / 60
-        row["tokens"] += float(manifest.get("response_tokens", 0) or manifest.get("sampled", {}).get("tokens", 0))
+        row["tokens"] += float(timed + greedy)
+        row["timed"] += float(timed)
         row["sampling"] += float(seconds.get("sampling", 0.0))
     table = pd.DataFrame(rows.values())
-    rate = [t / s if t and s else None for t, s in zip(table["tokens"], table["sampling"], strict=True)]
-    return table.drop(columns="sampling").assign(tokens=[t or None for t in table["tokens"]], tokens_per_second=rate)
+    rate = [t / s if t and s else None for t, s in zip(table["timed"], table["sampling"], strict=True)]
+    tokens = [t or None for t in table["tokens"]]
+    return table.drop(columns=["timed", "sampling"]).assign(tokens=tokens, tokens_per_second=rate)
 
 
 def largest_memory(manifests: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """The highest peak of each actor over several measurements, GiB."""
+    """The highest peak of each actor over several runs, GiB; a run of a version that recorded none adds nothing."""
     out: dict[str, float] = {}
     for manifest in manifests:
-        for actor, gib in manifest["peak_memory_gib"].items():
+        for actor, gib in manifest.get("peak_memory_gib", {}).items():
             out[actor] = max(gib, out.get(actor, 0.0))
     return out
 
@@ -121,6 +145,33 @@ def two_rollouts(rollouts: Sequence[Rollout]) -> list[Rollout]:
     """The last correct rollout and the last that is not, in the order of training; one where all verdicts agree."""
     by_verdict = {bool(r.verdict and r.verdict.correct): r for r in rollouts}
     return [by_verdict[flag] for flag in (True, False) if flag in by_verdict]
+
+
+def tool_tokens(rollout: Rollout) -> int:
+    """How many tokens of a response a tool wrote."""
+    return (rollout.response_mask or ()).count(False)
+
+
+def calculator_rollout(rollouts: Iterable[Rollout]) -> Rollout | None:
+    """The first rollout among those with the most tool tokens; None where the policy never called the calculator."""
+    return max((r for r in rollouts if tool_tokens(r)), key=tool_tokens, default=None)
+
+
+def mask_markdown(rollout: Rollout, tokenizer: Any) -> str:
+    """The response token by token: a table of index, token, log-probability and who wrote it (the policy or the tool).
+
+    A tool's tokens are no action of the policy: masked out of every loss, their log-probability stands as 0.
+    """
+    mask = rollout.response_mask or (True,) * len(rollout.response_ids)
+    rows = ["| t | token | written by | log p |", "|---:|---|---|---:|"]
+    for t, (i, logprob, own) in enumerate(zip(rollout.response_ids, rollout.logprobs, mask, strict=True)):
+        token = json.dumps(tokenizer.decode([i]), ensure_ascii=False)[1:-1].replace("|", "\\|")
+        who, said = ("policy", f"{logprob:.2f}") if own else ("**calculator**", "–")
+        rows.append(f"| {t} | `{token}` | {who} | {said} |")
+    return (
+        f"Problem `{rollout.problem_id}`, sample {rollout.sample}: {len(mask)} response tokens, "
+        f"{tool_tokens(rollout)} of them the calculator's.\n\n" + "\n".join(rows) + "\n"
+    )
 
 
 def rollout_markdown(rollout: Rollout, problem: Problem, tokenizer: Any) -> str:

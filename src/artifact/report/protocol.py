@@ -1,23 +1,20 @@
 """Evaluation tables and grader agreement as a reader sees them, and in sentences.
 
-The numbers come from `studies/benchmarking.benchmark_table` and from frames of `studies/results.graded_frame`; here
+The numbers come from `studies/benchmark_results.benchmark_table` and from frames of `evaluate/agreement.graded`; here
 they only get words, brackets and digits, and the reports of `evaluate/agreement.py` are put side by side.
-Percentages, 95 % intervals over problems. Left out: sampling and grading.
+Percentages, with intervals over problems. Left out: sampling and grading.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from artifact.evaluate.agreement import HEADLINE, graders_in, report_of
+from artifact.evaluate.agreement import disagreements as disagreements  # read beside the tables of this file
 from artifact.report.tables import percent
-from artifact.tasks.base import task_names
-from artifact.tasks.benchmark import BENCHMARKS
-from artifact.tasks.hub import FORMATS, data_dirs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,8 +71,9 @@ def _problems(row: pd.Series) -> str:
 
 def benchmark_notes(table: pd.DataFrame) -> list[str]:
     """What a reader must know beside the numbers: how intervals are made, what is left out and how that is judged."""
+    levels = " and ".join(f"{100 * level:g} %" for level in sorted(set(table["level"])))
     notes = [
-        "Intervals: 95 %, over problems; all samples of a problem are one cluster ("
+        f"Intervals: {levels}, over problems; all samples of a problem are one cluster ("
         + "; ".join(sorted(set(table["bar"]))) + ")."
     ]  # fmt: skip
     if table["metric"].str.startswith("maj@").any():
@@ -83,7 +81,17 @@ def benchmark_notes(table: pd.DataFrame) -> list[str]:
             "maj@k: expected accuracy of a majority vote over k of the samples, over all subsets; a tie of t answers "
             "counts 1/t, responses without an answer do not vote."
         )
-    for name, part in table.groupby("benchmark", sort=False):
+    if table["prompt"].eq("plain").any():
+        notes.append(
+            "Prompts are plain text (Question: … Answer: …) without the model's chat template; a response ends where "
+            "the model asks the next question itself."
+        )
+    several = table.groupby("benchmark")["split"].nunique().gt(1)
+    evaluations = {
+        f"{benchmark}, {split}" if several[benchmark] else benchmark: part
+        for (benchmark, split), part in table.groupby(["benchmark", "split"], sort=False)
+    }
+    for name, part in evaluations.items():
         first = part.iloc[0]
         for item in filter(None, str(first["left_out"]).split("; ")):
             count, _, reason = item.partition(" ")
@@ -92,12 +100,13 @@ def benchmark_notes(table: pd.DataFrame) -> list[str]:
                 f"counted here, every number is over the other {first['of']:,} problems of the split"
                 + ("." if first["problems"] == first["of"] else f" (of which the first {first['problems']:,}).")
             )
-    cut = table[table["truncated"] >= 0.1].drop_duplicates(["label", "benchmark", "protocol"])
-    notes += [
-        f"{r.benchmark}, {r.protocol}: {percent(r.truncated)} % of the responses were cut off at "
-        f"{r.max_new_tokens:,} tokens; a larger budget (--max-new-tokens) could change the accuracy."
-        for r in cut.itertuples()
-    ]
+    for name, part in evaluations.items():
+        cut = part[part["truncated"] >= 0.1].drop_duplicates(["label", "protocol"])
+        notes += [
+            f"{name}, {r.protocol}: {percent(r.truncated)} % of the responses were cut off at {r.max_new_tokens:,} "
+            "tokens; a larger budget (--max-new-tokens) could change the accuracy."
+            for r in cut.itertuples()
+        ]
     return notes
 
 
@@ -113,7 +122,7 @@ def grader_table(graded: pd.DataFrame, by: Sequence[str] = ("teacher", "label"))
     """The headline under every grader: a row for each group of `by` and grader, seeds of a group pooled by problem.
 
     Columns: those of `by`, then grader, accuracy, low, high, level, bar, unparsed, timeout, error, responses,
-    problems, difference (to the headline grader), agreement (with it; 1 for itself), only_headline, only_this
+    problems, difference (to the headline grader), agreement (with it, share of responses), only_headline, only_this
     (responses that one of the two accepts alone). Raises ValueError without verdicts of the headline grader.
     """
     keys = list(by)
@@ -121,16 +130,16 @@ def grader_table(graded: pd.DataFrame, by: Sequence[str] = ("teacher", "label"))
         raise ValueError(f"the frame lacks verdicts of {HEADLINE!r}, with which the others are compared")
     parts = []
     for values, group in graded.groupby(keys, sort=False):
-        report = report_of(group)
-        pairs = report.agreement[report.agreement["first"] == HEADLINE].set_index("second")
-        found = pairs.reindex(report.accuracy["grader"])
-        beside = pd.DataFrame({
-            "agreement": found["agreement"].fillna(1.0).to_numpy(),
-            "only_headline": found["only_first"].fillna(0).astype(int).to_numpy(),
-            "only_this": found["only_second"].fillna(0).astype(int).to_numpy(),
-        })  # fmt: skip
+        accuracy, headline = report_of(group).accuracy, group[HEADLINE].eq("correct")
+        beside = []
+        for grader in accuracy["grader"]:
+            this = group[grader].eq("correct")
+            beside.append({
+                "agreement": float((this == headline).mean()), "only_headline": int((headline & ~this).sum()),
+                "only_this": int((this & ~headline).sum()),
+            })  # fmt: skip
         named = pd.DataFrame([dict(zip(keys, values, strict=True))] * len(beside))
-        parts.append(pd.concat([named, report.accuracy.reset_index(drop=True), beside], axis=1))
+        parts.append(pd.concat([named, accuracy, pd.DataFrame(beside)], axis=1))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -200,41 +209,10 @@ def _swaps(a: pd.Series, b: pd.Series) -> tuple[int, int]:
     return sum(moves), len(moves)
 
 
-def disagreements(graded: pd.DataFrame) -> pd.DataFrame:
-    """The responses that some graders accept and others do not, with their texts, for reading."""
-    said = pd.DataFrame({g: graded[g].eq("correct") for g in graders_in(graded)})
-    return graded[said.nunique(axis=1) > 1].reset_index(drop=True)
-
-
-def benchmark_list(data_dir: str | Path | None = None) -> pd.DataFrame:
-    """Every benchmark: name, main split, all splits, problems (rows of the main split), difficulty tier, licence, data.
-
-    `data` is the local file where one is found (`hub.data_dirs`), else the hub id.
-    """
-    rows = []
-    folders = data_dirs(data_dir)
-    for name in task_names():
-        if name not in BENCHMARKS:
-            rows.append({"name": name, "main": "", "splits": "", "rows": "", "tier": "", "licence": "",
-                         "data": "made by the package"})  # fmt: skip
-            continue
-        b = BENCHMARKS[name]
-        source = b.sources[b.main]
-        files = [folder / (source.local + ending) for folder in folders for ending in FORMATS]
-        local = next((str(f) for f in files if f.is_file()), "")
-        rows.append({
-            "name": name, "main": b.main, "splits": ", ".join(b.sources),
-            "rows": str(source.rows or source.hub_rows or ""), "tier": b.tier, "licence": b.licence,
-            "data": local or (f"hub: {source.hub}" if source.hub else "absent"),
-        })  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def print_benchmarks(console: Console, data_dir: str | Path | None = None) -> None:
-    """`benchmark_list` on a terminal."""
+def print_benchmarks(frame: pd.DataFrame, console: Console) -> None:
+    """`studies/benchmark_jobs.benchmark_list` on a terminal."""
     from rich.table import Table
 
-    frame = benchmark_list(data_dir)
     table = Table(*frame.columns, title="Benchmarks for --benchmark", title_justify="left")
     for row in frame.itertuples(index=False):
         table.add_row(*map(str, row))

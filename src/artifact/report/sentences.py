@@ -19,12 +19,25 @@ def bullets(sentences: Iterable[str]) -> str:
 
 
 def differences(table: pd.DataFrame) -> list[str]:
-    """One sentence for each row of a `difference_table`."""
+    """One sentence for each row of a `difference_table`.
+
+    Where no verdict differs the differences have no spread, so that neither interval nor detectable difference means
+    anything. What n unchanged verdicts do say: the share c of problems that change theirs satisfies (1 − c)^n ≥ 0.05,
+    that is c ≤ 1 − 0.05^(1/n), with 95 % confidence.
+    """
     out = []
     for r in table.itertuples():
         where = "" if r.scope == "all" else f" on {r.scope} problems"
         interval = f"95 % interval {100 * r.low:+.1f} to {100 * r.high:+.1f}, p = {r.p_value:.2g}, n = {r.problems:,}"
         if r.verdict == SAME:
+            if r.low == r.high == 0:
+                most = 1 - 0.05 ** (1 / r.problems)
+                out.append(
+                    f"Teacher {r.teacher}: no verdict differs between {r.label} and {r.reference}{where} on "
+                    f"{r.problems:,} problems, so at most {percent(most)} % of such problems change theirs (95 % "
+                    f"confidence)."
+                )
+                continue
             out.append(
                 f"Teacher {r.teacher}: {r.label} and {r.reference} {SAME}{where} ({100 * r.difference:+.1f} points, "
                 f"{interval}; "

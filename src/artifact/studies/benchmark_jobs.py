@@ -1,10 +1,11 @@
 """What an evaluation would do, known before an engine starts: model, benchmarks, settings, problems, prompts, checks.
 
-The tier gives machine, number type, token budget and seed; the benchmark its own template and answer rules, unless it
-is the tier's own task. Prompts are made by the model's own tokenizer. The engine's length grows to what the longest
-prompt and the budget need.
+The tier gives machine, number type and seed; the benchmark its own template and answer rules, unless it is the tier's
+own task. The tier's limit and token budget are sized for its own evaluation: another benchmark is measured whole, with
+at least `LEAST_BUDGET` tokens a response, where nothing else was asked for. Prompts are made by the model's own
+tokenizer. The engine's length grows to what the longest prompt and the budget need.
 
-Left out: sampling and what is read from it (`benchmarking.py`).
+Left out: which benchmarks are meant (`benchmark_targets.py`), sampling and what is read from it (`benchmarking.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from artifact.config import Config, ConfigError, SampledEvaluation, checked
 from artifact.errors import EmptyDataset, Mismatch
@@ -20,29 +21,34 @@ from artifact.evaluate.protocol import Protocol, ks_for, parse_protocol
 from artifact.paths import project_root, resolve_model
 from artifact.phases import World
 from artifact.records import Problem
+from artifact.studies.benchmark_targets import Target
 from artifact.studies.world import config_file, task_of, tokenizer_of, verifier_for
-from artifact.tasks.base import TaskError, task_names
-from artifact.tasks.benchmark import BENCHMARKS, BenchmarkTask
+from artifact.tasks.base import task_names
+from artifact.tasks.benchmark import BenchmarkTask
 from artifact.tasks.benchmarks import find_benchmark
-from artifact.tasks.checks import check_all, check_context, model_checks
+from artifact.tasks.checks import (
+    check_all,
+    check_context,
+    check_round_trip,
+    check_special_tokens,
+    check_vocabulary,
+    model_checks,
+)
+from artifact.tasks.plain_prompt import LABELS, encode_plain
 from artifact.tasks.prompts import encode_prompt
 
-MAIN = {"tinymath": "evaluation"}
-"""The split that is meant where a task that is no benchmark of the table is named alone."""
+LEAST_BUDGET = 512
+"""Tokens a response of a benchmark that is not the tier's own may have at least."""
 
-
-@dataclass(frozen=True)
-class Target:
-    """A benchmark (or other task) and the split of it that is measured."""
-
-    benchmark: str
-    split: str
+Prompt = Literal["chat", "plain"]
+"""How turns become a prompt: by the model's chat template, or as plain text (`tasks/plain_prompt.py`)."""
 
 
 @dataclass(frozen=True)
 class Job:
     """All that is known before sampling: settings, problems and prompts of one model on one target.
 
+    prompt       how the prompts were made, by the chat template or as plain text
     origin       where the rows come from, what of them was checked, and how many were left out by reason
     """
 
@@ -51,6 +57,7 @@ class Job:
     model: str
     problems: tuple[Problem, ...]
     prompts: Mapping[str, tuple[int, ...]]
+    prompt: Prompt
     origin: Mapping[str, Any]
 
     @property
@@ -84,44 +91,24 @@ def locate_model(model: str) -> str:
     return model
 
 
-def benchmark_names() -> list[str]:
-    """What `--benchmark` knows: the table's benchmarks and the tasks registered beside them."""
-    return task_names()
+def protocols_for(
+    config: Config, names: Sequence[str] | None, temperature: float | None = None, top_p: float | None = None
+) -> list[Protocol]:
+    """The protocols by name, or those of the tier: greedy, and avgN where it samples.
 
-
-def targets(config: Config, benchmarks: Sequence[str] | None, split: str | None = None) -> list[Target]:
-    """What is measured: the named benchmarks on their main splits (or `split`), or the tier's own final splits.
-
-    Raises TaskError for an unknown name, with the nearest right one, and ConfigError where `split` fits no single one.
+    avgN samples at `temperature` and `top_p`, else as the tier does (`evaluation.sampled`), else as the papers do.
+    Raises ConfigError where one of the two is given and nothing is sampled.
     """
-    names = benchmark_names()
-    if not benchmarks:
-        own = [Target(s, BENCHMARKS[s].main) if s in BENCHMARKS else Target(config.task.name, s)
-               for s in config.evaluation.final]  # fmt: skip
-        return [Target(config.task.name, split)] if split else own
-    if split and len(benchmarks) > 1:
-        raise ConfigError(
-            f"--split {split} goes with one benchmark, got {', '.join(benchmarks)}; evaluate them in turn"
-        )
-    found = []
-    for name in dict.fromkeys(benchmarks):
-        if name in names and name not in BENCHMARKS:
-            main = MAIN.get(name)
-            if not (split or main):
-                raise TaskError(f"task {name!r} is no benchmark of the table: say which of its splits by --split")
-            found.append(Target(name, split or str(main)))
-            continue
-        known = find_benchmark(name)
-        found.append(Target(name, split or known.main))
-    return found
-
-
-def protocols_for(config: Config, names: Sequence[str] | None) -> list[Protocol]:
-    """The protocols by name, or those of the tier: greedy, and avgN where it samples."""
     sampled = config.evaluation.sampled or SampledEvaluation()
     if not names:
         names = ["greedy", *([f"avg{config.evaluation.sampled.k}"] if config.evaluation.sampled else [])]
-    return [parse_protocol(name, sampled.temperature, sampled.top_p) for name in dict.fromkeys(names)]
+    chosen = (
+        sampled.temperature if temperature is None else temperature, sampled.top_p if top_p is None else top_p
+    )  # fmt: skip
+    found = [parse_protocol(name, *chosen) for name in dict.fromkeys(names)]
+    if (temperature, top_p) != (None, None) and all(p.greedy for p in found):
+        raise ConfigError("--temperature and --top-p are of sampled protocols: name one, such as --protocol avg16")
+    return found
 
 
 def parse_ks(texts: Sequence[str] | None, protocols: Sequence[Protocol]) -> tuple[int, ...] | None:
@@ -141,7 +128,7 @@ def parse_ks(texts: Sequence[str] | None, protocols: Sequence[Protocol]) -> tupl
 
 def prepare(
     base: Config, overrides: dict[str, Any], target: Target, model: str, *, data_dir: str | Path | None = None,
-    template: str | None = None, limit: int | None = None, max_new_tokens: int | None = None,
+    template: str | None = None, limit: int | None = None, max_new_tokens: int | None = None, prompt: Prompt = "chat",
 ) -> Job:  # fmt: skip
     """Settings, problems and prompts of one target. Raises DataAbsent, EmptyDataset, TaskError, Mismatch."""
     own = target.benchmark == base.task.name
@@ -155,17 +142,24 @@ def prepare(
     evaluation = base.evaluation.model_dump(mode="json") | {
         "final": [target.split], "curve": target.split, "validation": target.split, "sampled": None,
     }  # fmt: skip
+    if not own and target.benchmark not in base.evaluation.final:  # what the tier says is sized for its own evaluation
+        sizes = {"limit": None, "max_new_tokens": max(LEAST_BUDGET, base.evaluation.max_new_tokens)}
+        evaluation |= {k: v for k, v in sizes.items() if f"evaluation.{k}" not in overrides}
     evaluation |= {k: v for k, v in (("limit", limit), ("max_new_tokens", max_new_tokens)) if v is not None}
     data = base.model_dump(mode="json") | {"task": task, "evaluation": evaluation}
     config = checked(Config, data, f"--benchmark {target.benchmark} on tier {base.tier}", overrides)
     problems, origin = _load(config, target)
     tokenizer = _tokenizer(model)
     source = task_of(config.task)
+    if prompt == "plain":
+        prompts = {p.id: encode_plain(tokenizer, source.messages(p)) for p in problems}
+        return Job(config, target, model, problems, prompts, prompt, origin)
     try:
         prompts = {p.id: encode_prompt(tokenizer, source.messages(p), config.task.thinking) for p in problems}
     except ValueError as err:  # no chat template, or no thinking mode
-        raise Mismatch(f"{target.benchmark} cannot be put to {model}: {err}") from err
-    return Job(config, target, model, problems, prompts, origin)
+        hint = "" if tokenizer.chat_template else "; or, for a base model, give --prompt plain"
+        raise Mismatch(f"{target.benchmark} cannot be put to {model}: {err}{hint}") from err
+    return Job(config, target, model, problems, prompts, prompt, origin)
 
 
 def _load(config: Config, target: Target) -> tuple[tuple[Problem, ...], dict[str, Any]]:
@@ -204,33 +198,52 @@ def fit_engine(jobs: Sequence[Job], fixed: Collection[str] = ()) -> list[Job]:
     max_model_len             the longest prompt and the budget, in steps of 64 and within the model's positions
     max_num_batched_tokens    not below it, as on CPU a prompt is never divided
 
-    `fixed` names settings of the engine that stay as they are, since the user gave them.
+    `fixed` names settings of the engine that stay as they are, since the user gave them. Raises Mismatch where prompt
+    and budget exceed the model's positions, ConfigError where the grown engine is not valid beside what is fixed.
     """
     config, longest = jobs[0].config, max(len(x) for j in jobs for x in j.prompts.values())
-    engine = config.cluster.engine
-    need = longest + max(j.config.evaluation.max_new_tokens for j in jobs)
-    grown: dict[str, int] = {}
-    if need > engine.max_model_len:
-        positions = config_file(jobs[0].model, "config.json").get("max_position_embeddings") or need
-        grown["max_model_len"] = max(need, min(-(-need // 64) * 64, positions))
-        grown["max_num_batched_tokens"] = max(engine.max_num_batched_tokens, grown["max_model_len"])
-    update = {"engine": engine.model_copy(update={k: v for k, v in grown.items() if k not in fixed})}
-    cluster = config.cluster.model_copy(update=update)
-    return [replace(j, config=j.config.model_copy(update={"cluster": cluster})) for j in jobs]
+    engine, budget = config.cluster.engine, max(j.config.evaluation.max_new_tokens for j in jobs)
+    need = longest + budget
+    if need <= engine.max_model_len or "max_model_len" in fixed:
+        return list(jobs)
+    positions = config_file(jobs[0].model, "config.json").get("max_position_embeddings") or need
+    if need > positions:
+        room = f"--max-new-tokens {positions - longest} or less" if positions > longest else "a shorter --template"
+        raise Mismatch(
+            f"the longest prompt ({longest} tokens) and max_new_tokens = {budget} need {need} tokens, but "
+            f"{named(jobs[0].model)} has {positions} positions: give {room}"
+        )
+    length = min(-(-need // 64) * 64, positions)
+    grown = {"max_model_len": length, "max_num_batched_tokens": max(engine.max_num_batched_tokens, length)}
+    return [replace(j, config=_with_engine(j.config, {k: v for k, v in grown.items() if k not in fixed})) for j in jobs]
+
+
+def _with_engine(config: Config, grown: Mapping[str, int]) -> Config:
+    """`config` with these settings of the engine, validated as a whole."""
+    data = config.model_dump(mode="json")
+    data["cluster"]["engine"] |= grown
+    return checked(Config, data, f"tier {config.tier} with an engine of {dict(grown)}")
 
 
 def start_up_checks(job: Job) -> None:
     """The model agrees with itself and has room: `tasks/checks.py`, probed with the benchmark's own first problems."""
     from transformers import AutoConfig
 
-    config, some = job.config, job.problems[:3]
+    config, some, tokenizer = job.config, job.problems[:3], tokenizer_of(job.model)
     shape = AutoConfig.from_pretrained(resolve_model(job.model))
     probes = [text for p in some for text in (p.question, p.answer)]
-    exchange = some[0].question, some[0].answer
     longest = max(map(len, job.prompts.values()))
-    ends = config_file(job.model, "generation_config.json")
+    if job.prompt == "plain":  # no chat template is involved
+        checks = [
+            lambda: check_vocabulary(tokenizer, shape), lambda: check_special_tokens(tokenizer),
+            lambda: check_round_trip(tokenizer, [*probes, *LABELS.values()]),
+        ]  # fmt: skip
+    else:
+        ends = config_file(job.model, "generation_config.json")
+        exchange = some[0].question, some[0].answer
+        checks = model_checks(tokenizer, shape, ends, config.task.thinking, probes, exchange)
     check_all([
-        *model_checks(tokenizer_of(job.model), shape, ends, config.task.thinking, probes, exchange),
+        *checks,
         lambda: check_context(
             shape, config.cluster.engine.max_model_len, longest, config.evaluation.max_new_tokens
         ),

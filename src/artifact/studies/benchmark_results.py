@@ -9,23 +9,28 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artifact.config import Config
 from artifact.errors import EmptyDataset, Mismatch
 from artifact.evaluate import lm_eval
+from artifact.evaluate.agreement import disagreements, graded
 from artifact.evaluate.evaluate import to_frame
 from artifact.evaluate.protocol import Protocol, account, ks_for, measures, parse_protocol, problem_values
 from artifact.evaluate.statistics import RESAMPLES
 from artifact.paths import results_dir
 from artifact.records import Problem, Rollout
 from artifact.report.provenance import git_state, stamp_line
+from artifact.studies import keys
 from artifact.studies.benchmark_jobs import named
-from artifact.studies.results import graded_frame, rollout_groups, split_of, stored_problems
+from artifact.studies.benchmark_targets import main_split
+from artifact.studies.results import rollout_groups, split_of, stored_problems
 from artifact.studies.runner import RunInfo
-from artifact.studies.world import stop_token_ids, tokenizer_of
+from artifact.studies.world import stop_token_ids, tokenizer_of, verifier_for
 from artifact.tasks.benchmark import BENCHMARKS
+from artifact.tasks.plain_prompt import NEXT_QUESTION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,11 +44,12 @@ class Stored:
     benchmark: str
     split: str
     protocol: Protocol
+    prompt: str
     problems: tuple[Problem, ...]
     groups: tuple[tuple[Rollout, ...], ...]
     facts: dict[str, Any]
 
-    @property
+    @cached_property
     def frame(self) -> pd.DataFrame:
         """One row a response (`evaluate.to_frame`)."""
         return to_frame(self.problems, self.groups, self.split)
@@ -68,8 +74,8 @@ def stored_evaluations(infos: Iterable[RunInfo]) -> list[Stored]:
             by_id = stored_problems(info.folder, config.task, split)
             benchmark = manifest.get("benchmark") or (split if split in BENCHMARKS else config.task.name)
             found.append(Stored(
-                info, benchmark, split, protocol, tuple(by_id[i] for i in groups), tuple(map(tuple, groups.values())),
-                manifest.get("origin", {}),
+                info, benchmark, split, protocol, manifest.get("prompt", "chat"), tuple(by_id[i] for i in groups),
+                tuple(map(tuple, groups.values())), manifest.get("origin", {}),
             ))  # fmt: skip
     if not found:
         raise EmptyDataset("none of these results holds an evaluation: there is nothing to tabulate")
@@ -77,19 +83,19 @@ def stored_evaluations(infos: Iterable[RunInfo]) -> list[Stored]:
 
 
 def benchmark_table(
-    infos: Iterable[RunInfo], ks: Sequence[int] | None = None, *, level: float = 0.95, resamples: int = RESAMPLES
+    stored: Iterable[Stored], ks: Sequence[int] | None = None, *, level: float = 0.95, resamples: int = RESAMPLES
 ) -> pd.DataFrame:
     """Every metric of every stored evaluation, a row a metric; intervals are over problems.
 
     Columns: label, teacher, seed, benchmark, split, protocol, metric, k, estimate, low, high, level, bar; problems, of
     (gradable in the split), samples, responses, truncated, unparsed, timeout, error (shares of the responses),
-    response_tokens, longest_response; temperature, top_p, max_new_tokens, template, left_out (rows without a gradable
-    answer, by reason), tier, key, folder. `ks`: as `protocol.ks_for`; greedy evaluations have pass@1 only.
+    response_tokens, longest_response; temperature, top_p, max_new_tokens, prompt, template, left_out (rows without a
+    gradable answer, by reason), tier, key, folder. `ks`: as `protocol.ks_for`; greedy evaluations have pass@1 only.
     """
     import pandas as pd
 
     parts = []
-    for e in stored_evaluations(infos):
+    for e in stored:
         frame, config = e.frame, e.info.manifest["config"]
         chosen = () if e.protocol.greedy else ks_for(e.protocol, ks)
         names = {"label": e.info.label, "teacher": e.info.teacher, "seed": e.info.seed, "benchmark": e.benchmark,
@@ -98,7 +104,7 @@ def benchmark_table(
         behind = account(frame)
         behind |= {
             "of": e.facts.get("gradable", behind["problems"]), "temperature": e.protocol.temperature,
-            "top_p": e.protocol.top_p, "max_new_tokens": config["evaluation"]["max_new_tokens"],
+            "top_p": e.protocol.top_p, "max_new_tokens": config["evaluation"]["max_new_tokens"], "prompt": e.prompt,
             "template": e.facts.get("template", config["task"]["template"] or ""), "left_out": left_out,
             "tier": e.info.manifest["tier"], "key": e.info.key, "folder": str(e.info.folder),
         }  # fmt: skip
@@ -107,19 +113,18 @@ def benchmark_table(
     return pd.concat(parts, ignore_index=True)
 
 
-def export_lm_eval(infos: Iterable[RunInfo], folder: Path, ks: Sequence[int] | None = None) -> list[Path]:
+def export_lm_eval(stored: Sequence[Stored], folder: Path, ks: Sequence[int] | None = None) -> list[Path]:
     """Write stored evaluations of one model in lm-evaluation-harness's form (`evaluate/lm_eval.py`); the paths written.
 
-    Greedy evaluations are tasks named by their benchmark, sampled ones `<benchmark>_avgN`. Raises Mismatch where the
-    evaluations are of several models: the harness has one results file a model.
+    A task is named `<benchmark>`, `<benchmark>_<split>` where the split is not its main one, and `…_avgN` where it is
+    sampled. Raises Mismatch where the evaluations are of several models: the harness has one results file a model.
     """
-    stored = stored_evaluations(infos)
     models = list(dict.fromkeys(_checkpoint(e.info) for e in stored))
     if len(models) > 1:
         raise Mismatch(f"an export is of one model, got {', '.join(map(named, models))}: export them one by one")
     tokenizer = tokenizer_of(models[0])
     config = Config.model_validate(stored[0].info.manifest["config"])
-    template = str(tokenizer.chat_template)
+    template = str(tokenizer.chat_template) if stored[0].prompt == "chat" else None
     run = {
         "device": config.cluster.device, "model_dtype": config.models.dtype, "batch_size": "auto", "batch_sizes": [],
         "use_cache": None, "limit": config.evaluation.limit, "bootstrap_iters": 0, "gen_kwargs": None,
@@ -128,7 +133,8 @@ def export_lm_eval(infos: Iterable[RunInfo], folder: Path, ks: Sequence[int] | N
     infos = {e.info.key: e.info for e in stored}.values()
     facts = {
         "git_hash": git_state()["commit"], "date": time.time(), "chat_template": template,
-        "chat_template_sha": lm_eval.sha256(template),
+        "chat_template_sha": None if template is None else lm_eval.sha256(template),
+        "fewshot_as_multiturn": template is not None,
         "total_evaluation_time_seconds": str(sum(i.manifest["seconds"]["total"] for i in infos)),
     }  # fmt: skip
     return lm_eval.write(folder, [_harness_task(e, models[0], ks) for e in stored], named(models[0]), run, facts)
@@ -140,23 +146,42 @@ def _checkpoint(info: RunInfo) -> str:
     return str(manifest.get("checkpoint") or manifest.get("model") or info.folder / "weights")
 
 
+def _harness_name(stored: Stored) -> str:
+    parts = [stored.benchmark]
+    if stored.split not in (main_split(stored.benchmark), stored.benchmark):
+        parts.append(lm_eval.sanitized(stored.split))
+    if not stored.protocol.greedy:
+        parts.append(stored.protocol.name)
+    return "_".join(parts)
+
+
 def _harness_task(stored: Stored, model: str, ks: Sequence[int] | None) -> lm_eval.HarnessTask:
     tokenizer, protocol = tokenizer_of(model), stored.protocol
     config = stored.info.manifest["config"]
     prompts = tokenizer.batch_decode([list(g[0].prompt_ids) for g in stored.groups], skip_special_tokens=False)
+    ends = tokenizer.convert_ids_to_tokens(list(stop_token_ids(model)))
+    if stored.prompt == "plain":
+        ends.append(NEXT_QUESTION)
     generation = {
-        "until": tokenizer.convert_ids_to_tokens(list(stop_token_ids(model))), "do_sample": not protocol.greedy,
+        "until": ends, "do_sample": not protocol.greedy,
         "max_gen_toks": config["evaluation"]["max_new_tokens"], "temperature": protocol.temperature,
         "top_p": protocol.top_p,
     }  # fmt: skip
     values = problem_values(stored.frame, () if protocol.greedy else ks_for(protocol, ks))
     return lm_eval.HarnessTask(
-        name=stored.benchmark if protocol.greedy else f"{stored.benchmark}_{protocol.name}",
+        name=_harness_name(stored),
         problems=stored.problems, groups=stored.groups, prompts=prompts, generation=generation,
         values=values.rename(columns={"pass@1": "exact_match"}), shots=int(stored.facts.get("shots", 0)),
         original=int(stored.facts.get("gradable", len(stored.problems))),
         config={"dataset_path": stored.facts.get("rows", stored.benchmark), "test_split": stored.split},
     )  # fmt: skip
+
+
+REPORT = (
+    "benchmarks.md", "benchmarks.csv", "responses.parquet", "graders.md", "graders.csv", "agreement.csv",
+    "disagreements.csv", "lm-eval/*/results_*.json", "lm-eval/*/samples_*.jsonl",
+)  # fmt: skip
+"""Every file that a report may hold, as patterns below its folder."""
 
 
 @dataclass(frozen=True)
@@ -180,35 +205,58 @@ def write_report(
     disagreements.csv                with `graders`: every response that divides them, with its text
     lm-eval/<model>/                 with `lm_eval_files`: lm-evaluation-harness's files
 
-    Default folder: `results/benchmarks/<model>`.
+    Default folder: `results/benchmarks/<model>/<hash of the keys>`, so a folder holds one set of results. Files of an
+    earlier report in the folder that are not written again are removed: they would be of other responses or settings.
     """
     import pandas as pd
 
     from artifact.report import protocol as words
 
-    folder = folder or results_dir() / "benchmarks" / lm_eval.sanitized(infos[0].label)
+    folder = folder or _report_folder(infos)
     folder.mkdir(parents=True, exist_ok=True)
-    table = benchmark_table(infos, ks)
+    stored = stored_evaluations(infos)
+    table = benchmark_table(stored, ks)
     shown, notes = words.show_benchmarks(table, ks), words.benchmark_notes(table)
     line = stamp_line(infos[0].manifest["tier"], [i.key for i in infos], table)
-    texts = [words.markdown(shown, notes, line)]
-    (folder / "benchmarks.md").write_text(texts[0], encoding="utf-8")
-    table.to_csv(folder / "benchmarks.csv", index=False)
-    rows = [e.frame.assign(benchmark=e.benchmark, protocol=e.protocol.name, key=e.info.key)
-            for e in stored_evaluations(infos)]  # fmt: skip
+    texts = {"benchmarks.md": words.markdown(shown, notes, line)}
+    frames = {"benchmarks.csv": table}
+    rows = [e.frame.assign(benchmark=e.benchmark, protocol=e.protocol.name, key=e.info.key) for e in stored]
     pd.concat(rows, ignore_index=True).to_parquet(folder / "responses.parquet")
-    paths = [folder / name for name in ("benchmarks.md", "benchmarks.csv", "responses.parquet")]
     if graders:
-        parts = [graded_frame([i], i.manifest["protocol"]["name"]).assign(
-            benchmark=i.manifest["benchmark"], protocol=i.manifest["protocol"]["name"]) for i in infos]  # fmt: skip
-        graded = pd.concat(parts, ignore_index=True)
-        by_grader = words.grader_table(graded, ("benchmark", "protocol"))
-        texts.append(words.markdown(words.show_graders(by_grader), words.grader_sentences(by_grader), line))
-        (folder / "graders.md").write_text(texts[-1], encoding="utf-8")
-        by_grader.to_csv(folder / "graders.csv", index=False)
-        words.agreement_table(graded, ("benchmark", "protocol")).to_csv(folder / "agreement.csv", index=False)
-        words.disagreements(graded).to_csv(folder / "disagreements.csv", index=False)
-        paths += [folder / f"{name}" for name in ("graders.md", "graders.csv", "agreement.csv", "disagreements.csv")]
+        judged, by = _graded(stored), ("benchmark", "split", "protocol")
+        by_grader = words.grader_table(judged, by)
+        texts["graders.md"] = words.markdown(words.show_graders(by_grader), words.grader_sentences(by_grader), line)
+        frames |= {
+            "graders.csv": by_grader, "agreement.csv": words.agreement_table(judged, by),
+            "disagreements.csv": disagreements(judged),
+        }  # fmt: skip
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    for name, frame in frames.items():
+        frame.to_csv(folder / name, index=False)
+    paths = [folder / name for name in (*texts, *frames, "responses.parquet")]
     if lm_eval_files:
-        paths += export_lm_eval(infos, folder / "lm-eval", ks)
-    return Written(tuple(paths), tuple(texts))
+        paths += export_lm_eval(stored, folder / "lm-eval", ks)
+    for stale in {path for pattern in REPORT for path in folder.glob(pattern)} - set(paths):
+        stale.unlink()
+    return Written(tuple(paths), tuple(texts.values()))
+
+
+def _report_folder(infos: Sequence[RunInfo]) -> Path:
+    """The folder of a set of results, whatever their order."""
+    model = lm_eval.sanitized(infos[0].label)
+    return results_dir() / "benchmarks" / model / keys.digest(sorted(i.key for i in infos))
+
+
+def _graded(stored: Sequence[Stored]) -> pd.DataFrame:
+    """The responses judged by every grader, each evaluation by its own extraction rules."""
+    import pandas as pd
+
+    parts = []
+    for e in stored:
+        rules = tuple(e.info.manifest["config"]["task"]["extraction_rules"])
+        frame = graded(e.problems, e.groups, verifier=verifier_for(rules))
+        parts.append(frame.assign(
+            label=e.info.label, benchmark=e.benchmark, split=e.split, protocol=e.protocol.name, key=e.info.key
+        ))  # fmt: skip
+    return pd.concat(parts, ignore_index=True)

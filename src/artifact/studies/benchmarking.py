@@ -16,7 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from artifact.cluster.session import open_workers, release_samplers
+from artifact.cluster.retire import give_back
+from artifact.cluster.session import open_workers
 from artifact.config import Config, load
 from artifact.evaluate.evaluate import evaluate
 from artifact.evaluate.protocol import Protocol
@@ -27,16 +28,18 @@ from artifact.studies import keys, store
 from artifact.studies.annotate import load_checkpoint
 from artifact.studies.benchmark_jobs import (
     Job,
+    Prompt,
     fit_engine,
     locate_model,
     named,
     prepare,
     protocols_for,
     start_up_checks,
-    targets,
 )
+from artifact.studies.benchmark_targets import targets
 from artifact.studies.runner import CODE, RunInfo
 from artifact.studies.world import sampler_for, stop_token_ids
+from artifact.tasks.plain_prompt import FirstAnswer
 from artifact.uncertainty import stream
 
 KIND = "evaluations"
@@ -45,40 +48,49 @@ KIND = "evaluations"
 def evaluate_model(
     model: str, benchmarks: Sequence[str] | None = None, *, tier: str = "tiny", split: str | None = None,
     protocols: Sequence[str] | None = None, data_dir: str | Path | None = None, template: str | None = None,
-    limit: int | None = None, max_new_tokens: int | None = None, overrides: dict[str, Any] | None = None,
+    limit: int | None = None, max_new_tokens: int | None = None, prompt: Prompt = "chat",
+    temperature: float | None = None, top_p: float | None = None, overrides: dict[str, Any] | None = None,
     force: bool = False, progress: bool = True,
 ) -> list[RunInfo]:  # fmt: skip
     """Measure `model` (folder, run folder, or hub id) on `benchmarks`; one stored result a benchmark and protocol.
 
     benchmarks   names (`targets`); default: the final splits of the tier
-    protocols    greedy, avgN; default: those of the tier. avgN takes temperature and top-p from the tier
-                 (`evaluation.sampled`), else the papers' T = 1.2, top-p 0.95
-    limit        only the first so many problems
+    protocols    greedy, avgN; default: those of the tier. avgN samples at `temperature` and `top_p`, else those of
+                 the tier (`evaluation.sampled`), else the papers' T = 1.2, top-p 0.95
+    limit        only the first so many problems; default: all, or what the tier says of its own evaluation
+    max_new_tokens   budget of a response; default: the tier's, at least 512 on a benchmark that is not its own
+    prompt       `chat` by the model's chat template, `plain` without it, for base models
 
     Raises FileNotFoundError, TaskError, ProtocolError, DataAbsent, Mismatch … before anything is sampled.
     """
     base = load(tier, overrides or {})
-    place, chosen = locate_model(model), protocols_for(base, protocols)
-    options = {"data_dir": data_dir, "template": template, "limit": limit, "max_new_tokens": max_new_tokens}
-    jobs = [prepare(base, overrides or {}, t, place, **options) for t in targets(base, benchmarks, split)]
+    place, chosen = locate_model(model), protocols_for(base, protocols, temperature, top_p)
+    jobs = [
+        prepare(
+            base, overrides or {}, t, place, data_dir=data_dir, template=template, limit=limit,
+            max_new_tokens=max_new_tokens, prompt=prompt,
+        ) for t in targets(base, benchmarks, split)
+    ]  # fmt: skip
     given = [name.removeprefix("cluster.engine.") for name in overrides or {}]
     jobs = fit_engine(jobs, fixed=given)
     for job in jobs:
         start_up_checks(job)
     found = []
     todo = [(job, protocol) for job in jobs for protocol in chosen]
-    for i, (job, protocol) in enumerate(todo, 1):
-        watch = store.Stopwatch()
-        info = measure(job, protocol, force)
-        found.append(info)
-        if progress:
-            took = f"{watch():.0f} s" if watch() > 1 else "stored"
-            print(
-                f"[{i}/{len(todo)}] {job.target.benchmark}, {job.target.split}, {protocol.name}: "
-                f"{len(job.problems)} problems, {took}, {info.folder}",
-                flush=True,
-            )
-    _give_back(jobs[0].config)
+    try:
+        for i, (job, protocol) in enumerate(todo, 1):
+            watch = store.Stopwatch()
+            info = measure(job, protocol, force)
+            found.append(info)
+            if progress:
+                took = f"{watch():.0f} s" if watch() > 1 else "stored"
+                print(
+                    f"[{i}/{len(todo)}] {job.target.benchmark}, {job.target.split}, {protocol.name}: "
+                    f"{len(job.problems)} problems, {took}, {info.folder}",
+                    flush=True,
+                )
+    finally:
+        _give_back(jobs[0], base)
     return found
 
 
@@ -90,8 +102,9 @@ def evaluation_key(job: Job, protocol: Protocol) -> str:
     config, engine = job.config, job.config.cluster.engine.model_dump()
     for grown in ("max_model_len", "max_num_batched_tokens"):
         engine.pop(grown)
+    plain = {"plain": keys.source_hash(["artifact.tasks.plain_prompt"])} if job.prompt == "plain" else {}
     return keys.digest({
-        "checkpoint": keys.model_hash(job.model), "prompts": [job.prompts[p.id] for p in job.problems],
+        **plain, "checkpoint": keys.model_hash(job.model), "prompts": [job.prompts[p.id] for p in job.problems],
         "stops": stop_token_ids(job.model), "data": keys.data_hash(job.problems), "protocol": asdict(protocol),
         "max_new_tokens": config.evaluation.max_new_tokens, "rules": config.task.extraction_rules,
         "calculator": config.task.calculator, "seed": None if protocol.greedy else config.seed,
@@ -113,7 +126,9 @@ def measure(job: Job, protocol: Protocol, force: bool = False) -> RunInfo:
                 served = _with_known_student(config, job.model)
                 workers = open_workers(served, engines_for=job.model, reference=True)
                 gap = load_checkpoint(config, workers, job.model, world)
-                sampler = sampler_for(config, workers, job.model)
+                sampler: Any = sampler_for(config, workers, job.model)
+                if job.prompt == "plain":
+                    sampler = FirstAnswer(sampler)
                 started = store.Stopwatch()
 
                 def ask(problems: Sequence[Problem]) -> list[tuple[Rollout, ...]]:
@@ -135,7 +150,7 @@ def measure(job: Job, protocol: Protocol, force: bool = False) -> RunInfo:
             manifest = {
                 "kind": "evaluation", "tier": config.tier, "model": named(job.model), "checkpoint": job.model,
                 "benchmark": job.target.benchmark, "split": job.target.split, "protocol": asdict(protocol),
-                "origin": dict(job.origin), "account": counts,
+                "prompt": job.prompt, "origin": dict(job.origin), "account": counts,
                 "config": config.model_dump(mode="json"), "load_gap": gap,
                 "seconds": {"sampling": sampling, "total": watch()},
                 "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
@@ -154,10 +169,10 @@ def _with_known_student(config: Config, model: str) -> Config:
     return config
 
 
-def _give_back(config: Config) -> None:
-    """Devices of engines that training has no use for, where devices are scarce and a cluster runs."""
+def _give_back(job: Job, base: Config) -> None:
+    """What the jobs asked the cluster for and nobody else needs, where a cluster runs."""
     import ray
 
     if ray.is_initialized():
         with store.actors_of(0):
-            release_samplers(config)
+            give_back(job.config, job.model, base)

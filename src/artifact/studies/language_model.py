@@ -9,14 +9,16 @@ was sampled.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artifact.cluster.distance import distances, peak_memory
+from artifact.cluster.distance import distances
 from artifact.cluster.sampler import Sampler
 from artifact.cluster.session import Workers, call, open_workers
 from artifact.config import Config
+from artifact.errors import Mismatch
 from artifact.evaluate.evaluate import verify_groups
 from artifact.evaluate.held_out import Distance
 from artifact.paths import resolve_model
@@ -25,7 +27,7 @@ from artifact.records import Problem, Rollout, read_parquet, write_parquet
 from artifact.report.provenance import git_state
 from artifact.studies import keys, store
 from artifact.studies.annotate import load_checkpoint
-from artifact.studies.runner import CODE, RunInfo
+from artifact.studies.runner import SAMPLING_CODE, RunInfo
 from artifact.studies.world import build_world, problems_of, prompts_hash, sampler_for, tokenizer_of
 
 if TYPE_CHECKING:
@@ -35,8 +37,8 @@ BASE = "Base"
 """Label of the untouched student."""
 
 
-def held_out_problems(config: Config, problems: int) -> tuple[Problem, ...]:
-    """The first `problems` problems of the first final split; disjoint from training, as evaluation is."""
+def held_out_problems(config: Config, problems: int | None) -> tuple[Problem, ...]:
+    """The first `problems` (None: all) problems of the first final split; apart from training, as evaluation is."""
     return problems_of(config.task, config.evaluation.final[0], problems)
 
 
@@ -51,7 +53,8 @@ def distance_key(config: Config, world: World, model: str, problems: int, sample
             "sampling": [samples, s.temperature, s.top_p, s.max_new_tokens, config.seed],
             "top_k": config.losses.distil.top_k, "engine": config.cluster.engine.model_dump(),
             "dtype": config.models.dtype,
-            "source": keys.source_hash(["artifact.cluster.distance", "artifact.cluster.sampler", *CODE[4:]]),
+            "task": [config.task.extraction_rules, config.task.calculator],
+            "source": keys.source_hash(["artifact.cluster.distance", "artifact.cluster.sampler", *SAMPLING_CODE]),
             "lock": keys.environment_hash(config.cluster.device),
         }
     )  # fmt: skip
@@ -65,8 +68,8 @@ def held_out_distance(
 
     problems, samples  size of the held-out set and rollouts a problem, at the temperature of training
 
-    The result holds `rollouts.parquet` (the policy's own) and `distances.parquet` (`Distance` rows); its manifest also
-    the peak memory of every actor that was up.
+    The result holds `rollouts.parquet` (the policy's own) and `distances.parquet` (`Distance` rows). In its manifest
+    `seconds.sampling` is that of the sampling alone, whichever attempt did it; `seconds.total` is the last attempt's.
     """
     world = build_world(config)
     base = None if model is None else held_out_distance(config, problems=problems, samples=samples)
@@ -76,21 +79,19 @@ def held_out_distance(
         if folder is not None:
             watch = store.Stopwatch()
             with store.actors_of(0):
-                workers = open_workers(
-                    config, engines_for=config.models.student, student=True, teacher=True, reference=True
-                )
-                own = _own_rollouts(config, world, workers, model, problems, samples, folder / "rollouts.parquet")
-                sampled = watch()
+                workers = open_workers(config, engines_for=config.models.student, teacher=True, reference=True)
+                own, sampled = own_rollouts(config, world, workers, model, problems, samples, folder)
+                scoring = store.Stopwatch()
                 sets = {"base": own} if base is None else {"base": rollouts_of_distance(base), "own": own}
                 rows = [d for name, rollouts in sets.items() for d in _score(config, workers, model, name, rollouts)]
-                memory = _memory(config, workers)
+                scored = scoring()
             write_parquet(folder / "distances.parquet", rows, Distance)
             manifest: dict[str, Any] = {
                 "kind": "distance", "tier": config.tier, "model": model, "label": label,
                 "problems": problems, "samples": samples,
-                "seconds": {"sampling": sampled, "scoring": round(watch() - sampled, 2), "total": watch()},
+                "seconds": {"sampling": sampled, "scoring": scored, "total": watch()},
                 "response_tokens": sum(len(r.response_ids) for r in own),
-                "scored_tokens": sum(d.tokens for d in rows), "peak_memory_gib": memory,
+                "scored_tokens": sum(d.tokens for d in rows),
                 "config": config.model_dump(mode="json"),
                 "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
             }  # fmt: skip
@@ -99,54 +100,78 @@ def held_out_distance(
     return RunInfo(label, "none", config.teacher, config.seed, key, folder, store.finished(folder))
 
 
-def _own_rollouts(
-    config: Config, world: World, workers: Workers, model: str, problems: int, samples: int, path: Path
-) -> list[Rollout]:
-    """The policy's verified rollouts on the held-out problems, from `path` where an earlier attempt left them."""
+def own_rollouts(
+    config: Config, world: World, workers: Workers, model: str, problems: int, samples: int, folder: Path
+) -> tuple[list[Rollout], float]:
+    """The policy's verified rollouts on the held-out problems, and the seconds their sampling took.
+
+    Read from `folder` where an earlier attempt left them. Starting actors and loading the checkpoint are not sampling.
+    """
+    path, clock = folder / "rollouts.parquet", folder / "sampling.json"
     if not path.exists():
         load_checkpoint(config, workers, model, world)
         if model != config.models.student:
             workers.reference.release.remote(resolve_model(model))
         sampler: Sampler = sampler_for(config, workers, config.models.student)
-        asked, s = held_out_problems(config, problems), config.sampling
+        asked, s, watch = held_out_problems(config, problems), config.sampling, store.Stopwatch()
         groups = sampler.sample(
             world.prompts(asked), samples, temperature=s.temperature, top_p=s.top_p, max_new_tokens=s.max_new_tokens,
             seed=("held out", config.seed),
         )  # fmt: skip
+        clock.write_text(json.dumps({"seconds": watch()}) + "\n", encoding="utf-8")  # first: the samples vouch for it
         write_parquet(path, (r for g in verify_groups(asked, groups, world.verify) for r in g), Rollout)
-    return read_parquet(path, Rollout)
+    return read_parquet(path, Rollout), float(json.loads(clock.read_text(encoding="utf-8"))["seconds"])
 
 
 def _score(config: Config, workers: Workers, model: str, name: str, rollouts: list[Rollout]) -> list[Distance]:
-    """The distances of one set of sequences, from the actor that holds the teacher."""
+    """The distances of one set of sequences, from the actor that holds the teacher; a tool's tokens do not count."""
     scored = call(
         workers.teacher.__ray_call__.remote(
             distances, resolve_model(config.teacher_path), resolve_model(model),
             [(r.prompt_ids, r.response_ids) for r in rollouts], top_k=config.losses.distil.top_k,
-            vocabulary=len(tokenizer_of(config.models.student)), max_tokens=config.optimiser.micro_batch_tokens,
+            vocabulary=len(tokenizer_of(config.models.student)), masks=[r.response_mask for r in rollouts],
+            max_tokens=config.optimiser.micro_batch_tokens,
         ),
         config.cluster.step_timeout_s,
         "held-out distances",
     )  # fmt: skip
     return [
-        Distance(name, r.problem_id, r.sample, len(r.response_ids), **d) for r, d in zip(rollouts, scored, strict=True)
+        Distance(name, r.problem_id, r.sample, (r.response_mask or (True,) * len(r.response_ids)).count(True), **d)
+        for r, d in zip(rollouts, scored, strict=True)
     ]
-
-
-def _memory(config: Config, workers: Workers) -> dict[str, float]:
-    """Peak resident memory by actor in GiB, since each started: with training before it, training included."""
-    actors = {f"engine-{i}": e for i, e in enumerate(workers.engines)}
-    actors |= {f"student-{i}": s for i, s in enumerate(workers.students)}
-    actors |= {"teacher": workers.teacher, "reference": workers.reference}
-    peaks = call(
-        [a.__ray_call__.remote(peak_memory) for a in actors.values()], config.cluster.step_timeout_s, "peak memory"
-    )
-    return {name: round(gib, 2) for name, gib in zip(actors, peaks, strict=True)}
 
 
 def rollouts_of_distance(info: RunInfo) -> list[Rollout]:
     """The policy's own held-out rollouts of a finished measurement."""
     return read_parquet(info.folder / "rollouts.parquet", Rollout)
+
+
+def same_openings(config: Config, problems: int | None = None) -> int:
+    """How many held-out problems open with the first sentence of a training problem (SVAMP varies its stories).
+
+    problems  size of the held-out set; None = `evaluation.limit`
+    Raises Mismatch for a held-out problem that is trained on: the whole question, word for word.
+    """
+    train = problems_of(config.task, config.task.train_split, config.task.train_limit)
+    held = held_out_problems(config, problems or config.evaluation.limit)
+    shared = {p.question for p in train} & {p.question for p in held}
+    if shared:
+        raise Mismatch(
+            f"{len(shared)} question(s) of {config.evaluation.final[0]!r} are also in {config.task.train_split!r}, "
+            f"first {min(shared)!r}: choose task.train_split and evaluation.final apart"
+        )
+    openings = {p.question.partition(".")[0] for p in train}
+    return sum(p.question.partition(".")[0] in openings for p in held)
+
+
+def run_of(runs: Iterable[RunInfo], label: str) -> RunInfo:
+    """The run called `label`, the first where teachers or seeds make several. Mismatch when there is none."""
+    known = {}
+    for info in runs:
+        known.setdefault(info.label, info)
+    if label not in known:
+        raise Mismatch(f"no run is called {label!r}; the runs are {', '.join(known)}")
+    return known[label]
 
 
 def study_distances(runs: Iterable[RunInfo], *, problems: int = 32, samples: int = 1) -> list[RunInfo]:
@@ -161,11 +186,11 @@ def study_distances(runs: Iterable[RunInfo], *, problems: int = 32, samples: int
 
 
 def distance_frame(measured: Iterable[RunInfo]) -> pd.DataFrame:
-    """One row a scored response: label, key and the columns of `Distance`."""
+    """One row a scored response: label, teacher, seed, key and the columns of `Distance`."""
     import pandas as pd
 
     parts = []
     for info in measured:
         rows = [d.to_row() for d in read_parquet(info.folder / "distances.parquet", Distance)]
-        parts.append(pd.DataFrame(rows).assign(label=info.label, key=info.key))
+        parts.append(pd.DataFrame(rows).assign(label=info.label, teacher=info.teacher, seed=info.seed, key=info.key))
     return pd.concat(parts, ignore_index=True)

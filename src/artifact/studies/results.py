@@ -94,46 +94,52 @@ def graded_frame(
     return pd.concat(parts, ignore_index=True)
 
 
-WHAT = ("evaluation", "curve", "rollouts")
-"""The parts of a stored result that hold responses: final evaluation, learning curve, training rollouts."""
+KINDS = ("evaluations", "checkpoints", "runs", "distances", "annotations", "samples")
+"""The kinds of stored results that lead to responses; an annotation leads to the samples it was made from."""
+
+WHAT = ("evaluation", "curve", "rollouts", "samples", "greedy")
+"""The parts of a stored result that hold responses: final evaluation, learning curve, rollouts (of training, or those
+of a distance), and a teacher's samples and greedy answers."""
 
 
 def stored_folder(name: str | Path) -> Path:
-    """The folder of a finished run or evaluation, by path or by key. ArtifactError when there is none."""
+    """The folder of a finished result of `KINDS`, by path or by key. ArtifactError when there is none."""
     given = Path(name).expanduser()
-    places = [given, *(store.folder_of(kind, given.name) for kind in ("evaluations", "checkpoints", "runs"))]
+    places = [given, *(store.folder_of(kind, given.name) for kind in KINDS)]
     for folder in places:
         if store.read_manifest(folder) is not None:
             return folder
     raise ArtifactError(
-        f"{name} is no finished run or evaluation: no manifest.json in {', '.join(map(str, dict.fromkeys(places)))}; "
-        "give the folder or the key that `artifact evaluate` or `artifact train` printed"
+        f"{name} is no finished result: no manifest.json in {', '.join(map(str, dict.fromkeys(places)))}; give the "
+        "folder or the key that `artifact evaluate`, `artifact train` or `artifact annotate` printed"
     )
 
 
 def transcripts(
-    folder: str | Path, what: str = "evaluation", *, problem: str | None = None, wrong: bool = False,
+    folder: str | Path, what: str | None = None, *, problem: str | None = None, wrong: bool = False,
     limit: int | None = None,
 ) -> pd.DataFrame:  # fmt: skip
-    """The stored responses of a run or evaluation, as text: one row a response, in stored order.
+    """The stored responses of a result of `KINDS`, as text: one row a response, in stored order.
 
+    `what` is a part of `WHAT`; default: the first of them that the result holds.
     Columns: source (file), problem_id, sample, tier, question, gold, response, extracted, status, rule, detail,
     finish_reason, response_tokens. `problem` keeps one problem, `wrong` all responses that were not judged correct.
     Raises ArtifactError where the folder holds no such responses or the problem is not among them.
     """
     import pandas as pd
 
-    if what not in WHAT:
+    if what not in (None, *WHAT):
         raise ArtifactError(f"what = {what!r}; a stored result holds {', '.join(WHAT)}")
     place = stored_folder(folder)
+    if store.finished(place).get("kind") == "annotation":
+        place = samples_folder(place)
     manifest = store.finished(place)
-    if "config" not in manifest:
-        raise ArtifactError(f"{place} is a {manifest.get('kind')!r}; transcripts are those of runs and evaluations")
-    config = Config.model_validate(manifest["config"])
+    held = ((part, found) for part in ([what] if what else WHAT) if (found := _response_files(place, part)))
+    what, paths = next(held, (what, []))
     rows: list[dict[str, Any]] = []
-    for path in sorted((place / what).glob("*.parquet")):
-        split = {"evaluation": split_of(path), "curve": config.evaluation.curve}.get(what, config.task.train_split)
-        by_id = stored_problems(place, config.task, split)
+    for path in paths:
+        task, split = _asked(manifest, str(what), path)
+        by_id = stored_problems(place, task, split)
         for r in read_parquet(path, Rollout):
             p, v = by_id[r.problem_id], r.verdict
             rows.append({
@@ -144,16 +150,37 @@ def transcripts(
                 "response_tokens": len(r.response_ids),
             })  # fmt: skip
     if not rows:
-        raise ArtifactError(f"{place} holds no {what}: there is nothing to show")
+        raise ArtifactError(f"{place} holds no {what or 'responses'}: there is nothing to show")
     frame = pd.DataFrame(rows)
     if problem is not None and not frame["problem_id"].eq(problem).any():
         near = get_close_matches(problem, frame["problem_id"].unique(), n=3, cutoff=0.0)
-        raise ArtifactError(f"no problem {problem!r} in {place / what}; the nearest are {', '.join(near)}")
+        raise ArtifactError(f"no problem {problem!r} in the {what} of {place}; the nearest are {', '.join(near)}")
     if problem is not None:
         frame = frame[frame["problem_id"] == problem]
     if wrong:
         frame = frame[frame["status"] != "correct"]
     return frame.head(limit).reset_index(drop=True) if limit is not None else frame.reset_index(drop=True)
+
+
+def _response_files(place: Path, what: str) -> list[Path]:
+    """The Parquet files of a part: one of its name, or those of a folder of its name."""
+    one = place / f"{what}.parquet"
+    return [one] if one.is_file() else sorted((place / what).glob("*.parquet"))
+
+
+def _asked(manifest: dict[str, Any], what: str, path: Path) -> tuple[TaskSection, str]:
+    """The task and the split whose problems the responses in `path` answer."""
+    kind = manifest.get("kind")
+    if kind == "samples":
+        task = TaskSection.model_validate(manifest["settings"]["task"])
+        return task, task.train_split
+    if "config" not in manifest:
+        raise ArtifactError(f"{path} is of a {kind!r}; transcripts are those of {', '.join(KINDS)}")
+    config = Config.model_validate(manifest["config"])
+    if what == "rollouts" and kind == "distance":
+        return config.task, config.evaluation.final[0]
+    splits = {"evaluation": split_of(path), "curve": config.evaluation.curve}
+    return config.task, splits.get(what, config.task.train_split)
 
 
 def metrics_frame(runs: Iterable[RunInfo]) -> pd.DataFrame:

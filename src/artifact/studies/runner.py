@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from artifact.cluster.memory import peak_memory_by_actor
 from artifact.cluster.session import Workers, connect, open_workers, release_samplers
 from artifact.config import Config
 from artifact.errors import Mismatch
@@ -26,14 +27,17 @@ from artifact.train import PhaseOne, train
 from artifact.uncertainty.records import Annotation
 from artifact.uncertainty.weights import weights_for
 
+SAMPLING_CODE = ("artifact.cluster.rollout_engine", "artifact.tasks.verifier_worker")
+"""The actors that sample and verify: what is reachable from them decides every measurement."""
+
 CODE = (
     "artifact.train",
     "artifact.cluster.student",
     "artifact.cluster.teacher",
     "artifact.cluster.reference",
-    "artifact.cluster.rollout_engine",
-    "artifact.tasks.verifier_worker",
+    *SAMPLING_CODE,
 )
+"""The loop and its actors: what is reachable from them decides a run."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +107,11 @@ def run(config: Config, force: bool = False, label: str | None = None, progress:
     with store.working_folder("runs", key, force) as folder:
         if folder is not None:
             with store.actors_of(lane):
-                seconds = _train_and_evaluate(config, method, world, known, folder, label, progress, lane)
+                cost = _train_and_evaluate(config, method, world, known, folder, label, progress, lane)
             done = {
                 "kind": "run", "tier": config.tier, "method": config.method, "teacher": config.teacher,
                 "seed": config.seed, "needs": vars(method.needs), "config": config.model_dump(mode="json"),
-                "training_problems": len(world.train), "seconds": seconds,
+                "training_problems": len(world.train), **cost,
                 "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
             }  # fmt: skip
             store.finish("runs", key, done)
@@ -117,8 +121,8 @@ def run(config: Config, force: bool = False, label: str | None = None, progress:
 
 def _train_and_evaluate(
     config: Config, method: Method, world: World, known: PhaseOne, folder: Path, label: str, progress: bool, lane: int
-) -> dict[str, float]:
-    """The work of a run, with the lane's actors to itself; returns its seconds."""
+) -> dict[str, dict[str, float]]:
+    """The work of a run, with the lane's actors to itself; returns its `seconds` and `peak_memory_gib` by actor."""
     watch = store.Stopwatch()
     workers = open_workers(
         config, engines_for=config.models.student, student=True, teacher=method.needs.scorer,
@@ -127,12 +131,12 @@ def _train_and_evaluate(
     sampler = sampler_for(config, workers, config.models.student)
     log = RunLog(folder, label, progress, lane)
     train(config, method, world, workers, sampler, log, known)
-    trained = watch()
+    trained, memory = watch(), peak_memory_by_actor(workers, config.cluster.step_timeout_s)
     evaluate_splits(config, world, sampler, folder)
     tokenizer_of(config.models.student).save_pretrained(str(log.weights))  # the weights are a whole checkpoint
     log.close()
     shutil.rmtree(log.checkpoints, ignore_errors=True)
-    return {"train": trained, "total": watch()}
+    return {"seconds": {"train": trained, "total": watch()}, "peak_memory_gib": memory}
 
 
 def evaluate_splits(config: Config, world: World, sampler: Any, folder: Path) -> None:
@@ -178,7 +182,7 @@ def evaluate_checkpoint(config: Config, model: str, label: str, force: bool = Fa
             "checkpoint": keys.model_hash(model), "evaluation": keys.settings(config, "evaluation", "task"),
             "engine": config.cluster.engine.model_dump(), "dtype": config.models.dtype,
             "data": keys.data_hash(_final_problems(config)),
-            "source": keys.source_hash(["artifact.evaluate.evaluate", "artifact.cluster.sampler", *CODE[4:]]),
+            "source": keys.source_hash(["artifact.evaluate.evaluate", "artifact.cluster.sampler", *SAMPLING_CODE]),
             "lock": keys.environment_hash(config.cluster.device),
         }
     )  # fmt: skip

@@ -1,46 +1,52 @@
 """Several graders side by side, because headline numbers move by points with the grader: report more than one.
 
-math_verify           the project's `Verifier`: boxed, then `####`, then last number; exact arithmetic, then math-verify
-strict_string         the same extraction; correct only where the answer equals the gold answer apart from white space
-numeric_last_number   the last number of the response against the gold answer's number, exactly; the format is ignored
+What each reads of a response, and when it says correct:
+
+math_verify           the answer found by the verifier's own rules; equal by exact arithmetic, then by math-verify
+strict_string         the answer found by the same rules (the string in the box, where only boxes count); the same
+                      characters as the gold answer, white space apart
+numeric_last_number   the last number of the whole text, whatever the rules; exactly the gold answer's number
 
 Add one with `GRADERS["name"] = function`. Left out: LLM judges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from artifact.records import Status, Verdict
 from artifact.tasks.answer_forms import read_answer
 from artifact.tasks.equivalence import defect
 from artifact.tasks.extract import extract_answer
-from artifact.tasks.verifier import shared_verifier
+from artifact.tasks.verifier import Verifier, shared_verifier
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Grader = Callable[[str, str], Verdict]
-"""(response text, gold answer) → verdict."""
+Grader = Callable[[str, str, Verifier], Verdict]
+"""(response text, gold answer, the verifier behind the headline, whose rules say where an answer stands) → verdict."""
 
 
-def math_verify(text: str, gold: str) -> Verdict:
-    """The verdict of the shared `Verifier` with its default settings."""
-    return shared_verifier().verify(text, gold)
+def math_verify(text: str, gold: str, verifier: Verifier) -> Verdict:
+    """The verdict of the verifier itself: the headline."""
+    return verifier.verify(text, gold)
 
 
-def strict_string(text: str, gold: str) -> Verdict:
+def strict_string(text: str, gold: str, verifier: Verifier) -> Verdict:
     """Correct only where extracted and gold answer are the same characters, runs of white space aside."""
-    extraction = extract_answer(text)
+    extraction = extract_answer(text, verifier.rules)
     if extraction is None:
-        return Verdict(Status.UNPARSED, detail="no answer found")
+        return Verdict(Status.UNPARSED, detail=f"no answer by the rules {', '.join(verifier.rules)}")
     same = extraction.answer.split() == gold.split() != []
     return Verdict(Status.CORRECT if same else Status.WRONG, extraction.answer, "string comparison", extraction.rule)
 
 
-def numeric_last_number(text: str, gold: str) -> Verdict:
-    """Last number of the text against the number in `gold`; every answer is wrong where the gold is no number."""
+def numeric_last_number(text: str, gold: str, verifier: Verifier) -> Verdict:
+    """Last number of the text against the number in `gold`; every answer is wrong where the gold is no number.
+
+    The rules of `verifier` are ignored: a response whose format is wrong may still be right by this grader.
+    """
     extraction = extract_answer(text, ("last_number",))
     if extraction is None:
         return Verdict(Status.UNPARSED, detail="no number found")
@@ -60,6 +66,30 @@ GRADERS: dict[str, Grader] = {
 """Graders by name, open to additions."""
 
 
+def grade(
+    texts: Sequence[str], golds: Sequence[str], graders: Sequence[str] | None = None, verifier: Verifier | None = None
+) -> dict[str, list[Verdict]]:
+    """Verdicts by grader in the order of `texts`; default: all registered graders, and the shared verifier.
+
+    Raises ValueError for an unknown grader, or where texts and gold answers are not one each.
+    """
+    names = list(GRADERS) if graders is None else list(graders)
+    if unknown := [name for name in names if name not in GRADERS]:
+        raise ValueError(f"unknown grader(s) {unknown}; registered are {sorted(GRADERS)}")
+    if len(texts) != len(golds):
+        raise ValueError(f"{len(texts)} responses cannot be graded by {len(golds)} gold answers; give one each")
+    by = verifier or shared_verifier()
+    return {name: [GRADERS[name](text, gold, by) for text, gold in zip(texts, golds, strict=True)] for name in names}
+
+
+def as_columns(verdicts: Mapping[str, Sequence[Verdict]]) -> dict[str, list[str | None]]:
+    """`grade` as columns of a frame: `<grader>` (status) and `<grader>_answer` (what it extracted) for each grader."""
+    return {
+        column: values for name, of in verdicts.items()
+        for column, values in ((name, [str(v.status) for v in of]), (f"{name}_answer", [v.extracted for v in of]))
+    }  # fmt: skip
+
+
 def compare_graders(texts: Sequence[str], golds: Sequence[str], graders: Sequence[str] | None = None) -> pd.DataFrame:
     """One row a response: `gold`, then `<grader>` (status) and `<grader>_answer` for each grader, then `disagree`.
 
@@ -68,16 +98,7 @@ def compare_graders(texts: Sequence[str], golds: Sequence[str], graders: Sequenc
     """
     import pandas as pd
 
-    names = list(GRADERS) if graders is None else list(graders)
-    if unknown := [name for name in names if name not in GRADERS]:
-        raise ValueError(f"unknown grader(s) {unknown}; registered are {sorted(GRADERS)}")
-    if len(texts) != len(golds):
-        raise ValueError(f"compare_graders got {len(texts)} responses but {len(golds)} gold answers; give one each")
-    columns: dict[str, list[str | None]] = {"gold": list(golds)}
-    for name in names:
-        verdicts = [GRADERS[name](text, gold) for text, gold in zip(texts, golds, strict=True)]
-        columns[name] = [str(v.status) for v in verdicts]
-        columns[f"{name}_answer"] = [v.extracted for v in verdicts]
-    frame = pd.DataFrame(columns)
-    frame["disagree"] = frame[names].eq("correct").nunique(axis=1) > 1
+    verdicts = grade(texts, golds, graders)
+    frame = pd.DataFrame({"gold": list(golds), **as_columns(verdicts)})
+    frame["disagree"] = frame[list(verdicts)].eq("correct").nunique(axis=1) > 1
     return frame

@@ -81,17 +81,19 @@ def data_dirs(data_dir: str | Path | None = None) -> list[Path]:
     return dirs + [d for d in (root / "data", root.parent / "shared" / "data") if d.is_dir()]
 
 
+def local_file(source: Source, data_dir: str | Path | None = None) -> Path | None:
+    """The local file of a source in the first folder that has one; None where it lies in no folder."""
+    files = (folder / (source.local + ending) for folder in data_dirs(data_dir) for ending in FORMATS)
+    return next((path for path in files if path.is_file()), None)
+
+
 def load_rows(source: Source, data_dir: str | Path | None = None, columns: Sequence[str] | None = None) -> Loaded:
     """The rows of `source` from the first place that has them; of a dataset, only `columns` (those it has) are read.
 
     Raises DataAbsent where no place does, Mismatch where a file or dataset is not what the table says.
     """
-    folders = data_dirs(data_dir)
-    for folder in folders:
-        for ending in FORMATS:
-            path = folder / (source.local + ending)
-            if path.is_file():
-                return _load_local(source, path)
+    if path := local_file(source, data_dir):
+        return _load_local(source, path)
     reasons = []
     if source.hub:
         for place, load in (("cache", _from_cache), ("hub", _from_hub)):
@@ -101,7 +103,7 @@ def load_rows(source: Source, data_dir: str | Path | None = None, columns: Seque
                 reasons.append(str(err))
                 continue
             return _checked(source, place, source.hub, rows)
-    looked = ", ".join(str(f / source.local) for f in folders) or "no data folder"
+    looked = ", ".join(str(f / source.local) for f in data_dirs(data_dir)) or "no data folder"
     raise DataAbsent(
         f"dataset {source.local!r} is absent. Looked for {'|'.join(FORMATS)} at: {looked}. "
         + (" ".join(reasons) or "It is on no hub.")

@@ -1,4 +1,4 @@
-"""From chat messages to prompt token ids: the only place where a prompt is tokenized."""
+"""From chat messages to prompt token ids through the chat template (`plain_prompt.py`: for models without one)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,90 @@
+"""Which benchmarks there are, and which splits of which of them a command means.
+
+Left out: reading them (`tasks/benchmark.py`) and what is done with them (`benchmark_jobs.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artifact.config import Config, ConfigError
+from artifact.tasks.base import TaskError, task_names
+from artifact.tasks.benchmark import BENCHMARKS
+from artifact.tasks.benchmarks import find_benchmark
+from artifact.tasks.hub import local_file
+from artifact.tinyworld.splits import DEFAULT_SIZES, TASK
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MADE = {TASK: ("evaluation", DEFAULT_SIZES)}
+"""Tasks that the package makes itself: the split that is meant where only the task is named, and the size of each."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A benchmark (or other task) and the split of it that is measured."""
+
+    benchmark: str
+    split: str
+
+
+def main_split(benchmark: str) -> str:
+    """The split that is meant where only the benchmark is named; "" for a task that does not say."""
+    known = BENCHMARKS.get(benchmark) or BENCHMARKS.get(benchmark.partition("@")[0])  # a file of the user's own
+    return known.main if known else MADE.get(benchmark, ("", {}))[0]
+
+
+def benchmark_list(data_dir: str | Path | None = None) -> pd.DataFrame:
+    """What `--benchmark` knows: name, main split, all splits, rows of the main split, difficulty tier, licence, data.
+
+    `data` is the local file where one is found (`hub.data_dirs`), else the hub id.
+    """
+    import pandas as pd
+
+    rows = []
+    for name in task_names():
+        row: dict[str, Any] = {"name": name, "main": main_split(name)}
+        if name in BENCHMARKS:
+            b = BENCHMARKS[name]
+            source = b.sources[b.main]
+            local = local_file(source, data_dir)
+            row |= {
+                "splits": ", ".join(b.sources), "rows": source.rows or source.hub_rows or "", "tier": b.tier,
+                "licence": b.licence, "data": local or (f"hub: {source.hub}" if source.hub else "absent"),
+            }  # fmt: skip
+        else:
+            sizes = MADE.get(name, ("", {}))[1]
+            row |= {"splits": ", ".join(sizes), "rows": sizes.get(row["main"], ""), "tier": "", "licence": "",
+                    "data": "made by the package" if name in MADE else "registered"}  # fmt: skip
+        rows.append({column: str(value) for column, value in row.items()})
+    return pd.DataFrame(rows)
+
+
+def targets(config: Config, benchmarks: Sequence[str] | None, split: str | None = None) -> list[Target]:
+    """What is measured: the named benchmarks on their main splits (or `split`), or the tier's own final splits.
+
+    Raises TaskError for an unknown name, with the nearest right one, and ConfigError where `split` fits no single one.
+    """
+    names = task_names()
+    if not benchmarks:
+        own = [Target(s, BENCHMARKS[s].main) if s in BENCHMARKS else Target(config.task.name, s)
+               for s in config.evaluation.final]  # fmt: skip
+        return [Target(config.task.name, split)] if split else own
+    if split and len(benchmarks) > 1:
+        raise ConfigError(
+            f"--split {split} goes with one benchmark, got {', '.join(benchmarks)}; evaluate them in turn"
+        )
+    found = []
+    for name in dict.fromkeys(benchmarks):
+        if name in names and name not in BENCHMARKS:
+            if not (split or main_split(name)):
+                raise TaskError(f"task {name!r} is no benchmark of the table: say which of its splits by --split")
+            found.append(Target(name, split or main_split(name)))
+            continue
+        known = find_benchmark(name)
+        found.append(Target(name, split or known.main))
+    return found
