@@ -105,7 +105,10 @@ def test_import_is_cheap(what: str) -> None:
         "new = {m.split('.')[0] for m in set(sys.modules) - before}\n"
         "print(json.dumps([time.process_time() - s, sorted(new)]))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
-    seconds, modules = json.loads(done.stdout)
-    assert not HEAVY & set(modules), f"`{what}` loads {sorted(HEAVY & set(modules))}"
-    assert seconds < 1, f"`{what}` takes {seconds:.2f} s of processor time"
+    taken = []
+    for _ in range(3):  # the first may have to compile byte code
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+        seconds, modules = json.loads(done.stdout)
+        assert not HEAVY & set(modules), f"`{what}` loads {sorted(HEAVY & set(modules))}"
+        taken.append(seconds)
+    assert min(taken) < 1, f"`{what}` takes {min(taken):.2f} s of processor time"

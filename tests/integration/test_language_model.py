@@ -64,13 +64,13 @@ def cells(results: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     cells = {c.method: c for _, c in study.runs("cpu-llm", small)}
     cells["opd"] = next(c for _, c in study.runs("cpu-llm", {**small, **TEN_STEPS}) if c.method == "opd")
     try:
-        fetch_models(cells["opd"])
-    except ArtifactError as err:
-        pytest.skip(f"the pretrained weights are neither here nor can they be fetched: {err}")
-    try:
         problems_of(cells["opd"].task, cells["opd"].task.train_split, cells["opd"].task.train_limit)
     except DataAbsent as err:
         pytest.skip(f"no SVAMP here: {err}")
+    try:
+        fetch_models(cells["opd"])
+    except ArtifactError as err:
+        pytest.skip(f"the pretrained weights are neither here nor can they be fetched: {err}")
     return cells
 
 

@@ -61,6 +61,13 @@ def test_a_run_leaves_manifest_metrics_rollouts_evaluation_and_weights(uninterru
     assert sorted({r.policy_version for r in rollouts}) == [0, 1, 2, 3]
 
 
+def test_ray_may_be_imported_before_the_cluster_is_joined(workers) -> None:
+    """Ray reads its authentication settings at import; a notebook may have imported it long before."""
+    code = "import ray; from artifact.cluster import session; print([r['name'] for r in session.status()])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0 and "student-0@" in done.stdout, done.stderr
+
+
 def test_a_finished_run_is_not_computed_again(uninterrupted: Path):
     before = (uninterrupted / "manifest.json").stat().st_mtime_ns
     assert _main("train", "--method=opd", "--seed=7", *SETS)[0] == 0

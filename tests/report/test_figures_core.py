@@ -111,7 +111,7 @@ def learning_rates() -> pd.DataFrame:
 def test_learning_rates_have_a_panel_each_with_one_filled_point() -> None:
     figure, _ = figures_core.learning_rate_panels(learning_rates())
     shown = [a for a in figure.axes if a.get_visible()]
-    assert [a.get_title() for a in shown][:2] == ["SFT\nchosen 0.0003", "CORE\nchosen 0.001"]
+    assert [a.get_title() for a in shown][:2] == ["SFT\nchosen 3e-4", "CORE\nchosen 1e-3"]
     assert len(shown) == 6
     filled = [c for c in shown[1].collections if isinstance(c, PathCollection) and len(c.get_offsets()) == 1]
     assert [float(c.get_offsets()[0][0]) for c in filled] == [1e-3]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,9 @@ def call(refs: Any, timeout_s: float, what: str) -> Any:
 def connect(num_cpus: int = 16) -> None:
     """Join `RAY_ADDRESS` where it is set, else this project's local head, started if it does not run. Idempotent."""
     given = os.environ.get("RAY_ADDRESS")
+    imported_before = "ray" in sys.modules
     if not given:
-        os.environ.update(head.environment())  # Ray reads its authentication settings when it is imported
+        os.environ.update(head.environment())
     import logging
 
     logging.getLogger("ray.widgets.util").setLevel(logging.ERROR)  # importing ray asks for ipywidgets in a notebook
@@ -62,6 +64,8 @@ def connect(num_cpus: int = 16) -> None:
 
     if ray.is_initialized():
         return
+    if imported_before:
+        _read_settings_again()
     options: Any = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": "ERROR"}
     if given:
         try:
@@ -74,6 +78,14 @@ def connect(num_cpus: int = 16) -> None:
         return
     state = head.read_state()
     ray.init(address=state["address"] if state else head.start(num_cpus), **options)
+
+
+def _read_settings_again() -> None:
+    """Ray reads its authentication settings when it is imported, here before they were set: in a notebook, say."""
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def stop() -> bool:

@@ -41,6 +41,7 @@ def learning_rate_panels(table: pd.DataFrame, columns: int = 5) -> Drawn:
         raise TableError("no learning rates were chosen for this tier; run `artifact select-learning-rates` first")
     labels, styles = list(dict.fromkeys(table["label"])), looks(table["label"])
     rows = math.ceil(len(labels) / columns)
+    tried = sorted(table["lr"].unique())
     with matplotlib.rc_context(rc(rows, columns, ratio=1.35)):
         figure, axes = panels(rows, columns, sharex=True, sharey=True)
         for axis, label in zip(axes.flat, labels, strict=False):
@@ -55,13 +56,19 @@ def learning_rate_panels(table: pd.DataFrame, columns: int = 5) -> Drawn:
                     color=look.color if chosen else "white",
                 )  # fmt: skip
             best = part[part["chosen"]].iloc[0]
-            axis.set_title(f"{label}\nchosen {best['lr']:g}", fontsize=5.5)
+            axis.set_title(f"{label}\nchosen {_rate(best['lr'])}", fontsize=5.5)
             axis.set_xscale("log")
-            axis.set_xticks(part["lr"], [f"{rate:g}" for rate in part["lr"]], fontsize=5)
+            axis.set_xticks(tried, [_rate(rate) for rate in tried], fontsize=4)  # of all: the panels share the axis
             axis.margins(x=0.2)
             axis.minorticks_off()
         _finish_grid(axes, len(labels), "learning rate", "accuracy")
     return figure, table
+
+
+def _rate(rate: float) -> str:
+    """3e-4 for 0.0003: short enough to stand beside its neighbours."""
+    mantissa, exponent = f"{rate:.1e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def curve_multiples(curves: pd.DataFrame, x: str = "step", columns: int = 3) -> Drawn:
