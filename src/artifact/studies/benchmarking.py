@@ -80,10 +80,11 @@ def evaluate_model(
     try:
         for i, (job, protocol) in enumerate(todo, 1):
             watch = store.Stopwatch()
+            known = store.read_manifest(store.folder_of(KIND, evaluation_key(job, protocol)))
             info = measure(job, protocol, force)
             found.append(info)
             if progress:
-                took = f"{watch():.0f} s" if watch() > 1 else "stored"
+                took = f"{watch():.0f} s" if known is None or force else "stored"
                 print(
                     f"[{i}/{len(todo)}] {job.target.benchmark}, {job.target.split}, {protocol.name}: "
                     f"{len(job.problems)} problems, {took}, {info.folder}",
