@@ -1,7 +1,7 @@
 """The loop on pretrained weights and real problems: all four methods, ten optimiser steps, one resumption, held-out KL.
 
-SmolLM2-135M-Instruct and its student as the `cpu-llm` tier uses them, with budgets of a few tokens: meant for four
-minutes on two idle cores. The weights are fetched where they are absent; skipped where they or the problems cannot be.
+SmolLM2-135M-Instruct and its student as the `cpu-llm` tier uses them, with budgets of a few tokens: about six
+minutes on two cores. Skipped, with a reason, where the weights were not fetched or the problems are not there.
 """
 
 from __future__ import annotations
@@ -53,8 +53,7 @@ class Interrupted(Exception):
 @pytest.fixture(scope="module")
 def cells(results: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Config]:
     """The configuration of each method of the tier's study; its models and problems are on this machine."""
-    from artifact.errors import ArtifactError
-    from artifact.pretrained import fetch_models
+    from artifact.pretrained import missing_models
     from artifact.studies.world import problems_of
     from artifact.tasks.hub import DataAbsent
 
@@ -67,10 +66,8 @@ def cells(results: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         problems_of(cells["opd"].task, cells["opd"].task.train_split, cells["opd"].task.train_limit)
     except DataAbsent as err:
         pytest.skip(f"no SVAMP here: {err}")
-    try:
-        fetch_models(cells["opd"])
-    except ArtifactError as err:
-        pytest.skip(f"the pretrained weights are neither here nor can they be fetched: {err}")
+    if missing := missing_models(cells["opd"]):
+        pytest.skip(f"{', '.join(missing)} not there: `artifact fetch-models --tier cpu-llm` makes them (90 MB)")
     return cells
 
 
