@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from artifact.cluster.objective import MicroBatch, denominators, objective, sequences_of
+from artifact.cluster.objective import MicroBatch, denominators, objective, referenced, sequences_of
 from artifact.cluster.packing import micro_batches, pack, response_hidden
 from artifact.cluster.teacher import Scores
 from artifact.config import Distil, Losses
@@ -170,3 +170,10 @@ def test_tool_tokens_of_either_response_stay_out_of_the_preference(model):
 
     margin = (summed(chosen, chosen_mask) - (-3.0)) - (summed(rejected, rejected_mask) - (-0.75))
     assert got == pytest.approx(np.log1p(np.exp(-losses.contrast.beta * margin)), rel=1e-9)
+
+
+def test_only_pairs_and_policy_gradients_are_referenced() -> None:
+    common = {"problem_id": "p", "prompt_ids": (1,), "response_ids": (2, 3)}
+    assert referenced(Example(**common, distil=1.0)) == [] == referenced(Example(**common, nll=1.0))
+    assert referenced(Example(**common, policy_gradient=-0.5, behaviour_logprobs=(-0.1, -0.2))) == [((1,), (2, 3))]
+    assert referenced(Example(**common, contrast=1.0, rejected_ids=(4,))) == [((1,), (2, 3)), ((1,), (4,))]

@@ -17,7 +17,7 @@ class Cluster:
     """Named actors and placement groups of two settings; what is ended or released is written down."""
 
     def __init__(self) -> None:
-        ids = [session._identity(c, 0) for c in (OWN, GROWN)]
+        ids = [session.actor_identity(c, 0) for c in (OWN, GROWN)]
         assert len(set(ids)) == 2
         self.actors = [f"{role}{i}" for i in ids for role in ("engine-0@abc-", "reference@")] + ["teacher@" + ids[0]]
         self.groups = [f"engine-0+reference@{i}" for i in ids]
@@ -41,7 +41,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setattr(placement_group, "get_placement_group", lambda name: name)
     monkeypatch.setattr(placement_group, "remove_placement_group", lambda name: c.groups.remove(name))
     reference = SimpleNamespace(release=SimpleNamespace(remote=lambda path: path))
-    monkeypatch.setattr(retire, "_find", lambda name: reference if name in c.actors else None)
+    monkeypatch.setattr(retire, "find_actor", lambda name: reference if name in c.actors else None)
     monkeypatch.setattr(retire, "call", lambda ref, timeout, what: c.released.append(ref))
     return c
 
@@ -49,7 +49,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 def test_actors_of_a_longer_engine_end(cluster: Cluster) -> None:
     before = list(cluster.actors)
     retire.give_back(GROWN, "models/tiny/teacher-a", OWN)
-    grown = session._identity(GROWN, 0)
+    grown = session.actor_identity(GROWN, 0)
     assert cluster.actors == [a for a in before if not a.endswith(grown)] and len(cluster.actors) == 3
     assert len(cluster.groups) == 1 and not cluster.released
 

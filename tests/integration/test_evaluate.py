@@ -17,7 +17,6 @@ from artifact.tinyworld.splits import load_split
 
 pytestmark = pytest.mark.integration
 SETS = [f"--set={k}={v}" for k, v in SMALL.items() if k.startswith("cluster.")]
-SETS.append("--set=cluster.engine.max_num_batched_tokens=8192")  # enough for 24 prompts: the actors of the other tests
 
 
 @pytest.fixture

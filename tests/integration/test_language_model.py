@@ -1,6 +1,6 @@
 """The loop on pretrained weights and real problems: all four methods, ten optimiser steps, one resumption, held-out KL.
 
-SmolLM2-135M-Instruct and its student as the `cpu-llm` tier uses them, with budgets of a few tokens: about six
+SmolLM2-135M-Instruct and its student as the `cpu-llm` tier uses them, with budgets of a few tokens: several
 minutes on two cores. Skipped, with a reason, where the weights were not fetched or the problems are not there.
 """
 
@@ -79,7 +79,7 @@ def config(cells: dict[str, Config]) -> Config:
 
 @pytest.fixture(scope="module")
 def actors(config: Config):
-    """The tier's actors: started once, and ended with this file, since they hold about 12 GiB."""
+    """The tier's actors: started once, and ended with this file, since they hold several GiB."""
     from artifact.cluster import session
 
     before = {row["name"] for row in session.status()}

@@ -25,7 +25,7 @@ def kept_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_cell_is_tried_at_every_rate_on_validation_with_a_seed_no_study_uses() -> None:
     study = load_study("core")
-    grid = learning_rates.selection_study(study, "tiny", [1e-4, 1e-3])
+    grid = learning_rates.selection_study(study, "tiny", {cell.label: [1e-4, 1e-3] for cell in study.cells})
     runs = grid.runs("tiny")
     assert len(runs) == 2 * len(study.cells)
     assert {c.optimiser.lr for _, c in runs} == {1e-4, 1e-3}

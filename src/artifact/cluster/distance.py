@@ -46,10 +46,7 @@ def distances(
             )
 
     passes = [  # one after the other: two generators at once would nest their inference modes
-        [
-            (batch, hidden_TH, weight_VH)
-            for batch, _, hidden_TH, weight_VH in frozen._passes(path, sequences, max_tokens)
-        ]
+        [(batch, hidden_TH, weight_VH) for batch, _, hidden_TH, weight_VH in frozen.passes(path, sequences, max_tokens)]
         for path in (teacher, student)
     ]
     if student != teacher:

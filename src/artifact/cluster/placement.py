@@ -61,7 +61,7 @@ def _environment(cluster: Cluster, role: str, threads: int) -> dict[str, str]:
         }
         if cluster.device == "cpu":
             # vLLM reads whole GiB; the engine sets the exact figure itself. Ahead-of-time compilation is not stored on
-            # CPU: without it engines start with a third less work, two thirds when compiled before, and sample faster.
+            # CPU: without it an engine starts with about a third less work, the first like later ones.
             env |= {
                 "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cluster.engine.kv_cache_gib))),
                 "VLLM_CPU_OMP_THREADS_BIND": "nobind",

@@ -7,7 +7,7 @@ until the cluster stops. The caller has the lane's actors to itself (`studies/st
 
 from __future__ import annotations
 
-from artifact.cluster.session import NAMESPACE, _find, _identity, call, release_samplers
+from artifact.cluster.session import NAMESPACE, actor_identity, call, find_actor, release_samplers
 from artifact.config import Config
 from artifact.paths import resolve_model
 
@@ -18,12 +18,12 @@ def give_back(config: Config, model: str, own: Config) -> None:
     Actors that were started for `config` alone end. Of the tier's own, the reference forgets the model, and engines of
     another architecture go where devices are scarce.
     """
-    identity = _identity(config, lane=0)
-    if identity != _identity(own, lane=0):
+    identity = actor_identity(config, lane=0)
+    if identity != actor_identity(own, lane=0):
         _end_actors(identity)
         return
     release_samplers(config)
-    if (reference := _find(f"reference@{identity}")) is not None:
+    if (reference := find_actor(f"reference@{identity}")) is not None:
         call(reference.release.remote(resolve_model(model)), config.cluster.step_timeout_s, f"releasing {model}")
 
 

@@ -67,7 +67,7 @@ class FrozenModel:
 
     def _logprobs(self, path: str, sequences: Sequence[TokenPair], max_tokens: int) -> list[np.ndarray]:
         out: list[np.ndarray] = [np.zeros(0, dtype=np.float32)] * len(sequences)
-        for batch, packed, hidden_TH, weight_VH in self._passes(path, sequences, max_tokens):
+        for batch, packed, hidden_TH, weight_VH in self.passes(path, sequences, max_tokens):
             flat = np.empty(hidden_TH.shape[0], dtype=np.float32)
 
             def keep(
@@ -85,7 +85,7 @@ class FrozenModel:
                 out[i] = piece
         return out
 
-    def _passes(
+    def passes(
         self, path: str, sequences: Sequence[TokenPair], max_tokens: int
     ) -> Iterator[tuple[list[int], Any, torch.Tensor, torch.Tensor]]:
         """Forward passes over `sequences`: (indices, packed, hidden_TH, weight_VH) each."""

@@ -151,9 +151,9 @@ def open_workers(
     if student:
         roles += [f"student-{i}" for i in range(cluster.student_workers)]
     roles += ["teacher"] * teacher + ["reference"] * reference
-    identity = _identity(config, lane)
+    identity = actor_identity(config, lane)
     names = {role: _actor_name(role, identity, engines_for) for role in roles}
-    handles = {role: _find(name) for role, name in names.items()}
+    handles = {role: find_actor(name) for role, name in names.items()}
     missing = tuple(role for role, handle in handles.items() if handle is None)
     placement = place(cluster, missing)
     group = _reserve(placement, f"{'+'.join(missing)}@{identity}", cluster.start_timeout_s) if missing else None
@@ -177,7 +177,7 @@ def open_workers(
     return workers
 
 
-def _identity(config: Config, lane: int) -> str:
+def actor_identity(config: Config, lane: int) -> str:
     """What actors may be shared by: the cluster section, without its deadlines, the number type, and the lane."""
     text = config.cluster.model_dump_json(exclude={"start_timeout_s", "step_timeout_s"}) + config.models.dtype
     return f"{hashlib.sha256(text.encode()).hexdigest()[:8]}-lane{lane}"
@@ -190,7 +190,7 @@ def _actor_name(role: str, identity: str, engines_for: str | None) -> str:
     return f"{role}@{identity}"
 
 
-def _find(name: str) -> Any | None:
+def find_actor(name: str) -> Any | None:
     """The live actor called `name`, or None."""
     import ray
 

@@ -62,7 +62,7 @@ class TeacherActor(FrozenModel):
         ids = np.empty((offsets[-1], k), dtype=np.int32)
         logprobs = np.empty((offsets[-1], k), dtype=np.float32)
         entropy = np.empty(offsets[-1], dtype=np.float32)
-        for batch, _, hidden_TH, weight_VH in self._passes(path, sequences, max_tokens):
+        for batch, _, hidden_TH, weight_VH in self.passes(path, sequences, max_tokens):
             rows_of_batch = np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in batch])
 
             def keep(rows: slice, logprobs_TV: torch.Tensor, target: np.ndarray = rows_of_batch) -> None:

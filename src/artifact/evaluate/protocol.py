@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from artifact.config import SampledEvaluation
 from artifact.errors import ArtifactError, EmptyDataset
 from artifact.evaluate.statistics import (
     RESAMPLES,
@@ -38,7 +39,7 @@ from artifact.tasks.equivalence import fast_equivalent
 if TYPE_CHECKING:
     import pandas as pd
 
-TEMPERATURE, TOP_P = 1.2, 0.95
+PAPER = SampledEvaluation()
 """UOPD's sampling for avg@16."""
 
 MOST_SAMPLES = 1000
@@ -64,7 +65,7 @@ class Protocol:
         return self.temperature == 0
 
 
-def parse_protocol(text: str, temperature: float = TEMPERATURE, top_p: float = TOP_P) -> Protocol:
+def parse_protocol(text: str, temperature: float = PAPER.temperature, top_p: float = PAPER.top_p) -> Protocol:
     """`greedy`, or `avgN` for N samples a problem drawn at `temperature` and `top_p`.
 
     Raises ProtocolError with the nearest right name, for an N that is too large, or where nothing could be sampled so.

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from artifact.report.figures_se import Drawn, panels
-from artifact.report.figures_training import _shared_legend
+from artifact.report.figures_training import shared_legend
 from artifact.report.language_model import SETS, verdict_counts
 from artifact.report.style import GREY, looks, rc
 
@@ -49,7 +49,7 @@ def loss_curves(metrics: pd.DataFrame) -> Drawn:
                 axis.set_title(_titled(LOSSES[name], teacher, teachers), fontsize=6)
         for axis in axes[-1]:
             axis.set_xlabel("optimiser step")
-        _shared_legend(figure, axes[0, 0])
+        shared_legend(figure, axes[0, 0])
     return figure, data
 
 
@@ -118,5 +118,5 @@ def verdict_bars(metrics: pd.DataFrame) -> Drawn:
             left = left + data[name]
         axis.invert_yaxis()
         axis.set_xlabel("training rollouts")
-        _shared_legend(figure, axis)
+        shared_legend(figure, axis)
     return figure, data

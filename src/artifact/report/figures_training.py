@@ -83,7 +83,7 @@ def learning_curves(curves: pd.DataFrame) -> Drawn:
         seeds, problems = int(points["seeds"].max()), int(points["problems"].max())
         band = f"band: ± 1 SD over {seeds} seeds" if seeds > 1 else "one seed: no band"
         axes[0, 1].set_title(f"greedy accuracy on {problems} problems; {band}", fontsize=6)
-        _shared_legend(figure, axes[0, 0])
+        shared_legend(figure, axes[0, 0])
     return figure, points
 
 
@@ -111,7 +111,7 @@ def training_signals(metrics: pd.DataFrame) -> Drawn:
             row[0].set_ylabel(f"teacher {teacher}")
         for axis in axes[-1]:
             axis.set_xlabel("optimiser step")
-        _shared_legend(figure, axes[0, 0])
+        shared_legend(figure, axes[0, 0])
     return figure, data
 
 
@@ -161,7 +161,7 @@ def family_bars(
             axis.set_xticks(range(len(groups)), groups)
             axis.set_title(f"teacher {teacher} ({split}), whisker: 95 % over problems", fontsize=6)
         axes[0, 0].set_ylabel("accuracy, mean over seeds")
-        _shared_legend(figure, axes[0, 0])
+        shared_legend(figure, axes[0, 0])
     return figure, data
 
 
@@ -198,11 +198,11 @@ def cost_shares(metrics: pd.DataFrame) -> Drawn:
             left = left + table[phase]
         axis.invert_yaxis()
         axis.set_xlabel("seconds of one run, mean over seeds")
-        _shared_legend(figure, axis)
+        shared_legend(figure, axis)
     return figure, data
 
 
-def _shared_legend(figure: object, axis: object) -> None:
+def shared_legend(figure: object, axis: object) -> None:
     """One legend above all panels, from the entries of one of them."""
     handles, labels = axis.get_legend_handles_labels()  # type: ignore[attr-defined]
     figure.legend(handles, labels, loc="outside upper center", ncols=min(6, len(labels)), fontsize=6)  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from artifact.records import Status
 from artifact.report.style import PHASES
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def largest_memory(manifests: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 
 def verdict_counts(metrics: pd.DataFrame) -> pd.DataFrame:
     """Training rollouts by verdict: one row a method, one column a status (a status that never occurred is 0)."""
-    names = ["correct", "wrong", "unparsed", "timeout", "error"]
+    names = [str(status) for status in Status]
     present = metrics.reindex(columns=[f"verdict/{n}" for n in names]).fillna(0.0)
     table = present.assign(label=metrics["label"]).groupby("label", sort=False).sum().astype(int)
     table.columns = pd.Index(names)

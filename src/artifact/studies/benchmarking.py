@@ -37,7 +37,7 @@ from artifact.studies.benchmark_jobs import (
     start_up_checks,
 )
 from artifact.studies.benchmark_targets import targets
-from artifact.studies.runner import CODE, RunInfo
+from artifact.studies.runner import SAMPLING_CODE, RunInfo
 from artifact.studies.world import sampler_for, stop_token_ids
 from artifact.tasks.plain_prompt import FirstAnswer
 from artifact.uncertainty import stream
@@ -80,11 +80,12 @@ def evaluate_model(
     try:
         for i, (job, protocol) in enumerate(todo, 1):
             watch = store.Stopwatch()
-            known = store.read_manifest(store.folder_of(KIND, evaluation_key(job, protocol)))
-            info = measure(job, protocol, force)
+            key = evaluation_key(job, protocol)
+            stored = not force and store.read_manifest(store.folder_of(KIND, key)) is not None
+            info = measure(job, protocol, key, force)
             found.append(info)
             if progress:
-                took = f"{watch():.0f} s" if known is None or force else "stored"
+                took = "stored" if stored else f"{watch():.0f} s"
                 print(
                     f"[{i}/{len(todo)}] {job.target.benchmark}, {job.target.split}, {protocol.name}: "
                     f"{len(job.problems)} problems, {took}, {info.folder}",
@@ -110,14 +111,13 @@ def evaluation_key(job: Job, protocol: Protocol) -> str:
         "max_new_tokens": config.evaluation.max_new_tokens, "rules": config.task.extraction_rules,
         "calculator": config.task.calculator, "seed": None if protocol.greedy else config.seed,
         "engine": engine, "lanes": config.cluster.lanes, "dtype": config.models.dtype,
-        "source": keys.source_hash(["artifact.evaluate.evaluate", "artifact.cluster.sampler", *CODE[4:]]),
+        "source": keys.source_hash(["artifact.evaluate.evaluate", "artifact.cluster.sampler", *SAMPLING_CODE]),
         "lock": keys.environment_hash(config.cluster.device),
     })  # fmt: skip
 
 
-def measure(job: Job, protocol: Protocol, force: bool = False) -> RunInfo:
-    """Sample and verify `job` by `protocol`, resume it, or return the stored result."""
-    key = evaluation_key(job, protocol)
+def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunInfo:
+    """Sample and verify `job` by `protocol`, resume it, or return what is stored under `key` (`evaluation_key`)."""
     config, world = job.config, job.world
     with store.working_folder(KIND, key, force) as folder:
         if folder is not None:

@@ -25,6 +25,7 @@ from artifact.paths import resolve_model
 from artifact.phases import World
 from artifact.records import Problem, Rollout, read_parquet, write_parquet
 from artifact.report.provenance import git_state
+from artifact.report.tables import BASE
 from artifact.studies import keys, store
 from artifact.studies.annotate import load_checkpoint
 from artifact.studies.runner import SAMPLING_CODE, RunInfo
@@ -32,9 +33,6 @@ from artifact.studies.world import build_world, problems_of, prompts_hash, sampl
 
 if TYPE_CHECKING:
     import pandas as pd
-
-BASE = "Base"
-"""Label of the untouched student."""
 
 
 def held_out_problems(config: Config, problems: int | None) -> tuple[Problem, ...]:
@@ -111,7 +109,8 @@ def own_rollouts(
     if not path.exists():
         load_checkpoint(config, workers, model, world)
         if model != config.models.student:
-            workers.reference.release.remote(resolve_model(model))
+            release = workers.reference.release.remote(resolve_model(model))
+            call(release, config.cluster.step_timeout_s, f"releasing {model}")
         sampler: Sampler = sampler_for(config, workers, config.models.student)
         asked, s, watch = held_out_problems(config, problems), config.sampling, store.Stopwatch()
         groups = sampler.sample(

@@ -9,7 +9,7 @@ the edge of what was tried might lose to a rate beyond it, so that cell's grid g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,8 @@ RULE = (
 EXTENSIONS = 2
 
 
-def selection_study(study: Study, tier: str, rates: Sequence[float]) -> Study:
-    """The study whose cells are those of `study` at every rate, on the validation split, without learning curves."""
+def selection_study(study: Study, tier: str, rates: Mapping[str, Sequence[float]]) -> Study:
+    """The cells of `study`, each at the rates of its label, on the validation split, without learning curves."""
     measured = load(tier).evaluation.validation
     cells = [
         Cell(
@@ -42,7 +42,7 @@ def selection_study(study: Study, tier: str, rates: Sequence[float]) -> Study:
             },
         )
         for cell in study.cells
-        for rate in rates
+        for rate in rates[cell.label]
     ]  # fmt: skip
     teacher = load(tier).teacher
     return Study(
@@ -65,14 +65,7 @@ def select(
     tried: dict[str, list[dict[str, Any]]] = {cell.label: [] for cell in chosen.cells}
     wanted = {cell.label: sorted(rates) for cell in chosen.cells}
     for _ in range(1 + EXTENSIONS):
-        cells = [
-            cell
-            for rate in sorted({r for new in wanted.values() for r in new})
-            for cell in selection_study(chosen, tier, [rate]).cells
-            if rate in wanted[cell.label.rsplit(" @ ", 1)[0]]
-        ]
-        grid = selection_study(chosen, tier, rates).model_copy(update={"cells": tuple(cells)})
-        for info in run_study(grid, tier, overrides, progress=progress):
+        for info in run_study(selection_study(chosen, tier, wanted), tier, overrides, progress=progress):
             label, rate = info.label.rsplit(" @ ", 1)
             correct = evaluation_frame([info])["correct"]
             outcome = {"correct": int(correct.sum()), "problems": len(correct), "run": info.key}
