@@ -128,12 +128,15 @@ def sync_weights(workers: Workers, spec: Any, probe: Sequence[Any], version: int
         *(e.receive_weights.remote(spec, version) for e in workers.engines),
     ]
     call(refs, limit, "weight sync")
-    student, *engines = call(
-        [workers.students[0].logprobs.remote(probe), *(e.score.remote(probe) for e in workers.engines)],
-        limit,
-        "the sync proof",
-    )
-    return prove(student, engines, config.cluster.sync_tolerance, f"after weight sync {version}")
+
+    def scored() -> Any:
+        return call(
+            [workers.students[0].logprobs.remote(probe), *(e.score.remote(probe) for e in workers.engines)],
+            limit,
+            "the sync proof",
+        )
+
+    return prove(scored, config.cluster.sync_tolerance, f"after weight sync {version}")
 
 
 def probe_sequences(world: World) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -1,7 +1,8 @@
 """The loop on pretrained weights and real problems: all four methods, ten optimiser steps, one resumption, held-out KL.
 
-SmolLM2-135M-Instruct and its student as the `cpu-llm` tier uses them, with budgets of a few tokens: several
-minutes on two cores. Skipped, with a reason, where the weights were not fetched or the problems are not there.
+SmolLM2-135M-Instruct teaches itself as in the `cpu-llm` tier, in less than four minutes on two cores: the student keeps
+seven decoder layers instead of 22, and responses are a few tokens. Skipped, with a reason, where the weights were not
+fetched or the problems are not there.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from artifact.matrix import load_study
 from artifact.records import Rollout, read_parquet
 
 SMALL = {
-    "task.train_limit": 4, "train.steps": 2, "train.prompts_per_step": 2, "train.checkpoint_every": 5,
-    "sampling.samples_per_prompt": 2, "sampling.max_new_tokens": 24, "annotation.samples": 4,
-    "annotation.max_new_tokens": 24, "evaluation.limit": 2, "evaluation.max_new_tokens": 24,
+    "task.train_limit": 4, "train.steps": 1, "train.prompts_per_step": 2, "train.checkpoint_every": 5,
+    "sampling.samples_per_prompt": 2, "sampling.max_new_tokens": 16, "annotation.samples": 4,
+    "annotation.max_new_tokens": 16, "evaluation.limit": 2, "evaluation.max_new_tokens": 16,
     "cluster.engine.kv_cache_gib": 0.25, "cluster.engine.max_num_seqs": 16, "cluster.engine.max_model_len": 256,
     "cluster.engine.max_num_batched_tokens": 256, "cluster.engine.enforce_eager": True, "optimiser.lr": 1e-4,
 }  # fmt: skip
 """Overrides that make the tier's runs a matter of seconds a step."""
 
 TEN_STEPS = {"train.steps": 10, "train.prompts_per_step": 1}
-"""Of standard on-policy distillation, whose weights are compared before and after."""
+"""Of standard on-policy distillation, whose weights are compared before and after; the others take one step."""
 
 PROMPT = """answer: hashes
 
@@ -42,6 +43,10 @@ The answer is {answer}.
 """
 """A template without exemplars: the prompt is most of what a step costs."""
 
+LAYERS_KEPT = (0, 1, 2, 3, 12, 24, 29)
+"""The student's decoder layers: what a step costs on two cores is its parameters, not its few tokens. Not every choice
+will do: with layers 0-3, 10, 20, 28 and 29, float32 differs from float64 by 1e-3 nats, with these by 3e-5."""
+
 HELD_OUT = 4
 """Problems of the held-out set."""
 
@@ -53,21 +58,25 @@ class Interrupted(Exception):
 @pytest.fixture(scope="module")
 def cells(results: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Config]:
     """The configuration of each method of the tier's study; its models and problems are on this machine."""
-    from artifact.pretrained import missing_models
+    from artifact.paths import resolve_model
+    from artifact.pretrained import drop_layers, missing_models
     from artifact.studies.world import problems_of
     from artifact.tasks.hub import DataAbsent
 
     template = tmp_path_factory.mktemp("template") / "brief.txt"
     template.write_text(PROMPT, encoding="utf-8")
     study, small = load_study("language_model"), {**SMALL, "task.template": str(template)}
-    cells = {c.method: c for _, c in study.runs("cpu-llm", small)}
-    cells["opd"] = next(c for _, c in study.runs("cpu-llm", {**small, **TEN_STEPS}) if c.method == "opd")
+    tier = study.runs("cpu-llm", small)[0][1]
     try:
-        problems_of(cells["opd"].task, cells["opd"].task.train_split, cells["opd"].task.train_limit)
+        problems_of(tier.task, tier.task.train_split, tier.task.train_limit)
     except DataAbsent as err:
         pytest.skip(f"no SVAMP here: {err}")
-    if missing := missing_models(cells["opd"]):
+    if missing := missing_models(tier):
         pytest.skip(f"{', '.join(missing)} not there: `artifact fetch-models --tier cpu-llm` makes them (90 MB)")
+    student = tmp_path_factory.mktemp("models") / "student"
+    small["models.student"] = str(drop_layers(Path(resolve_model(tier.teacher_path)), student, LAYERS_KEPT))
+    cells = {c.method: c for _, c in study.runs("cpu-llm", small)}
+    cells["opd"] = next(c for _, c in study.runs("cpu-llm", {**small, **TEN_STEPS}) if c.method == "opd")
     return cells
 
 
@@ -96,7 +105,7 @@ def actors(config: Config):
 
 @pytest.fixture(scope="module")
 def trained(config: Config, actors):
-    """Standard on-policy distillation for ten steps, whose first attempt dies after six: one step past a checkpoint."""
+    """Standard on-policy distillation for ten steps; the first attempt dies at its sixth, one past a checkpoint."""
     import artifact.train as loop
     from artifact.studies import store
     from artifact.studies.runner import run
@@ -104,7 +113,7 @@ def trained(config: Config, actors):
     real, partial = loop.sync_weights, store.folder_of("runs", "x").parent
 
     def dies(workers, spec, probe, version, config):
-        if version == 7:
+        if version == 6:
             raise Interrupted
         return real(workers, spec, probe, version, config)
 
@@ -113,7 +122,7 @@ def trained(config: Config, actors):
         with pytest.raises(Interrupted):
             run(config, label="OPD", progress=False)
     left = list(partial.glob("*.partial"))
-    assert len(left) == 1 and [r["step"] for r in steps_of(left[0])] == list(range(6))
+    assert len(left) == 1 and [r["step"] for r in steps_of(left[0])] == list(range(5))
     return run(config, label="OPD", progress=False)
 
 
@@ -186,12 +195,12 @@ def test_ten_steps_are_taken_over_a_resumption_and_every_sync_is_proven(config: 
 
 @pytest.mark.parametrize("method", ["uopd", "opsd", "core"])
 def test_the_other_methods_train(cells: dict[str, Config], actors, method: str) -> None:
-    """Two steps each, with what they read: phase 1, the answer as context, verdicts and a teacher that answers."""
+    """One step each, with what they read: phase 1, the answer as context, verdicts and a teacher that answers."""
     from artifact.studies.runner import rollouts_of, run
 
     info = run(cells[method], label=method, progress=False)
     rows = steps_of(info.folder)
-    assert [r["step"] for r in rows] == [0, 1] and (info.folder / "weights" / "model.safetensors").is_file()
+    assert [r["step"] for r in rows] == [0] and (info.folder / "weights" / "model.safetensors").is_file()
     for r in rows:
         assert math.isfinite(r["loss"]) and r["rollouts"] == 4
         assert 0 <= r["sync/gap"] <= cells[method].cluster.sync_tolerance
@@ -226,7 +235,7 @@ def test_engine_and_transformers_agree_before_and_after(config: Config, trained,
 
 
 def test_held_out_kl_falls(measured) -> None:
-    """On the base student's rollouts and on the policy's own, over the whole vocabulary."""
+    """The forward KL, which is what was minimised, on the base student's rollouts and on the policy's own."""
     from artifact.evaluate.held_out import distance_changes
     from artifact.studies.language_model import distance_frame
 
@@ -235,9 +244,8 @@ def test_held_out_kl_falls(measured) -> None:
     assert (frame["padding"] == 0).all()
     changes = distance_changes(frame, base="Base", resamples=2000)
     assert len(changes) == 4 and (changes["teacher"] == "smollm2").all()
-    fixed = changes[(changes["sequences"] == "base") & (changes["measure"] == "forward")].iloc[0]
-    assert fixed["verdict"] == "falls", changes.to_string()
-    assert (changes["change"] < 0).all(), changes.to_string()
+    forward = changes[changes["measure"] == "forward"]
+    assert set(forward["sequences"]) == {"base", "own"} and (forward["verdict"] == "falls").all(), changes.to_string()
 
 
 def test_a_finished_measurement_is_not_made_again(config: Config, trained, measured) -> None:

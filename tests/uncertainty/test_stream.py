@@ -9,6 +9,7 @@ import hashlib
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -149,10 +150,27 @@ def test_a_resumed_annotation_does_not_ask_the_judge_again(tmp_path: Path) -> No
     third = Interrupted(last=0)
     attempt(third, "resumed")
     assert third.asked == 0
-    for one, other in zip(
-        sorted((tmp_path / "whole").iterdir()), sorted((tmp_path / "resumed").iterdir()), strict=True
-    ):
-        assert one.read_bytes() == other.read_bytes()
+    pairs = zip(*(sorted((tmp_path / name).glob("*.parquet")) for name in ("whole", "resumed")), strict=True)
+    assert all(one.read_bytes() == other.read_bytes() for one, other in pairs)
+
+
+def test_seconds_are_those_of_all_attempts(tmp_path: Path) -> None:
+    """Two batches of the first attempt take 0.3 s each; the second draws the other three at once."""
+    drawn = 0
+
+    def slow(batch):
+        nonlocal drawn
+        if drawn == 2:
+            raise KeyboardInterrupt
+        drawn += 1
+        time.sleep(0.3)
+        return canned(batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        draw(problems(20), slow, tmp_path, batch=4)
+    account = draw(problems(20), canned, tmp_path, batch=4)
+    assert account["responses"] == 80 and account["seconds"] >= 0.6
+    assert draw(problems(20), slow, tmp_path, batch=4)["seconds"] == account["seconds"], "nothing drawn, nothing added"
 
 
 def test_the_first_n_of_a_larger_draw_are_the_draw_of_n(tmp_path: Path) -> None:

@@ -57,16 +57,16 @@ def open_llm_judge(config: Config) -> tuple[LLMJudge, float]:
         max_prompt_tokens=config.cluster.engine.max_model_len - 1,
     )  # fmt: skip
     prompts, ids = [judge.prompt_ids(*probe) for probe in PROBE], [*judge.yes_ids, *judge.no_ids]
-    expected, *found = call(
-        [
-            workers.reference.logprobs.remote(path, [(prompt, (i,)) for prompt in prompts for i in ids]),
-            *(e.next_token_logprobs.remote(prompts, ids) for e in workers.engines),
-        ],
-        limit,
-        "the proof of the judge's weights",
-    )
-    gap = prove(
-        [np.concatenate(expected)], [[table.ravel()] for table in found], config.cluster.sync_tolerance,
-        f"after loading the judge {config.models.judge}",
-    )  # fmt: skip
-    return judge, gap
+
+    def scored() -> list[list[np.ndarray]]:
+        expected, *found = call(
+            [
+                workers.reference.logprobs.remote(path, [(prompt, (i,)) for prompt in prompts for i in ids]),
+                *(e.next_token_logprobs.remote(prompts, ids) for e in workers.engines),
+            ],
+            limit,
+            "the proof of the judge's weights",
+        )
+        return [[np.concatenate(expected)], *([table.ravel()] for table in found)]
+
+    return judge, prove(scored, config.cluster.sync_tolerance, f"after loading the judge {config.models.judge}")

@@ -6,26 +6,39 @@ rows without any error. So after every transfer both sides score the same fixed 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from artifact.errors import StaleEngine
 
+Scored = Sequence[np.ndarray]
+"""One side's log-probabilities of the probe: an array a sequence."""
 
-def prove(
-    expected: Sequence[np.ndarray], engines: Sequence[Sequence[np.ndarray]], tolerance: float, what: str
-) -> float:
-    """The largest |Δ log-prob| in nats between `expected` and any engine, each a list of arrays, one a probe sequence.
 
-    Raises StaleEngine when it is above `tolerance` or not a number; `what` says which weights were sent.
+def gap(a: Scored, b: Scored) -> float:
+    """The largest |Δ log-prob| in nats; not a number if any value is none."""
+    return max(float(np.abs(x - y).max()) for x, y in zip(a, b, strict=True))
+
+
+def prove(measure: Callable[[], Sequence[Scored]], tolerance: float, what: str) -> float:
+    """The largest gap between the source of the weights and any engine; `measure()` scores the probe: source, *engines.
+
+    Raises StaleEngine when it is above `tolerance` or not a number; `what` says which weights were sent. Before that
+    both sides are measured once more: weights that did not arrive give the same numbers again, and a side whose numbers
+    moved has computed one of them wrongly. Either way the run stops.
     """
-    gaps = [max(float(np.abs(a - b).max()) for a, b in zip(expected, engine, strict=True)) for engine in engines]
-    for index, gap in enumerate(gaps):
-        if not gap <= tolerance:
+    source, *engines = measure()
+    gaps = [gap(source, engine) for engine in engines]
+    for index, found in enumerate(gaps):
+        if not found <= tolerance:
+            source_again, *engines_again = measure()
             raise StaleEngine(
-                f"{what}: engine {index} differs from its source by {gap:.2e} nats on the probe (allowed: "
+                f"{what}: engine {index} differs from its source by {found:.2e} nats on the probe (allowed: "
                 f"cluster.sync_tolerance = {tolerance:g}): it holds stale or damaged weights, and rollouts would be "
-                "off-policy. Check tied embeddings and number types, then start the run again"
+                "off-policy. Check tied embeddings and number types, then start the run again. Measured again they "
+                f"differ by {gap(source_again, engines_again[index]):.2e}; the source's own numbers moved by "
+                f"{gap(source, source_again):.2e}, the engine's by {gap(engines[index], engines_again[index]):.2e}: a "
+                "side that moves has computed wrongly, which points at its machine and not at the transfer"
             )
     return max(gaps, default=0.0)

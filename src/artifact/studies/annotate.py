@@ -95,12 +95,11 @@ def draw_samples(config: Config, force: bool = False) -> Path:
         with store.actors_of(0):
             workers = open_workers(sharing(config, "teacher"), engines_for=config.teacher_path, reference=True)
             gap = load_checkpoint(config, workers, config.teacher_path, world)
-            a, started = config.annotation, store.Stopwatch()
+            a = config.annotation
             sampled = stream.draw(
                 world.train, _teacher(config, world, workers, a.draw or a.samples, a.temperature), folder / "shards",
                 batch=a.batch_prompts, what=f"samples of {config.teacher}", unfit=_unfit(config, world),
             )  # fmt: skip
-            seconds = started()
             greedy = stream.draw(
                 world.train, _teacher(config, world, workers, 1, 0.0), folder / "greedy",
                 batch=a.batch_prompts, what=f"greedy answers of {config.teacher}", unfit=_unfit(config, world),
@@ -112,7 +111,7 @@ def draw_samples(config: Config, force: bool = False) -> Path:
         manifest = {
             "kind": "samples", "tier": config.tier, "teacher": config.teacher, "model": config.teacher_path,
             "settings": sampling_settings(config), "sampled": sampled, "greedy": greedy, "load_gap": gap,
-            "seconds": {"sampling": seconds, "total": watch()},
+            "seconds": {"sampling": sampled.pop("seconds"), "greedy": greedy.pop("seconds"), "total": watch()},
             "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
         }  # fmt: skip
         return store.finish("samples", key, manifest)
@@ -221,12 +220,15 @@ def load_checkpoint(config: Config, workers: Workers, model: str, world: World) 
     path, limit = resolve_model(model), config.cluster.step_timeout_s
     call([e.load_checkpoint.remote(path) for e in workers.engines], limit, f"loading {model} into the engines")
     probe = probe_sequences(world)
-    expected, *engines = call(
-        [workers.reference.logprobs.remote(path, probe), *(e.score.remote(probe) for e in workers.engines)],
-        limit,
-        "the checkpoint proof",
-    )
-    return prove(expected, engines, config.cluster.sync_tolerance, f"after loading {model}")
+
+    def scored() -> Any:
+        return call(
+            [workers.reference.logprobs.remote(path, probe), *(e.score.remote(probe) for e in workers.engines)],
+            limit,
+            "the checkpoint proof",
+        )
+
+    return prove(scored, config.cluster.sync_tolerance, f"after loading {model}")
 
 
 def _teacher(config: Config, world: World, workers: Workers, n: int, temperature: float) -> stream.Sample:

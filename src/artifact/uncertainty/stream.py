@@ -3,6 +3,7 @@
 Both stages work through the problems in batches of a fixed size, one Parquet file a batch, written under another name
 and renamed. So a killed annotation goes on with the next batch, repeats none and loses none, and ends with the same
 bytes as an uninterrupted one (sampling is a function of seed, problem and sample number). At most one batch is held.
+Beside each shard stands how long it took, so that times, like counts, are those of all attempts together.
 
 Left out: who samples (an engine, or in a test canned answers) and who judges; both are passed in.
 """
@@ -44,6 +45,18 @@ def shard_path(folder: Path, start: int) -> Path:
     return folder / f"{start:08d}.parquet"
 
 
+def _write_timed(path: Path, records: Sequence[Record], kind: type[Record], begin: float) -> None:
+    """The shard, and before it the seconds since `begin`: where there is a shard, there is its time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".seconds").write_text(f"{time.perf_counter() - begin:.6f}\n", encoding="ascii")
+    write_parquet(path, records, kind)
+
+
+def _seconds(folder: Path) -> float:
+    """How long the shards of `folder` took to make, in whichever attempt."""
+    return round(sum(float(p.with_suffix(".seconds").read_text()) for p in folder.glob("*.parquet")), 3)
+
+
 def bar_for(problems: Iterable[Problem], what: str) -> Any:
     """A progress bar with rate and time left, on a terminal only."""
     from tqdm import tqdm
@@ -60,7 +73,8 @@ def draw(
 
     unfit(problem) says why a problem cannot be sampled (its prompt exceeds the context), "" if it can; such problems
     are counted by name, never silently lost. Returns the account: problems, responses, tokens, truncated, unparsed
-    (responses by verdict status), without_answer (problems none of whose responses has an answer), dropped.
+    (responses by verdict status), without_answer (problems none of whose responses has an answer), dropped, and the
+    seconds of sampling over all attempts.
     Raises RecordError for an id that comes twice, a damaged shard, or a shard of other problems.
     """
     account: Counter[str] = Counter()
@@ -78,12 +92,13 @@ def draw(
             if path.exists():
                 rollouts = read_shard(path, fit)
             elif fit:
+                begin = time.perf_counter()
                 rollouts = [r for responses in sample(fit) for r in responses]
-                write_parquet(path, rollouts, Rollout)
+                _write_timed(path, rollouts, Rollout, begin)
             account.update(problems=len(group))
             _count(account, rollouts)
             bar.update(len(group))
-    return {**account, "dropped": dropped}
+    return {**account, "dropped": dropped, "seconds": _seconds(folder)}
 
 
 def read_shard(path: Path, problems: Sequence[Problem]) -> list[Rollout]:
@@ -114,14 +129,13 @@ def annotate_stream(
 ) -> dict[str, Any]:  # fmt: skip
     """Cluster the first `n` stored samples of each problem, shard by shard; the account of what was kept and dropped.
 
-    The account holds the seconds of clustering and entropy alone, without reading and writing shards.
+    The account holds the seconds of clustering and entropy alone, over all attempts, without reading shards.
 
     `samples` is the folder `draw` wrote with the same `batch`; more than `n` stored samples are nested: the first n of
     a larger draw are the draw of n. Raises RecordError when a problem has fewer.
     """
     account: Counter[str] = Counter()
     dropped: dict[str, str] = {}
-    seconds = 0.0
     with bar_for(problems, what) as bar:
         for start, group in in_batches(problems, batch):
             fit = [p for p in group if not unfit(p)]
@@ -142,15 +156,14 @@ def annotate_stream(
             else:
                 begin = time.perf_counter()
                 annotations, lost = annotate_all(fit, chosen, judge, normaliser=normaliser, min_valid=min_valid)
-                seconds += time.perf_counter() - begin
-                write_parquet(path, annotations, Annotation)
+                _write_timed(path, annotations, Annotation, begin)
             dropped |= lost
             account.update(
                 annotated=len(annotations), judge_calls=sum(len(a.judgements) for a in annotations),
                 all_unparsed=sum(a.n_valid == 0 for a in annotations),
             )  # fmt: skip
             bar.update(len(group))
-    return {**account, "dropped": dropped, "seconds": round(seconds, 3)}
+    return {**account, "dropped": dropped, "seconds": _seconds(folder)}
 
 
 def join_shards(folder: Path, target: Path, kind: type[Record]) -> Path:
