@@ -1,4 +1,4 @@
-"""One notebook, headless: papermill runs it, nbconvert makes a page of it; neither has its name until it is whole.
+"""One notebook, headless: papermill runs it, `page.py` makes a page of it; neither has its name until it is whole.
 
 The kernel is this very interpreter (a private kernel specification is made for the run, so nothing needs to be
 registered and nothing installed elsewhere can be picked up), without the user's IPython start-up files.
@@ -22,6 +22,7 @@ from typing import Any, TextIO
 
 from artifact.errors import ArtifactError
 from artifact.report.made import VARIABLE, read_made
+from artifact.report.page import to_html
 
 KERNEL = "artifact-this-python"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -93,18 +94,6 @@ def _kernel_environment() -> Iterator[Path]:
                     os.environ.pop(key, None)
                 else:
                     os.environ[key] = value
-
-
-def to_html(notebook: Any, folder: Path, title: str) -> str:
-    """One self-contained page: styles and images inside. Formulas are typeset by MathJax where there is a network.
-
-    `folder` is where relative image paths of Markdown cells point from.
-    """
-    from nbconvert.exporters.html import HTMLExporter
-
-    exporter = HTMLExporter(template_name="lab", embed_images=True, require_js_url="", jquery_url="")
-    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title, "path": str(folder)}})
-    return page.replace('<script src=""></script>', "")  # what is left of the two libraries only widgets need
 
 
 def describe_failure(err: Any) -> str:

@@ -1,0 +1,80 @@
+"""A notebook as one self-contained page: styles, images and formulas inside, no script, nothing from a network.
+
+nbconvert makes the page. Formulas, which it leaves to MathJax on a server elsewhere, are written as MathML by
+latex2mathml: browsers typeset that by themselves. Left out: running the notebook (`execute.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from artifact.errors import ArtifactError
+
+FUNCTION = re.compile(r"(<mi>(?:[a-z]{2,}|KL)</mi>)(?=<m(?:i|n|row|frac|su[bp]|subsup|over|under)>)")
+"""A function's name, as in log p, before an argument without parentheses: typeset with a thin space between them."""
+
+
+def mathml(formula: str, display: bool = False) -> str:
+    """The MathML of a LaTeX `formula`, given without its dollar signs.
+
+    Raises ArtifactError for one that latex2mathml cannot read, or of which it leaves a command as it stands.
+    """
+    from latex2mathml.converter import convert
+    from latex2mathml.exceptions import DenominatorNotFoundError, DoubleSubscriptsError, ExtraLeftOrMissingRightError
+
+    unreadable = (DenominatorNotFoundError, DoubleSubscriptsError, ExtraLeftOrMissingRightError)
+    try:
+        made = convert(formula, display="block" if display else "inline")
+    except (*unreadable, IndexError, KeyError, StopIteration) as err:
+        raise ArtifactError(f"formula {formula!r} cannot be read ({type(err).__name__}); check its LaTeX") from err
+    if "\\" in made:
+        left = made[made.index("\\") :].split("<")[0]
+        raise ArtifactError(f"formula {formula!r} has a command that MathML does not know: {left}; write it otherwise")
+    return FUNCTION.sub(r'\1<mspace width="0.17em" />', made)
+
+
+@cache
+def _exporter() -> type:
+    """nbconvert's exporter with MathML in place of formulas for MathJax."""
+    from html import unescape
+
+    from jinja2 import pass_context
+    from nbconvert.exporters.html import HTMLExporter
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    class Renderer(IPythonRenderer):
+        def block_math(self, body: str) -> str:
+            return mathml(unescape(body), display=True)
+
+        def inline_math(self, body: str) -> str:
+            return mathml(unescape(body))
+
+        def latex_environment(self, name: str, body: str) -> str:
+            return mathml(rf"\begin{{{name}}}{unescape(body)}\end{{{name}}}", display=True)
+
+    class Exporter(HTMLExporter):
+        @pass_context
+        def markdown2html(self, context: Any, source: str) -> str:
+            renderer = Renderer(
+                escape=False,
+                attachments=context.get("cell", {}).get("attachments", {}),
+                embed_images=self.embed_images,
+                path=context.get("resources", {}).get("metadata", {}).get("path", ""),
+                anchor_link_text=self.anchor_link_text,
+                exclude_anchor_links=self.exclude_anchor_links,
+            )
+            return MarkdownWithMath(renderer=renderer).render(source)
+
+    return Exporter
+
+
+def to_html(notebook: Any, folder: Path, title: str) -> str:
+    """The page of an executed notebook; `folder` is where relative image paths of Markdown cells point from."""
+    exporter = _exporter()(template_name="lab", embed_images=True, require_js_url="", jquery_url="", mathjax_url="")
+    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title, "path": str(folder)}})
+    head, body = page.split("</head>", 1)
+    head = re.sub(r"<script\b.*?</script>", "", head, flags=re.DOTALL)  # libraries to be fetched; none is used
+    return f"{head}</head>{body}"
