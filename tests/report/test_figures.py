@@ -53,6 +53,13 @@ def test_entropy_by_tier_shares() -> None:
     assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["easy (n = 2)", "hard (n = 2)"]
 
 
+def test_entropy_of_one_tier_is_drawn_once() -> None:
+    frame = pd.DataFrame({"tier": ["easy"] * 3, "normalised": [1.0, 0.0, 0.6]})
+    figure, data = figures_se.entropy_by_tier({"A": frame, "B": frame}, bins=2)
+    assert len(figure.axes) == 2 and data["n"].tolist() == [1, 2] * 2
+    assert {ax.get_ylabel() for ax in figure.axes} == {"share of all problems", ""}
+
+
 def test_weights_by_verdict_add_up() -> None:
     _, data = figures_se.weight_by_verdict({"A": frames.annotation_frame(0), "B": frames.annotation_frame(1)})
     assert data.groupby("teacher")["n"].sum().tolist() == [200, 200]

@@ -42,9 +42,11 @@ def test_formulas_become_mathml(formula: str, expected: str | None) -> None:
     assert 'display="inline"' in mathml(formula) and 'display="block"' in mathml(formula, display=True)
 
 
-def test_a_function_is_set_apart_from_its_argument() -> None:
+def test_a_function_is_set_apart_from_its_neighbours() -> None:
     assert "<mi>log</mi><mspace" in mathml(r"\log p")
     assert "<mspace" not in mathml(r"\log(p)")
+    assert outline(r"p(c)\log(x)").split("mspace()")[1].startswith(" mi(log)")
+    assert outline(r"\log_2 x") == "msub(mi(log) mn(2)) mi(x)", "a script keeps its two children"
 
 
 @pytest.mark.parametrize("formula", [r"\nosuchcommand{x}", r"a_b_c", r"\left( x"])

@@ -114,8 +114,8 @@ def entropy_by_tier(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) 
     """U-F3: the distribution of H / log N over the training problems, by difficulty tier.
 
     Above: the histogram over all problems, each bar split by tier; the title says how many have H = 0 exactly. Below: a
-    curve for each tier, in shares of the tier. Numbers: teacher, tier, low, high, n, zero (of them with H = 0), share
-    (of the tier), share_of_all.
+    curve for each tier, in shares of the tier; with one tier alone it would repeat the histogram and is left out.
+    Numbers: teacher, tier, low, high, n, zero (of them with H = 0), share (of the tier), share_of_all.
     """
     import matplotlib
 
@@ -135,10 +135,11 @@ def entropy_by_tier(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) 
             ]  # fmt: skip
     data = pd.DataFrame(rows)
     hatches = ("", "////", "....", "xxxx")
-    with matplotlib.rc_context(rc(2, len(annotations), ratio=0.62) | {"hatch.linewidth": 0.25}):
-        figure, axes = panels(2, len(annotations), sharex=True, sharey="row")
+    split = data["tier"].nunique() > 1
+    with matplotlib.rc_context(rc(1 + split, len(annotations), ratio=0.62) | {"hatch.linewidth": 0.25}):
+        figure, axes = panels(1 + split, len(annotations), sharex=True, sharey="row")
         for column, (teacher, part) in enumerate(data.groupby("teacher", sort=False)):
-            bars, curves = axes[:, column]
+            bars, curves = axes[0, column], axes[-1, column]
             below = np.zeros(bins)
             for i, (tier, line) in enumerate(part.groupby("tier", sort=False)):
                 color = DIFFICULTY.get(str(tier), SPARE[i % len(SPARE)].color)
@@ -148,19 +149,19 @@ def entropy_by_tier(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) 
                     hatch=hatches[i % 4], edgecolor="white", linewidth=0.4, label=label,
                 )  # fmt: skip
                 below = below + line["share_of_all"].to_numpy()
-                marker, style = ("o", "s", "^", "D")[i % 4], ("-", "--", "-.", ":")[i % 4]
-                middle = (line["low"] + line["high"]) / 2
-                curves.plot(middle, line["share"], color=color, marker=marker, linestyle=style, label=tier)
+                if split:
+                    marker, style = ("o", "s", "^", "D")[i % 4], ("-", "--", "-.", ":")[i % 4]
+                    middle = (line["low"] + line["high"]) / 2
+                    curves.plot(middle, line["share"], color=color, marker=marker, linestyle=style, label=tier)
             zero = part["zero"].sum() / part["n"].sum()
             bars.set(xlim=(0, 1), title=f"teacher {teacher}; H = 0 on {100 * zero:.1f} %")
-            bars.legend(loc="upper right")
             curves.set_xlabel("H / log N (bin)")
             curves.set_xticks(np.linspace(0, 1, 6), ["0", "0.2", "0.4", "0.6", "0.8", "1"])
-            curves.legend(loc="upper right")
-        axes[0, 0].set_ylabel("share of all problems")
-        axes[1, 0].set_ylabel("share of the tier")
-        axes[0, 0].set_ylim(0, 1.08 * float(data.groupby(["teacher", "low"])["share_of_all"].sum().max()))
-        axes[1, 0].set_ylim(0, 1.08 * float(data["share"].max()))
+            for ax in {bars, curves}:
+                ax.legend(loc="best")
+        axes[-1, 0].set(ylabel="share of the tier", ylim=(0, 1.08 * float(data["share"].max())))
+        highest = float(data.groupby(["teacher", "low"])["share_of_all"].sum().max())
+        axes[0, 0].set(ylabel="share of all problems", ylim=(0, 1.08 * highest))
     return figure, data
 
 

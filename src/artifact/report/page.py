@@ -13,8 +13,14 @@ from typing import Any
 
 from artifact.errors import ArtifactError
 
-FUNCTION = re.compile(r"(<mi>(?:[a-z]{2,}|KL)</mi>)(?=<m(?:i|n|row|frac|su[bp]|subsup|over|under)>)")
-"""A function's name, as in log p, before an argument without parentheses: typeset with a thin space between them."""
+NAME = r"<mi>(?:[a-z]{2,}|KL)</mi>"
+OPENERS = ("<msub>", "<msup>", "<msubsup>", "<munder>", "<mover>", "<mfrac>")
+SET_APART = (
+    re.compile(rf"{''.join(f'(?<!{tag})' for tag in OPENERS)}({NAME})(?=<m(?:i|n|row|frac|su[bp]|subsup|over|under)>)"),
+    re.compile(rf"((?:\)|&#x00029;)</mo>)(?={NAME})"),
+)
+"""Where a function's name, as in p(c) log p, wants a thin space: before an argument without parentheses, unless the
+name has a script of its own (there it is one of a fixed number of children), and after a closing parenthesis."""
 
 
 def mathml(formula: str, display: bool = False) -> str:
@@ -33,7 +39,9 @@ def mathml(formula: str, display: bool = False) -> str:
     if "\\" in made:
         left = made[made.index("\\") :].split("<")[0]
         raise ArtifactError(f"formula {formula!r} has a command that MathML does not know: {left}; write it otherwise")
-    return FUNCTION.sub(r'\1<mspace width="0.17em" />', made)
+    for place in SET_APART:
+        made = place.sub(r'\1<mspace width="0.17em" />', made)
+    return made
 
 
 @cache
