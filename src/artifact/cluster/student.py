@@ -89,6 +89,8 @@ class StudentActor:
 
     def reset(self, model: str, optimiser: Optimiser, losses: Losses, total_steps: int, seed: int) -> Spec:
         """Fresh weights from checkpoint `model`, a fresh optimiser, a schedule over `total_steps`; the sync spec."""
+        import gc
+
         import deepspeed
         import torch
         from transformers import AutoModelForCausalLM
@@ -96,7 +98,8 @@ class StudentActor:
         torch.manual_seed(seed)
         if self.engine is not None:
             self.engine.destroy()
-            self.engine = self.network = None  # the old weights go before the new ones come
+            self.engine = self.network = None
+            gc.collect()  # DeepSpeed's engine and its hooks refer to one another; old weights go before new ones come
         self.optimiser, self.losses, self.total_steps = optimiser, losses, total_steps
         network = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, self.dtype))
         policy = _policy_class()(network, losses, self.cluster.zero_stage)
