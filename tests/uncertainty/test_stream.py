@@ -171,6 +171,10 @@ def test_seconds_are_those_of_all_attempts(tmp_path: Path) -> None:
     account = draw(problems(20), canned, tmp_path, batch=4)
     assert account["responses"] == 80 and account["seconds"] >= 0.6
     assert draw(problems(20), slow, tmp_path, batch=4)["seconds"] == account["seconds"], "nothing drawn, nothing added"
+    clock = shard_path(tmp_path, 4).with_suffix(".seconds")
+    clock.unlink()
+    with pytest.raises(RecordError, match=f"{clock.name} does not say how long"):
+        draw(problems(20), canned, tmp_path, batch=4)
 
 
 def test_the_first_n_of_a_larger_draw_are_the_draw_of_n(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def entropy_by_tier(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) 
     with matplotlib.rc_context(rc(1 + split, len(annotations), ratio=0.62) | {"hatch.linewidth": 0.25}):
         figure, axes = panels(1 + split, len(annotations), sharex=True, sharey="row")
         for column, (teacher, part) in enumerate(data.groupby("teacher", sort=False)):
-            bars, curves = axes[0, column], axes[-1, column]
+            bars = axes[0, column]
             below = np.zeros(bins)
             for i, (tier, line) in enumerate(part.groupby("tier", sort=False)):
                 color = DIFFICULTY.get(str(tier), SPARE[i % len(SPARE)].color)
@@ -152,14 +152,15 @@ def entropy_by_tier(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) 
                 if split:
                     marker, style = ("o", "s", "^", "D")[i % 4], ("-", "--", "-.", ":")[i % 4]
                     middle = (line["low"] + line["high"]) / 2
-                    curves.plot(middle, line["share"], color=color, marker=marker, linestyle=style, label=tier)
+                    axes[1, column].plot(middle, line["share"], color=color, marker=marker, linestyle=style, label=tier)
             zero = part["zero"].sum() / part["n"].sum()
             bars.set(xlim=(0, 1), title=f"teacher {teacher}; H = 0 on {100 * zero:.1f} %")
-            curves.set_xlabel("H / log N (bin)")
-            curves.set_xticks(np.linspace(0, 1, 6), ["0", "0.2", "0.4", "0.6", "0.8", "1"])
-            for ax in {bars, curves}:
+            axes[-1, column].set_xlabel("H / log N (bin)")
+            axes[-1, column].set_xticks(np.linspace(0, 1, 6), ["0", "0.2", "0.4", "0.6", "0.8", "1"])
+            for ax in axes[:, column]:
                 ax.legend(loc="best")
-        axes[-1, 0].set(ylabel="share of the tier", ylim=(0, 1.08 * float(data["share"].max())))
+        if split:
+            axes[1, 0].set(ylabel="share of the tier", ylim=(0, 1.08 * float(data["share"].max())))
         highest = float(data.groupby(["teacher", "low"])["share_of_all"].sum().max())
         axes[0, 0].set(ylabel="share of all problems", ylim=(0, 1.08 * highest))
     return figure, data

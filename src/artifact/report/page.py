@@ -28,10 +28,10 @@ def mathml(formula: str, display: bool = False) -> str:
 
     Raises ArtifactError for one that latex2mathml cannot read, or of which it leaves a command as it stands.
     """
+    from latex2mathml import exceptions
     from latex2mathml.converter import convert
-    from latex2mathml.exceptions import DenominatorNotFoundError, DoubleSubscriptsError, ExtraLeftOrMissingRightError
 
-    unreadable = (DenominatorNotFoundError, DoubleSubscriptsError, ExtraLeftOrMissingRightError)
+    unreadable = tuple(e for e in vars(exceptions).values() if isinstance(e, type) and issubclass(e, Exception))
     try:
         made = convert(formula, display="block" if display else "inline")
     except (*unreadable, IndexError, KeyError, StopIteration) as err:
@@ -46,22 +46,33 @@ def mathml(formula: str, display: bool = False) -> str:
 
 @cache
 def _exporter() -> type:
-    """nbconvert's exporter with MathML in place of formulas for MathJax."""
-    from html import unescape
+    """nbconvert's exporter with MathML in place of formulas for MathJax.
+
+    What stands between dollar signs and is no formula (a price in a cell's output) is shown as it was written: a page
+    is never lost for it. A test holds that the formulas of the project's notebooks all are some.
+    """
+    from html import escape
 
     from jinja2 import pass_context
     from nbconvert.exporters.html import HTMLExporter
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+    def shown(formula: str, written: str, display: bool = False) -> str:
+        try:
+            return mathml(formula, display)
+        except ArtifactError:
+            return f"<code>{escape(written)}</code>"
+
     class Renderer(IPythonRenderer):
         def block_math(self, body: str) -> str:
-            return mathml(unescape(body), display=True)
+            return shown(body, f"$${body}$$", display=True)
 
         def inline_math(self, body: str) -> str:
-            return mathml(unescape(body))
+            return shown(body, f"${body}$")
 
         def latex_environment(self, name: str, body: str) -> str:
-            return mathml(rf"\begin{{{name}}}{unescape(body)}\end{{{name}}}", display=True)
+            whole = rf"\begin{{{name}}}{body}\end{{{name}}}"
+            return shown(whole, whole, display=True)
 
     class Exporter(HTMLExporter):
         @pass_context

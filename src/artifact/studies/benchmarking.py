@@ -130,7 +130,6 @@ def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunI
                 sampler: Any = sampler_for(config, workers, job.model)
                 if job.prompt == "plain":
                     sampler = FirstAnswer(sampler)
-                started = store.Stopwatch()
 
                 def ask(problems: Sequence[Problem]) -> list[tuple[Rollout, ...]]:
                     return evaluate(
@@ -144,7 +143,6 @@ def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunI
                     job.problems, ask, folder / "shards", batch=max(1, batch),
                     what=f"{job.target.benchmark} {protocol.name}",
                 )  # fmt: skip
-                sampling = started()
             target = folder / "evaluation" / f"{job.target.split}.{protocol.name}.parquet"
             stream.join_shards(folder / "shards", target, Rollout)
             shutil.rmtree(folder / "shards")
@@ -152,8 +150,8 @@ def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunI
                 "kind": "evaluation", "tier": config.tier, "model": named(job.model), "checkpoint": job.model,
                 "benchmark": job.target.benchmark, "split": job.target.split, "protocol": asdict(protocol),
                 "prompt": job.prompt, "origin": dict(job.origin), "account": counts,
+                "seconds": {"sampling": counts.pop("seconds"), "total": watch()},
                 "config": config.model_dump(mode="json"), "load_gap": gap,
-                "seconds": {"sampling": sampling, "total": watch()},
                 "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
             }  # fmt: skip
             store.finish(KIND, key, manifest)

@@ -9,7 +9,6 @@ was sampled.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ from artifact.studies import keys, store
 from artifact.studies.annotate import load_checkpoint
 from artifact.studies.runner import SAMPLING_CODE, RunInfo
 from artifact.studies.world import build_world, problems_of, prompts_hash, sampler_for, tokenizer_of
+from artifact.uncertainty.stream import seconds_of, write_timed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +105,7 @@ def own_rollouts(
 
     Read from `folder` where an earlier attempt left them. Starting actors and loading the checkpoint are not sampling.
     """
-    path, clock = folder / "rollouts.parquet", folder / "sampling.json"
+    path = folder / "rollouts.parquet"
     if not path.exists():
         load_checkpoint(config, workers, model, world)
         if model != config.models.student:
@@ -117,9 +117,9 @@ def own_rollouts(
             world.prompts(asked), samples, temperature=s.temperature, top_p=s.top_p, max_new_tokens=s.max_new_tokens,
             seed=("held out", config.seed),
         )  # fmt: skip
-        clock.write_text(json.dumps({"seconds": watch()}) + "\n", encoding="utf-8")  # first: the samples vouch for it
-        write_parquet(path, (r for g in verify_groups(asked, groups, world.verify) for r in g), Rollout)
-    return read_parquet(path, Rollout), float(json.loads(clock.read_text(encoding="utf-8"))["seconds"])
+        seconds = watch()
+        write_timed(path, (r for g in verify_groups(asked, groups, world.verify) for r in g), Rollout, seconds)
+    return read_parquet(path, Rollout), seconds_of(path)
 
 
 def _score(config: Config, workers: Workers, model: str, name: str, rollouts: list[Rollout]) -> list[Distance]:

@@ -45,16 +45,25 @@ def shard_path(folder: Path, start: int) -> Path:
     return folder / f"{start:08d}.parquet"
 
 
-def _write_timed(path: Path, records: Sequence[Record], kind: type[Record], begin: float) -> None:
-    """The shard, and before it the seconds since `begin`: where there is a shard, there is its time."""
+def write_timed(path: Path, records: Iterable[Record], kind: type[Record], seconds: float) -> None:
+    """The records, and before them how long they took to make: where there are records, there is their time."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".seconds").write_text(f"{time.perf_counter() - begin:.6f}\n", encoding="ascii")
+    path.with_suffix(".seconds").write_text(f"{seconds:.6f}\n", encoding="ascii")
     write_parquet(path, records, kind)
+
+
+def seconds_of(path: Path) -> float:
+    """How long what `write_timed` wrote took to make; RecordError when that is not known."""
+    clock = path.with_suffix(".seconds")
+    try:
+        return float(clock.read_text(encoding="ascii"))
+    except (OSError, ValueError) as err:
+        raise RecordError(f"{clock} does not say how long {path.name} took; delete both and run again") from err
 
 
 def _seconds(folder: Path) -> float:
     """How long the shards of `folder` took to make, in whichever attempt."""
-    return round(sum(float(p.with_suffix(".seconds").read_text()) for p in folder.glob("*.parquet")), 3)
+    return round(sum(map(seconds_of, folder.glob("*.parquet"))), 3)
 
 
 def bar_for(problems: Iterable[Problem], what: str) -> Any:
@@ -74,8 +83,8 @@ def draw(
     unfit(problem) says why a problem cannot be sampled (its prompt exceeds the context), "" if it can; such problems
     are counted by name, never silently lost. Returns the account: problems, responses, tokens, truncated, unparsed
     (responses by verdict status), without_answer (problems none of whose responses has an answer), dropped, and the
-    seconds of sampling over all attempts.
-    Raises RecordError for an id that comes twice, a damaged shard, or a shard of other problems.
+    seconds of sampling over all attempts. Raises RecordError for an id that comes twice, a damaged shard, or a shard of
+    other problems.
     """
     account: Counter[str] = Counter()
     dropped: dict[str, str] = {}
@@ -94,7 +103,7 @@ def draw(
             elif fit:
                 begin = time.perf_counter()
                 rollouts = [r for responses in sample(fit) for r in responses]
-                _write_timed(path, rollouts, Rollout, begin)
+                write_timed(path, rollouts, Rollout, time.perf_counter() - begin)
             account.update(problems=len(group))
             _count(account, rollouts)
             bar.update(len(group))
@@ -156,7 +165,7 @@ def annotate_stream(
             else:
                 begin = time.perf_counter()
                 annotations, lost = annotate_all(fit, chosen, judge, normaliser=normaliser, min_valid=min_valid)
-                _write_timed(path, annotations, Annotation, begin)
+                write_timed(path, annotations, Annotation, time.perf_counter() - begin)
             dropped |= lost
             account.update(
                 annotated=len(annotations), judge_calls=sum(len(a.judgements) for a in annotations),
