@@ -11,20 +11,21 @@ def test_a_new_run_starts_after_the_weights_of_the_last_are_gone(config: Config,
     """Automatic collection is off meanwhile: it would come some time, and by then several runs' weights are held."""
     import ray
 
+    from artifact.cluster.session import start_student
     from artifact.paths import resolve_model
 
     def old_weights_are_gone(actor: Any, *settings: Any) -> bool:
         import gc
         import weakref
 
-        actor.reset(*settings)
+        old = weakref.ref(next(actor.network.parameters()))
         gc.disable()
         try:
-            old = weakref.ref(next(actor.network.parameters()))
             actor.reset(*settings)
             return old() is None
         finally:
             gc.enable()
 
-    settings = (str(resolve_model(config.models.student)), config.optimiser, config.losses, 4, 0)
+    start_student(workers, config, total_steps=4)
+    settings = (resolve_model(config.models.student), config.optimiser, config.losses, 4, 0)
     assert ray.get(workers.students[0].__ray_call__.remote(old_weights_are_gone, *settings), timeout=120)

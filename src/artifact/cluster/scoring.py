@@ -29,6 +29,8 @@ class FrozenModel:
 
     def __init__(self, slot: Slot, dtype: str) -> None:
         prepare_process(slot)
+        from transformers import AutoModelForCausalLM  # noqa: F401  # ten seconds, spent while other actors start
+
         self.device, self.dtype = slot.device, dtype
         self._models: dict[str, tuple[str, Any]] = {}
 

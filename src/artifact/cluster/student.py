@@ -32,6 +32,9 @@ class StudentActor:
 
     def __init__(self, slot: Slot, rank: int, cluster: Cluster, dtype: str) -> None:
         prepare_process(slot)
+        import deepspeed  # noqa: F401  # fifteen seconds with the next, spent while other actors start
+        from transformers import AutoModelForCausalLM  # noqa: F401
+
         self.slot, self.rank, self.cluster, self.dtype = slot, rank, cluster, dtype
         self.world = 0
         self._channel: Channel | None = None

@@ -154,11 +154,12 @@ def entropy_by_tier(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) 
                     middle = (line["low"] + line["high"]) / 2
                     axes[1, column].plot(middle, line["share"], color=color, marker=marker, linestyle=style, label=tier)
             zero = part["zero"].sum() / part["n"].sum()
+            middle_of_mass = np.average((part["low"] + part["high"]) / 2, weights=part["n"])
             bars.set(xlim=(0, 1), title=f"teacher {teacher}; H = 0 on {100 * zero:.1f} %")
             axes[-1, column].set_xlabel("H / log N (bin)")
             axes[-1, column].set_xticks(np.linspace(0, 1, 6), ["0", "0.2", "0.4", "0.6", "0.8", "1"])
             for ax in axes[:, column]:
-                ax.legend(loc="best")
+                ax.legend(loc="upper left" if middle_of_mass > 0.5 else "upper right")
         if split:
             axes[1, 0].set(ylabel="share of the tier", ylim=(0, 1.08 * float(data["share"].max())))
         highest = float(data.groupby(["teacher", "low"])["share_of_all"].sum().max())
