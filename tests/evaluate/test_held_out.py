@@ -123,7 +123,7 @@ def test_changes_are_paired_over_problems() -> None:
 
 def test_two_teachers_are_never_averaged() -> None:
     """KL to A and KL to B of the same student: two rows, and each change starts from the Base of its own teacher."""
-    near, far = [1.0, 2.0, 3.0], [11.0, 12.0, 13.0]
+    near, far = [1.0, 2.0, 3.0] * 2, [11.0, 12.0, 13.0] * 2
     data = pd.concat([
         frame("Base", "base", near), frame("OPD", "base", [x - 0.5 for x in near]),
         frame("Base", "base", far, teacher="B"), frame("OPD", "base", [x + 0.5 for x in far], teacher="B"),

@@ -146,6 +146,16 @@ def test_exit_code_is_that_of_the_command(tmp_path: Path, clone: Path) -> None:
     assert "args: -m pytest -q tests/x.py" in done.stdout
 
 
+def test_byte_code_is_kept_whatever_the_shell_was_told(tmp_path: Path, clone: Path) -> None:
+    """Without it each process compiles vLLM from source again: 25 s for each of some thirty."""
+    stub = tmp_path / "venv" / "bin" / "python"
+    stub.parent.mkdir(parents=True)
+    stub.write_text('#!/bin/sh\necho "told: ${PYTHONDONTWRITEBYTECODE-nothing}"\n')
+    stub.chmod(0o755)
+    done = run(clone, "test", ARTIFACT_VENV=str(tmp_path / "venv"), PYTHONDONTWRITEBYTECODE="1")
+    assert "told: nothing" in done.stdout, done.stderr
+
+
 def test_ci_runs_both_commands_and_fails_when_one_does(tmp_path: Path) -> None:
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")

@@ -80,6 +80,14 @@ def test_a_uniform_gain_is_told_apart_and_said() -> None:
     assert shown["difference, points"].iloc[0] == "+95.0"
 
 
+def test_four_problems_of_thirty_two_are_too_few() -> None:
+    """All four that differ favour one side: the bootstrap leaves out 0, but 2 of 2⁴ sign patterns are as far."""
+    frame = evaluation({(REF, 0): "0" * 32, ("UOPD (soft)", 0): "1" * 4 + "0" * 28})
+    row = tables.difference_table(frame).set_index("label").loc["UOPD (soft)"]
+    assert row["low"] > 0 and row["p_value"] == pytest.approx(2 / 16)
+    assert row["verdict"] == tables.SAME
+
+
 def test_holm_by_hand() -> None:
     assert tables.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # 3·.01; 2·.03; max(.06, .04)
     assert tables.holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])

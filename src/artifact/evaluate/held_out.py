@@ -135,7 +135,8 @@ def distance_changes(
     own rollouts of the same problems, which for `base` are the set `base`. A student is compared with `base` at the
     distance from the *same* teacher. Columns: teacher, label, sequences, measure (`forward`, `reverse`), problems,
     before, after, change, low, high (percentile bootstrap over problems of the paired change), p_value (sign flips
-    over problems), verdict (`falls`, `rises`, `cannot be told apart`).
+    over problems), verdict (`falls` or `rises` where the interval leaves out 0 and the test rejects at its level, else
+    `cannot be told apart`).
     Raises Mismatch when the problems differ or a teacher's `base` was measured with several settings or not at all,
     EmptyDataset for fewer than two problems.
     """
@@ -161,12 +162,14 @@ def distance_changes(
                 )
             change = a.to_numpy() - b.to_numpy()
             low, high = _interval(change, level, resamples)
+            p_value = sign_flip_p_value(change, resamples)[0]
+            apart = p_value <= 1 - level
             rows.append({
                 "teacher": teacher, "label": label, "sequences": sequences, "measure": measure,
                 "problems": len(change), "before": float(b.mean()), "after": float(a.mean()),
                 "change": float(change.mean()), "low": low, "high": high,
-                "p_value": sign_flip_p_value(change, resamples)[0],
-                "verdict": "falls" if high < 0 else "rises" if low > 0 else "cannot be told apart",
+                "p_value": p_value,
+                "verdict": "falls" if apart and high < 0 else "rises" if apart and low > 0 else "cannot be told apart",
             })  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -1,7 +1,7 @@
 """Sentences made from numbers: what a notebook says about its results is computed, never written beforehand.
 
 Every sentence carries the number, its interval and its n, and says "cannot be told apart" where the interval contains
-0. Left out: any judgement that the numbers do not make themselves.
+0 or the exact test does not reject. Left out: any judgement that the numbers do not make themselves.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 Each function takes the frames of `artifact.studies.results` and gives one row a method; rows stay in the order of the
 study and are never ranked. Two spreads appear, and each column says which: ± is the SD over training seeds, an interval
-is a percentile bootstrap over problems (both explained in `evaluate/statistics.py`). A difference whose interval
-contains 0 reads "cannot be told apart". Left out: running anything, and drawing.
+is a percentile bootstrap over problems (both explained in `evaluate/statistics.py`). A difference reads "cannot be told
+apart" unless its interval leaves out 0 and the sign-flip test rejects at the same level: on few problems the bootstrap
+alone claims too much. Left out: running anything, and drawing.
 """
 
 from __future__ import annotations
@@ -154,7 +155,8 @@ def _difference(
     if list(a.index) == list(b.index) and len(a) > 1:
         per_seed = (a - b).mean(axis=1).to_numpy()
         agreeing = f"{int((np.sign(per_seed) == np.sign(d.difference)).sum())}/{len(per_seed)}"
-    verdict = SAME if d.low <= 0 <= d.high else "higher" if d.difference > 0 else "lower"
+    apart = not d.low <= 0 <= d.high and d.p_value <= 1 - level
+    verdict = SAME if not apart else "higher" if d.difference > 0 else "lower"
     return {
         "label": label, "reference": reference, "problems": d.problems, "seeds": len(a), "difference": d.difference,
         "low": d.low, "high": d.high, "p_value": d.p_value, "smallest_detectable": d.smallest_detectable,
