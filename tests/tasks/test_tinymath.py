@@ -22,6 +22,7 @@ def test_problems_and_limit() -> None:
     problems = task.load("curve")
     assert len(problems) == 400
     assert task.load("curve", limit=7) == problems[:7]
+    assert task.load("curve[:200]") == problems[:200] and task.load("curve[-50:]", limit=3) == problems[350:353]
     assert all(p.task == "tinymath" for p in problems)
     with pytest.raises(SplitError, match=r"'dev'"):
         task.load("dev")

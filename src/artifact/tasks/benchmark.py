@@ -31,10 +31,9 @@ from artifact.tasks.calculator import strip_marks
 from artifact.tasks.equivalence import defect
 from artifact.tasks.hub import Loaded, Row, Source, load_rows
 from artifact.tasks.prompt_templates import load_template
+from artifact.tasks.slices import name_and_slice
 
 Level = Callable[[Row], str | None]
-
-_SLICE = re.compile(r"(?P<split>[^\[\]]+)(?:\[(?P<start>-?[0-9]*):(?P<stop>-?[0-9]*)\])?")
 
 
 @dataclass(frozen=True)
@@ -113,22 +112,18 @@ class BenchmarkTask:
 
     def load_split(self, split: str) -> Split:
         """`load` with the origin of the rows and what was left out. Raises TaskError on an unknown split."""
-        match = _SLICE.fullmatch(split)
-        name = match["split"] if match else split
+        name, part = name_and_slice(split)
         benchmark, own = self.benchmark, name
         if name not in benchmark.sources and name in task_names() and name in BENCHMARKS:  # the former loads the table
             benchmark = BENCHMARKS[name]
             own = benchmark.main
-        if match is None or own not in benchmark.sources:
+        if own not in benchmark.sources:
             raise TaskError(
                 f"task {self.name!r} has no split {split!r}; it has {', '.join(benchmark.sources)}, slices of them "
                 f"such as 'train[:-500]', and the benchmarks {', '.join(sorted(BENCHMARKS))}"
             )
         found = self._read(benchmark, own)
-        if match["start"] is None:
-            return found
-        start, stop = (int(x) if x else None for x in (match["start"], match["stop"]))
-        return Split(found.problems[start:stop], found.loaded, found.excluded)
+        return found if part == slice(None) else Split(found.problems[part], found.loaded, found.excluded)
 
     def messages(self, problem: Problem, context: Context = "none") -> Messages:
         """The chat messages of one prompt by the template. Raises ValueError where the context's text is missing."""

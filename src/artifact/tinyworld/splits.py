@@ -23,7 +23,7 @@ from artifact.tinyworld.problems import FAMILIES, TIERS, Draft, draw, render_sol
 TASK = "tinymath"
 WORLD_SEED = 2026
 
-DEFAULT_SIZES = {"train": 1000, "validation": 400, "curve": 200, "evaluation": 1600}
+DEFAULT_SIZES = {"train": 1000, "validation": 400, "curve": 400, "evaluation": 1600}
 """Problems per split. Choose settings on `validation`, draw learning curves on `curve`, report on `evaluation`."""
 
 _PARTS = {"evaluation": (0, 32), "train": (32, 64), "validation": (64, 80), "curve": (80, 96), "pretraining": (96, 256)}
