@@ -46,9 +46,11 @@ def run_all(
 ) -> None:
     """Execute the notebooks in order, each only if something it depends on changed, and write the summary."""
     from artifact.config import load
+    from artifact.paths import figures_dir, project_root, results_dir
     from artifact.pretrained import fetch_models, missing_models
     from artifact.report.notebooks import check, discover
     from artifact.report.summary import duration, write_summary
+    from artifact.report.supplement import write_supplement
     from artifact.studies.doctor import examine, print_findings
 
     start = time.monotonic()
@@ -81,6 +83,8 @@ def run_all(
         console.print(f"all {len(sources)} notebooks are up to date (--force runs them again)")
         failed = []
     summary, index = write_summary(tier)
+    if (results_dir(), figures_dir()) == (project_root() / "results", project_root() / "figures"):
+        write_supplement()
     _print_summary(tier, console)
     console.print(f"[bold]{duration(time.monotonic() - start)}[/bold] · {index} · {summary}")
     if failed:
@@ -165,6 +169,19 @@ def _print_summary(tier: str, console: Any) -> None:
         seconds = duration(entry.record["seconds"]) if entry.record else "not executed"
         table.add_row(entry.source.stem, entry.title, seconds, str(len(entry.made)))
     console.print(table)
+
+
+@app.command()
+def paper() -> None:
+    """Write the LaTeX that shows every figure and table, paper/outputs-TIER.tex; supplement.tex there includes it."""
+    from artifact.report.supplement import write_supplement
+
+    written = write_supplement()
+    if not written:
+        _console().print("there are no figures or tables yet; `./run_all.sh` makes them")
+        raise typer.Exit(2)
+    for path in written:
+        _console().print(str(path), highlight=False)
 
 
 @app.command()

@@ -289,6 +289,11 @@ _LATEX = str.maketrans({
 })  # fmt: skip
 
 
+def latex_text(text: str) -> str:
+    """`text` with every character that LaTeX reads as a command, and common signs, written as it prints them."""
+    return text.translate(_LATEX)
+
+
 def _latex(table: pd.DataFrame, caption: str, line: str, name: str) -> str:
     """A `table` environment in booktabs style; needs the packages booktabs only."""
     header = [str(c) for c in table.columns]
