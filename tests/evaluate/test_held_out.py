@@ -134,6 +134,8 @@ def test_two_teachers_are_never_averaged() -> None:
     forward = table[table["measure"] == "forward"].set_index("teacher")
     assert forward["change"].to_dict() == {"A": -0.5, "B": 0.5}
     assert forward["verdict"].to_dict() == {"A": "falls", "B": "rises"}
+    few = distance_changes(data[data["problem_id"].isin(sorted(set(data["problem_id"]))[:3])], resamples=50)
+    assert set(few["verdict"]) == {"cannot be told apart"}  # 2 of 2³ signs are as far
     with pytest.raises(Mismatch, match="teacher 'B' has 0 measurements of 'Base'"):
         distance_changes(data[(data["teacher"] == "A") | (data["label"] == "OPD")])
 

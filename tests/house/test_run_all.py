@@ -147,7 +147,7 @@ def test_exit_code_is_that_of_the_command(tmp_path: Path, clone: Path) -> None:
 
 
 def test_byte_code_is_kept_whatever_the_shell_was_told(tmp_path: Path, clone: Path) -> None:
-    """Without it each process compiles vLLM from source again: 25 s for each of some thirty."""
+    """Without it each process compiles vLLM from source again."""
     stub = tmp_path / "venv" / "bin" / "python"
     stub.parent.mkdir(parents=True)
     stub.write_text('#!/bin/sh\necho "told: ${PYTHONDONTWRITEBYTECODE-nothing}"\n')

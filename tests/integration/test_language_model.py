@@ -47,8 +47,8 @@ LAYERS_KEPT = (0, 1, 2, 3, 12, 24, 29)
 """The student's decoder layers: what a step costs on two cores is its parameters, not its few tokens. Not every choice
 will do: with layers 0-3, 10, 20, 28 and 29, float32 differs from float64 by 1e-3 nats, with these by 3e-5."""
 
-HELD_OUT = 6  # of fewer problems no sign-flip test can reject: 2 of 2⁵ signs are 0.06
-"""Problems of the held-out set."""
+HELD_OUT = 6
+"""Problems of the held-out set; of fewer no sign-flip test can reject: 2 of 2⁵ signs are 0.06."""
 
 
 class Interrupted(Exception):

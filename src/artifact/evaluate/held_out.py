@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from artifact.errors import EmptyDataset, Mismatch
-from artifact.evaluate.statistics import RESAMPLES, cluster_bootstrap, sign_flip_p_value
+from artifact.evaluate.statistics import RESAMPLES, cluster_bootstrap, sign_flip_p_value, told_apart
 from artifact.records import Record
 
 if TYPE_CHECKING:
@@ -163,13 +163,13 @@ def distance_changes(
             change = a.to_numpy() - b.to_numpy()
             low, high = _interval(change, level, resamples)
             p_value = sign_flip_p_value(change, resamples)[0]
-            apart = p_value <= 1 - level
+            apart = told_apart(low, high, p_value, level)
             rows.append({
                 "teacher": teacher, "label": label, "sequences": sequences, "measure": measure,
                 "problems": len(change), "before": float(b.mean()), "after": float(a.mean()),
                 "change": float(change.mean()), "low": low, "high": high,
                 "p_value": p_value,
-                "verdict": "falls" if apart and high < 0 else "rises" if apart and low > 0 else "cannot be told apart",
+                "verdict": "cannot be told apart" if not apart else "falls" if high < 0 else "rises",
             })  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -296,6 +296,14 @@ def paired_difference(
     )  # fmt: skip
 
 
+def told_apart(low: float, high: float, p_value: float, level: float) -> bool:
+    """Whether a difference may be claimed: its interval leaves out 0 and its test rejects at the same level.
+
+    On few problems a percentile bootstrap alone claims too much: four of 32 that all favour one side have p = 0.125.
+    """
+    return not low <= 0 <= high and p_value <= 1 - level
+
+
 def compare_methods(
     a_SP: ArrayLike, b_SP: ArrayLike, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> MethodComparison:

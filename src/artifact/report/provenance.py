@@ -298,10 +298,10 @@ def _latex(table: pd.DataFrame, caption: str, line: str, name: str) -> str:
     """A `table` environment in booktabs style; needs the packages booktabs only."""
     header = [str(c) for c in table.columns]
     rows: list[list[Any]] = table.to_numpy().tolist()
-    body = [" & ".join(c.translate(_LATEX) for c in row) + r" \\" for row in rows]
+    body = [" & ".join(latex_text(c) for c in row) + r" \\" for row in rows]
     return "\n".join([
-        r"\begin{table}", r"\centering", rf"\caption{{{caption.translate(_LATEX)} ({line.translate(_LATEX)})}}",
+        r"\begin{table}", r"\centering", rf"\caption{{{latex_text(caption)} ({latex_text(line)})}}",
         rf"\label{{tab:{name}}}", rf"\begin{{tabular}}{{{'l' * len(header)}}}", r"\toprule",
-        " & ".join(c.translate(_LATEX) for c in header) + r" \\", r"\midrule",
+        " & ".join(latex_text(c) for c in header) + r" \\", r"\midrule",
         *body, r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
     ])  # fmt: skip

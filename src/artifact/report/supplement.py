@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,10 +71,10 @@ def _shown(output: Output, folder: Path) -> str:
     return rf"\outputtable{{{path}}}"
 
 
-def write_supplement(tiers: Iterable[str] = TIERS) -> list[Path]:
-    """Write `paper/outputs-<tier>.tex` for each of `tiers` that has outputs; returns what was written."""
+def write_supplement() -> list[Path]:
+    """Write `paper/outputs-<tier>.tex` for each tier that has outputs; returns what was written."""
     folder, written = project_root() / "paper", []
-    for tier in tiers:
+    for tier in TIERS:
         found = outputs(tier)
         if found:
             folder.mkdir(exist_ok=True)

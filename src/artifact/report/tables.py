@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from artifact.evaluate.statistics import RESAMPLES, accuracy_interval, paired_difference, seed_spread
+from artifact.evaluate.statistics import RESAMPLES, accuracy_interval, paired_difference, seed_spread, told_apart
 from artifact.report.style import ordered
 from artifact.uncertainty.validation import compare_scores
 
@@ -155,7 +155,7 @@ def _difference(
     if list(a.index) == list(b.index) and len(a) > 1:
         per_seed = (a - b).mean(axis=1).to_numpy()
         agreeing = f"{int((np.sign(per_seed) == np.sign(d.difference)).sum())}/{len(per_seed)}"
-    apart = not d.low <= 0 <= d.high and d.p_value <= 1 - level
+    apart = told_apart(d.low, d.high, d.p_value, level)
     verdict = SAME if not apart else "higher" if d.difference > 0 else "lower"
     return {
         "label": label, "reference": reference, "problems": d.problems, "seeds": len(a), "difference": d.difference,
