@@ -85,7 +85,7 @@ unset PYTHONDONTWRITEBYTECODE
 if [ "$MODE" = test ]; then
   COMMAND=(-m pytest ${PYTEST[@]+"${PYTEST[@]}"})
 else
-  COMMAND=(-m artifact.cli run-all --tier "$TIER")
+  COMMAND=(-m artifact.cli.main run-all --tier "$TIER")
   [ -z "$ONLY" ] || COMMAND+=(--only "$ONLY")
   for item in ${SETS[@]+"${SETS[@]}"}; do COMMAND+=(--set "$item"); done
   [ "$FORCE" = 0 ] || COMMAND+=(--force)

@@ -51,10 +51,10 @@ def canned(batch: Sequence[object]) -> list[tuple[object, ...]]:
 
 def measure(n: int) -> dict[str, float]:
     """Peak resident memory in MiB and seconds by part for n prompts."""
+    from artifact.phase1 import stream
+    from artifact.phase1.judge import SymbolicJudge
+    from artifact.phase1.records import Annotation
     from artifact.records import Rollout
-    from artifact.uncertainty import stream
-    from artifact.uncertainty.judge import SymbolicJudge
-    from artifact.uncertainty.records import Annotation
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -70,10 +70,13 @@ def measure(n: int) -> dict[str, float]:
         joined = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
-        "prompts": n, "peak_mib": round(peak, 1), "canned_s": round(drawn - begin, 1),
-        "clustering_s": round(clustered - drawn, 1), "joining_s": round(joined - clustered, 1),
+        "prompts": n,
+        "peak_mib": round(peak, 1),
+        "canned_s": round(drawn - begin, 1),
+        "clustering_s": round(clustered - drawn, 1),
+        "joining_s": round(joined - clustered, 1),
         "clustering_ms_per_prompt": round(1000 * (clustered - drawn) / n, 3),
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

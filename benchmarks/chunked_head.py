@@ -5,7 +5,7 @@
 Forward and backward of the forward KL on the teacher's top-k, float32:
 
     products   the four head-sized matrix products: forward, recomputation, gradient of hidden, gradient of weight
-    chunked    artifact.losses.head.log_probs_at
+    chunked    artifact.train.losses.lm_head.log_probs_at
     dense      hidden · weightᵀ, log-softmax, gather
 
 With `--peer` (TRL 1.16 installed) also TRL's full-vocabulary divergences from hidden states, forward KL; they project
@@ -48,8 +48,8 @@ def measure(kind: str, what: str, t: int, h: int, v: int, k: int, repeats: int) 
     """Best processor seconds (`what` = "seconds") or peak extra bytes ("bytes") of one kind of step in this process."""
     import torch
 
-    from artifact.losses.divergence import token_divergence
-    from artifact.losses.head import log_probs_at
+    from artifact.train.losses.divergence import token_divergence
+    from artifact.train.losses.lm_head import log_probs_at
 
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(t, h, generator=generator).requires_grad_()
@@ -93,9 +93,13 @@ def measure(kind: str, what: str, t: int, h: int, v: int, k: int, repeats: int) 
         GKDTrainer.generalized_jsd_loss((hidden @ head.T)[None], target, beta=0.0).backward()
 
     steps: dict[str, Callable[[torch.Tensor], None]] = {
-        "products": products, "chunked": chunked, "dense": dense, "teacher": teacher_top_k, "TRL chunked": trl_chunked,
+        "products": products,
+        "chunked": chunked,
+        "dense": dense,
+        "teacher": teacher_top_k,
+        "TRL chunked": trl_chunked,
         "TRL dense": trl_dense,
-    }  # fmt: skip
+    }
     step = steps[kind]
     step(weight[:WARM_UP_ROWS].detach().requires_grad_())  # loads code and the matrix library's workspace
     if what == "seconds":

@@ -24,20 +24,25 @@ WARM_UP = 3
 
 def ours(steps: int) -> dict[str, float]:
     """Median seconds a step by phase, over the steps after the warm-up, through the product's own loop."""
-    from artifact.cluster.session import open_workers
+    from artifact.actors.session import open_workers
     from artifact.config import load
-    from artifact.methods.base import make
-    from artifact.runlog import RunLog
+    from artifact.studies.runlog import RunLog
     from artifact.studies.world import build_world, sampler_for
-    from artifact.train import PhaseOne, train
+    from artifact.train.loop import PhaseOne, train
+    from artifact.train.methods.base import make
 
     two_threads = {
-        "cluster.lanes": 1, "cluster.engine.count": 2, "cluster.student_threads": 2, "cluster.teacher_threads": 2
-    }  # fmt: skip
+        "cluster.lanes": 1,
+        "cluster.engine.count": 2,
+        "cluster.student_threads": 2,
+        "cluster.teacher_threads": 2,
+    }
     length = {
-        "train.steps": steps + WARM_UP, "train.curve_every": 0, "train.checkpoint_every": 1000,
+        "train.steps": steps + WARM_UP,
+        "train.curve_every": 0,
+        "train.checkpoint_every": 1000,
         "train.component_norms_every": 0,
-    }  # fmt: skip
+    }
     config = load("tiny", {**two_threads, **length})
     workers = open_workers(config, engines_for=config.models.student, student=True, teacher=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -89,18 +94,29 @@ def peer(steps: int) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as folder:
         settings = DistillationConfig(
-            output_dir=folder, per_device_train_batch_size=config.train.prompts_per_step * k,
-            max_steps=steps + WARM_UP, learning_rate=config.optimiser.lr, temperature=config.sampling.temperature,
-            max_completion_length=config.sampling.max_new_tokens, shuffle_dataset=False, report_to=[],
-            save_strategy="no", logging_strategy="no", use_cpu=True, bf16=False, gradient_checkpointing=False,
+            output_dir=folder,
+            per_device_train_batch_size=config.train.prompts_per_step * k,
+            max_steps=steps + WARM_UP,
+            learning_rate=config.optimiser.lr,
+            temperature=config.sampling.temperature,
+            max_completion_length=config.sampling.max_new_tokens,
+            shuffle_dataset=False,
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
             disable_tqdm=True,
-        )  # fmt: skip
+        )
         trainer = DistillationTrainer(
             model=AutoModelForCausalLM.from_pretrained(student, dtype=torch.float32),
             teacher_model=AutoModelForCausalLM.from_pretrained(resolve_model(config.teacher_path), dtype=torch.float32),
-            args=settings, train_dataset=data, processing_class=AutoTokenizer.from_pretrained(student),
+            args=settings,
+            train_dataset=data,
+            processing_class=AutoTokenizer.from_pretrained(student),
             callbacks=[Timer()],
-        )  # fmt: skip
+        )
         begin = time.perf_counter()
         trainer.train()
         whole = time.perf_counter() - begin
@@ -127,7 +143,7 @@ def main() -> None:
             check=False,
         )
         if side == "ours":
-            from artifact.cluster.session import stop
+            from artifact.actors.session import stop
 
             stop()
         if done.returncode != 0:

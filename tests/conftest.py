@@ -28,7 +28,7 @@ def registries() -> Iterator[None]:
     The package's own stay: their modules are imported once and would not register them again.
     """
     yield
-    for module, registry in (("artifact.methods.base", "_REGISTRY"), ("artifact.tasks.base", "_TASKS")):
+    for module, registry in (("artifact.train.methods.base", "_REGISTRY"), ("artifact.tasks.base", "_TASKS")):
         if module in sys.modules:
             known = getattr(sys.modules[module], registry)
             for name in [n for n, made in known.items() if not made.__module__.startswith("artifact.")]:

@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from artifact.config import TIERS, ConfigError, apply_overrides, load, parse_overrides, read_yaml
-from artifact.matrix import load_study
 from artifact.paths import project_root
+from artifact.studies.study import load_study
 
 STUDIES = sorted(p.stem for p in (project_root() / "configs" / "studies").glob("*.yaml"))
 
@@ -91,11 +91,18 @@ def test_mistakes_in_a_file_name_the_file(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("item", "value"),
     [
-        ("a.b=3", 3), ("a.b=1e-3", 0.001), ("a.b=1.0e-3", 0.001), ("a.b=true", True), ("a.b=null", None),
+        ("a.b=3", 3),
+        ("a.b=1e-3", 0.001),
+        ("a.b=1.0e-3", 0.001),
+        ("a.b=true", True),
+        ("a.b=null", None),
         ("a.b=text", "text"),
-        ("a.b=[1, 2]", [1, 2]), ("a.b={x: 1}", {"x": 1}), ("a.b=x=y", "x=y"), (" a.b = 3", 3),
+        ("a.b=[1, 2]", [1, 2]),
+        ("a.b={x: 1}", {"x": 1}),
+        ("a.b=x=y", "x=y"),
+        (" a.b = 3", 3),
     ],
-)  # fmt: skip
+)
 def test_override_values_are_yaml(item: str, value: object) -> None:
     assert parse_overrides([item]) == {"a.b": value}
 

@@ -21,7 +21,7 @@ from artifact.records import (
     index_by_id,
     read_parquet,
     write_parquet,
-)  # fmt: skip
+)
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 IDS = st.lists(st.integers(0, 2**31 - 1), max_size=6).map(tuple)
@@ -40,9 +40,16 @@ def rollouts(draw: st.DrawFn) -> Rollout:
     response = draw(IDS)
     logprobs = tuple(draw(st.floats(-100, 0, width=32)) for _ in response)
     return Rollout(
-        draw(TEXT), draw(st.integers(0, 99)), draw(IDS), response, logprobs, draw(TEXT),
-        draw(st.sampled_from(["stop", "length"])), draw(st.integers(-1, 9)), draw(VERDICTS),
-    )  # fmt: skip
+        draw(TEXT),
+        draw(st.integers(0, 99)),
+        draw(IDS),
+        response,
+        logprobs,
+        draw(TEXT),
+        draw(st.sampled_from(["stop", "length"])),
+        draw(st.integers(-1, 9)),
+        draw(VERDICTS),
+    )
 
 
 PROBLEMS = st.builds(Problem, TEXT, TEXT, TEXT, st.none() | TEXT, TEXT, TEXT, JSON)

@@ -71,7 +71,7 @@ class Engine(Section):
 
 
 class Cluster(Section):
-    """Who runs where. Read by `cluster/placement.py` only."""
+    """Who runs where. Read by `actors/placement.py` only."""
 
     device: Literal["cpu", "cuda"]
     gpus: int = Field(0, ge=0, description="GPUs the run may use, over all nodes")

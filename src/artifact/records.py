@@ -4,7 +4,7 @@ Every record is a frozen dataclass that knows its own Parquet schema, so that a 
 read what was stored. Rollouts are *tokens in, tokens out*: nothing decodes a response and encodes it again, and a
 verdict is an enumeration with a reason, never a bare 0 that could also mean "the verifier crashed".
 
-Left out on purpose: anything that needs torch. Tensors are built where they are consumed (`cluster/student.py`).
+Left out on purpose: anything that needs torch. Tensors are built where they are consumed (`actors/student.py`).
 """
 
 from __future__ import annotations
@@ -63,10 +63,17 @@ class Record:
         import pyarrow as pa
 
         types = {
-            "str": pa.string(), "json": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(),
-            "[int]": pa.list_(pa.int32()), "[float]": pa.list_(pa.float32()), "[str]": pa.list_(pa.string()),
-            "[double]": pa.list_(pa.float64()), "[bool]": pa.list_(pa.bool_()),
-        }  # fmt: skip
+            "str": pa.string(),
+            "json": pa.string(),
+            "int": pa.int64(),
+            "float": pa.float64(),
+            "bool": pa.bool_(),
+            "[int]": pa.list_(pa.int32()),
+            "[float]": pa.list_(pa.float32()),
+            "[str]": pa.list_(pa.string()),
+            "[double]": pa.list_(pa.float64()),
+            "[bool]": pa.list_(pa.bool_()),
+        }
         return pa.schema([(name, types[kind]) for name, kind in cls.COLUMNS.items()])
 
 
@@ -88,9 +95,14 @@ class Problem(Record):
     meta: dict[str, Any] = field(default_factory=dict)
 
     COLUMNS: ClassVar[dict[str, str]] = {
-        "id": "str", "question": "str", "answer": "str", "solution": "str", "task": "str", "tier": "str",
+        "id": "str",
+        "question": "str",
+        "answer": "str",
+        "solution": "str",
+        "task": "str",
+        "tier": "str",
         "meta": "json",
-    }  # fmt: skip
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +145,20 @@ class Rollout(Record):
     response_mask: tuple[bool, ...] | None = None
 
     COLUMNS: ClassVar[dict[str, str]] = {
-        "problem_id": "str", "sample": "int", "prompt_ids": "[int]", "response_ids": "[int]", "logprobs": "[float]",
-        "text": "str", "finish_reason": "str", "policy_version": "int", "response_mask": "[bool]", "status": "str",
-        "extracted": "str", "detail": "str", "rule": "str",
-    }  # fmt: skip
+        "problem_id": "str",
+        "sample": "int",
+        "prompt_ids": "[int]",
+        "response_ids": "[int]",
+        "logprobs": "[float]",
+        "text": "str",
+        "finish_reason": "str",
+        "policy_version": "int",
+        "response_mask": "[bool]",
+        "status": "str",
+        "extracted": "str",
+        "detail": "str",
+        "rule": "str",
+    }
 
     def __post_init__(self) -> None:
         if len(self.logprobs) != len(self.response_ids):

@@ -8,16 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifact.errors import EmptyDataset
-from artifact.evaluate.agreement import (
-    GraderReport,
-    cohens_kappa,
-    disagreements,
-    graded,
-    pairwise_agreement,
-    report_of,
-)
-from artifact.evaluate.statistics import wilson_interval
+from artifact.evaluate.agreement import GraderReport, cohens_kappa, disagreements, graded, pairwise_agreement, report_of
 from artifact.records import Problem, Rollout
+from artifact.stats.accuracy import wilson_interval
 from artifact.tasks.verifier import Verifier
 
 CASES = [  # gold, response, verdicts of math_verify, strict_string, numeric_last_number

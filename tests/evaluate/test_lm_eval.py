@@ -16,17 +16,44 @@ from artifact.evaluate.lm_eval import HarnessTask, results, sample_rows, sanitiz
 from artifact.records import Problem, Rollout, Status, Verdict
 
 SAMPLE_FIELDS = {  # result_schema.SampleResult
-    "doc_id": int, "doc": dict, "target": str, "arguments": dict, "resps": list, "filtered_resps": list, "filter": str,
-    "metrics": list, "doc_hash": str, "prompt_hash": str, "target_hash": str,
-}  # fmt: skip
+    "doc_id": int,
+    "doc": dict,
+    "target": str,
+    "arguments": dict,
+    "resps": list,
+    "filtered_resps": list,
+    "filter": str,
+    "metrics": list,
+    "doc_hash": str,
+    "prompt_hash": str,
+    "target_hash": str,
+}
 RESULT_FIELDS = {  # result_schema.EvalResults: those that every consumer reads, and their types
-    "results": dict, "group_subtasks": dict, "configs": dict, "versions": dict, "n-shot": dict,
-    "higher_is_better": dict, "n-samples": dict, "config": dict, "model_source": str, "model_name": str,
-    "model_name_sanitized": str, "task_hashes": dict, "git_hash": str, "date": float, "chat_template": str,
-    "chat_template_sha": str, "total_evaluation_time_seconds": str,
-}  # fmt: skip
-FACTS = {"git_hash": "abc", "date": 1.5, "chat_template": "t", "chat_template_sha": "s",
-         "total_evaluation_time_seconds": "2.5"}  # fmt: skip
+    "results": dict,
+    "group_subtasks": dict,
+    "configs": dict,
+    "versions": dict,
+    "n-shot": dict,
+    "higher_is_better": dict,
+    "n-samples": dict,
+    "config": dict,
+    "model_source": str,
+    "model_name": str,
+    "model_name_sanitized": str,
+    "task_hashes": dict,
+    "git_hash": str,
+    "date": float,
+    "chat_template": str,
+    "chat_template_sha": str,
+    "total_evaluation_time_seconds": str,
+}
+FACTS = {
+    "git_hash": "abc",
+    "date": 1.5,
+    "chat_template": "t",
+    "chat_template_sha": "s",
+    "total_evaluation_time_seconds": "2.5",
+}
 GENERATION = {"until": ["<|im_end|>"], "max_gen_toks": 8, "do_sample": False, "temperature": 0.0, "top_p": 1.0}
 
 
@@ -37,8 +64,11 @@ def rollout(problem: str, sample: int, text: str, answer: str | None, correct: b
 
 def greedy() -> HarnessTask:
     problems = [Problem(f"p{i}", f"question ü {i}", str(i), None, "gsm8k", "easy", {"family": "sum"}) for i in range(3)]
-    groups = [(rollout("p0", 0, "it is 0", "0", True),), (rollout("p1", 0, "it is 5", "5"),),
-              (rollout("p2", 0, "hm", None),)]  # fmt: skip
+    groups = [
+        (rollout("p0", 0, "it is 0", "0", True),),
+        (rollout("p1", 0, "it is 5", "5"),),
+        (rollout("p2", 0, "hm", None),),
+    ]
     values = pd.DataFrame({"exact_match": [1.0, 0.0, 0.0]}, index=["p0", "p1", "p2"])
     return HarnessTask("gsm8k", problems, groups, ["<a>", "<b>", "<c>"], GENERATION, values, original=10, shots=4)
 
@@ -63,17 +93,33 @@ def test_a_line_has_the_fields_and_types_of_the_schema() -> None:
 
 def test_a_line_by_hand() -> None:
     row = sample_rows(greedy())[1]
-    doc = {"id": "p1", "question": "question ü 1", "answer": "1", "solution": None, "task": "gsm8k", "tier": "easy",
-           "meta": {"family": "sum"}}  # fmt: skip
+    doc = {
+        "id": "p1",
+        "question": "question ü 1",
+        "answer": "1",
+        "solution": None,
+        "task": "gsm8k",
+        "tier": "easy",
+        "meta": {"family": "sum"},
+    }
     written = (
         '{\n  "id": "p1",\n  "question": "question ü 1",\n  "answer": "1",\n  "solution": null,\n  "task": "gsm8k",\n'
         '  "tier": "easy",\n  "meta": {\n    "family": "sum"\n  }\n}'
     )
     assert row == {
-        "doc_id": 1, "doc": doc, "target": "1", "arguments": {"gen_args_0": {"arg_0": "<b>", "arg_1": GENERATION}},
-        "resps": [["it is 5"]], "filtered_resps": ["5"], "filter": "math-verify", "metrics": ["exact_match"],
-        "doc_hash": digest(written), "prompt_hash": digest("<b>"), "target_hash": digest("1"), "exact_match": 0.0,
-    }  # fmt: skip
+        "doc_id": 1,
+        "doc": doc,
+        "target": "1",
+        "arguments": {"gen_args_0": {"arg_0": "<b>", "arg_1": GENERATION}},
+        "resps": [["it is 5"]],
+        "filtered_resps": ["5"],
+        "filter": "math-verify",
+        "metrics": ["exact_match"],
+        "doc_hash": digest(written),
+        "prompt_hash": digest("<b>"),
+        "target_hash": digest("1"),
+        "exact_match": 0.0,
+    }
 
 
 def test_answers_that_were_not_found_and_repeats() -> None:
@@ -86,9 +132,12 @@ def test_answers_that_were_not_found_and_repeats() -> None:
 def test_results_by_hand() -> None:
     found = results([greedy(), sampled()], "models/tiny", {"limit": 3}, FACTS)
     assert found["results"]["gsm8k"] == {
-        "name": "gsm8k", "alias": "gsm8k", "sample_len": 3, "exact_match,math-verify": pytest.approx(1 / 3),
+        "name": "gsm8k",
+        "alias": "gsm8k",
+        "sample_len": 3,
+        "exact_match,math-verify": pytest.approx(1 / 3),
         "exact_match_stderr,math-verify": pytest.approx(1 / 3),  # SD of (1, 0, 0) is 1/√3, by √3
-    }  # fmt: skip
+    }
     assert found["results"]["gsm8k_avg2"]["avg@2_stderr,math-verify"] == "N/A"  # one document
     assert found["n-samples"]["gsm8k"] == {"original": 10, "effective": 3}
     assert found["n-shot"] == {"gsm8k": 4, "gsm8k_avg2": 4}

@@ -20,7 +20,7 @@ from artifact.evaluate.protocol import (
     problem_values,
     vote_classes,
 )
-from artifact.evaluate.statistics import StatisticsError
+from artifact.stats.accuracy import StatisticsError
 
 ANSWERS = {  # problem → (extracted, correct) of four samples
     "easy": [("7", True), ("7.0", True), ("8", False), ("9", False)],
@@ -33,12 +33,18 @@ def responses(samples: int = 4) -> pd.DataFrame:
     """The table above as rows of `evaluate.to_frame`, sample by sample."""
     return pd.DataFrame(
         {
-            "problem_id": name, "sample": j, "correct": correct, "extracted": answer,
+            "problem_id": name,
+            "sample": j,
+            "correct": correct,
+            "extracted": answer,
             "status": "correct" if correct else "wrong" if answer else "unparsed",
-            "finish_reason": "stop" if answer else "length", "response_tokens": 10 * (j + 1),
+            "finish_reason": "stop" if answer else "length",
+            "response_tokens": 10 * (j + 1),
         }
-        for j in range(samples) for name, of in ANSWERS.items() for answer, correct in [of[j]]
-    )  # fmt: skip
+        for j in range(samples)
+        for name, of in ANSWERS.items()
+        for answer, correct in [of[j]]
+    )
 
 
 def test_greedy_is_pass_at_1_with_wilsons_interval() -> None:

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from artifact.report.provenance import lock_pins
+from artifact.provenance import lock_pins
 from artifact.studies.doctor import compare_with_lock
 
 ROOT = Path(__file__).resolve().parents[2]

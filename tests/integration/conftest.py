@@ -11,12 +11,21 @@ import pytest
 from artifact.config import Config, load
 
 SMALL = {
-    "task.train_limit": 24, "evaluation.limit": 20, "train.steps": 4, "train.prompts_per_step": 4,
-    "train.curve_every": 0, "train.checkpoint_every": 2, "sampling.samples_per_prompt": 2,
-    "annotation.samples": 4, "annotation.draw": 6, "annotation.batch_prompts": 10,
-    "cluster.lanes": 1, "cluster.engine.count": 2, "cluster.engine.enforce_eager": True,
+    "task.train_limit": 24,
+    "evaluation.limit": 20,
+    "train.steps": 4,
+    "train.prompts_per_step": 4,
+    "train.curve_every": 0,
+    "train.checkpoint_every": 2,
+    "sampling.samples_per_prompt": 2,
+    "annotation.samples": 4,
+    "annotation.draw": 6,
+    "annotation.batch_prompts": 10,
+    "cluster.lanes": 1,
+    "cluster.engine.count": 2,
+    "cluster.engine.enforce_eager": True,
     "train.component_norms_every": 1,
-}  # fmt: skip
+}
 """Overrides that make a tiny run take seconds."""
 
 
@@ -53,7 +62,7 @@ def config(results: Path) -> Config:
 @pytest.fixture(scope="session")
 def workers(config: Config):
     """The actors; started once (about a minute), stopped at the end."""
-    from artifact.cluster import session
+    from artifact.actors import session
 
     yield session.open_workers(config, engines_for=config.models.student, student=True, teacher=True, reference=True)
     session.stop()

@@ -38,9 +38,9 @@ def rollouts(workers, config, world, renamed: Path):
     import ray
     from transformers import AutoTokenizer
 
-    from artifact.cluster.placement import place
-    from artifact.cluster.rollout_engine import RolloutEngine
-    from artifact.cluster.sampler import Sampler
+    from artifact.actors.engine import RolloutEngine
+    from artifact.actors.placement import place
+    from artifact.actors.sampler import Sampler
     from artifact.studies.world import stop_token_ids
 
     slot, settings = place(config.cluster, ("engine-0",)).slots["engine-0"], config.cluster.engine

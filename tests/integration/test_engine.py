@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from artifact.cluster.rollout_engine import Decoding, Request
+from artifact.actors.engine import Decoding, Request
 
 
 def test_more_prompt_tokens_than_a_batch_holds_are_sampled_with_seeds(workers, config) -> None:

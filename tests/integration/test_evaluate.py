@@ -13,7 +13,7 @@ import pytest
 from tests.integration.conftest import SMALL
 
 from artifact.records import Rollout, read_parquet
-from artifact.tinyworld.splits import load_split
+from artifact.worlds.tiny.splits import load_split
 
 pytestmark = pytest.mark.integration
 SETS = [f"--set={k}={v}" for k, v in SMALL.items() if k.startswith("cluster.")]
@@ -31,17 +31,33 @@ def data(tmp_path: Path) -> Path:
 
 def artifact(*arguments: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "artifact.cli", *arguments],
-        capture_output=True, text=True, timeout=280, env=dict(os.environ), check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "artifact.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env=dict(os.environ),
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done
 
 
 def test_a_model_on_a_benchmark_from_end_to_end(workers: object, results: Path, data: Path) -> None:
-    command = ["evaluate", "--model=models/tiny/student", "--benchmark=gsm8k@mine", f"--data-dir={data}", *SETS,
-               f"--template={data / 'bare.txt'}", f"--out={data / 'out'}", "--protocol=greedy,avg4", "--k=2,4",
-               "--limit=6", "--max-new-tokens=120", "--graders", "--export=lm-eval"]  # fmt: skip
+    command = [
+        "evaluate",
+        "--model=models/tiny/student",
+        "--benchmark=gsm8k@mine",
+        f"--data-dir={data}",
+        *SETS,
+        f"--template={data / 'bare.txt'}",
+        f"--out={data / 'out'}",
+        "--protocol=greedy,avg4",
+        "--k=2,4",
+        "--limit=6",
+        "--max-new-tokens=120",
+        "--graders",
+        "--export=lm-eval",
+    ]
     before = set((results / "evaluations").glob("*/manifest.json"))
     first = artifact(*command)
     manifests = [json.loads(p.read_text()) for p in set((results / "evaluations").glob("*/manifest.json")) - before]

@@ -15,16 +15,27 @@ import numpy as np
 import pytest
 
 from artifact.config import Config
-from artifact.matrix import load_study
 from artifact.records import Rollout, read_parquet
+from artifact.studies.study import load_study
 
 SMALL = {
-    "task.train_limit": 4, "train.steps": 1, "train.prompts_per_step": 2, "train.checkpoint_every": 5,
-    "sampling.samples_per_prompt": 2, "sampling.max_new_tokens": 16, "annotation.samples": 4,
-    "annotation.max_new_tokens": 16, "evaluation.limit": 2, "evaluation.max_new_tokens": 16,
-    "cluster.engine.kv_cache_gib": 0.25, "cluster.engine.max_num_seqs": 16, "cluster.engine.max_model_len": 256,
-    "cluster.engine.max_num_batched_tokens": 256, "cluster.engine.enforce_eager": True, "optimiser.lr": 1e-4,
-}  # fmt: skip
+    "task.train_limit": 4,
+    "train.steps": 1,
+    "train.prompts_per_step": 2,
+    "train.checkpoint_every": 5,
+    "sampling.samples_per_prompt": 2,
+    "sampling.max_new_tokens": 16,
+    "annotation.samples": 4,
+    "annotation.max_new_tokens": 16,
+    "evaluation.limit": 2,
+    "evaluation.max_new_tokens": 16,
+    "cluster.engine.kv_cache_gib": 0.25,
+    "cluster.engine.max_num_seqs": 16,
+    "cluster.engine.max_model_len": 256,
+    "cluster.engine.max_num_batched_tokens": 256,
+    "cluster.engine.enforce_eager": True,
+    "optimiser.lr": 1e-4,
+}
 """Overrides that make the tier's runs a matter of seconds a step."""
 
 TEN_STEPS = {"train.steps": 10, "train.prompts_per_step": 1}
@@ -59,7 +70,7 @@ class Interrupted(Exception):
 def cells(results: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Config]:
     """The configuration of each method of the tier's study; its models and problems are on this machine."""
     from artifact.paths import resolve_model
-    from artifact.pretrained import drop_layers, missing_models
+    from artifact.studies.pretrained import drop_layers, missing_models
     from artifact.studies.world import problems_of
     from artifact.tasks.hub import DataAbsent
 
@@ -89,12 +100,10 @@ def config(cells: dict[str, Config]) -> Config:
 @pytest.fixture(scope="module")
 def actors(config: Config):
     """The tier's actors: started once, and ended with this file, since they hold several GiB."""
-    from artifact.cluster import session
+    from artifact.actors import session
 
     before = {row["name"] for row in session.status()}
-    yield session.open_workers(
-        config, engines_for=config.models.student, student=True, teacher=True, reference=True
-    )  # fmt: skip
+    yield session.open_workers(config, engines_for=config.models.student, student=True, teacher=True, reference=True)
     import ray  # not before `session` has set the environment that Ray reads when it is imported
 
     for name in {row["name"] for row in session.status()} - before:
@@ -106,7 +115,7 @@ def actors(config: Config):
 @pytest.fixture(scope="module")
 def trained(config: Config, actors):
     """Standard on-policy distillation for ten steps; the first attempt dies at its sixth, one past a checkpoint."""
-    import artifact.train as loop
+    import artifact.train.loop as loop
     from artifact.studies import store
     from artifact.studies.runner import run
 
@@ -136,8 +145,8 @@ def measured(config: Config, trained):
 
 def weights(config: Config) -> dict[str, float]:
     """What phase 1 says of each training problem; a problem on which all samples differ weighs nothing."""
+    from artifact.phase1.records import Annotation
     from artifact.studies.annotate import annotate
-    from artifact.uncertainty.records import Annotation
 
     return {a.problem_id: a.weight for a in read_parquet(annotate(config) / "annotations.parquet", Annotation)}
 
@@ -164,8 +173,8 @@ def logprobs(model: str | Path, rollouts: list[Rollout]) -> list[np.ndarray]:
 
 
 def test_real_problems_are_annotated(config: Config, actors) -> None:
+    from artifact.phase1.records import Annotation
     from artifact.studies.annotate import annotate, teacher_samples
-    from artifact.uncertainty.records import Annotation
 
     folder = annotate(config)
     records = read_parquet(folder / "annotations.parquet", Annotation)
@@ -236,7 +245,7 @@ def test_engine_and_transformers_agree_before_and_after(config: Config, trained,
 
 def test_held_out_kl_falls(measured) -> None:
     """The forward KL, which is what was minimised, on the base student's rollouts and on the policy's own."""
-    from artifact.evaluate.held_out import distance_changes
+    from artifact.stats.held_out import distance_changes
     from artifact.studies.language_model import distance_frame
 
     frame = distance_frame(measured)

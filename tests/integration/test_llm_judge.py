@@ -13,7 +13,7 @@ import pytest
 
 from artifact.config import Config, load
 from artifact.paths import project_root
-from artifact.pretrained import INSTRUCT
+from artifact.studies.pretrained import INSTRUCT
 
 pytestmark = [
     pytest.mark.integration,
@@ -27,12 +27,18 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def judge_config(results: Path) -> Iterator[Config]:
     """The tiny tier with SmolLM2 as judge, on an engine with room for its prompts; its actors end with this module."""
-    from artifact.cluster import session
+    from artifact.actors import session
 
     before = {a["name"] for a in session.status()}
-    settings = {"cluster.engine.count": 1, "cluster.engine.max_model_len": 512, "cluster.engine.max_num_seqs": 32,
-                "cluster.engine.enforce_eager": True, "cluster.lanes": 1, "models.judge": INSTRUCT,
-                "annotation.clustering": "llm"}  # fmt: skip
+    settings = {
+        "cluster.engine.count": 1,
+        "cluster.engine.max_model_len": 512,
+        "cluster.engine.max_num_seqs": 32,
+        "cluster.engine.enforce_eager": True,
+        "cluster.lanes": 1,
+        "models.judge": INSTRUCT,
+        "annotation.clustering": "llm",
+    }
     yield load("tiny", settings)
     import ray
 
@@ -46,9 +52,9 @@ def test_vllm_and_transformers_read_the_same_probabilities(judge_config: Config)
     import torch
     from transformers import AutoModelForCausalLM
 
-    from artifact.cluster.judge_engine import open_llm_judge
-    from artifact.uncertainty.judge import ChainJudge, SymbolicJudge
-    from artifact.uncertainty.judge_calibration import calibrate, known_pairs, require_usable
+    from artifact.actors.judge_engine import open_llm_judge
+    from artifact.phase1.judge import ChainJudge, SymbolicJudge
+    from artifact.phase1.judge_calibration import calibrate, known_pairs, require_usable
 
     judge, gap = open_llm_judge(judge_config)
     assert gap < judge_config.cluster.sync_tolerance
@@ -66,8 +72,12 @@ def test_vllm_and_transformers_read_the_same_probabilities(judge_config: Config)
             yes, no = probability[judge.yes_ids].sum().item(), probability[judge.no_ids].sum().item()
             assert np.isclose(reading.yes[direction], yes, rtol=0, atol=1e-3)
             assert np.isclose(reading.no[direction], no, rtol=0, atol=1e-3)
-            assert np.isclose(reading.yes[direction] / (reading.yes[direction] + reading.no[direction]),
-                              yes / (yes + no), rtol=0, atol=1e-3)  # fmt: skip
+            assert np.isclose(
+                reading.yes[direction] / (reading.yes[direction] + reading.no[direction]),
+                yes / (yes + no),
+                rtol=0,
+                atol=1e-3,
+            )
     chain = ChainJudge([SymbolicJudge(), judge])
     verdicts = chain.judge(pairs, questions)
     open_pairs = [j for j in verdicts if j.judge == INSTRUCT]

@@ -62,7 +62,7 @@ def test_the_teacher_answers_for_prompts_without_a_correct_rollout(workers, fall
 
 
 def test_both_ways_to_answer_are_the_same_model_when_greedy(workers, config, world):
-    from artifact.cluster.session import call
+    from artifact.actors.session import call
     from artifact.paths import resolve_model
     from artifact.studies.world import stop_token_ids
 
@@ -82,15 +82,20 @@ def test_both_ways_to_answer_are_the_same_model_when_greedy(workers, config, wor
     load_checkpoint(config, workers, config.models.student, world)
     sampler = sampler_for(config, workers, config.models.student)
     served = sampler.sample(
-        [(p.id, x) for p, x in zip(world.train[:5], prompts, strict=True)], 1, temperature=0.0, top_p=1.0,
-        max_new_tokens=60, seed=0,
-    )  # fmt: skip
+        [(p.id, x) for p, x in zip(world.train[:5], prompts, strict=True)],
+        1,
+        temperature=0.0,
+        top_p=1.0,
+        max_new_tokens=60,
+        seed=0,
+    )
     own = call(
         workers.teacher.answer.remote(
             resolve_model(config.models.student), prompts, how="autoregress", stop_token_ids=stops, **common
         ),
-        120, "answers",
-    )  # fmt: skip
+        120,
+        "answers",
+    )
     assert [g[0].response_ids for g in served] == [ids for ids, _ in own]
 
 

@@ -20,7 +20,7 @@ SETS = [f"--set={k}={v}" for k, v in SMALL.items()]
 
 def _main(*arguments: str, **env: str) -> tuple[int, str]:
     """The command line in this process, which has its libraries already: (exit code, standard error)."""
-    from artifact import cli
+    from artifact.cli.main import main as cli
 
     err = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()), redirect_stderr(err):
@@ -63,7 +63,7 @@ def test_a_run_leaves_manifest_metrics_rollouts_evaluation_and_weights(uninterru
 
 def test_ray_may_be_imported_before_the_cluster_is_joined(workers) -> None:
     """Ray reads its authentication settings at import; a notebook may have imported it long before."""
-    code = "import ray; from artifact.cluster import session; print([r['name'] for r in session.status()])"
+    code = "import ray; from artifact.actors import session; print([r['name'] for r in session.status()])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0 and "student-0@" in done.stdout, done.stderr
 
@@ -77,7 +77,7 @@ def test_a_finished_run_is_not_computed_again(uninterrupted: Path):
 def test_a_run_killed_half_way_ends_with_the_same_weights(uninterrupted: Path, tmp_path: Path):
     env = {**os.environ, "ARTIFACT_RESULTS": str(tmp_path)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "artifact.cli", "train", "--method=opd", "--seed=7", *SETS],
+        [sys.executable, "-m", "artifact.cli.main", "train", "--method=opd", "--seed=7", *SETS],
         env=env,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -184,9 +184,11 @@ def test_an_annotation_killed_half_way_ends_with_the_same_bytes(workers, tmp_pat
         env = {**os.environ, "ARTIFACT_RESULTS": str(tmp_path / name)}
         if name == "killed":
             process = subprocess.Popen(
-                [sys.executable, "-m", "artifact.cli", "annotate", *small],
-                env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+                [sys.executable, "-m", "artifact.cli.main", "annotate", *small],
+                env=env,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
             deadline = time.monotonic() + 200
             while not list((tmp_path / name).glob("samples/*.partial/shards/*.parquet")):
                 assert process.poll() is None, "the annotation ended before it could be killed"

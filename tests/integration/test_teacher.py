@@ -54,9 +54,9 @@ def test_k_equal_to_the_vocabulary_gives_the_full_distribution(workers, config, 
 def test_teacher_equal_to_student_gives_zero_divergence(workers, config, world):
     import ray
 
-    from artifact.cluster.objective import denominators
-    from artifact.cluster.session import start_student
+    from artifact.actors.session import start_student
     from artifact.records import Example
+    from artifact.train.objective import denominators
 
     start_student(workers, config, total_steps=10)
     base = resolve_model(config.models.student)

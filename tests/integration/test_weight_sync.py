@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from artifact.cluster.objective import denominators
-from artifact.cluster.session import start_student
+from artifact.actors.session import start_student
 from artifact.errors import StaleEngine
-from artifact.methods.opd import distil_all
-from artifact.phases import probe_sequences, score, sync_weights
 from artifact.records import Group
+from artifact.train.calls import probe_sequences, score, sync_weights
+from artifact.train.methods.opd import distil_all
+from artifact.train.objective import denominators
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from artifact.evaluate.leak import CONTEXTS, FRACTIONS
+from artifact.stats.leak import CONTEXTS, FRACTIONS
 from artifact.studies import comparison, leak, learning_rates, results, runner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,8 +28,17 @@ def _load(name: str, path: Path) -> Any:
 
 frames = _load("report_frames", ROOT / "tests" / "report" / "frames.py")
 core = _load("figures_core_frames", ROOT / "tests" / "report" / "test_figures_core.py")
-ROWS = ("SFT", "SeqKD", "OPD (uniform)", "UOPD (soft)", "Self-distilled (OPSD)", "GRPO", "Distil only", "Contrast only",
-        "CORE")  # fmt: skip
+ROWS = (
+    "SFT",
+    "SeqKD",
+    "OPD (uniform)",
+    "UOPD (soft)",
+    "Self-distilled (OPSD)",
+    "GRPO",
+    "Distil only",
+    "Contrast only",
+    "CORE",
+)
 
 
 def _metrics() -> pd.DataFrame:
@@ -38,26 +47,47 @@ def _metrics() -> pd.DataFrame:
 
 
 def _leak(info: SimpleNamespace) -> pd.DataFrame:
-    return pd.DataFrame([
-        {"model": model, "problem_id": f"p{i}", "sample": 0, "correct": True, "context": c, "fraction": f,
-         "probability": (f + i / 10) / 2}
-        for model in (f"teacher {info.teacher}", "initial student")
-        for i in range(4) for c in CONTEXTS for f in FRACTIONS
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "model": model,
+                "problem_id": f"p{i}",
+                "sample": 0,
+                "correct": True,
+                "context": c,
+                "fraction": f,
+                "probability": (f + i / 10) / 2,
+            }
+            for model in (f"teacher {info.teacher}", "initial student")
+            for i in range(4)
+            for c in CONTEXTS
+            for f in FRACTIONS
+        ]
+    )
 
 
 def _graded(runs: Any) -> pd.DataFrame:
     """Two responses a run: all graders accept the first, only math-verify the second (to them 1/2 is not 0.5)."""
     rows = [
         {
-            "label": info.label, "teacher": info.teacher, "seed": 0, "problem_id": problem, "sample": 0, "gold": "0.5",
-            "question": "?", "response": f"\\boxed{{{answer}}}", "math_verify": "correct", "math_verify_answer": answer,
-            "strict_string": strict, "strict_string_answer": answer,
-            "numeric_last_number": strict, "numeric_last_number_answer": answer,
+            "label": info.label,
+            "teacher": info.teacher,
+            "seed": 0,
+            "problem_id": problem,
+            "sample": 0,
+            "gold": "0.5",
+            "question": "?",
+            "response": f"\\boxed{{{answer}}}",
+            "math_verify": "correct",
+            "math_verify_answer": answer,
+            "strict_string": strict,
+            "strict_string_answer": answer,
+            "numeric_last_number": strict,
+            "numeric_last_number_answer": answer,
         }
         for info in runs
         for problem, answer, strict in (("p0", "0.5", "correct"), ("p1", "1/2", "wrong"))
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows)
 
 
@@ -97,9 +127,15 @@ def test_every_cell_runs(results_at_hand: None, tmp_path: Path) -> None:
             shown.append(eval(compile(ast.Expression(last.value), cell["id"], "eval"), names))
     figures = {p.stem for p in (tmp_path / "figures" / "tiny").glob("*.png")}
     assert figures == {
-        "core_learning_rates", "core_curves_steps", "core_curves_tokens", "core_curves_seconds", "core_curriculum",
-        "core_families", "core_leak", "core_cost",
-    }  # fmt: skip
+        "core_learning_rates",
+        "core_curves_steps",
+        "core_curves_tokens",
+        "core_curves_seconds",
+        "core_curriculum",
+        "core_families",
+        "core_leak",
+        "core_cost",
+    }
     tables = {p.stem for p in (tmp_path / "results" / "tables" / "tiny").glob("*.md")}
     assert tables == {"core_footing", "core_accuracy", "core_differences", "core_graders"}
     words = " ".join(s.data for s in shown if hasattr(s, "data") and isinstance(s.data, str))

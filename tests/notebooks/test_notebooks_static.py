@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from artifact.report.notebooks import membership
+from artifact.book.notebooks import membership
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from artifact.config import load
-from artifact.methods.base import Step, available, make
 from artifact.records import Group, Problem, Rollout, Status, Verdict
+from artifact.train.methods.base import Step, available, make
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 SHOWN_IN = ("06_what_each_loss_does", "08_core_training")

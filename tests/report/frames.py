@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from artifact.tinyworld.problems import FAMILIES, TIERS
+from artifact.worlds.tiny.problems import FAMILIES, TIERS
 
 TEACHERS, LABELS, SEEDS = ("A", "B"), ("OPD (uniform)", "UOPD (soft)", "UOPD (binary 0.5)"), (0, 1, 2)
 
@@ -18,13 +18,23 @@ def evaluation_frame(problems: int = 60) -> pd.DataFrame:
     for teacher in TEACHERS:
         for label, seed in runs:
             for i in range(problems):
-                rows.append({
-                    "label": label, "teacher": teacher, "seed": seed, "key": f"{label}{teacher}{seed}",
-                    "split": "evaluation",
-                    "problem_id": f"p{i:03d}", "tier": TIERS[i % 4], "family": FAMILIES[i % 5], "sample": 0,
-                    "correct": bool(rng.random() < (0.3 if label == "Base" else 0.5)), "status": "correct",
-                    "response_tokens": int(rng.integers(10, 40)), "finish_reason": "stop",
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "label": label,
+                        "teacher": teacher,
+                        "seed": seed,
+                        "key": f"{label}{teacher}{seed}",
+                        "split": "evaluation",
+                        "problem_id": f"p{i:03d}",
+                        "tier": TIERS[i % 4],
+                        "family": FAMILIES[i % 5],
+                        "sample": 0,
+                        "correct": bool(rng.random() < (0.3 if label == "Base" else 0.5)),
+                        "status": "correct",
+                        "response_tokens": int(rng.integers(10, 40)),
+                        "finish_reason": "stop",
+                    }
+                )
     return pd.DataFrame(rows)
 
 
@@ -37,13 +47,21 @@ def curve_frame() -> pd.DataFrame:
             for seed in SEEDS:
                 for step in (0, 10, 20, 30, 40):
                     for i in range(20):
-                        rows.append({
-                            "label": label, "teacher": teacher, "seed": seed, "step": step, "problem_id": f"c{i}",
-                            "tier": TIERS[i % 4], "family": FAMILIES[i % 5],
-                            "correct": bool(rng.random() < 0.3 + step / 150),
-                            "response_tokens_so_far": 3000 * step, "teacher_tokens_so_far": 3000 * step,
-                            "seconds_so_far": 1.3 * step + seed,
-                        })  # fmt: skip
+                        rows.append(
+                            {
+                                "label": label,
+                                "teacher": teacher,
+                                "seed": seed,
+                                "step": step,
+                                "problem_id": f"c{i}",
+                                "tier": TIERS[i % 4],
+                                "family": FAMILIES[i % 5],
+                                "correct": bool(rng.random() < 0.3 + step / 150),
+                                "response_tokens_so_far": 3000 * step,
+                                "teacher_tokens_so_far": 3000 * step,
+                                "seconds_so_far": 1.3 * step + seed,
+                            }
+                        )
     return pd.DataFrame(rows)
 
 
@@ -55,15 +73,34 @@ def metrics_frame(steps: int = 40) -> pd.DataFrame:
         for label in LABELS:
             for seed in SEEDS:
                 for step in range(steps):
-                    rows.append({
-                        "label": label, "teacher": teacher, "seed": seed, "step": step, "loss": 1.0 / (step + 1),
-                        "distil/divergence": 0.5 / (step + 1), "distil/teacher_mass": 0.999,
-                        "distil/student_mass": 0.95,
-                        "distil/top1_agreement": 0.9, "rollout_accuracy": rng.random(), "grad_norm": 0.3, "lr": 1e-3,
-                        "seconds/rollout": 0.5, "seconds/verify": 0.1, "seconds/method": 0.0, "seconds/teacher": 0.25,
-                        "seconds/student": 0.5, "seconds/sync": 0.05, "rollouts": 128.0, "examples": 128.0,
-                        "response_tokens": 4000.0, "teacher_tokens": 4000.0, "mean_weight": 0.6, "sync/gap": 1e-6,
-                    })  # fmt: skip
+                    rows.append(
+                        {
+                            "label": label,
+                            "teacher": teacher,
+                            "seed": seed,
+                            "step": step,
+                            "loss": 1.0 / (step + 1),
+                            "distil/divergence": 0.5 / (step + 1),
+                            "distil/teacher_mass": 0.999,
+                            "distil/student_mass": 0.95,
+                            "distil/top1_agreement": 0.9,
+                            "rollout_accuracy": rng.random(),
+                            "grad_norm": 0.3,
+                            "lr": 1e-3,
+                            "seconds/rollout": 0.5,
+                            "seconds/verify": 0.1,
+                            "seconds/method": 0.0,
+                            "seconds/teacher": 0.25,
+                            "seconds/student": 0.5,
+                            "seconds/sync": 0.05,
+                            "rollouts": 128.0,
+                            "examples": 128.0,
+                            "response_tokens": 4000.0,
+                            "teacher_tokens": 4000.0,
+                            "mean_weight": 0.6,
+                            "sync/gap": 1e-6,
+                        }
+                    )
     return pd.DataFrame(rows)
 
 
@@ -72,14 +109,24 @@ def annotation_frame(seed: int = 0, n: int = 200) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     entropy = np.where(rng.random(n) < 0.3, 0.0, rng.random(n))
     right = rng.random(n) > entropy
-    return pd.DataFrame({
-        "problem_id": [f"t{i}" for i in range(n)], "tier": [TIERS[i % 4] for i in range(n)],
-        "family": [FAMILIES[i % 5] for i in range(n)], "question": "?",
-        "normalised": entropy, "entropy": entropy * np.log(8),
-        "discrete_entropy": entropy * np.log(8), "weight": 1 - entropy, "clusters": 1 + (entropy * 7).astype(int),
-        "majority_share": 1 - entropy / 2, "answer_string_entropy": entropy * np.log(8), "mean_logprob": -entropy / 3,
-        "majority_correct": right, "greedy_correct": right,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "problem_id": [f"t{i}" for i in range(n)],
+            "tier": [TIERS[i % 4] for i in range(n)],
+            "family": [FAMILIES[i % 5] for i in range(n)],
+            "question": "?",
+            "normalised": entropy,
+            "entropy": entropy * np.log(8),
+            "discrete_entropy": entropy * np.log(8),
+            "weight": 1 - entropy,
+            "clusters": 1 + (entropy * 7).astype(int),
+            "majority_share": 1 - entropy / 2,
+            "answer_string_entropy": entropy * np.log(8),
+            "mean_logprob": -entropy / 3,
+            "majority_correct": right,
+            "greedy_correct": right,
+        }
+    )
 
 
 def score_table(seed: int = 0, n: int = 200) -> pd.DataFrame:
@@ -87,11 +134,16 @@ def score_table(seed: int = 0, n: int = 200) -> pd.DataFrame:
     frame, rng = annotation_frame(seed, n), np.random.default_rng(seed + 10)
     scores = {
         name: frame["normalised"] + i * 0.2 * rng.random(n)
-        for i, name in enumerate([
-            "semantic_entropy", "discrete_entropy", "one_minus_majority_share", "answer_string_entropy",
-            "negative_mean_logprob",
-        ])
-    }  # fmt: skip
+        for i, name in enumerate(
+            [
+                "semantic_entropy",
+                "discrete_entropy",
+                "one_minus_majority_share",
+                "answer_string_entropy",
+                "negative_mean_logprob",
+            ]
+        )
+    }
     return pd.DataFrame(
         {
             "problem_id": frame["problem_id"],

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from artifact.config import load
-from artifact.report import figures_overview, figures_se, figures_training, style
-from artifact.tinyworld.splits import load_split
+from artifact.report import figures_overview, figures_se, figures_training
+from artifact.report import styles as style
+from artifact.worlds.tiny.splits import load_split
 
 _spec = importlib.util.spec_from_file_location("report_frames", Path(__file__).with_name("frames.py"))
 assert _spec is not None and _spec.loader is not None
@@ -74,18 +75,29 @@ def test_roc_draws_every_score_and_says_its_auroc() -> None:
     )
     figure, data = figures_se.roc(scores, aurocs)
     assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == [
-        "semantic entropy\n0.900 (0.850 to 0.950)", "negative mean logprob\n0.800 (0.700 to 0.900)",
-    ]  # fmt: skip
+        "semantic entropy\n0.900 (0.850 to 0.950)",
+        "negative mean logprob\n0.800 (0.700 to 0.900)",
+    ]
     ends = data.groupby("score", sort=False)[["false_positive_rate", "true_positive_rate"]].agg(["first", "last"])
     assert np.array_equal(ends.to_numpy(), [[0, 1, 0, 1]] * 2)
 
 
 def test_curve_points_by_hand() -> None:
     rows = [
-        {"label": "CORE", "teacher": "A", "seed": seed, "step": 10, "problem_id": f"c{i}", "correct": correct,
-         "response_tokens_so_far": 100 * (1 + seed), "teacher_tokens_so_far": 50, "seconds_so_far": 2.0}
-        for seed, outcomes in ((0, (True, False)), (1, (True, True))) for i, correct in enumerate(outcomes)
-    ]  # fmt: skip
+        {
+            "label": "CORE",
+            "teacher": "A",
+            "seed": seed,
+            "step": 10,
+            "problem_id": f"c{i}",
+            "correct": correct,
+            "response_tokens_so_far": 100 * (1 + seed),
+            "teacher_tokens_so_far": 50,
+            "seconds_so_far": 2.0,
+        }
+        for seed, outcomes in ((0, (True, False)), (1, (True, True)))
+        for i, correct in enumerate(outcomes)
+    ]
     point = figures_training.curve_points(pd.DataFrame(rows)).iloc[0]
     assert point["accuracy"] == 0.75 and point["sd"] == pytest.approx(0.5 / 2**0.5)
     assert (point["response_tokens"], point["seeds"], point["problems"]) == (150, 2, 2)

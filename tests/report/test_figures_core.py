@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 from matplotlib.collections import PathCollection
 
-from artifact.report import figures_core, sentences, style, tables
+from artifact.report import figures_core, tables
+from artifact.report import narrative as sentences
+from artifact.report import styles as style
 
 _spec = importlib.util.spec_from_file_location("report_frames", Path(__file__).with_name("frames.py"))
 assert _spec is not None and _spec.loader is not None
@@ -19,9 +21,18 @@ frames = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(frames)
 
 ROWS = (
-    "Base", "Teacher", "SFT", "SeqKD", "OPD (uniform)", "UOPD (soft)", "Self-distilled (OPSD)", "GRPO", "Distil only",
-    "Contrast only", "CORE",
-)  # fmt: skip
+    "Base",
+    "Teacher",
+    "SFT",
+    "SeqKD",
+    "OPD (uniform)",
+    "UOPD (soft)",
+    "Self-distilled (OPSD)",
+    "GRPO",
+    "Distil only",
+    "Contrast only",
+    "CORE",
+)
 
 VISION = {
     "normal": np.eye(3),
@@ -59,9 +70,16 @@ def core_metrics(steps: int = 8, norms_every: int = 4) -> pd.DataFrame:
         for seed in (0, 1):
             for step in range(steps):
                 row = {
-                    "label": "CORE", "teacher": teacher, "seed": seed, "step": step, "share_correct": 0.25 + seed / 4,
-                    "pairs": 100.0 - 10 * step, "loss/distil": 0.1, "loss/contrast": 0.7, "episode": step * 2 // steps,
-                }  # fmt: skip
+                    "label": "CORE",
+                    "teacher": teacher,
+                    "seed": seed,
+                    "step": step,
+                    "share_correct": 0.25 + seed / 4,
+                    "pairs": 100.0 - 10 * step,
+                    "loss/distil": 0.1,
+                    "loss/contrast": 0.7,
+                    "episode": step * 2 // steps,
+                }
                 if step % norms_every == 0:
                     row |= {"grad_norm/distil": 2.0, "grad_norm/contrast": 1.0 + (step > 0)}
                 rows.append(row)
@@ -101,10 +119,18 @@ def learning_rates() -> pd.DataFrame:
     rows = []
     for label in ("SFT", "CORE", "GRPO", "SeqKD", "Distil only", "Contrast only"):
         for lr, accuracy in ((1e-4, 0.3), (3e-4, 0.4), (1e-3, 0.5 if label == "CORE" else 0.2)):
-            rows.append({
-                "label": label, "lr": lr, "problems": 200, "accuracy": accuracy, "low": accuracy - 0.05,
-                "high": accuracy + 0.05, "chosen": lr == (1e-3 if label == "CORE" else 3e-4), "run": "r",
-            })  # fmt: skip
+            rows.append(
+                {
+                    "label": label,
+                    "lr": lr,
+                    "problems": 200,
+                    "accuracy": accuracy,
+                    "low": accuracy - 0.05,
+                    "high": accuracy + 0.05,
+                    "chosen": lr == (1e-3 if label == "CORE" else 3e-4),
+                    "run": "r",
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -141,12 +167,23 @@ def test_curve_multiples_leave_out_what_samples_nothing_and_say_so() -> None:
 
 
 def test_leak_curves_and_words() -> None:
-    table = pd.DataFrame([
-        {"model": "teacher A", "context": context, "fraction": f, "probability": p, "excess": p - 0.1, "low": p - 0.05,
-         "high": p + 0.05, "problems": 10, "rollouts": 12}
-        for context, values in (("none", (0.1, 0.6)), ("answer", (0.9, 0.95)))
-        for f, p in zip((0.0, 1.0), values, strict=True)
-    ])  # fmt: skip
+    table = pd.DataFrame(
+        [
+            {
+                "model": "teacher A",
+                "context": context,
+                "fraction": f,
+                "probability": p,
+                "excess": p - 0.1,
+                "low": p - 0.05,
+                "high": p + 0.05,
+                "problems": 10,
+                "rollouts": 12,
+            }
+            for context, values in (("none", (0.1, 0.6)), ("answer", (0.9, 0.95)))
+            for f, p in zip((0.0, 1.0), values, strict=True)
+        ]
+    )
     figure, _ = figures_core.leak_curves(table)
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["question alone", "reads the answer"]
     said = sentences.leaks(table)
@@ -156,14 +193,18 @@ def test_leak_curves_and_words() -> None:
 
 def test_effects_in_words() -> None:
     def rows(method: str, right: float, wrong: float) -> list[dict]:
-        return [{"method": method, "response": r, "correct": r == "y1", "change": c}
-                for r, c in (("y1", right), ("y2", wrong))]  # fmt: skip
+        return [
+            {"method": method, "response": r, "correct": r == "y1", "change": c}
+            for r, c in (("y1", right), ("y2", wrong))
+        ]
 
     table = pd.DataFrame(rows("a", 1, -1) + rows("b", 1, 0.5) + rows("c", -1, -1) + rows("d", 0, 0))
     assert [s.split(":")[0] for s in sentences.effects(table)] == [
-        "Every right response up, every other one down", "Every right response up, but at least one other as well",
-        "At least one right response down", "No gradient on this group",
-    ]  # fmt: skip
+        "Every right response up, every other one down",
+        "Every right response up, but at least one other as well",
+        "At least one right response down",
+        "No gradient on this group",
+    ]
 
 
 def test_four_bars_a_family_at_most_and_only_what_was_run() -> None:

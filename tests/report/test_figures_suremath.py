@@ -13,10 +13,21 @@ from artifact.suremath.load import Published
 
 def item(item_id: str, tier: str = "easy", strategy: str = "seed", *parents: str, round_: int = 0) -> Evolved:
     return Evolved(
-        id=item_id, question=f"Question $x$ of {item_id}?", answer="1", answer_source="ground_truth", solution=None,
-        task="tinymath", tier=tier, strategy=strategy, round=round_, parent_ids=parents, root_id="s", seed_tier="easy",
-        source="test", generator="test",
-    )  # fmt: skip
+        id=item_id,
+        question=f"Question $x$ of {item_id}?",
+        answer="1",
+        answer_source="ground_truth",
+        solution=None,
+        task="tinymath",
+        tier=tier,
+        strategy=strategy,
+        round=round_,
+        parent_ids=parents,
+        root_id="s",
+        seed_tier="easy",
+        source="test",
+        generator="test",
+    )
 
 
 def row(item: Evolved, normalised: float | None) -> Published:
@@ -38,10 +49,16 @@ def test_counts_by_strategy() -> None:
 
 
 def test_lineage_tree_shows_both_parents() -> None:
-    items = {i.id: i for i in (
-        item("s"), item("t"), item("c1", "medium", "harder", "s", round_=1),
-        item("c2", "hard", "compose", "c1", "t", round_=2), item("unrelated"),
-    )}  # fmt: skip
+    items = {
+        i.id: i
+        for i in (
+            item("s"),
+            item("t"),
+            item("c1", "medium", "harder", "s", round_=1),
+            item("c2", "hard", "compose", "c1", "t", round_=2),
+            item("unrelated"),
+        )
+    }
     figure, data = figures.lineage_tree("c2", items)
     assert list(data["id"]) == ["s", "t", "c1", "c2"]
     texts = [t.get_text() for t in figure.axes[0].texts]
@@ -74,12 +91,18 @@ def test_filter_funnel_subtracts_stage_by_stage() -> None:
         {"split": "train", "tier": "easy", "seed_tier": "easy", "strategy": "harder", "answer_source": "model", "n": 5},
         {"split": "train", "tier": "easy", "seed_tier": "easy", "strategy": "curated", "answer_source": "gold", "n": 7},
         {"split": "train", "tier": "hard", "seed_tier": "hard", "strategy": "apply", "answer_source": "model", "n": 3},
-    )  # fmt: skip
+    )
     report = BuildReport("x", "g", "l", 7, 0, 4, 11, 8, 15, funnel, kept, (), (), {})
     report.check()
     figure, data = figures.filter_funnel(report)
     totals = data.groupby("stage", sort=False)["n"].sum()
     assert totals.to_dict() == {
-        "proposed": 11, "evolve": 9, "well_formed": 9, "decontaminate": 9, "duplicates": 9, "solvable": 8, "size": 8
-    }  # fmt: skip
+        "proposed": 11,
+        "evolve": 9,
+        "well_formed": 9,
+        "decontaminate": 9,
+        "duplicates": 9,
+        "solvable": 8,
+        "size": 8,
+    }
     assert [t.get_text().strip() for t in figure.axes[0].texts][:2] == ["11", "9  (−2)"]

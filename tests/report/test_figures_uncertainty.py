@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from artifact.phase1.retest import paired_entropies
+from artifact.phase1.subsample import ESTIMATORS
 from artifact.report import figures_se
 from artifact.report import figures_uncertainty as F
-from artifact.uncertainty.calibration import calibration
-from artifact.uncertainty.retest import paired_entropies
-from artifact.uncertainty.risk import rejection_table
-from artifact.uncertainty.subsample import ESTIMATORS
-from artifact.uncertainty.validation import auroc_by_group
+from artifact.stats.calibration import calibration
+from artifact.stats.risk import rejection_table
+from artifact.stats.validation import auroc_by_group
 
 _spec = importlib.util.spec_from_file_location("report_frames", Path(__file__).with_name("frames.py"))
 assert _spec is not None and _spec.loader is not None
@@ -28,12 +28,25 @@ SCORES = {"A": frames.score_table(0), "B": frames.score_table(1)}
 
 def by_n_table(teacher_offset: float) -> pd.DataFrame:
     rows = [
-        {"estimator": e, "normaliser": rule, "n": n, "problems": 100, "n_wrong": 40, "left_out": 0,
-         "auroc": 0.6 + 0.01 * n + teacher_offset, "lower": 0.55 + 0.01 * n, "upper": 0.7 + 0.01 * n,
-         "minus_largest": 0.01 * (n - 16) if n < 16 else np.nan, "diff_lower": -0.2, "diff_upper": 0.01 * (n - 15),
-         "confidence": 0.95}
-        for rule in ("n", "n_valid") for e in ESTIMATORS for n in (2, 4, 8, 16)
-    ]  # fmt: skip
+        {
+            "estimator": e,
+            "normaliser": rule,
+            "n": n,
+            "problems": 100,
+            "n_wrong": 40,
+            "left_out": 0,
+            "auroc": 0.6 + 0.01 * n + teacher_offset,
+            "lower": 0.55 + 0.01 * n,
+            "upper": 0.7 + 0.01 * n,
+            "minus_largest": 0.01 * (n - 16) if n < 16 else np.nan,
+            "diff_lower": -0.2,
+            "diff_upper": 0.01 * (n - 15),
+            "confidence": 0.95,
+        }
+        for rule in ("n", "n_valid")
+        for e in ESTIMATORS
+        for n in (2, 4, 8, 16)
+    ]
     return pd.DataFrame(rows)
 
 
@@ -58,7 +71,7 @@ def test_rejection_curves_draw_the_tables_numbers() -> None:
     figure, data = F.rejection_curves(SCORES, names, coverages=(1.0, 0.5), resamples=20)
     expected = rejection_table(
         SCORES["B"]["semantic_entropy"], SCORES["B"]["wrong"], coverages=(1.0, 0.5), resamples=20
-    )  # fmt: skip
+    )
     mine = data[(data["teacher"] == "B") & (data["score"] == "semantic_entropy")]
     np.testing.assert_array_equal(mine[expected.columns], expected)
     shown = {t.get_text() for t in figure.legends[0].get_texts()}
@@ -86,10 +99,15 @@ def test_retest_map_shows_all_pairs() -> None:
 
 
 def test_retest_by_n_draws_both_statistics() -> None:
-    table = pd.DataFrame({
-        "n": [2, 2, 4, 4], "statistic": ["spearman", "moved"] * 2, "value": [0.5, 0.3, 0.7, 0.2],
-        "lower": [0.4, 0.2, 0.6, 0.1], "upper": [0.6, 0.4, 0.8, 0.3],
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "n": [2, 2, 4, 4],
+            "statistic": ["spearman", "moved"] * 2,
+            "value": [0.5, 0.3, 0.7, 0.2],
+            "lower": [0.4, 0.2, 0.6, 0.1],
+            "upper": [0.6, 0.4, 0.8, 0.3],
+        }
+    )
     figure, data = F.retest_by_n({"A": table, "B": table})
     assert len(data) == 8 and len(figure.axes) == 2
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["teacher A", "teacher B"]
@@ -97,10 +115,14 @@ def test_retest_by_n_draws_both_statistics() -> None:
 
 def test_intra_inter_counts_cells() -> None:
     log8 = np.log(8)
-    frame = pd.DataFrame({
-        "entropy": [0.0, 0.0, 0.5 * log8, 1.0 * log8], "answer_string_entropy": [0.0, 0.3 * log8, 0.5 * log8, log8],
-        "n": 8, "greedy_correct": [True, False, True, True],
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "entropy": [0.0, 0.0, 0.5 * log8, 1.0 * log8],
+            "answer_string_entropy": [0.0, 0.3 * log8, 0.5 * log8, log8],
+            "n": 8,
+            "greedy_correct": [True, False, True, True],
+        }
+    )
     _, data = F.intra_inter({"A": frame, "B": pd.concat([frame, frame])})
     first = data[data["teacher"] == "A"].set_index(["inter", "intra"])
     assert first["n"].tolist() == [1, 1, 1, 1] and data[data["teacher"] == "B"]["n"].tolist() == [2, 2, 2, 2]
@@ -113,8 +135,13 @@ def test_auroc_within_tiers_keeps_the_order_of_tiers() -> None:
     tables = {name: auroc_by_group(table, groups, resamples=20) for name, table in SCORES.items()}
     figure, data = F.auroc_within_tiers(tables)
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == [
-        "all problems", "pairs of one tier", "easy", "medium", "hard", "competition",
-    ]  # fmt: skip
+        "all problems",
+        "pairs of one tier",
+        "easy",
+        "medium",
+        "hard",
+        "competition",
+    ]
     assert len(data) == 12
 
 

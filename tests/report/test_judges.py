@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from artifact.phase1.judge import ExactJudge, SymbolicJudge
+from artifact.phase1.judge_calibration import calibrate
 from artifact.report.judges import MEASURES, judge_rates, judges_table, show_judges
-from artifact.uncertainty.judge import ExactJudge, SymbolicJudge
-from artifact.uncertainty.judge_calibration import calibrate
 
 REPORTS = [calibrate(SymbolicJudge()), calibrate(ExactJudge())]
 

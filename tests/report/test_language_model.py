@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from artifact.evaluate.held_out import MEASURES, distance_changes, distance_summary
 from artifact.records import Problem, Rollout, Status, Verdict
 from artifact.report import figures_language_model as figures
 from artifact.report import language_model as lm
-from artifact.report.provenance import save_figure
+from artifact.report.outputs import save_figure
+from artifact.stats.held_out import MEASURES, distance_changes, distance_summary
 
 
 def metrics() -> pd.DataFrame:
@@ -17,14 +17,28 @@ def metrics() -> pd.DataFrame:
     rows = []
     for label in ("OPD (uniform)", "CORE"):
         for step in range(2):
-            rows.append({
-                "label": label, "teacher": "t", "seed": 0, "key": label, "step": step, "loss": 1.0 - 0.1 * step,
-                "grad_norm": 2.0, "distil/divergence": None if label == "CORE" and step else 0.5,
-                "response_tokens": 100.0, "teacher_tokens": 100.0 if label != "CORE" else 20.0,
-                "verdict/wrong": 7.0, "verdict/correct": 1.0 if step == 0 else None,
-                "seconds/rollout": 10.0, "seconds/teacher": 2.0, "seconds/student": 4.0, "seconds/sync": 1.0,
-                "seconds/verify": 0.0, "seconds/method": 0.0,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "label": label,
+                    "teacher": "t",
+                    "seed": 0,
+                    "key": label,
+                    "step": step,
+                    "loss": 1.0 - 0.1 * step,
+                    "grad_norm": 2.0,
+                    "distil/divergence": None if label == "CORE" and step else 0.5,
+                    "response_tokens": 100.0,
+                    "teacher_tokens": 100.0 if label != "CORE" else 20.0,
+                    "verdict/wrong": 7.0,
+                    "verdict/correct": 1.0 if step == 0 else None,
+                    "seconds/rollout": 10.0,
+                    "seconds/teacher": 2.0,
+                    "seconds/student": 4.0,
+                    "seconds/sync": 1.0,
+                    "seconds/verify": 0.0,
+                    "seconds/method": 0.0,
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -35,9 +49,20 @@ def distances() -> pd.DataFrame:
     for problem in range(8):  # fewer than six could not be told apart, whatever they show: 2 of 2⁵ signs are 0.06
         i = problem % 4
         for label, sequences, forward in (("Base", "base", 2.0), ("OPD", "base", 1.5 - 0.01 * i), ("OPD", "own", 2.4)):
-            rows.append({"label": label, "key": label, "sequences": sequences, "problem_id": f"p{problem}", "sample": 0,
-                         "tokens": 5, **rest, "forward": forward + i, "reverse": 1.0 + i,
-                         "binned": forward + i - 0.25})  # fmt: skip
+            rows.append(
+                {
+                    "label": label,
+                    "key": label,
+                    "sequences": sequences,
+                    "problem_id": f"p{problem}",
+                    "sample": 0,
+                    "tokens": 5,
+                    **rest,
+                    "forward": forward + i,
+                    "reverse": 1.0 + i,
+                    "binned": forward + i - 0.25,
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -70,8 +95,13 @@ def test_memory_is_the_highest_peak() -> None:
 def test_verdicts_are_counted_and_none_is_lost() -> None:
     table = lm.verdict_counts(metrics()).set_index("label")
     assert table.loc["CORE"].to_dict() == {
-        "correct": 1, "wrong": 14, "unparsed": 0, "timeout": 0, "error": 0, "rollouts": 15
-    }  # fmt: skip
+        "correct": 1,
+        "wrong": 14,
+        "unparsed": 0,
+        "timeout": 0,
+        "error": 0,
+        "rollouts": 15,
+    }
 
 
 def test_sentences_say_what_the_interval_says() -> None:

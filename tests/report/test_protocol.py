@@ -25,19 +25,33 @@ from artifact.report.transcripts import print_transcripts
 def table() -> pd.DataFrame:
     """A row a metric, as `benchmark_results.benchmark_table` gives it: greedy on two benchmarks, avg4 on one."""
     common = {
-        "label": "m", "teacher": "A", "seed": 0, "split": "test", "level": 0.95, "bar": "Wilson over problems",
-        "timeout": 0.01, "error": 0.02, "unparsed": 0.25, "response_tokens": 99.6, "max_new_tokens": 120, "top_p": 0.95,
+        "label": "m",
+        "teacher": "A",
+        "seed": 0,
+        "split": "test",
+        "level": 0.95,
+        "bar": "Wilson over problems",
+        "timeout": 0.01,
+        "error": 0.02,
+        "unparsed": 0.25,
+        "response_tokens": 99.6,
+        "max_new_tokens": 120,
+        "top_p": 0.95,
         "prompt": "chat",
-    }  # fmt: skip
+    }
     amo = {"benchmark": "amo-bench", "problems": 39, "of": 39, "left_out": "11 description", "key": "a"}
     math = {"benchmark": "math-500", "problems": 100, "of": 500, "left_out": "", "key": "b"}
     greedy = {"protocol": "greedy", "temperature": 0.0, "samples": 1, "responses": 39, "truncated": 0.4}
     four = {"protocol": "avg4", "temperature": 1.2, "samples": 4, "responses": 400, "truncated": 0.0}
-    return pd.DataFrame([
-        common | amo | greedy | {"metric": "pass@1", "k": 1, "estimate": 0.5, "low": 0.25, "high": 0.75},
-        *(common | math | four | {"metric": m, "k": k, "estimate": k / 10, "low": 0.0, "high": 1.0}
-          for m, k in (("avg@4", 4), ("pass@2", 2), ("pass@4", 4), ("maj@2", 2), ("maj@4", 4))),
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            common | amo | greedy | {"metric": "pass@1", "k": 1, "estimate": 0.5, "low": 0.25, "high": 0.75},
+            *(
+                common | math | four | {"metric": m, "k": k, "estimate": k / 10, "low": 0.0, "high": 1.0}
+                for m, k in (("avg@4", 4), ("pass@2", 2), ("pass@4", 4), ("maj@2", 2), ("maj@4", 4))
+            ),
+        ]
+    )
 
 
 def test_one_row_an_evaluation() -> None:
@@ -75,8 +89,12 @@ def test_notes_keep_the_splits_of_a_benchmark_apart() -> None:
     notes = benchmark_notes(
         pd.concat([first, first.assign(split="train", of=7, truncated=0.9, left_out="2 description")])
     )
-    for start in ("amo-bench, test: 11 answers", "amo-bench, train: 2 answers", "amo-bench, test, greedy: 40.0 %",
-                  "amo-bench, train, greedy: 90.0 %"):  # fmt: skip
+    for start in (
+        "amo-bench, test: 11 answers",
+        "amo-bench, train: 2 answers",
+        "amo-bench, test, greedy: 40.0 %",
+        "amo-bench, train, greedy: 90.0 %",
+    ):
         assert sum(n.startswith(start) for n in notes) == 1
 
 
@@ -91,12 +109,23 @@ def graded() -> pd.DataFrame:
     word = {1: "correct", 0: "wrong"}
     return pd.DataFrame(
         {
-            "label": label, "teacher": "T", "problem_id": f"p{i}", "sample": 0, "gold": "1", "question": "?",
-            "response": "r", "math_verify": word[a], "math_verify_answer": "1", "strict_string": word[b],
-            "strict_string_answer": "1", "numeric_last_number": word[c], "numeric_last_number_answer": "1",
+            "label": label,
+            "teacher": "T",
+            "problem_id": f"p{i}",
+            "sample": 0,
+            "gold": "1",
+            "question": "?",
+            "response": "r",
+            "math_verify": word[a],
+            "math_verify_answer": "1",
+            "strict_string": word[b],
+            "strict_string_answer": "1",
+            "numeric_last_number": word[c],
+            "numeric_last_number_answer": "1",
         }
-        for label, of in verdicts.items() for i, (a, b, c) in enumerate(of)
-    )  # fmt: skip
+        for label, of in verdicts.items()
+        for i, (a, b, c) in enumerate(of)
+    )
 
 
 def test_the_headline_under_every_grader_by_hand() -> None:
@@ -108,8 +137,10 @@ def test_the_headline_under_every_grader_by_hand() -> None:
     assert (found.xs("math_verify", level="grader")["agreement"] == 1).all()
     assert len(agreement_table(graded())) == 2 * 3
     assert disagreements(graded())[["label", "problem_id"]].to_numpy().tolist() == [
-        ["A", "p2"], ["B", "p0"], ["B", "p1"]
-    ]  # fmt: skip
+        ["A", "p2"],
+        ["B", "p0"],
+        ["B", "p1"],
+    ]
 
 
 def test_the_headline_may_stand_anywhere_among_the_graders() -> None:
@@ -153,9 +184,20 @@ def test_the_list_of_benchmarks_on_a_terminal() -> None:
 
 
 def test_transcripts_print_texts_as_they_are() -> None:
-    row = {"source": "test.greedy", "problem_id": "p0", "sample": 0, "question": "2+3?", "gold": "5",
-           "response": "[bold]5[/bold] [/x]", "extracted": None, "status": "unparsed", "rule": "",
-           "detail": "no answer", "response_tokens": 3, "finish_reason": "length"}  # fmt: skip
+    row = {
+        "source": "test.greedy",
+        "problem_id": "p0",
+        "sample": 0,
+        "question": "2+3?",
+        "gold": "5",
+        "response": "[bold]5[/bold] [/x]",
+        "extracted": None,
+        "status": "unparsed",
+        "rule": "",
+        "detail": "no answer",
+        "response_tokens": 3,
+        "finish_reason": "length",
+    }
     out = StringIO()
     print_transcripts(pd.DataFrame([row]), Console(file=out, width=100))
     assert all(x in out.getvalue() for x in ("p0 #0", "[bold]5[/bold] [/x]", "unparsed (no answer)", "reason length"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from artifact.phase1.annotate import annotate
+from artifact.phase1.judge import SymbolicJudge
 from artifact.records import Problem, Rollout, Status, Verdict
 from artifact.report.qualitative import (
     GROUPS,
@@ -16,8 +18,6 @@ from artifact.report.qualitative import (
     shorten,
     show_examples,
 )
-from artifact.uncertainty.annotate import annotate
-from artifact.uncertainty.judge import SymbolicJudge
 
 
 def annotation(problem_id: str, *answers: str | None):
@@ -32,13 +32,19 @@ SURE = [annotation(f"s{i}", "5", "x=5", "5", "5") for i in range(8)]
 BLIND = [annotation("b0", "7", "7", "7", "7")]
 LOST = [annotation(f"u{i}", "5", "6", "7", None) for i in range(4)]
 ALL = [*SURE, *BLIND, *LOST]
-FRAME = pd.DataFrame({
-    "problem_id": [a.problem_id for a in ALL], "tier": "easy",
-    "family": ["eq" if i < 6 else "mod" for i in range(8)] + ["mod"] + ["sum"] * 4,
-    "question": "Is <b>5</b> | five?", "answer": "5", "majority_answer": [a.majority_answer for a in ALL],
-    "majority_correct": [a.problem_id.startswith("s") for a in ALL], "normalised": [a.normalised for a in ALL],
-    "weight": [a.weight for a in ALL],
-})  # fmt: skip
+FRAME = pd.DataFrame(
+    {
+        "problem_id": [a.problem_id for a in ALL],
+        "tier": "easy",
+        "family": ["eq" if i < 6 else "mod" for i in range(8)] + ["mod"] + ["sum"] * 4,
+        "question": "Is <b>5</b> | five?",
+        "answer": "5",
+        "majority_answer": [a.majority_answer for a in ALL],
+        "majority_correct": [a.problem_id.startswith("s") for a in ALL],
+        "normalised": [a.normalised for a in ALL],
+        "weight": [a.weight for a in ALL],
+    }
+)
 
 
 def test_classes_by_hand() -> None:

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from artifact.config import load
-from artifact.matrix import load_study
-from artifact.report import sentences, tables
+from artifact.report import narrative as sentences
+from artifact.report import tables
+from artifact.studies.study import load_study
 
 
 def evaluation(outcomes: dict[tuple[str, int], str], teacher: str = "A") -> pd.DataFrame:
@@ -17,11 +18,20 @@ def evaluation(outcomes: dict[tuple[str, int], str], teacher: str = "A") -> pd.D
     rows = []
     for (label, seed), bits in outcomes.items():
         for i, bit in enumerate(bits):
-            rows.append({
-                "label": label, "teacher": teacher, "seed": seed, "split": "evaluation", "problem_id": f"p{i}",
-                "tier": "easy" if i < len(bits) / 2 else "hard", "family": "sum", "sample": 0, "correct": bit == "1",
-                "response_tokens": 10 + i,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "label": label,
+                    "teacher": teacher,
+                    "seed": seed,
+                    "split": "evaluation",
+                    "problem_id": f"p{i}",
+                    "tier": "easy" if i < len(bits) / 2 else "hard",
+                    "family": "sum",
+                    "sample": 0,
+                    "correct": bit == "1",
+                    "response_tokens": 10 + i,
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -107,11 +117,21 @@ def test_what_is_missing_or_double_is_named() -> None:
 def test_equal_footing_sums_steps_and_averages_seeds() -> None:
     runs = load_study("uopd").runs("tiny")
     rows = [
-        {"label": REF, "teacher": "A", "seed": seed, "step": step, "rollouts": 128.0, "examples": 128.0,
-         "response_tokens": 1000.0 + 500 * seed, "teacher_tokens": 900.0,
-         "seconds/rollout": 1.0, "seconds/student": 2.0}
-        for seed in (0, 1) for step in (0, 1)
-    ]  # fmt: skip
+        {
+            "label": REF,
+            "teacher": "A",
+            "seed": seed,
+            "step": step,
+            "rollouts": 128.0,
+            "examples": 128.0,
+            "response_tokens": 1000.0 + 500 * seed,
+            "teacher_tokens": 900.0,
+            "seconds/rollout": 1.0,
+            "seconds/student": 2.0,
+        }
+        for seed in (0, 1)
+        for step in (0, 1)
+    ]
     row = tables.equal_footing(pd.DataFrame(rows), runs).iloc[0]
     assert (row["steps"], row["rollouts"], row["response_tokens"], row["seconds"]) == (2, 256, 2500, 6)
     assert row["prompts"] == 2 * load("tiny").train.prompts_per_step and not row["reads_gold"]
@@ -123,32 +143,69 @@ def test_equal_footing_says_who_sampled_who_scored_and_who_read_what() -> None:
     runs = [r for name in ("core", "uopd_methods") for r in load_study(name).runs("tiny")]
     labels = ["SFT", "SeqKD", REF, "UOPD (soft)", "Self-distilled (OPSD)", "GRPO", "CORE"]
     rows = [
-        {"label": label, "teacher": "A", "seed": seed, "step": step, "rollouts": 8.0, "examples": 8.0,
-         "response_tokens": 10.0, "teacher_tokens": 10.0, "seconds/rollout": 1.0,
-         "fallback_tokens": 30.0 * (seed + 1) if label == "CORE" and step == 1 else float("nan")}
-        for label in labels for seed in (0, 1) for step in (0, 1)
-    ]  # fmt: skip
+        {
+            "label": label,
+            "teacher": "A",
+            "seed": seed,
+            "step": step,
+            "rollouts": 8.0,
+            "examples": 8.0,
+            "response_tokens": 10.0,
+            "teacher_tokens": 10.0,
+            "seconds/rollout": 1.0,
+            "fallback_tokens": 30.0 * (seed + 1) if label == "CORE" and step == 1 else float("nan"),
+        }
+        for label in labels
+        for seed in (0, 1)
+        for step in (0, 1)
+    ]
     table = tables.equal_footing(pd.DataFrame(rows), runs, {"A": 5000.0}).set_index("label")
     assert table["teacher_tokens_sampled"].to_dict() == {
-        "SFT": 0, "SeqKD": 5000, REF: 0, "UOPD (soft)": 5000, "Self-distilled (OPSD)": 0, "GRPO": 0, "CORE": 45,
-    }  # fmt: skip
+        "SFT": 0,
+        "SeqKD": 5000,
+        REF: 0,
+        "UOPD (soft)": 5000,
+        "Self-distilled (OPSD)": 0,
+        "GRPO": 0,
+        "CORE": 45,
+    }
     assert table["uses_teacher"].to_dict() == {
-        "SFT": "no", "SeqKD": "yes", REF: "yes", "UOPD (soft)": "yes", "Self-distilled (OPSD)": "self", "GRPO": "no",
+        "SFT": "no",
+        "SeqKD": "yes",
+        REF: "yes",
+        "UOPD (soft)": "yes",
+        "Self-distilled (OPSD)": "self",
+        "GRPO": "no",
         "CORE": "yes",
-    }  # fmt: skip
+    }
     assert table.index[table["reads_gold"]].tolist() == ["SFT", "SeqKD", "Self-distilled (OPSD)", "GRPO", "CORE"]
     shown = tables.show_footing(tables.equal_footing(pd.DataFrame(rows), runs)).set_index("method")
     assert shown["teacher tokens sampled"].to_dict()["SeqKD"] == "–" and shown.loc["CORE", "uses teacher"] == "yes"
-    assert {"prompts", "rollouts", "response tokens", "teacher tokens scored", "teacher tokens sampled", "steps",
-            "seconds", "reads gold", "uses teacher"} <= set(shown.columns)  # fmt: skip
+    assert {
+        "prompts",
+        "rollouts",
+        "response tokens",
+        "teacher tokens scored",
+        "teacher tokens sampled",
+        "steps",
+        "seconds",
+        "reads gold",
+        "uses teacher",
+    } <= set(shown.columns)
 
 
 def test_annotation_summary_by_hand() -> None:
-    frame = pd.DataFrame({
-        "tier": ["easy", "easy", "hard", "hard"], "family": "eq", "normalised": [0.0, 0.2, 0.6, 1.0],
-        "weight": [1.0, 0.8, 0.4, 0.0], "clusters": [1, 2, 4, 8], "greedy_correct": [True, False, False, True],
-        "majority_correct": [True, False, False, False],
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "tier": ["easy", "easy", "hard", "hard"],
+            "family": "eq",
+            "normalised": [0.0, 0.2, 0.6, 1.0],
+            "weight": [1.0, 0.8, 0.4, 0.0],
+            "clusters": [1, 2, 4, 8],
+            "greedy_correct": [True, False, False, True],
+            "majority_correct": [True, False, False, False],
+        }
+    )
     table = tables.annotation_summary({"A": frame}).set_index("group")
     assert table.loc["all", "greedy_accuracy"] == 0.5 and table.loc["all", "majority_accuracy"] == 0.25
     assert table.loc["all", "sure_and_wrong"] == 0.25  # the second problem only

@@ -32,10 +32,19 @@ TEXTS = {  # problem → samples: response, extracted, status, finish reason
 def rollouts(samples: int) -> list[Rollout]:
     """The first responses of each problem."""
     return [
-        Rollout(p, j, (1, 2), (3,) * (j + 1), (0.0,) * (j + 1), text, ended,
-                verdict=Verdict(Status(status), answer, "by hand", "boxed"))
-        for p, of in TEXTS.items() for j, (text, answer, status, ended) in enumerate(of[:samples])
-    ]  # fmt: skip
+        Rollout(
+            p,
+            j,
+            (1, 2),
+            (3,) * (j + 1),
+            (0.0,) * (j + 1),
+            text,
+            ended,
+            verdict=Verdict(Status(status), answer, "by hand", "boxed"),
+        )
+        for p, of in TEXTS.items()
+        for j, (text, answer, status, ended) in enumerate(of[:samples])
+    ]
 
 
 def stored(results: Path, key: str, samples: int = 1, **facts: Any) -> RunInfo:
@@ -46,10 +55,17 @@ def stored(results: Path, key: str, samples: int = 1, **facts: Any) -> RunInfo:
     write_parquet(folder / "evaluation" / f"test.{name}.parquet", rollouts(samples), Rollout)
     config = load("tiny", {"task.name": "gsm8k", "evaluation.final": ["test"]}).model_dump(mode="json")
     manifest = {
-        "kind": "evaluation", "key": key, "tier": "tiny", "model": "models/tiny/student", "benchmark": "gsm8k",
-        "checkpoint": "models/tiny/student", "split": "test", "config": config, "seconds": {"total": 1.5},
+        "kind": "evaluation",
+        "key": key,
+        "tier": "tiny",
+        "model": "models/tiny/student",
+        "benchmark": "gsm8k",
+        "checkpoint": "models/tiny/student",
+        "split": "test",
+        "config": config,
+        "seconds": {"total": 1.5},
         "protocol": {"name": name, "samples": samples, "temperature": temperature, "top_p": 0.95},
         "origin": {"left_out": {}, "gradable": 1319, "shots": 0, "template": "zero_shot", "rows": "gsm8k/test"} | facts,
-    }  # fmt: skip
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return RunInfo("models/tiny/student", "none", "A", 0, key, folder, manifest)

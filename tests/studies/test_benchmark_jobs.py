@@ -133,8 +133,16 @@ def test_what_does_not_fit_is_refused(data: Path) -> None:
     with pytest.raises(Mismatch, match="max_model_len"):
         start_up_checks(fit_engine([job(data, max_new_tokens=440)], fixed=["max_model_len"])[0])
     with pytest.raises(Mismatch, match="another text"):  # words that the tiny world does not have
-        start_up_checks(prepare(load("tiny"), {}, Target("gsm8k@mine", "test"), locate_model(STUDENT), data_dir=data,
-                                template=_with_words(data)))  # fmt: skip
+        start_up_checks(
+            prepare(
+                load("tiny"),
+                {},
+                Target("gsm8k@mine", "test"),
+                locate_model(STUDENT),
+                data_dir=data,
+                template=_with_words(data),
+            )
+        )
 
 
 def _with_words(data: Path) -> str:

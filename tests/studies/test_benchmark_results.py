@@ -18,7 +18,7 @@ from artifact.studies import benchmark_results
 from artifact.studies.benchmark_results import benchmark_table, export_lm_eval, stored_evaluations, write_report
 from artifact.studies.results import evaluation_frame, graded_frame, rollout_groups, transcripts
 from artifact.studies.runner import RunInfo
-from artifact.tinyworld.splits import load_split
+from artifact.worlds.tiny.splits import load_split
 
 
 def test_the_table_by_hand(results: Path) -> None:
@@ -77,9 +77,11 @@ def test_any_number_leads_to_its_transcripts(results: Path) -> None:
 def test_transcripts_that_are_not_there(results: Path) -> None:
     info = stored(results, "a")
     for arguments, said in (
-        ({"folder": "nothing"}, "no finished result"), ({"folder": "a", "problem": "p9"}, "no problem 'p9'"),
-        ({"folder": "a", "what": "rollouts"}, "holds no rollouts"), ({"folder": "a", "what": "dreams"}, "'dreams'"),
-    ):  # fmt: skip
+        ({"folder": "nothing"}, "no finished result"),
+        ({"folder": "a", "problem": "p9"}, "no problem 'p9'"),
+        ({"folder": "a", "what": "rollouts"}, "holds no rollouts"),
+        ({"folder": "a", "what": "dreams"}, "'dreams'"),
+    ):
         with pytest.raises(ArtifactError, match=said):
             transcripts(**arguments)
     (info.folder / "manifest.json").write_text('{"kind": "suremath"}', encoding="utf-8")
@@ -110,10 +112,13 @@ def test_transcripts_of_distances_samples_and_annotations(results: Path) -> None
         results / "samples" / "s" / "greedy" / "00000.parquet", [rollouts["train"]] * 2, Rollout
     )  # its shards
     for key, what, split, source in (
-        ("d", None, "evaluation", "rollouts"), ("d", "rollouts", "evaluation", "rollouts"),
-        ("s", None, "train", "samples"), ("s", "greedy", "train", "greedy"), ("t", None, "train", "samples"),
+        ("d", None, "evaluation", "rollouts"),
+        ("d", "rollouts", "evaluation", "rollouts"),
+        ("s", None, "train", "samples"),
+        ("s", "greedy", "train", "greedy"),
+        ("t", None, "train", "samples"),
         (str(results / "annotations" / "t"), "greedy", "train", "greedy"),
-    ):  # fmt: skip
+    ):
         frame = transcripts(key, what)
         assert frame[["source", "response"]].to_numpy().tolist() == [[source, f"said on {split}"]]
         assert frame["question"].tolist() == [load_split(split, 1)[0].question]
@@ -142,8 +147,10 @@ def test_a_report_and_its_files(results: Path, tmp_path: Path) -> None:
     assert len(pd.read_parquet(tmp_path / "out" / "responses.parquet")) == 9
     divided = pd.read_csv(tmp_path / "out" / "disagreements.csv")
     assert divided[["protocol", "problem_id", "sample"]].to_numpy().tolist() == [
-        ["greedy", "p1", 0], ["avg2", "p0", 1], ["avg2", "p1", 0]
-    ]  # fmt: skip
+        ["greedy", "p1", 0],
+        ["avg2", "p0", 1],
+        ["avg2", "p1", 0],
+    ]
     samples = [p for p in written.paths if p.suffix == ".jsonl"]
     assert [p.name.rpartition("_")[0] for p in samples] == ["samples_gsm8k", "samples_gsm8k_avg2"]
     first = json.loads(samples[1].read_text(encoding="utf-8").splitlines()[0])
@@ -178,8 +185,9 @@ def test_two_splits_of_a_benchmark_stay_apart(results: Path, tmp_path: Path) -> 
     second_split(info)
     written = write_report([info], tmp_path, graders=True, lm_eval_files=True)
     assert sorted(p.name.rpartition("_")[0] for p in written.paths if p.suffix == ".jsonl") == [
-        "samples_gsm8k", "samples_gsm8k_train"
-    ]  # fmt: skip
+        "samples_gsm8k",
+        "samples_gsm8k_train",
+    ]
     for name in ("graders.csv", "agreement.csv"):
         frame = pd.read_csv(tmp_path / name)
         assert frame.groupby(["benchmark", "split", "protocol"]).ngroups == 2

@@ -9,7 +9,7 @@ import pytest
 from artifact.config import ConfigError, load
 from artifact.studies.benchmark_targets import Target, benchmark_list, main_split, targets
 from artifact.tasks import TaskError, register
-from artifact.tinyworld.splits import load_split
+from artifact.worlds.tiny.splits import load_split
 
 
 def test_what_is_measured() -> None:

@@ -55,10 +55,13 @@ def test_what_is_asked_and_what_is_stored(data: Path, canned: Canned) -> None:
     assert asked == [(1, 0.0, 1.0, 50, 2), (3, 1.2, 0.95, 50, 2)]
     stored = read_parquet(sampled.folder / "evaluation" / "test.avg3.parquet", Rollout)
     assert [(r.problem_id, r.sample, str(r.verdict.status)) for r in stored] == [
-        ("gsm8k@mine-test-00000", 0, "correct"), ("gsm8k@mine-test-00000", 1, "correct"),
-        ("gsm8k@mine-test-00000", 2, "correct"), ("gsm8k@mine-test-00001", 0, "wrong"),
-        ("gsm8k@mine-test-00001", 1, "wrong"), ("gsm8k@mine-test-00001", 2, "wrong"),
-    ]  # fmt: skip
+        ("gsm8k@mine-test-00000", 0, "correct"),
+        ("gsm8k@mine-test-00000", 1, "correct"),
+        ("gsm8k@mine-test-00000", 2, "correct"),
+        ("gsm8k@mine-test-00001", 0, "wrong"),
+        ("gsm8k@mine-test-00001", 1, "wrong"),
+        ("gsm8k@mine-test-00001", 2, "wrong"),
+    ]
     assert [p.question for p in read_parquet(greedy.folder / "problems.parquet", Problem)] == [
         r["question"] for r in ROWS
     ]
@@ -72,8 +75,17 @@ def test_what_is_asked_and_what_is_stored(data: Path, canned: Canned) -> None:
 def test_nothing_is_asked_twice(data: Path, canned: Canned) -> None:
     [first] = measure(data)
     assert measure(data)[0] == first and len(canned.calls) == 1
-    assert evaluate_model(str(first.manifest["checkpoint"]), ["gsm8k@mine"], data_dir=data, progress=False,
-                          max_new_tokens=120, template=str(data / "bare.txt"))[0].key == first.key  # fmt: skip
+    assert (
+        evaluate_model(
+            str(first.manifest["checkpoint"]),
+            ["gsm8k@mine"],
+            data_dir=data,
+            progress=False,
+            max_new_tokens=120,
+            template=str(data / "bare.txt"),
+        )[0].key
+        == first.key
+    )
     others = [measure(data, **o)[0].key for o in ({"limit": 1}, {"max_new_tokens": 9}, {"protocols": ["avg2"]})]
     assert len({first.key, *others}) == 4 and len(canned.calls) == 4
     assert measure(data, overrides={"seed": 5})[0].key == first.key  # greedy responses do not depend on it
@@ -116,8 +128,13 @@ def test_the_cluster_is_given_back_also_after_an_error(
 ) -> None:
     given: list[tuple[int, str, int]] = []
     monkeypatch.setattr("ray.is_initialized", lambda: True)
-    monkeypatch.setattr(benchmarking, "give_back", lambda config, model, own: given.append(
-        (config.cluster.engine.max_model_len, model, own.cluster.engine.max_model_len)))  # fmt: skip
+    monkeypatch.setattr(
+        benchmarking,
+        "give_back",
+        lambda config, model, own: given.append(
+            (config.cluster.engine.max_model_len, model, own.cluster.engine.max_model_len)
+        ),
+    )
     [info] = measure(data)
     assert len(given) == 1 and given[0][1] == info.manifest["checkpoint"]
     canned.breaks = len(canned.calls) + 1

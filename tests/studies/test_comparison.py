@@ -5,21 +5,31 @@ from __future__ import annotations
 import pytest
 
 from artifact.config import ConfigError
-from artifact.matrix import Study, load_study
 from artifact.studies import comparison
 from artifact.studies.comparison import merge_studies
+from artifact.studies.study import Study, load_study
 
 ROWS = [
-    "SFT", "SeqKD", "OPD (uniform)", "UOPD (soft)", "Self-distilled (OPSD)", "GRPO", "Distil only", "Contrast only",
+    "SFT",
+    "SeqKD",
+    "OPD (uniform)",
+    "UOPD (soft)",
+    "Self-distilled (OPSD)",
+    "GRPO",
+    "Distil only",
+    "Contrast only",
     "CORE",
-]  # fmt: skip
+]
 
 
 def test_rows_stand_once_and_in_order_and_are_the_runs_of_their_own_study():
     merged = merge_studies(["core", "uopd_methods"], ROWS)
     assert [c.label for c in merged.cells] == ROWS
-    alone = {(c.label, config) for name in ("core", "uopd_methods") for c, config in ((c, r.model_dump_json())
-             for c, r in load_study(name).runs("tiny"))}  # fmt: skip
+    alone = {
+        (c.label, config)
+        for name in ("core", "uopd_methods")
+        for c, config in ((c, r.model_dump_json()) for c, r in load_study(name).runs("tiny"))
+    }
     assert {(c.label, config.model_dump_json()) for c, config in merged.runs("tiny")} == alone
 
 

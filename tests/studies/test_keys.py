@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from artifact.config import load
-from artifact.methods.base import Batch, Method, Needs, make
 from artifact.studies import keys
 from artifact.studies.annotate import annotation_key, samples_key
 from artifact.studies.runner import run_key
 from artifact.studies.world import build_world
+from artifact.train.methods.base import Batch, Method, Needs, make
 
 SMALL = {"task.train_limit": 20, "evaluation.limit": 20}
 
@@ -25,12 +25,19 @@ def key(method: str = "opd", **overrides: Any) -> str:
 @pytest.mark.parametrize(
     "change",
     [
-        {"seed": 1}, {"optimiser__lr": 0.5}, {"losses__distil__top_k": 9}, {"sampling__temperature": 0.8},
-        {"task__train_limit": 21}, {"evaluation__limit": 21}, {"cluster__engine__count": 2}, {"teacher": "B"},
-        {"train__steps": 25}, {"method": "core"},
+        {"seed": 1},
+        {"optimiser__lr": 0.5},
+        {"losses__distil__top_k": 9},
+        {"sampling__temperature": 0.8},
+        {"task__train_limit": 21},
+        {"evaluation__limit": 21},
+        {"cluster__engine__count": 2},
+        {"teacher": "B"},
+        {"train__steps": 25},
+        {"method": "core"},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_what_a_run_depends_on_changes_its_key(change: dict[str, Any]) -> None:
     assert key(**change) != key()
 
@@ -38,11 +45,14 @@ def test_what_a_run_depends_on_changes_its_key(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"description": "other words"}, {"cluster__step_timeout_s": 17.0}, {"cluster__lanes": 1},
-        {"annotation__samples": 4}, {"annotation__seed": 9},
+        {"description": "other words"},
+        {"cluster__step_timeout_s": 17.0},
+        {"cluster__lanes": 1},
+        {"annotation__samples": 4},
+        {"annotation__seed": 9},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_what_it_does_not_depend_on_leaves_it(change: dict[str, Any]) -> None:
     assert key(**change) == key()
 
@@ -72,7 +82,7 @@ def test_code_enters_without_comments_and_layout(monkeypatch: pytest.MonkeyPatch
     plain = keys.source_hash
 
     def edited(modules: Any) -> str:
-        return plain(modules) + ("x" if "artifact.uncertainty.weights" in modules else "")
+        return plain(modules) + ("x" if "artifact.phase1.weights" in modules else "")
 
     monkeypatch.setattr(keys, "source_hash", edited)
     assert key("uopd") != before[0], "an edit of the weighting schemes leaves stale runs"

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from artifact.cluster.session import Workers
+from artifact.actors.session import Workers
 from artifact.config import Config, load
 from artifact.errors import Mismatch
-from artifact.evaluate.held_out import MEASURES
 from artifact.records import Problem, Rollout, write_parquet
+from artifact.stats.held_out import MEASURES
 from artifact.studies import language_model as L
 from artifact.studies.runner import CODE, SAMPLING_CODE, RunInfo
 from artifact.studies.world import build_world
@@ -34,9 +34,10 @@ def test_what_a_distance_depends_on_changes_its_key() -> None:
 
 def test_sampling_code_is_the_part_of_a_run_that_samples() -> None:
     """Stored results are found by these names in this order."""
-    assert SAMPLING_CODE == ("artifact.cluster.rollout_engine", "artifact.tasks.verifier_worker") == CODE[-2:]
-    assert CODE[:4] == tuple(f"artifact.{n}" for n in ("train", "cluster.student", "cluster.teacher",
-                                                       "cluster.reference"))  # fmt: skip
+    assert SAMPLING_CODE == ("artifact.actors.engine", "artifact.tasks.verifier_worker") == CODE[-2:]
+    assert CODE[:4] == tuple(
+        f"artifact.{n}" for n in ("train", "cluster.student", "cluster.teacher", "cluster.reference")
+    )
 
 
 def test_seconds_are_those_of_the_sampling_whatever_attempt_did_it(
@@ -125,8 +126,8 @@ def test_rows_say_teacher_seed_and_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["language_model", "language_model_gsm8k"])
 def test_real_references_are_masked_where_the_calculator_would_write(name: str) -> None:
     """The tier's own tokenizer: `<<`, the expression and `=` are the policy's, `value>>` is the tool's."""
-    from artifact.matrix import load_study
     from artifact.paths import resolve_model
+    from artifact.studies.study import load_study
     from artifact.studies.world import tokenizer_of
     from artifact.tasks.hub import DataAbsent
 
@@ -148,11 +149,17 @@ def test_real_references_are_masked_where_the_calculator_would_write(name: str) 
     tokenizer = tokenizer_of(config.models.student)
     assert tokenizer.decode(ids[:-1]) == text
     assert [tokenizer.decode([i]) for i, own in zip(ids, mask, strict=True) if not own] == [
-        "4", "8", ">>", "2", "4", ">>"
-    ]  # fmt: skip
+        "4",
+        "8",
+        ">>",
+        "2",
+        "4",
+        ">>",
+    ]
     solution = world.train[0].solution
     assert solution is not None and solution.count("<<") > 0
-    hidden = tokenizer.decode([i for i, own in zip(world.encode_text(solution), world.mask_text(solution) or (),
-                                                  strict=True) if not own])  # fmt: skip
+    hidden = tokenizer.decode(
+        [i for i, own in zip(world.encode_text(solution), world.mask_text(solution) or (), strict=True) if not own]
+    )
     assert hidden == "".join(piece.partition("=")[2].partition(">>")[0] + ">>" for piece in solution.split("<<")[1:])
     assert json.dumps(config.method_options) == '{"chosen_order": ["reference", "own"], "fallback": "skip"}'

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from artifact import matrix
 from artifact.config import ConfigError
-from artifact.matrix import load_study
 from artifact.studies import learning_rates
+from artifact.studies import study as matrix
 from artifact.studies.runner import RunInfo
+from artifact.studies.study import load_study
 
 
 @pytest.fixture

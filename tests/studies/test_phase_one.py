@@ -12,19 +12,23 @@ from typing import Any
 import pytest
 
 from artifact.config import Config, load
-from artifact.phases import World
+from artifact.phase1 import stream
+from artifact.phase1.judge import JudgeError
+from artifact.phase1.records import Annotation
 from artifact.records import Problem, Rollout, Status, Verdict, read_parquet
 from artifact.studies import annotate, runner, store
 from artifact.studies.annotate import annotation_key, samples_key
 from artifact.studies.world import build_world
-from artifact.uncertainty import stream
-from artifact.uncertainty.judge import JudgeError
-from artifact.uncertainty.records import Annotation
+from artifact.train.calls import World
 
 SMALL: dict[str, Any] = {
-    "method": "uopd", "task.train_limit": 8, "annotation.samples": 4, "annotation.draw": 4,
-    "annotation.batch_prompts": 3, "annotation.min_valid": 3,
-}  # fmt: skip
+    "method": "uopd",
+    "task.train_limit": 8,
+    "annotation.samples": 4,
+    "annotation.draw": 4,
+    "annotation.batch_prompts": 3,
+    "annotation.min_valid": 3,
+}
 UNANSWERED = {0: 4, 3: 2, 7: 1}
 """Number of a problem → how many of its four samples have no answer; two of the three have fewer than `min_valid`."""
 
@@ -48,9 +52,11 @@ def drawn(results: Path) -> Config:
     with store.working_folder("samples", key, force=False) as folder:
         assert folder is not None
         account = stream.draw(
-            world.train, lambda ps: [canned(p, silent.get(p.id, 0)) for p in ps], folder / "shards",
+            world.train,
+            lambda ps: [canned(p, silent.get(p.id, 0)) for p in ps],
+            folder / "shards",
             batch=config.annotation.batch_prompts,
-        )  # fmt: skip
+        )
         stream.join_shards(folder / "shards", folder / "samples.parquet", Rollout)
         store.finish("samples", key, {"kind": "samples", "sampled": account, "seconds": {"sampling": 0.0}})
     return config

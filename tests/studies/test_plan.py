@@ -8,18 +8,25 @@ import re
 from rich.console import Console
 
 from artifact.config import load
-from artifact.matrix import load_study
 from artifact.studies.plan import plan, print_plan, problem_count, roles_of, study_names
+from artifact.studies.study import load_study
 
 
 def test_counts_of_the_uopd_study() -> None:
     settings = {
-        "train.steps": 10, "train.prompts_per_step": 4, "sampling.samples_per_prompt": 3,
+        "train.steps": 10,
+        "train.prompts_per_step": 4,
+        "sampling.samples_per_prompt": 3,
         "sampling.max_new_tokens": 100,
-        "train.curve_every": 5, "annotation.samples": 8, "annotation.draw": 9, "annotation.max_new_tokens": 50,
+        "train.curve_every": 5,
+        "annotation.samples": 8,
+        "annotation.draw": 9,
+        "annotation.max_new_tokens": 50,
         "task.train_limit": 20,
-        "evaluation.limit": 30, "evaluation.max_new_tokens": 60, "evaluation.sampled": {"k": 4},
-    }  # fmt: skip
+        "evaluation.limit": 30,
+        "evaluation.max_new_tokens": 60,
+        "evaluation.sampled": {"k": 4},
+    }
     stages, configs = plan("tiny", "uopd", settings)
     study = load_study("uopd")
     per_cell = 2 * len(study.seeds)  # two teachers

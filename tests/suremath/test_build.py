@@ -14,6 +14,9 @@ import pytest
 from suremath_world import item, labeller, samples, small
 
 from artifact.errors import ArtifactError, EmptyDataset, Mismatch
+from artifact.phase1.annotate import annotate
+from artifact.phase1.judge import SymbolicJudge
+from artifact.phase1.records import Annotation
 from artifact.records import Problem, RecordError, Rollout, Status, Verdict, read_parquet, write_parquet
 from artifact.suremath.accounting import PROPOSAL_STAGES, BuildReport
 from artifact.suremath.build import build, make_generator
@@ -24,9 +27,6 @@ from artifact.suremath.labels import verify_samples
 from artifact.suremath.lineage import Dropped, Evolved, ancestors, by_id
 from artifact.suremath.procedural import ProceduralGenerator
 from artifact.suremath.seeds import load_benchmarks
-from artifact.uncertainty.annotate import annotate
-from artifact.uncertainty.judge import SymbolicJudge
-from artifact.uncertainty.records import Annotation
 
 
 def tables(folder: Path) -> tuple[list[Evolved], list[Evolved], list[Dropped]]:
@@ -50,9 +50,10 @@ def test_every_problem_is_kept_or_dropped_once(built: Path) -> None:
     train, test, dropped = tables(built)
     work = built / "work"
     everything = [
-        *read_parquet(work / "curated.parquet", Evolved), *read_parquet(work / "seeds.parquet", Evolved),
+        *read_parquet(work / "curated.parquet", Evolved),
+        *read_parquet(work / "seeds.parquet", Evolved),
         *proposals(built),
-    ]  # fmt: skip
+    ]
     ended = [i.id for i in (*train, *test)] + [d.id for d in dropped]
     assert len(ended) == len(set(ended))
     clean_seeds = {i.root_id for i in proposals(built)}  # a seed that was evolved is used up, not dropped

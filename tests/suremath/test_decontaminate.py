@@ -73,9 +73,14 @@ def _real(name: str, question: str) -> tuple[Evolved, ...]:
     if not path.is_file():
         pytest.skip(f"real data not at hand: {path} is missing (set ARTIFACT_REAL_DATA)")
     source = Source(
-        name="real", kind="file", path=str(path), question_field=question, answer_field=None, solution_field=None,
+        name="real",
+        kind="file",
+        path=str(path),
+        question_field=question,
+        answer_field=None,
+        solution_field=None,
         tier="hard",
-    )  # fmt: skip
+    )
     return load_source(source, "benchmark").items
 
 

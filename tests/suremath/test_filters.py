@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from suremath_world import item, samples, small
 
+from artifact.phase1.annotate import annotate
+from artifact.phase1.judge import SymbolicJudge
+from artifact.phase1.records import Annotation
 from artifact.records import Problem
 from artifact.suremath.filters import DuplicateIndex, jaccard, malformed, normalised, shingles, unsolvable
 from artifact.suremath.settings import Filters, Labels
-from artifact.uncertainty.annotate import annotate
-from artifact.uncertainty.judge import SymbolicJudge
-from artifact.uncertainty.records import Annotation
 
 FILTERS = Filters()
 

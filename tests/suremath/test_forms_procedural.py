@@ -16,8 +16,8 @@ from artifact.suremath.forms import FormError, FracForm, SumForm, build, difficu
 from artifact.suremath.generator import NOT_APPLICABLE, PROPOSED, Proposal, Request
 from artifact.suremath.procedural import ProceduralGenerator, fold, numbers
 from artifact.suremath.strategies import STRATEGIES
-from artifact.tinyworld.problems import FAMILIES, TIERS, Draft, draw
-from artifact.tinyworld.tokenizer import build_tokenizer
+from artifact.worlds.tiny.problems import FAMILIES, TIERS, Draft, draw
+from artifact.worlds.tiny.tokenizer import build_tokenizer
 
 cells = st.tuples(st.sampled_from(FAMILIES), st.sampled_from(TIERS), st.integers(0, 2**31))
 

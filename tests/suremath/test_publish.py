@@ -15,15 +15,15 @@ import yaml
 from suremath_world import samples, small
 
 from artifact.errors import ArtifactError, Mismatch
+from artifact.phase1.annotate import annotate
+from artifact.phase1.judge import SymbolicJudge
+from artifact.phase1.records import Annotation
 from artifact.records import RecordError, read_parquet, write_parquet
 from artifact.suremath.card import statistics
 from artifact.suremath.lineage import Evolved
 from artifact.suremath.load import Published, check, check_schema, load, problems, verify_sums
 from artifact.suremath.publish import Fate, Removed, publish
 from artifact.suremath.weights import Weight, export_weights, fingerprint, import_weights
-from artifact.uncertainty.annotate import annotate
-from artifact.uncertainty.judge import SymbolicJudge
-from artifact.uncertainty.records import Annotation
 
 KEY = "0123456789abcdef"
 

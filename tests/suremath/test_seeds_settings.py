@@ -14,7 +14,7 @@ from artifact.records import Problem, RecordError, write_parquet
 from artifact.suremath.seeds import SourceError, load_source, load_sources
 from artifact.suremath.settings import Source, load_settings
 from artifact.tasks.base import get_task
-from artifact.tinyworld.splits import part_of
+from artifact.worlds.tiny.splits import part_of
 
 
 def source(path: Path, **fields: object) -> Source:

@@ -13,7 +13,7 @@ from artifact.suremath.llm import LLMGenerator, messages, read_proposal
 from artifact.suremath.rounds import plan_round
 from artifact.suremath.settings import Generation, load_settings
 from artifact.suremath.strategies import FOLLOW_UP, STRATEGIES, choose_strategy, strategy_odds, system_prompt
-from artifact.tinyworld.tokenizer import build_tokenizer
+from artifact.worlds.tiny.tokenizer import build_tokenizer
 
 
 def test_the_paper_s_strategies_and_rounds() -> None:

@@ -17,19 +17,19 @@ from artifact.suremath.settings import SureMathSettings, load_settings
 SKILL = {"easy": 0.95, "medium": 0.8, "hard": 0.6, "competition": 0.4}
 
 SMALL: dict[str, Any] = {
-    "curated.size": 60, "curated.test": 12, "evolution.size": 40, "generator.batch": 11, "labels.batch": 9,
+    "curated.size": 60,
+    "curated.test": 12,
+    "evolution.size": 40,
+    "generator.batch": 11,
+    "labels.batch": 9,
     "rows_per_shard": 30,
-    "curated.sources": [
-        {"name": "tinymath-train", "kind": "task", "task": "tinymath", "split": "train", "limit": 70}
-    ],
+    "curated.sources": [{"name": "tinymath-train", "kind": "task", "task": "tinymath", "split": "train", "limit": 70}],
     "seeds": [
         {"name": f"s-{tier}", "kind": "tinyworld", "tier": tier, "limit": n}
         for tier, n in (("easy", 14), ("medium", 8), ("hard", 6), ("competition", 4))
     ],
-    "benchmarks": [
-        {"name": "evaluation", "kind": "task", "task": "tinymath", "split": "evaluation", "limit": 200}
-    ],
-}  # fmt: skip
+    "benchmarks": [{"name": "evaluation", "kind": "task", "task": "tinymath", "split": "evaluation", "limit": 200}],
+}
 
 
 def small(**overrides: Any) -> SureMathSettings:
@@ -63,8 +63,19 @@ def labeller(problems: Sequence[Problem]) -> list[list[Rollout]]:
 def item(item_id: str, question: str, answer: str = "1", **fields: Any) -> Evolved:
     """A round-0 record, or what `fields` make of it."""
     base: dict[str, Any] = {
-        "id": item_id, "question": question, "answer": answer, "solution": None, "task": "tinymath", "tier": "easy",
-        "answer_source": "ground_truth" if answer else "unknown", "strategy": "seed", "round": 0, "parent_ids": (),
-        "root_id": item_id, "seed_tier": "easy", "source": "test", "generator": "test",
-    }  # fmt: skip
+        "id": item_id,
+        "question": question,
+        "answer": answer,
+        "solution": None,
+        "task": "tinymath",
+        "tier": "easy",
+        "answer_source": "ground_truth" if answer else "unknown",
+        "strategy": "seed",
+        "round": 0,
+        "parent_ids": (),
+        "root_id": item_id,
+        "seed_tier": "easy",
+        "source": "test",
+        "generator": "test",
+    }
     return Evolved(**(base | fields))

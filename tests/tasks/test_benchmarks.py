@@ -22,10 +22,17 @@ from artifact.tasks.symbolic import symbolic_equal
 from artifact.tasks.verifier import Verifier
 
 LOCAL = [
-    ("gsm8k", "train", 7473), ("gsm8k", "test", 1319), ("math-500", "test", 500), ("aime-2024", "test", 30),
-    ("aime-2025", "test", 30), ("amo-bench", "test", 39), ("omni-math", "test", 2816), ("olympiadbench", "test", 675),
-    ("scalequest", "samples", 100), ("svamp", "all", 1000),
-]  # fmt: skip
+    ("gsm8k", "train", 7473),
+    ("gsm8k", "test", 1319),
+    ("math-500", "test", 500),
+    ("aime-2024", "test", 30),
+    ("aime-2025", "test", 30),
+    ("amo-bench", "test", 39),
+    ("omni-math", "test", 2816),
+    ("olympiadbench", "test", 675),
+    ("scalequest", "samples", 100),
+    ("svamp", "all", 1000),
+]
 """Name, split, gradable problems."""
 
 EXCLUDED = {
@@ -34,9 +41,7 @@ EXCLUDED = {
 }
 """What is left out of the files at hand, by name."""
 
-SOLUTION_DISAGREES = {
-    "omni-math": ["00027", "00030", "00052", "00064", "00972", "01048", "01063"],
-}
+SOLUTION_DISAGREES = {"omni-math": ["00027", "00030", "00052", "00064", "00972", "01048", "01063"]}
 """Rows whose own solution boxes another answer than their answer field states, or in a form the grader cannot match."""
 
 UNREADABLE = {
@@ -81,9 +86,21 @@ def key(problem_id: str, name: str, split: str) -> str:
 
 def test_the_table_has_every_source_of_both_papers() -> None:
     assert {b.name for b in TABLE} == {
-        "gsm8k", "math", "math-500", "aime-2024", "aime-2025", "hmmt-feb-2025", "hmmt-nov-2025", "amo-bench",
-        "omni-math", "olympiadbench", "numina-math-cot", "scalequest", "svamp", "sure-math",
-    }  # fmt: skip
+        "gsm8k",
+        "math",
+        "math-500",
+        "aime-2024",
+        "aime-2025",
+        "hmmt-feb-2025",
+        "hmmt-nov-2025",
+        "amo-bench",
+        "omni-math",
+        "olympiadbench",
+        "numina-math-cot",
+        "scalequest",
+        "svamp",
+        "sure-math",
+    }
     assert set(task_names()) >= {b.name for b in TABLE}
     for benchmark in TABLE:
         task = get_task(benchmark.name)
@@ -220,15 +237,26 @@ HUB_ROWS = {
     ),
     "amo-bench": (
         {
-            "question_id": 3, "answer_type": "set", "answer": "\\boxed{\\{1, 2\\}}", "solution": "clear",
+            "question_id": 3,
+            "answer_type": "set",
+            "answer": "\\boxed{\\{1, 2\\}}",
+            "solution": "clear",
             "prompt": "Find all $n$.\nAfter solving the above problem, please output your final answer in the format",
         },
         ("\\{1, 2\\}", "competition", ""),
     ),
     "olympiadbench": (
         {
-            "id": 9, "question": "Find $x$.", "final_answer": ["$2$,$3$"], "solution": ["one", "two"], "context": None,
-            "answer_type": "Numerical", "subfield": "Algebra", "is_multiple_answer": True, "unit": None, "error": None,
+            "id": 9,
+            "question": "Find $x$.",
+            "final_answer": ["$2$,$3$"],
+            "solution": ["one", "two"],
+            "context": None,
+            "answer_type": "Numerical",
+            "subfield": "Algebra",
+            "is_multiple_answer": True,
+            "unit": None,
+            "error": None,
         },
         ("2,3", "hard", "Algebra"),
     ),
@@ -238,8 +266,15 @@ HUB_ROWS = {
     ),
     "scalequest": ({"query": "How much?", "response": "it is \\boxed{95}"}, ("95", "easy", "")),
     "svamp": (
-        {"ID": "chal-1", "Body": "Ann has 2 figs", "Question": "How many?", "Answer": "2.0", "Type": "Addition",
-         "Equation": "( 2.0 )", "question_concat": "Ann has 2 figs How many?"},
+        {
+            "ID": "chal-1",
+            "Body": "Ann has 2 figs",
+            "Question": "How many?",
+            "Answer": "2.0",
+            "Type": "Addition",
+            "Equation": "( 2.0 )",
+            "question_concat": "Ann has 2 figs How many?",
+        },
         ("2", "easy", "Addition"),
     ),
     "math-500": (
@@ -247,11 +282,17 @@ HUB_ROWS = {
         ("3", "level 2", "Algebra"),
     ),
     "omni-math": (
-        {"domain": ["Mathematics -> Algebra"], "difficulty": 5.25, "problem": "?", "solution": "s", "source": "imo",
-         "answer": "\\[\n\\boxed{\\frac{\\pi}{4}}\n\\]"},
+        {
+            "domain": ["Mathematics -> Algebra"],
+            "difficulty": 5.25,
+            "problem": "?",
+            "solution": "s",
+            "source": "imo",
+            "answer": "\\[\n\\boxed{\\frac{\\pi}{4}}\n\\]",
+        },
         ("\\frac{\\pi}{4}", "difficulty 5", "Mathematics -> Algebra"),
     ),
-}  # fmt: skip
+}
 """One row of each hub dataset in its documented form, and (answer, tier, family) read off by hand."""
 
 
@@ -305,8 +346,9 @@ def test_sure_math_is_read_from_this_projects_own_parquet(tmp_path: Path) -> Non
     write_parquet(tmp_path / "sure_math" / "train.parquet", made, Problem)
     found = get_task("sure-math", data_dir=tmp_path).load("train")
     assert [(p.id, p.answer, p.tier, p.meta["lineage"]) for p in found] == [
-        ("sure-math-train-s1", "4", "hard", ["a"]), ("sure-math-train-s2", "4", "hard", ["a"]),
-    ]  # fmt: skip
+        ("sure-math-train-s1", "4", "hard", ["a"]),
+        ("sure-math-train-s2", "4", "hard", ["a"]),
+    ]
 
 
 def test_adding_a_benchmark_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

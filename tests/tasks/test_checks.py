@@ -12,7 +12,7 @@ import pytest
 
 from artifact.errors import Mismatch
 from artifact.tasks import checks
-from artifact.tinyworld.tokenizer import CHAT_TEMPLATE, build_tokenizer
+from artifact.worlds.tiny.tokenizer import CHAT_TEMPLATE, build_tokenizer
 
 sys.path.insert(0, str(Path(__file__).parent))
 from qwen3 import MODEL_ROWS, qwen3_tokenizer
@@ -61,9 +61,12 @@ def test_special_tokens() -> None:
     with pytest.raises(Mismatch, match="no EOS token"):
         checks.check_special_tokens(tokenizer)
     broken = SimpleNamespace(
-        eos_token_id=1, name_or_path="broken", all_special_tokens=["<eos>"],
-        encode=lambda text, add_special_tokens: [4, 5, 6], convert_tokens_to_ids=lambda token: 1,
-    )  # fmt: skip
+        eos_token_id=1,
+        name_or_path="broken",
+        all_special_tokens=["<eos>"],
+        encode=lambda text, add_special_tokens: [4, 5, 6],
+        convert_tokens_to_ids=lambda token: 1,
+    )
     with pytest.raises(Mismatch, match=r"'<eos>' of tokenizer 'broken' is read as 3 tokens"):
         checks.check_special_tokens(broken)
 
@@ -149,9 +152,10 @@ def test_same_vocabulary_with_other_pieces_is_refused() -> None:
 def test_all_failures_are_reported_at_once() -> None:
     tokenizer = tiny()
     jobs = [
-        lambda: checks.check_context(config(9), 512, 400, 113), lambda: checks.check_vocabulary(tokenizer, config(3)),
+        lambda: checks.check_context(config(9), 512, 400, 113),
+        lambda: checks.check_vocabulary(tokenizer, config(3)),
         lambda: checks.check_special_tokens(tokenizer),
-    ]  # fmt: skip
+    ]
     with pytest.raises(Mismatch, match=r"2 start-up checks failed:\n1\. the longest prompt.*\n2\. tokenizer"):
         checks.check_all(jobs)
     assert len(checks.check_all(jobs[2:])) == 1
@@ -162,9 +166,16 @@ def qwen3_config() -> Any:
     from transformers import Qwen3Config
 
     return Qwen3Config(
-        vocab_size=MODEL_ROWS, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1,
-        num_key_value_heads=1, head_dim=128, max_position_embeddings=40_960, tie_word_embeddings=True,
-    )  # fmt: skip
+        vocab_size=MODEL_ROWS,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+        head_dim=128,
+        max_position_embeddings=40_960,
+        tie_word_embeddings=True,
+    )
 
 
 def test_qwen3_tokenizer_with_its_padded_vocabulary() -> None:

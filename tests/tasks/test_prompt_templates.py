@@ -15,7 +15,7 @@ from artifact.tasks.calculator import MARK, calculate
 from artifact.tasks.hub import DataAbsent
 from artifact.tasks.prompt_templates import FOLDER, TemplateError, load_template, parse_template, template_names
 from artifact.tasks.verifier import Verifier
-from artifact.tinyworld.tokenizer import build_tokenizer
+from artifact.worlds.tiny.tokenizer import build_tokenizer
 
 sys.path.insert(0, str(Path(__file__).parent))
 from qwen3 import qwen3_tokenizer

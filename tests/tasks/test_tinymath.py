@@ -10,9 +10,9 @@ import pytest
 
 from artifact.records import Problem
 from artifact.tasks import Context, Task, TaskError, encode_prompt, get_task, register, task_names
-from artifact.tinyworld import chat
-from artifact.tinyworld.splits import SplitError
-from artifact.tinyworld.tokenizer import build_tokenizer
+from artifact.worlds.tiny import chat
+from artifact.worlds.tiny.splits import SplitError
+from artifact.worlds.tiny.tokenizer import build_tokenizer
 
 
 def test_problems_and_limit() -> None:

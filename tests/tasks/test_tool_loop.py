@@ -11,16 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artifact.cluster.rollout_engine import Decoding, Request
+from artifact.actors.engine import Decoding, Request
 from artifact.errors import Mismatch, StaleEngine
 from artifact.tasks.calculator import calculate
-from artifact.tasks.tool_loop import (
-    CalculatorTool,
-    encode_marked,
-    equals_token_ids,
-    generate_with_tool,
-    turn_seed,
-)
+from artifact.tasks.tool_loop import CalculatorTool, encode_marked, equals_token_ids, generate_with_tool, turn_seed
 
 sys.path.insert(0, str(Path(__file__).parent))
 from qwen3 import qwen3_tokenizer

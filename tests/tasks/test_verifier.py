@@ -252,8 +252,11 @@ def test_graders_disagree_where_they_should():
     assert list(frame.numeric_last_number) == ["correct", "correct", "correct", "wrong", "unparsed"]
     assert list(frame.disagree) == [False, True, False, True, False]
     assert list(compare_graders(texts, ["42"] * 5, ["strict_string"]).columns) == [
-        "gold", "strict_string", "strict_string_answer", "disagree",
-    ]  # fmt: skip
+        "gold",
+        "strict_string",
+        "strict_string_answer",
+        "disagree",
+    ]
     with pytest.raises(ValueError, match="no_such"):
         compare_graders(texts, ["42"] * 5, ["no_such"])
     assert set(GRADERS) >= {"math_verify", "strict_string", "numeric_last_number"}

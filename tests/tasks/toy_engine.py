@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from artifact.cluster.rollout_engine import Completion, Decoding, Request
+from artifact.actors.engine import Completion, Decoding, Request
 
 MERGED = ("<|eos|>", "<<", ">>", "==", "=-", "=4", ")=", "2=", "<<3", "= ", "=\n", "=5>>", "=>")
 """Tokens of several characters; the first is the end of sequence."""

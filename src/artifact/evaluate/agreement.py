@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from artifact.errors import EmptyDataset
-from artifact.evaluate.statistics import Interval, cluster_bootstrap, wilson_interval
 from artifact.records import Problem, Rollout
+from artifact.stats.accuracy import Interval, cluster_bootstrap, wilson_interval
 from artifact.tasks.graders import as_columns, grade
 from artifact.tasks.verifier import Verifier
 
@@ -46,9 +46,11 @@ class GraderReport:
 
 
 def graded(
-    problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], graders: Sequence[str] | None = None,
+    problems: Sequence[Problem],
+    groups: Sequence[Sequence[Rollout]],
+    graders: Sequence[str] | None = None,
     verifier: Verifier | None = None,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """One row a response: problem_id, sample, gold, question, response, then `<grader>` (status) and `<grader>_answer`.
 
     `verifier` is the run's own, so that the headline is the number the run reports and the other graders look for an
@@ -62,11 +64,16 @@ def graded(
     if not flat:
         raise EmptyDataset("no responses to grade: agreement cannot be measured on nothing")
     verdicts = grade([r.text for _, r in flat], [p.answer for p, _ in flat], graders, verifier)
-    return pd.DataFrame({
-        "problem_id": [p.id for p, _ in flat], "sample": [r.sample for _, r in flat],
-        "gold": [p.answer for p, _ in flat], "question": [p.question for p, _ in flat],
-        "response": [r.text for _, r in flat], **as_columns(verdicts),
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "problem_id": [p.id for p, _ in flat],
+            "sample": [r.sample for _, r in flat],
+            "gold": [p.answer for p, _ in flat],
+            "question": [p.question for p, _ in flat],
+            "response": [r.text for _, r in flat],
+            **as_columns(verdicts),
+        }
+    )
 
 
 def graders_in(frame: pd.DataFrame) -> list[str]:
@@ -89,13 +96,20 @@ def report_of(frame: pd.DataFrame, level: float = 0.95, seed: int = 0) -> Grader
     rows = []
     for name, outcome in correct.items():
         interval = _interval(outcome, owner, level, seed)
-        rows.append({
-            "grader": name, "accuracy": interval.estimate, "low": interval.low, "high": interval.high,
-            "level": interval.level, "bar": interval.bar,
-            **{status: int(frame[name].eq(status).sum()) for status in ("unparsed", "timeout", "error")},
-            "responses": len(outcome), "problems": len(set(owner.tolist())),
-            "difference": float(outcome.mean()) - headline,
-        })  # fmt: skip
+        rows.append(
+            {
+                "grader": name,
+                "accuracy": interval.estimate,
+                "low": interval.low,
+                "high": interval.high,
+                "level": interval.level,
+                "bar": interval.bar,
+                **{status: int(frame[name].eq(status).sum()) for status in ("unparsed", "timeout", "error")},
+                "responses": len(outcome),
+                "problems": len(set(owner.tolist())),
+                "difference": float(outcome.mean()) - headline,
+            }
+        )
     return GraderReport(pd.DataFrame(rows), pairwise_agreement(correct))
 
 

@@ -30,9 +30,17 @@ def verify_groups(
 
 
 def evaluate(
-    sampler: Any, problems: Sequence[Problem], prompts: Sequence[tuple[str, tuple[int, ...]]], verify: VerifyBatch, *,
-    max_new_tokens: int, k: int = 1, temperature: float = 0.0, top_p: float = 1.0, seed: Any = 0,
-) -> list[tuple[Rollout, ...]]:  # fmt: skip
+    sampler: Any,
+    problems: Sequence[Problem],
+    prompts: Sequence[tuple[str, tuple[int, ...]]],
+    verify: VerifyBatch,
+    *,
+    max_new_tokens: int,
+    k: int = 1,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: Any = 0,
+) -> list[tuple[Rollout, ...]]:
     """k verified responses a problem; greedy when the temperature is 0.
 
     Raises EmptyDataset for an empty split: an accuracy over nothing is not 0.
@@ -54,11 +62,17 @@ def to_frame(problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], s
 
     return pd.DataFrame(
         {
-            "split": split, "problem_id": p.id, "tier": p.tier, "family": p.meta.get("family", ""), "sample": r.sample,
+            "split": split,
+            "problem_id": p.id,
+            "tier": p.tier,
+            "family": p.meta.get("family", ""),
+            "sample": r.sample,
             "correct": bool(r.verdict and r.verdict.correct),
             "status": str(r.verdict.status) if r.verdict else "unverified",
-            "extracted": r.verdict.extracted if r.verdict else None, "response_tokens": len(r.response_ids),
+            "extracted": r.verdict.extracted if r.verdict else None,
+            "response_tokens": len(r.response_ids),
             "finish_reason": r.finish_reason,
         }
-        for p, group in zip(problems, groups, strict=True) for r in group
-    )  # fmt: skip
+        for p, group in zip(problems, groups, strict=True)
+        for r in group
+    )

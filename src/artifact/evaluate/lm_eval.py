@@ -66,14 +66,22 @@ def sample_rows(task: HarnessTask) -> list[dict[str, Any]]:
         doc = {name: getattr(problem, name) for name in Problem.COLUMNS}
         found = [_answer(r) for r in group]
         metrics = {str(m): float(v) for m, v in task.values.loc[problem.id].items()}
-        rows.append({
-            "doc_id": index, "doc": doc, "target": problem.answer,
-            "arguments": {"gen_args_0": {"arg_0": prompt, "arg_1": dict(task.generation)}},
-            "resps": [[r.text for r in group]], "filtered_resps": found if len(found) == 1 else [found],
-            "filter": FILTER, "metrics": list(metrics),
-            "doc_hash": sha256(json.dumps(doc, indent=2, default=str, ensure_ascii=False)),
-            "prompt_hash": sha256(prompt), "target_hash": sha256(problem.answer), **metrics,
-        })  # fmt: skip
+        rows.append(
+            {
+                "doc_id": index,
+                "doc": doc,
+                "target": problem.answer,
+                "arguments": {"gen_args_0": {"arg_0": prompt, "arg_1": dict(task.generation)}},
+                "resps": [[r.text for r in group]],
+                "filtered_resps": found if len(found) == 1 else [found],
+                "filter": FILTER,
+                "metrics": list(metrics),
+                "doc_hash": sha256(json.dumps(doc, indent=2, default=str, ensure_ascii=False)),
+                "prompt_hash": sha256(prompt),
+                "target_hash": sha256(problem.answer),
+                **metrics,
+            }
+        )
     return rows
 
 
@@ -102,16 +110,24 @@ def results(
         "higher_is_better": {n: {str(m): True for m in t.values.columns} for n, t in by_name.items()},
         "n-samples": {n: {"original": t.original, "effective": len(t.problems)} for n, t in by_name.items()},
         "config": {"model": "artifact", "model_args": f"pretrained={model}", **run},
-        "model_source": "artifact", "model_name": model, "model_name_sanitized": sanitized(model),
-        "system_instruction": None, "system_instruction_sha": None, "fewshot_as_multiturn": True,
+        "model_source": "artifact",
+        "model_name": model,
+        "model_name_sanitized": sanitized(model),
+        "system_instruction": None,
+        "system_instruction_sha": None,
+        "fewshot_as_multiturn": True,
         **facts,
-    }  # fmt: skip
+    }
 
 
 def write(
-    folder: Path, tasks: Sequence[HarnessTask], model: str, run: Mapping[str, Any], facts: Mapping[str, Any],
+    folder: Path,
+    tasks: Sequence[HarnessTask],
+    model: str,
+    run: Mapping[str, Any],
+    facts: Mapping[str, Any],
     now: datetime | None = None,
-) -> list[Path]:  # fmt: skip
+) -> list[Path]:
     """Write one results file and a samples file a task below `folder/<model>`; returns their paths.
 
     Raises EmptyDataset without tasks, ValueError where two tasks share a name.
@@ -152,11 +168,16 @@ def sanitized(model: str) -> str:
 
 def _config(task: HarnessTask) -> dict[str, Any]:
     return {
-        "task": task.name, "output_type": "generate_until", "num_fewshot": task.shots,
-        "repeats": len(task.groups[0]), "generation_kwargs": dict(task.generation),
+        "task": task.name,
+        "output_type": "generate_until",
+        "num_fewshot": task.shots,
+        "repeats": len(task.groups[0]),
+        "generation_kwargs": dict(task.generation),
         "metric_list": [{"metric": str(m), "aggregation": "mean", "higher_is_better": True} for m in task.values],
-        "filter_list": [{"name": FILTER}], "metadata": {"version": 1.0}, **task.config,
-    }  # fmt: skip
+        "filter_list": [{"name": FILTER}],
+        "metadata": {"version": 1.0},
+        **task.config,
+    }
 
 
 def _answer(rollout: Rollout) -> str:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from artifact.config import SampledEvaluation
 from artifact.errors import ArtifactError, EmptyDataset
-from artifact.evaluate.statistics import (
+from artifact.stats.accuracy import (
     RESAMPLES,
     StatisticsError,
     cluster_bootstrap,
@@ -154,12 +154,14 @@ def account(frame: pd.DataFrame) -> dict[str, Any]:
     """
     table = _by_problem(frame)
     return {
-        "problems": len(table), "samples": len(table["correct"].iloc[0]), "responses": len(frame),
+        "problems": len(table),
+        "samples": len(table["correct"].iloc[0]),
+        "responses": len(frame),
         "truncated": float(frame["finish_reason"].eq("length").mean()),
         **{status: float(frame["status"].eq(status).mean()) for status in ("unparsed", "timeout", "error")},
         "response_tokens": float(frame["response_tokens"].mean()),
         "longest_response": int(frame["response_tokens"].max()),
-    }  # fmt: skip
+    }
 
 
 def vote_classes(answers: Sequence[str | None], correct: Sequence[bool]) -> list[int]:

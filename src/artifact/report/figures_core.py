@@ -15,7 +15,7 @@ import pandas as pd
 
 from artifact.report.figures_se import Drawn, panels
 from artifact.report.figures_training import X_AXES, curve_points
-from artifact.report.style import GREY, TEACHERS, looks, rc
+from artifact.report.styles import GREY, TEACHERS, looks, rc
 from artifact.report.tables import REFERENCE, TableError
 
 CURRICULUM = {
@@ -46,15 +46,18 @@ def learning_rate_panels(table: pd.DataFrame, columns: int = 5) -> Drawn:
         figure, axes = panels(rows, columns, sharex=True, sharey=True)
         for axis, label in zip(axes.flat, labels, strict=False):
             part, look = table[table["label"] == label].sort_values("lr"), styles[label]
-            bars = [
-                (part["accuracy"] - part["low"]).clip(lower=0), (part["high"] - part["accuracy"]).clip(lower=0)
-            ]  # fmt: skip
+            bars = [(part["accuracy"] - part["low"]).clip(lower=0), (part["high"] - part["accuracy"]).clip(lower=0)]
             axis.errorbar(part["lr"], part["accuracy"], bars, color=look.color, linewidth=0.8, capsize=1.5, zorder=1)
             for chosen, some in part.groupby("chosen"):
                 axis.scatter(
-                    some["lr"], some["accuracy"], s=18, zorder=2, edgecolors=look.color, linewidths=0.8,
+                    some["lr"],
+                    some["accuracy"],
+                    s=18,
+                    zorder=2,
+                    edgecolors=look.color,
+                    linewidths=0.8,
                     color=look.color if chosen else "white",
-                )  # fmt: skip
+                )
             best = part[part["chosen"]].iloc[0]
             axis.set_title(f"{label}\nchosen {_rate(best['lr'])}", fontsize=5.5)
             axis.set_xscale("log")
@@ -105,9 +108,14 @@ def curve_multiples(curves: pd.DataFrame, x: str = "step", columns: int = 3) -> 
         handles.append(matplotlib.lines.Line2D([], [], color=GREY, linewidth=0.7))
         title = f"{note}{'; samples nothing: ' + ', '.join(nothing) if nothing else ''}"
         figure.legend(
-            handles, [*names, REFERENCE], loc="outside upper center", ncols=len(handles), fontsize=6, title=title,
+            handles,
+            [*names, REFERENCE],
+            loc="outside upper center",
+            ncols=len(handles),
+            fontsize=6,
+            title=title,
             title_fontsize=6,
-        )  # fmt: skip
+        )
     return figure, points
 
 
@@ -123,10 +131,18 @@ def curriculum_points(metrics: pd.DataFrame, label: str = "CORE") -> pd.DataFram
             for metric, part in names.items():
                 values = group[metric].dropna() if metric in group else pd.Series(dtype=float)
                 if len(values):
-                    rows.append({
-                        "teacher": teacher, "step": step, "panel": panel, "part": part, "metric": metric,
-                        "seeds": len(values), "mean": float(values.mean()), "sd": float(values.std()),
-                    })  # fmt: skip
+                    rows.append(
+                        {
+                            "teacher": teacher,
+                            "step": step,
+                            "panel": panel,
+                            "part": part,
+                            "metric": metric,
+                            "seeds": len(values),
+                            "mean": float(values.mean()),
+                            "sd": float(values.std()),
+                        }
+                    )
     if not rows:
         raise TableError(f"no run called {label!r} logged {', '.join(CURRICULUM)}; was the study core run?")
     return pd.DataFrame(rows)
@@ -153,9 +169,14 @@ def curriculum(metrics: pd.DataFrame, label: str = "CORE") -> Drawn:
                 ):
                     line = line.sort_values("step")
                     axis.plot(
-                        line["step"], line["mean"], color=color, linestyle=style, linewidth=1.0, label=part,
+                        line["step"],
+                        line["mean"],
+                        color=color,
+                        linestyle=style,
+                        linewidth=1.0,
+                        label=part,
                         marker="." if panel == "norms" else None,
-                    )  # fmt: skip
+                    )
                     low, high = line["mean"] - line["sd"], line["mean"] + line["sd"]
                     axis.fill_between(line["step"], low, high, color=color, alpha=0.15, linewidth=0)
                 for step in _episode_starts(metrics[(metrics["label"] == label) & (metrics["teacher"] == teacher)]):

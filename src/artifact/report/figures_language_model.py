@@ -1,7 +1,7 @@
 """Figures of a language-model run: loss by step, held-out distance before and after, rollouts by verdict.
 
 Each function returns the figure and the tidy numbers it draws, for `provenance.save_figure`. Whiskers are 95 %
-bootstrap intervals over problems. Left out: statistics (`evaluate/held_out.py`).
+bootstrap intervals over problems. Left out: statistics (`stats/held_out.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pandas as pd
 from artifact.report.figures_se import Drawn, panels
 from artifact.report.figures_training import shared_legend
 from artifact.report.language_model import SETS, verdict_counts
-from artifact.report.style import GREY, looks, rc
+from artifact.report.styles import GREY, looks, rc
 
 LOSSES = {
     "loss": "loss, weighted sum",
@@ -22,9 +22,12 @@ LOSSES = {
 }
 
 STATUS = {
-    "correct": ("#009E73", ""), "wrong": ("#D55E00", "///"), "unparsed": (GREY, "..."), "timeout": ("#56B4E9", "xx"),
+    "correct": ("#009E73", ""),
+    "wrong": ("#D55E00", "///"),
+    "unparsed": (GREY, "..."),
+    "timeout": ("#56B4E9", "xx"),
     "error": ("#CC79A7", "\\\\"),
-}  # fmt: skip
+}
 """Colour and hatch of each verdict."""
 
 
@@ -44,8 +47,16 @@ def loss_curves(metrics: pd.DataFrame) -> Drawn:
             for axis, name in zip(row, names, strict=True):
                 for label, line in part.groupby("label", sort=False):
                     look, drawn = styles[str(label)], line.dropna(subset=[name])
-                    axis.plot(drawn["step"], drawn[name], label=label, color=look.color, linestyle=look.linestyle,
-                              marker=look.marker, markersize=2, linewidth=0.9)  # fmt: skip
+                    axis.plot(
+                        drawn["step"],
+                        drawn[name],
+                        label=label,
+                        color=look.color,
+                        linestyle=look.linestyle,
+                        marker=look.marker,
+                        markersize=2,
+                        linewidth=0.9,
+                    )
                 axis.set_title(_titled(LOSSES[name], teacher, teachers), fontsize=6)
         for axis in axes[-1]:
             axis.set_xlabel("optimiser step")
@@ -60,9 +71,16 @@ def distance_bars(summary: pd.DataFrame) -> Drawn:
     """
     import matplotlib
 
-    data = summary[["teacher", "label", "sequences", "problems", "tokens", *(
-        f"{n}{s}" for n in ("forward", "reverse") for s in ("", "_low", "_high")
-    )]]  # fmt: skip
+    data = summary[
+        [
+            "teacher",
+            "label",
+            "sequences",
+            "problems",
+            "tokens",
+            *(f"{n}{s}" for n in ("forward", "reverse") for s in ("", "_low", "_high")),
+        ]
+    ]
     sets, teachers = [s for s in SETS if s in set(data["sequences"])], list(dict.fromkeys(data["teacher"]))
     titles = {"forward": "KL teacher ‖ student", "reverse": "KL student ‖ teacher"}
     with matplotlib.rc_context(rc(len(teachers), 2, ratio=0.8)):
@@ -77,7 +95,7 @@ def distance_bars(summary: pd.DataFrame) -> Drawn:
         shades = [
             Patch(facecolor=GREY, hatch=("", "///")[i % 2], edgecolor="white", label=SETS[k])
             for i, k in enumerate(sets)
-        ]  # fmt: skip
+        ]
         figure.legend(handles=shades, loc="outside upper center", ncols=2, fontsize=6)
     return figure, data.reset_index(drop=True)
 
@@ -98,9 +116,17 @@ def _bars(axis: Any, data: pd.DataFrame, name: str, sets: list[str]) -> None:
         at = [labels.index(str(label)) + (0.0 if alone[label] else shift) for label in part.index]
         bars = [(part[name] - part[f"{name}_low"]).clip(lower=0), (part[f"{name}_high"] - part[name]).clip(lower=0)]
         axis.bar(
-            at, part[name], 0.36, yerr=bars, color=[styles[str(label)].color for label in part.index],
-            hatch=("", "///")[i % 2], edgecolor="white", linewidth=0.4, capsize=2, error_kw={"linewidth": 0.7},
-        )  # fmt: skip
+            at,
+            part[name],
+            0.36,
+            yerr=bars,
+            color=[styles[str(label)].color for label in part.index],
+            hatch=("", "///")[i % 2],
+            edgecolor="white",
+            linewidth=0.4,
+            capsize=2,
+            error_kw={"linewidth": 0.7},
+        )
     axis.set_xticks(range(len(labels)), [label.replace(" (", "\n(") for label in labels], fontsize=5)
 
 
@@ -113,8 +139,16 @@ def verdict_bars(metrics: pd.DataFrame) -> Drawn:
         figure, axes = panels(1, 1)
         axis, left = axes[0, 0], pd.Series(0, index=data.index)
         for name, (color, hatch) in STATUS.items():
-            axis.barh(data["label"], data[name], left=left, color=color, hatch=hatch, edgecolor="white", linewidth=0.3,
-                      label=name)  # fmt: skip
+            axis.barh(
+                data["label"],
+                data[name],
+                left=left,
+                color=color,
+                hatch=hatch,
+                edgecolor="white",
+                linewidth=0.3,
+                label=name,
+            )
             left = left + data[name]
         axis.invert_yaxis()
         axis.set_xlabel("training rollouts")

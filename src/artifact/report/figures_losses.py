@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from artifact.report.figures_se import Drawn, panels
-from artifact.report.style import GREY, SPARE, rc
+from artifact.report.styles import GREY, SPARE, rc
 
 DIVERGING = "PuOr_r"
 """Orange above 0, purple below: told apart under every common form of colour blindness; white is 0."""
@@ -62,10 +62,15 @@ def gradient_bars(data: pd.DataFrame) -> Drawn:
             part = data[data["component"] == component].set_index("method")["gradient norm"]
             width = part.reindex(labels).fillna(0.0)
             axis.barh(
-                labels, width, left=left, color=COMPONENT_COLORS[str(component)],
-                label=str(component).replace("_", " "), hatch=("", "///", "...", "xx")[i % 4], edgecolor="white",
+                labels,
+                width,
+                left=left,
+                color=COMPONENT_COLORS[str(component)],
+                label=str(component).replace("_", " "),
+                hatch=("", "///", "...", "xx")[i % 4],
+                edgecolor="white",
                 linewidth=0.3,
-            )  # fmt: skip
+            )
             left = left + width
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
@@ -91,8 +96,14 @@ def token_bars(data: pd.DataFrame) -> Drawn:
             colors = [GREY if same else look.color for same in agrees]
             axis.bar(part["position"], part["kl"], color=colors, width=0.75)
             for r in part[~agrees].itertuples():
-                axis.text(r.position, max(r.kl, 0) + 0.02 * max(part["kl"].max(), 0.1), r.top.strip(), ha="center",
-                          va="bottom", fontsize=5)  # fmt: skip
+                axis.text(
+                    r.position,
+                    max(r.kl, 0) + 0.02 * max(part["kl"].max(), 0.1),
+                    r.top.strip(),
+                    ha="center",
+                    va="bottom",
+                    fontsize=5,
+                )
             axis.set_title(f"{scorer}: mean {part['kl'].mean():.2f} nats a token", fontsize=6, loc="left")
             axis.set_ylim(top=max(part["kl"].max(), 0.1) * 1.25)
             axis.grid(axis="x", visible=False)
@@ -104,9 +115,15 @@ def token_bars(data: pd.DataFrame) -> Drawn:
 
 
 def _heatmap(
-    axis: Any, values: np.ndarray, rows: list[str], columns: list[str], form: str, *, limit: float | None = None,
+    axis: Any,
+    values: np.ndarray,
+    rows: list[str],
+    columns: list[str],
+    form: str,
+    *,
+    limit: float | None = None,
     size: float = 5.5,
-) -> Any:  # fmt: skip
+) -> Any:
     """Cells with their numbers; white at 0, both colours equally strong; a dot where there is no number."""
     import matplotlib
 

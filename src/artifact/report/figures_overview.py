@@ -14,8 +14,8 @@ import pandas as pd
 from artifact.config import Config
 from artifact.records import Problem
 from artifact.report.figures_se import Drawn, panels
-from artifact.report.style import SPARE, TEACHERS, rc
-from artifact.tinyworld.problems import FAMILIES, TIERS
+from artifact.report.styles import SPARE, TEACHERS, rc
+from artifact.worlds.tiny.problems import FAMILIES, TIERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,7 +117,7 @@ def model_accuracy(manifest: Mapping[str, Any], problems: Sequence[Problem]) -> 
     """
     import matplotlib
 
-    from artifact.evaluate.statistics import wilson_interval
+    from artifact.stats.accuracy import wilson_interval
 
     rows = []
     for name, entry in manifest["models"].items():
@@ -128,10 +128,17 @@ def model_accuracy(manifest: Mapping[str, Any], problems: Sequence[Problem]) -> 
             for value in values:
                 n = sum((p.tier if kind == "tier" else p.meta["family"]) == value for p in problems)
                 bar = wilson_interval(round(accuracy[value] * n / 100), n)
-                rows.append({
-                    "model": name, "kind": kind, "group": value, "n": n, "accuracy": bar.estimate, "low": bar.low,
-                    "high": bar.high,
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "model": name,
+                        "kind": kind,
+                        "group": value,
+                        "n": n,
+                        "accuracy": bar.estimate,
+                        "low": bar.low,
+                        "high": bar.high,
+                    }
+                )
     data = pd.DataFrame(rows)
     with matplotlib.rc_context(rc(1, 2, ratio=0.75)):
         figure, axes = panels(1, 2, sharey=True)

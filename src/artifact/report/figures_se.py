@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from artifact.report.style import DIFFICULTY, GREY, SPARE, TEACHERS, ordered, rc
-from artifact.uncertainty.validation import accuracy_by_bin, roc_points
+from artifact.report.styles import DIFFICULTY, GREY, SPARE, TEACHERS, ordered, rc
+from artifact.stats.validation import accuracy_by_bin, roc_points
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,10 +86,14 @@ def roc(scores: Mapping[str, pd.DataFrame], aurocs: pd.DataFrame) -> Drawn:
                 text = f"{r.score.replace('_', ' ')}\n{r.auroc:.3f} ({r.lower:.3f} to {r.upper:.3f})"
                 line, color = ("-", "--", ":", "-.", (0, (1, 1)))[i % 5], SPARE[(1, 0, 2, 3, 4)[i % 5]].color
                 axis.plot(
-                    points["false_positive_rate"], points["true_positive_rate"], label=text,
-                    linestyle=line, color=color,
-                    linewidth=1.8 if i == 0 else 0.9, zorder=3 if i == 0 else 2,
-                )  # fmt: skip
+                    points["false_positive_rate"],
+                    points["true_positive_rate"],
+                    label=text,
+                    linestyle=line,
+                    color=color,
+                    linewidth=1.8 if i == 0 else 0.9,
+                    zorder=3 if i == 0 else 2,
+                )
             wrong = int(table["wrong"].sum())
             axis.set(
                 xlabel="false positive rate",
@@ -127,12 +131,17 @@ def entropy_by_tier(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) 
             counts, _ = np.histogram(values, bins=edges)
             rows += [
                 {
-                    "teacher": teacher, "tier": tier, "low": edges[b], "high": edges[b + 1], "n": int(c),
-                    "zero": int((values == 0).sum()) if b == 0 else 0, "share": c / counts.sum(),
+                    "teacher": teacher,
+                    "tier": tier,
+                    "low": edges[b],
+                    "high": edges[b + 1],
+                    "n": int(c),
+                    "zero": int((values == 0).sum()) if b == 0 else 0,
+                    "share": c / counts.sum(),
                     "share_of_all": c / len(frame),
                 }
                 for b, c in enumerate(counts)
-            ]  # fmt: skip
+            ]
     data = pd.DataFrame(rows)
     hatches = ("", "////", "....", "xxxx")
     split = data["tier"].nunique() > 1
@@ -145,9 +154,17 @@ def entropy_by_tier(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) 
                 color = DIFFICULTY.get(str(tier), SPARE[i % len(SPARE)].color)
                 label = f"{tier} (n = {line['n'].sum()})"
                 bars.bar(
-                    line["low"], line["share_of_all"], width=1 / bins, bottom=below, align="edge", color=color,
-                    hatch=hatches[i % 4], edgecolor="white", linewidth=0.4, label=label,
-                )  # fmt: skip
+                    line["low"],
+                    line["share_of_all"],
+                    width=1 / bins,
+                    bottom=below,
+                    align="edge",
+                    color=color,
+                    hatch=hatches[i % 4],
+                    edgecolor="white",
+                    linewidth=0.4,
+                    label=label,
+                )
                 below = below + line["share_of_all"].to_numpy()
                 if split:
                     marker, style = ("o", "s", "^", "D")[i % 4], ("-", "--", "-.", ":")[i % 4]
@@ -201,9 +218,17 @@ def weight_by_verdict(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10
             for verdict, color, hatch in (("right", "#56B4E9", ""), ("wrong", "#D55E00", "////")):
                 line = part[part["verdict"] == verdict]
                 axis.bar(
-                    line["low"], line["share"], width=1 / bins, bottom=below, align="edge", color=color, hatch=hatch,
-                    edgecolor="white", linewidth=0.5, label=f"teacher {verdict} (n = {line['n'].sum()})",
-                )  # fmt: skip
+                    line["low"],
+                    line["share"],
+                    width=1 / bins,
+                    bottom=below,
+                    align="edge",
+                    color=color,
+                    hatch=hatch,
+                    edgecolor="white",
+                    linewidth=0.5,
+                    label=f"teacher {verdict} (n = {line['n'].sum()})",
+                )
                 below = below + line["share"].to_numpy()
             axis.set(xlim=(0, 1), xlabel="weight w = 1 − H / log N (bin)", title=f"teacher {teacher}")
             axis.legend(loc="upper center")

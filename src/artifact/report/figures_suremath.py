@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from artifact.report.figures_se import Drawn, panels
-from artifact.report.style import DIFFICULTY, GREY, SPARE, ordered, rc
+from artifact.report.styles import DIFFICULTY, GREY, SPARE, ordered, rc
 from artifact.suremath.lineage import CURATED, SEED, Evolved, ancestors
 from artifact.suremath.strategies import STRATEGIES
 
@@ -24,9 +24,14 @@ if TYPE_CHECKING:
     from artifact.suremath.load import Published
 
 STAGE_LABELS = {
-    "proposed": "proposed", "evolve": "has a problem", "well_formed": "well-formed", "decontaminate": "no overlap",
-    "duplicates": "new", "solvable": "solvable", "size": "kept",
-}  # fmt: skip
+    "proposed": "proposed",
+    "evolve": "has a problem",
+    "well_formed": "well-formed",
+    "decontaminate": "no overlap",
+    "duplicates": "new",
+    "solvable": "solvable",
+    "size": "kept",
+}
 
 
 def counts_by_strategy(items: Iterable[Evolved | Published]) -> Drawn:
@@ -105,11 +110,20 @@ def lineage_tree(item_id: str, items: Mapping[str, Evolved], *, width: int = 38,
                     axis.text(*middle, item.strategy, **look)
         axis.set(xlim=(-0.5, max(column.values()) + 0.5), ylim=(-max(row.values()) - 0.5, 0.5))
         axis.axis("off")
-    data = pd.DataFrame([
-        {"id": i.id, "round": i.round, "strategy": i.strategy, "tier": i.tier, "parents": " ".join(i.parent_ids),
-         "answer": i.answer, "question": i.question}
-        for i in sorted(family, key=lambda i: (i.round, i.id))
-    ])  # fmt: skip
+    data = pd.DataFrame(
+        [
+            {
+                "id": i.id,
+                "round": i.round,
+                "strategy": i.strategy,
+                "tier": i.tier,
+                "parents": " ".join(i.parent_ids),
+                "answer": i.answer,
+                "question": i.question,
+            }
+            for i in sorted(family, key=lambda i: (i.round, i.id))
+        ]
+    )
     return figure, data
 
 
@@ -128,11 +142,13 @@ def entropy_by_difficulty(rows: Sequence[Published]) -> Drawn:
     """
     import matplotlib
 
-    frame = pd.DataFrame([
-        {"tier": r.tier, "origin": CURATED if r.round == 0 else "evolved", "normalised": r.normalised}
-        for r in rows
-        if r.normalised is not None
-    ])  # fmt: skip
+    frame = pd.DataFrame(
+        [
+            {"tier": r.tier, "origin": CURATED if r.round == 0 else "evolved", "normalised": r.normalised}
+            for r in rows
+            if r.normalised is not None
+        ]
+    )
     if frame.empty:
         raise ValueError("no row has an entropy: publish the build with a teacher's annotations first")
     tiers = ordered(frame["tier"])
@@ -149,18 +165,34 @@ def entropy_by_difficulty(rows: Sequence[Published]) -> Drawn:
             )
             places.append(t + (k - 0.5) * 0.36)
             colors.append(looks[origin])
-            out.append({
-                "tier": tier, "origin": origin, "n": len(values), "mean": values.mean(), "p5": low, "q1": q1,
-                "median": median, "q3": q3, "p95": high, "share_zero": float((values == 0).mean()),
-            })  # fmt: skip
+            out.append(
+                {
+                    "tier": tier,
+                    "origin": origin,
+                    "n": len(values),
+                    "mean": values.mean(),
+                    "p5": low,
+                    "q1": q1,
+                    "median": median,
+                    "q3": q3,
+                    "p95": high,
+                    "share_zero": float((values == 0).mean()),
+                }
+            )
     with matplotlib.rc_context(rc(1, 1, ratio=0.5, width=0.7)):
         figure, axes = panels(1, 1)
         axis = axes[0, 0]
         mean = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": "black", "markersize": 3}
         drawn = axis.bxp(
-            boxes, positions=places, widths=0.3, showmeans=True, showfliers=False, patch_artist=True, meanprops=mean,
+            boxes,
+            positions=places,
+            widths=0.3,
+            showmeans=True,
+            showfliers=False,
+            patch_artist=True,
+            meanprops=mean,
             medianprops={"color": "black"},
-        )  # fmt: skip
+        )
         for patch, color in zip(drawn["boxes"], colors, strict=True):
             patch.set(facecolor=color, alpha=0.85, linewidth=0.6)
         for place, line in zip(places, out, strict=True):
@@ -195,9 +227,15 @@ def filter_funnel(report: BuildReport) -> Drawn:
         for tier, hatch in zip(tiers, ("", "///", "...", "xxx"), strict=False):
             values = data[data["seed_tier"] == tier].set_index("stage")["n"].reindex(stages).to_numpy()
             axis.barh(
-                range(len(stages)), values, left=left, color=DIFFICULTY.get(tier, GREY), hatch=hatch, edgecolor="white",
-                linewidth=0.4, label=tier,
-            )  # fmt: skip
+                range(len(stages)),
+                values,
+                left=left,
+                color=DIFFICULTY.get(tier, GREY),
+                hatch=hatch,
+                edgecolor="white",
+                linewidth=0.4,
+                label=tier,
+            )
             left += values
         for i in range(len(stages)):
             lost = totals.iloc[i - 1] - totals.iloc[i] if i else 0

@@ -11,16 +11,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from artifact.evaluate.statistics import RESAMPLES, accuracy_interval
 from artifact.report.figures_se import Drawn, panels
-from artifact.report.style import PHASES, SPARE, looks, ordered, rc
+from artifact.report.styles import PHASES, SPARE, looks, ordered, rc
 from artifact.report.tables import REFERENCE, outcomes, with_base
+from artifact.stats.accuracy import RESAMPLES, accuracy_interval
 
-X_AXES = {
-    "step": "optimiser steps",
-    "response_tokens": "sampled tokens (thousands)",
-    "seconds": "training time (s)",
-}
+X_AXES = {"step": "optimiser steps", "response_tokens": "sampled tokens (thousands)", "seconds": "training time (s)"}
 """What a learning curve can be drawn against; equal steps are not equal tokens, nor equal time."""
 
 SIGNALS = {
@@ -55,12 +51,15 @@ def curve_points(curves: pd.DataFrame) -> pd.DataFrame:
     return (
         per_seed.groupby(["teacher", "label", "step"], sort=False)
         .agg(
-            seeds=("seed", "nunique"), problems=("problems", "max"), mean=("accuracy", "mean"), sd=("accuracy", "std"),
+            seeds=("seed", "nunique"),
+            problems=("problems", "max"),
+            mean=("accuracy", "mean"),
+            sd=("accuracy", "std"),
             **{n: (n, "mean") for n in spent.values()},
         )
         .rename(columns={"mean": "accuracy"})
         .reset_index()
-    )  # fmt: skip
+    )
 
 
 def learning_curves(curves: pd.DataFrame) -> Drawn:
@@ -127,17 +126,29 @@ def family_points(
         for value in ordered(frame[by]):
             table = outcomes(group[group[by] == value])
             interval = accuracy_interval(table.to_numpy(), 0.95, resamples)
-            rows.append({
-                "split": split, "teacher": teacher, "label": label, "group": value, "n": table.shape[1],
-                "seeds": len(table), "accuracy": interval.estimate, "low": interval.low, "high": interval.high,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "split": split,
+                    "teacher": teacher,
+                    "label": label,
+                    "group": value,
+                    "n": table.shape[1],
+                    "seeds": len(table),
+                    "accuracy": interval.estimate,
+                    "low": interval.low,
+                    "high": interval.high,
+                }
+            )
     return pd.DataFrame(rows)
 
 
 def family_bars(
-    evaluation: pd.DataFrame, labels: Sequence[str] = ("Base", REFERENCE, "UOPD (soft)"), *, by: str = "family",
+    evaluation: pd.DataFrame,
+    labels: Sequence[str] = ("Base", REFERENCE, "UOPD (soft)"),
+    *,
+    by: str = "family",
     resamples: int = RESAMPLES,
-) -> Drawn:  # fmt: skip
+) -> Drawn:
     """Accuracy by problem family (or tier), the labels side by side, a panel for each teacher (and split)."""
     import matplotlib
 
@@ -154,10 +165,18 @@ def family_bars(
                 at = [x + width * (i - (part["label"].nunique() - 1) / 2) for x in range(len(groups))]
                 bars = [(line["accuracy"] - line["low"]).clip(lower=0), (line["high"] - line["accuracy"]).clip(lower=0)]
                 axis.bar(
-                    at, line["accuracy"], width, yerr=bars, color=styles[str(label)].color, label=label, capsize=1.5,
-                    hatch=("", "///", "...", "xx")[i % 4], edgecolor="white", linewidth=0.4,
+                    at,
+                    line["accuracy"],
+                    width,
+                    yerr=bars,
+                    color=styles[str(label)].color,
+                    label=label,
+                    capsize=1.5,
+                    hatch=("", "///", "...", "xx")[i % 4],
+                    edgecolor="white",
+                    linewidth=0.4,
                     error_kw={"linewidth": 0.7},
-                )  # fmt: skip
+                )
             axis.set_xticks(range(len(groups)), groups)
             axis.set_title(f"teacher {teacher} ({split}), whisker: 95 % over problems", fontsize=6)
         axes[0, 0].set_ylabel("accuracy, mean over seeds")

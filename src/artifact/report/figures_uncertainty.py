@@ -2,7 +2,7 @@
 
 Each function takes one frame for each teacher (a panel), returns the figure and the tidy numbers it draws, like
 `figures_se`. Polarity: positive = the teacher is wrong, a high score = unsure. The caption must say which label the
-frames carry. Left out: computing the frames (`uncertainty/`), and the distribution by tier (`figures_se`).
+frames carry. Left out: computing the frames (`phase1/`), and the distribution by tier (`figures_se`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from artifact.report.figures_se import Drawn, panels
-from artifact.report.style import GREY, SPARE, TEACHERS, Look, ordered, rc
-from artifact.uncertainty.calibration import calibration, reliability_bins
-from artifact.uncertainty.risk import COVERAGES, rejection_table, risk_coverage
+from artifact.report.styles import GREY, SPARE, TEACHERS, Look, ordered, rc
+from artifact.stats.calibration import calibration, reliability_bins
+from artifact.stats.risk import COVERAGES, rejection_table, risk_coverage
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -87,10 +87,18 @@ def auroc_by_n(tables: Mapping[str, pd.DataFrame]) -> Drawn:
                 look = LOOKS[str(name)]
                 shift = 2 ** (0.07 * (i - (len(lines) - 1) / 2))
                 axis.errorbar(
-                    rows["n"] * shift, rows["auroc"], [rows["auroc"] - rows["lower"], rows["upper"] - rows["auroc"]],
-                    color=look.color, marker=look.marker, linestyle=look.linestyle, markersize=3, elinewidth=0.6,
-                    linewidth=1.6 if i == 0 else 0.8, label=NAMES[str(name)], zorder=3 if i == 0 else 2,
-                )  # fmt: skip
+                    rows["n"] * shift,
+                    rows["auroc"],
+                    [rows["auroc"] - rows["lower"], rows["upper"] - rows["auroc"]],
+                    color=look.color,
+                    marker=look.marker,
+                    linestyle=look.linestyle,
+                    markersize=3,
+                    elinewidth=0.6,
+                    linewidth=1.6 if i == 0 else 0.8,
+                    label=NAMES[str(name)],
+                    zorder=3 if i == 0 else 2,
+                )
             sizes = sorted(part["n"].unique())
             axis.set_xscale("log", base=2)
             axis.set_xticks(sizes, [str(n) for n in sizes])
@@ -106,9 +114,12 @@ def auroc_by_n(tables: Mapping[str, pd.DataFrame]) -> Drawn:
 
 
 def rejection_curves(
-    scores: Mapping[str, pd.DataFrame], estimators: Sequence[str], *, coverages: Sequence[float] = COVERAGES,
+    scores: Mapping[str, pd.DataFrame],
+    estimators: Sequence[str],
+    *,
+    coverages: Sequence[float] = COVERAGES,
     resamples: int = 500,
-) -> Drawn:  # fmt: skip
+) -> Drawn:
     """Accuracy of the problems that are kept, against the share that is rejected, least sure first; ties averaged.
 
     `scores` holds a `score_table` for each teacher. Bars: 95 % bootstrap over problems, on the first estimator. Grey:
@@ -129,9 +140,14 @@ def rejection_curves(
                     axis.axhline(rate, color=GREY, linestyle=":", label="without information")
                 stem = curve[curve["kept"] >= max(10, len(table) // 50)]  # below, a handful of problems decides
                 axis.plot(
-                    stem["rejected"], stem["accuracy"], color=look.color, linestyle=look.linestyle,
-                    linewidth=1.6 if i == 0 else 0.8, label=NAMES[name], zorder=3 if i == 0 else 2,
-                )  # fmt: skip
+                    stem["rejected"],
+                    stem["accuracy"],
+                    color=look.color,
+                    linestyle=look.linestyle,
+                    linewidth=1.6 if i == 0 else 0.8,
+                    label=NAMES[name],
+                    zorder=3 if i == 0 else 2,
+                )
                 points = rejection_table(table[name], table["wrong"], coverages=coverages, resamples=resamples)
                 parts.append(points.assign(teacher=teacher, score=name))
                 if i == 0:
@@ -140,9 +156,16 @@ def rejection_curves(
                         (points["upper"] - points["accuracy"]).clip(lower=0),
                     ]
                     axis.errorbar(
-                        1 - points["coverage"], points["accuracy"], bars, color=look.color, marker=look.marker,
-                        markersize=3, linestyle="none", elinewidth=0.8, zorder=4,
-                    )  # fmt: skip
+                        1 - points["coverage"],
+                        points["accuracy"],
+                        bars,
+                        color=look.color,
+                        marker=look.marker,
+                        markersize=3,
+                        linestyle="none",
+                        elinewidth=0.8,
+                        zorder=4,
+                    )
             axis.set(xlim=(-0.02, 1), xlabel="share rejected, least sure first", title=f"teacher {teacher}")
             _unit_ticks(axis)
         axes[0, 0].set_ylim(top=1.02)
@@ -170,20 +193,35 @@ def weight_calibration(
             own = calibration(annotations[teacher]["weight"], annotations[teacher][correct].astype(bool), bins=bins)
             share = table["n"] / table["n"].sum()
             axis.bar(
-                table["low"], share, width=1 / bins, align="edge", color="#d9d9d9", edgecolor="white", linewidth=0.5,
+                table["low"],
+                share,
+                width=1 / bins,
+                align="edge",
+                color="#d9d9d9",
+                edgecolor="white",
+                linewidth=0.5,
                 label="share of the problems",
-            )  # fmt: skip
+            )
             axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=0.8, label="w = P(right)")
             full = table[table["n"] > 0]
             bars = [(full["accuracy"] - full["lower"]).clip(lower=0), (full["upper"] - full["accuracy"]).clip(lower=0)]
             axis.errorbar(
-                full["mean_weight"], full["accuracy"], bars, color=look.color, marker=look.marker,
-                linestyle=look.linestyle, elinewidth=0.8, capsize=2, label=f"accuracy, teacher {teacher}",
-            )  # fmt: skip
+                full["mean_weight"],
+                full["accuracy"],
+                bars,
+                color=look.color,
+                marker=look.marker,
+                linestyle=look.linestyle,
+                elinewidth=0.8,
+                capsize=2,
+                label=f"accuracy, teacher {teacher}",
+            )
             axis.set(
-                xlim=(-0.02, 1.02), ylim=(0, 1.02), xlabel="weight w = 1 − H / log N (bin mean)",
+                xlim=(-0.02, 1.02),
+                ylim=(0, 1.02),
+                xlabel="weight w = 1 − H / log N (bin mean)",
                 title=f"teacher {teacher}: ECE {own.ece:.3f}, Brier {own.brier:.3f}",
-            )  # fmt: skip
+            )
             _unit_ticks(axis)
         axes[0, 0].set_ylabel("accuracy of the teacher")
         _legend_above(figure, axes, 2)
@@ -205,15 +243,23 @@ def retest_map(pairs: Mapping[str, pd.DataFrame], *, gridsize: int = 16) -> Draw
         norm = LogNorm(1, max(len(p) for p in pairs.values()))
         for axis, (teacher, part) in zip(axes[0], pairs.items(), strict=True):
             cells = axis.hexbin(
-                part["first"], part["second"], gridsize=gridsize, extent=(0, 1, 0, 1), mincnt=1, norm=norm,
-                cmap="viridis_r", linewidths=0.2,
-            )  # fmt: skip
+                part["first"],
+                part["second"],
+                gridsize=gridsize,
+                extent=(0, 1, 0, 1),
+                mincnt=1,
+                norm=norm,
+                cmap="viridis_r",
+                linewidths=0.2,
+            )
             axis.plot([0, 1], [0, 1], color="#555555", linestyle=":", linewidth=0.7)
             r, rank = part["first"].corr(part["second"]), part["first"].corr(part["second"], method="spearman")
             axis.set(
-                xlim=(-0.06, 1.06), ylim=(-0.06, 1.06), xlabel="H / log N, first draw",
+                xlim=(-0.06, 1.06),
+                ylim=(-0.06, 1.06),
+                xlabel="H / log N, first draw",
                 title=f"teacher {teacher}: r = {r:.3f}, rank {rank:.3f}",
-            )  # fmt: skip
+            )
             _unit_ticks(axis)
         axes[0, 0].set_ylabel("H / log N, second draw")
         figure.colorbar(cells, ax=axes[0, :].tolist(), label="problems", shrink=0.9)
@@ -238,9 +284,16 @@ def retest_by_n(tables: Mapping[str, pd.DataFrame]) -> Drawn:
             ):
                 bars = [(rows["value"] - rows["lower"]).clip(lower=0), (rows["upper"] - rows["value"]).clip(lower=0)]
                 axis.errorbar(
-                    rows["n"] * 2 ** (0.06 * (i - 0.5)), rows["value"], bars, color=look.color, marker=look.marker,
-                    linestyle=look.linestyle, elinewidth=0.8, capsize=2, label=f"teacher {teacher}",
-                )  # fmt: skip
+                    rows["n"] * 2 ** (0.06 * (i - 0.5)),
+                    rows["value"],
+                    bars,
+                    color=look.color,
+                    marker=look.marker,
+                    linestyle=look.linestyle,
+                    elinewidth=0.8,
+                    capsize=2,
+                    label=f"teacher {teacher}",
+                )
             sizes = sorted(part["n"].unique())
             axis.set_xscale("log", base=2)
             axis.set_xticks(sizes, [str(n) for n in sizes])
@@ -277,14 +330,24 @@ def intra_inter(annotations: Mapping[str, pd.DataFrame], *, correct: str = "gree
         for axis, (teacher, part) in zip(axes[0], parts.items(), strict=True):
             half = 0.5 / bins
             discs = axis.scatter(
-                part["inter"] + half, part["intra"] + half, s=260 * part["n"] / data["n"].max() + 3,
-                c=part["accuracy"], cmap="cividis", vmin=0, vmax=1, edgecolor="#555555", linewidth=0.3, zorder=3,
-            )  # fmt: skip
+                part["inter"] + half,
+                part["intra"] + half,
+                s=260 * part["n"] / data["n"].max() + 3,
+                c=part["accuracy"],
+                cmap="cividis",
+                vmin=0,
+                vmax=1,
+                edgecolor="#555555",
+                linewidth=0.3,
+                zorder=3,
+            )
             axis.plot([0, 1], [1, 0], color=GREY, linestyle=":", linewidth=0.8)
             axis.set(
-                xlim=(0, 1), ylim=(0, min(1.0, data["intra"].max() + 2 / bins)), title=f"teacher {teacher}",
+                xlim=(0, 1),
+                ylim=(0, min(1.0, data["intra"].max() + 2 / bins)),
+                title=f"teacher {teacher}",
                 xlabel="between classes: H / log N",
-            )  # fmt: skip
+            )
             _unit_ticks(axis)
         axes[0, 0].set_ylabel("within classes: Σ p(c) H(c) / log N")
         figure.colorbar(discs, ax=axes[0, :].tolist(), label="accuracy of the teacher", shrink=0.9)
@@ -308,9 +371,16 @@ def auroc_within_tiers(tables: Mapping[str, pd.DataFrame]) -> Drawn:
             rows = rows.set_index("group").reindex(groups)
             bars = [rows["auroc"] - rows["lower"], rows["upper"] - rows["auroc"]]
             axis.errorbar(
-                np.arange(len(groups)) + 0.16 * (i - 0.5), rows["auroc"], bars, color=look.color, marker=look.marker,
-                linestyle="none", capsize=2, elinewidth=0.8, label=f"teacher {teacher}",
-            )  # fmt: skip
+                np.arange(len(groups)) + 0.16 * (i - 0.5),
+                rows["auroc"],
+                bars,
+                color=look.color,
+                marker=look.marker,
+                linestyle="none",
+                capsize=2,
+                elinewidth=0.8,
+                label=f"teacher {teacher}",
+            )
         axis.axhline(0.5, color=GREY, linestyle=":", linewidth=0.8)
         axis.axvline(1.5, color=GREY, linewidth=0.4)
         axis.set_xticks(range(len(groups)), [names.get(g, g) for g in groups])

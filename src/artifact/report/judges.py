@@ -1,6 +1,6 @@
 """How well equivalence judges judge: error rates on the calibration set, as a table and as a figure.
 
-Both take the reports of `uncertainty/judge_calibration.py`; intervals are 95 % Wilson intervals over pairs. The figure
+Both take the reports of `phase1/judge_calibration.py`; intervals are 95 % Wilson intervals over pairs. The figure
 returns the numbers it draws, for `provenance.save_figure`. Left out: asking a judge.
 """
 
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from artifact.phase1.judge_calibration import LEAST_TRUE_MERGES, MOST_FALSE_MERGES, CalibrationReport
 from artifact.report.figures_se import Drawn, panels
-from artifact.report.style import GREY, TEACHERS, rc
+from artifact.report.styles import GREY, TEACHERS, rc
 from artifact.report.tables import percent
-from artifact.uncertainty.judge_calibration import LEAST_TRUE_MERGES, MOST_FALSE_MERGES, CalibrationReport
 
 MEASURES = {
     "true_merge": "equal pairs merged",
@@ -39,12 +39,18 @@ def show_judges(reports: Sequence[CalibrationReport]) -> pd.DataFrame:
     rows = []
     for r in reports:
         rates = {"true_merge": r.true_merge, "false_merge": r.false_merge, "undecided": r.undecided}
-        shown = {MEASURES[m] + " %": f"{percent(i.estimate)} ({percent(i.low)} to {percent(i.high)})"
-                 for m, i in rates.items()}  # fmt: skip
+        shown = {
+            MEASURES[m] + " %": f"{percent(i.estimate)} ({percent(i.low)} to {percent(i.high)})"
+            for m, i in rates.items()
+        }
         rows.append(
-            {"judge": r.judge, "pairs": str(r.total.equal + r.total.different), **shown,
-             "usable": "yes" if r.usable else "no"}
-        )  # fmt: skip
+            {
+                "judge": r.judge,
+                "pairs": str(r.total.equal + r.total.different),
+                **shown,
+                "usable": "yes" if r.usable else "no",
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -66,9 +72,17 @@ def judge_rates(reports: Sequence[CalibrationReport]) -> Drawn:
                 height = np.arange(len(kinds)) + 0.2 * (i - (len(reports) - 1) / 2)
                 bars = [(part["rate"] - part["low"]).clip(lower=0), (part["high"] - part["rate"]).clip(lower=0)]
                 axis.errorbar(
-                    part["rate"], height, xerr=bars, color=look.color, marker=look.marker, linestyle="none",
-                    capsize=1.5, linewidth=0.8, markersize=3, label=judge,
-                )  # fmt: skip
+                    part["rate"],
+                    height,
+                    xerr=bars,
+                    color=look.color,
+                    marker=look.marker,
+                    linestyle="none",
+                    capsize=1.5,
+                    linewidth=0.8,
+                    markersize=3,
+                    label=judge,
+                )
             axis.set(xlim=(-0.03, 1.03), xlabel="share of pairs (95 % interval)", title=name)
             axis.set_xticks(np.linspace(0, 1, 5), ["0", "0.25", "0.5", "0.75", "1"])
         first = axes[0, 0]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from artifact.records import Status
-from artifact.report.style import PHASES
+from artifact.report.styles import PHASES
 
 if TYPE_CHECKING:
     from artifact.records import Problem, Rollout
@@ -32,14 +32,20 @@ def show_distances(summary: pd.DataFrame) -> pd.DataFrame:
         columns = (summary[name], summary[f"{name}_low"], summary[f"{name}_high"])
         return [f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in zip(*columns, strict=True)]
 
-    return pd.DataFrame({
-        "teacher": summary["teacher"], "method": summary["label"], "sequences": summary["sequences"].map(SETS),
-        "problems": summary["problems"].astype(str), "tokens": [f"{n:,}" for n in summary["tokens"]],
-        "KL teacher ‖ student": bar("forward"), "KL student ‖ teacher": bar("reverse"),
-        "of the former, tail": [f"{f - b:.4f}" for f, b in zip(summary["forward"], summary["binned"], strict=True)],
-        "teacher mass on top-k": [f"{100 * m:.2f} %" for m in summary["teacher_mass"]],
-        "same top token": [f"{100 * a:.1f} %" for a in summary["agreement"]],
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "teacher": summary["teacher"],
+            "method": summary["label"],
+            "sequences": summary["sequences"].map(SETS),
+            "problems": summary["problems"].astype(str),
+            "tokens": [f"{n:,}" for n in summary["tokens"]],
+            "KL teacher ‖ student": bar("forward"),
+            "KL student ‖ teacher": bar("reverse"),
+            "of the former, tail": [f"{f - b:.4f}" for f, b in zip(summary["forward"], summary["binned"], strict=True)],
+            "teacher mass on top-k": [f"{100 * m:.2f} %" for m in summary["teacher_mass"]],
+            "same top token": [f"{100 * a:.1f} %" for a in summary["agreement"]],
+        }
+    )
 
 
 def distance_sentences(changes: pd.DataFrame, measure: str = "forward") -> list[str]:
@@ -90,12 +96,16 @@ def phase_table(metrics: pd.DataFrame, memory: Mapping[str, float]) -> pd.DataFr
     for name in names:
         seconds = float(metrics[f"seconds/{name}"].fillna(0.0).sum())
         tokens = float(metrics[counts[name]].sum()) if name in counts else None
-        rows.append({
-            "phase": name, "seconds": seconds / len(metrics), "share": seconds / total,
-            "tokens": None if tokens is None else tokens / len(metrics),
-            "tokens_per_second": tokens / seconds if tokens and seconds else None,
-            "memory_gib": memory.get(ACTORS.get(name, "")),
-        })  # fmt: skip
+        rows.append(
+            {
+                "phase": name,
+                "seconds": seconds / len(metrics),
+                "share": seconds / total,
+                "tokens": None if tokens is None else tokens / len(metrics),
+                "tokens_per_second": tokens / seconds if tokens and seconds else None,
+                "memory_gib": memory.get(ACTORS.get(name, "")),
+            }
+        )
     return pd.DataFrame(rows)
 
 

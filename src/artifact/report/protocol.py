@@ -47,15 +47,23 @@ def show_benchmarks(table: pd.DataFrame, ks: Sequence[int] | None = None) -> pd.
     rows = []
     for _, part in table.groupby(["label", "teacher", "seed", "benchmark", "split", "protocol", "key"], sort=False):
         first, by_metric = part.iloc[0], part.set_index("metric")
-        rows.append({
-            "model": first["label"], **{c: str(first[c]) for c in told},
-            "benchmark": first["benchmark"], "split": first["split"],
-            "protocol": _protocol(first), "problems": _problems(first), "responses": f"{first['responses']:,}",
-            **{f"{m} %": interval(by_metric.loc[m]) if m in by_metric.index else "–" for m in metrics},
-            "truncated %": percent(first["truncated"]), "unparsed %": percent(first["unparsed"]),
-            "verifier failed %": percent(first["timeout"] + first["error"]),
-            "tokens": f"{first['response_tokens']:.0f}", "left out": first["left_out"] or "–",
-        })  # fmt: skip
+        rows.append(
+            {
+                "model": first["label"],
+                **{c: str(first[c]) for c in told},
+                "benchmark": first["benchmark"],
+                "split": first["split"],
+                "protocol": _protocol(first),
+                "problems": _problems(first),
+                "responses": f"{first['responses']:,}",
+                **{f"{m} %": interval(by_metric.loc[m]) if m in by_metric.index else "–" for m in metrics},
+                "truncated %": percent(first["truncated"]),
+                "unparsed %": percent(first["unparsed"]),
+                "verifier failed %": percent(first["timeout"] + first["error"]),
+                "tokens": f"{first['response_tokens']:.0f}",
+                "left out": first["left_out"] or "–",
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -74,8 +82,9 @@ def benchmark_notes(table: pd.DataFrame) -> list[str]:
     levels = " and ".join(f"{100 * level:g} %" for level in sorted(set(table["level"])))
     notes = [
         f"Intervals: {levels}, over problems; all samples of a problem are one cluster ("
-        + "; ".join(sorted(set(table["bar"]))) + ")."
-    ]  # fmt: skip
+        + "; ".join(sorted(set(table["bar"])))
+        + ")."
+    ]
     if table["metric"].str.startswith("maj@").any():
         notes.append(
             "maj@k: expected accuracy of a majority vote over k of the samples, over all subsets; a tie of t answers "
@@ -134,10 +143,13 @@ def grader_table(graded: pd.DataFrame, by: Sequence[str] = ("teacher", "label"))
         beside = []
         for grader in accuracy["grader"]:
             this = group[grader].eq("correct")
-            beside.append({
-                "agreement": float((this == headline).mean()), "only_headline": int((headline & ~this).sum()),
-                "only_this": int((this & ~headline).sum()),
-            })  # fmt: skip
+            beside.append(
+                {
+                    "agreement": float((this == headline).mean()),
+                    "only_headline": int((headline & ~this).sum()),
+                    "only_this": int((this & ~headline).sum()),
+                }
+            )
         named = pd.DataFrame([dict(zip(keys, values, strict=True))] * len(beside))
         parts.append(pd.concat([named, accuracy, pd.DataFrame(beside)], axis=1))
     return pd.concat(parts, ignore_index=True)
@@ -204,8 +216,10 @@ def _swaps(a: pd.Series, b: pd.Series) -> tuple[int, int]:
     groups = [part for _, part in both.groupby(others, sort=False)] if others else [both]
     moves = [
         (part["a"].iloc[i] - part["a"].iloc[j]) * (part["b"].iloc[i] - part["b"].iloc[j]) < 0
-        for part in groups for i in range(len(part)) for j in range(i)
-    ]  # fmt: skip
+        for part in groups
+        for i in range(len(part))
+        for j in range(i)
+    ]
     return sum(moves), len(moves)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from artifact.uncertainty.records import Annotation
+    from artifact.phase1.records import Annotation
 
 GROUPS = ("sure and right", "sure and wrong", "unsure")
 
@@ -75,17 +75,23 @@ def group_of(frame: pd.DataFrame, *, correct: str, low: float, high: float) -> p
 def _draw(part: pd.DataFrame, count: int, seed: int) -> list[str]:
     """Ids of `count` problems at random, the families in turn; depends on the seed and the set of problems only."""
     rng = np.random.default_rng(seed)
-    queues = [
-        list(rng.permutation(sorted(rows["problem_id"]))) for _, rows in sorted(part.groupby("family"), key=str)
-    ]  # fmt: skip
+    queues = [list(rng.permutation(sorted(rows["problem_id"]))) for _, rows in sorted(part.groupby("family"), key=str)]
     turns = [queue[i] for i in range(max(map(len, queues), default=0)) for queue in queues if i < len(queue)]
     return [str(i) for i in turns[:count]]
 
 
 def examples(
-    frame: pd.DataFrame, annotations: Sequence[Annotation], *, per_group: int = 3, low: float = 0.1, high: float = 0.7,
-    correct: str = "majority_correct", before: Answers | None = None, after: Answers | None = None, seed: int = 0,
-) -> pd.DataFrame:  # fmt: skip
+    frame: pd.DataFrame,
+    annotations: Sequence[Annotation],
+    *,
+    per_group: int = 3,
+    low: float = 0.1,
+    high: float = 0.7,
+    correct: str = "majority_correct",
+    before: Answers | None = None,
+    after: Answers | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
     """The rows of U-T3 for one teacher, group by group.
 
     frame          `studies.results.annotation_frame`; `correct` names its label column, by default the verdict on the
@@ -105,12 +111,19 @@ def examples(
         for problem_id in _draw(part, per_group, seed):
             r, classes = by_id.loc[problem_id], _classes(_record(records, problem_id))
             row = {
-                "group": name, "in_group": len(part), "problem_id": problem_id, "tier": r["tier"],
-                "family": r["family"], "question": r["question"], "answer": r["answer"],
-                "majority_answer": r["majority_answer"], "right": bool(r[correct]),
+                "group": name,
+                "in_group": len(part),
+                "problem_id": problem_id,
+                "tier": r["tier"],
+                "family": r["family"],
+                "question": r["question"],
+                "answer": r["answer"],
+                "majority_answer": r["majority_answer"],
+                "right": bool(r[correct]),
                 "clusters": "; ".join(f"{forms} (p = {p:.2f})" for p, forms in classes),
-                "entropy": float(r["normalised"]), "weight": float(r["weight"]),
-            }  # fmt: skip
+                "entropy": float(r["normalised"]),
+                "weight": float(r["weight"]),
+            }
             for column, answers in (("before", before), ("after", after)):
                 if answers is not None:
                     if problem_id not in answers:
@@ -140,17 +153,21 @@ def _mark(correct: bool) -> str:
 
 def show_examples(table: pd.DataFrame) -> pd.DataFrame:
     """`examples` as a reader sees them, for `save_table(shown=…)`."""
-    shown = pd.DataFrame({
-        "group": [f"{g} ({n})" for g, n in zip(table["group"], table["in_group"], strict=True)],
-        "problem": [
-            f"{shorten(q)} [{f}, {t}]"
-            for q, f, t in zip(table["question"], table["family"], table["tier"], strict=True)
-        ],
-        "teacher's classes": [shorten(c, 160) for c in table["clusters"]],
-        "majority": table["majority_answer"].where(table["majority_answer"] != "", "no answer"),
-        "gold": table["answer"], "teacher": table["right"].map(_mark),
-        "H / log N": table["entropy"].map("{:.2f}".format), "w": table["weight"].map("{:.2f}".format),
-    })  # fmt: skip
+    shown = pd.DataFrame(
+        {
+            "group": [f"{g} ({n})" for g, n in zip(table["group"], table["in_group"], strict=True)],
+            "problem": [
+                f"{shorten(q)} [{f}, {t}]"
+                for q, f, t in zip(table["question"], table["family"], table["tier"], strict=True)
+            ],
+            "teacher's classes": [shorten(c, 160) for c in table["clusters"]],
+            "majority": table["majority_answer"].where(table["majority_answer"] != "", "no answer"),
+            "gold": table["answer"],
+            "teacher": table["right"].map(_mark),
+            "H / log N": table["entropy"].map("{:.2f}".format),
+            "w": table["weight"].map("{:.2f}".format),
+        }
+    )
     for column in ("before", "after"):
         if column in table.columns:
             shown[f"student {column}"] = [

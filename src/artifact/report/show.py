@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from artifact.report.provenance import save_figure, save_table
+from artifact.report.outputs import save_figure, save_table
 
 if TYPE_CHECKING:
     import pandas as pd

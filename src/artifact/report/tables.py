@@ -2,7 +2,7 @@
 
 Each function takes the frames of `artifact.studies.results` and gives one row a method; rows stay in the order of the
 study and are never ranked. Two spreads appear, and each column says which: ± is the SD over training seeds, an interval
-is a percentile bootstrap over problems (both explained in `evaluate/statistics.py`). A difference reads "cannot be told
+is a percentile bootstrap over problems (both explained in `stats/accuracy.py`). A difference reads "cannot be told
 apart" unless its interval leaves out 0 and the sign-flip test rejects at the same level: on few problems the bootstrap
 alone claims too much. Left out: running anything, and drawing.
 """
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from artifact.evaluate.statistics import RESAMPLES, accuracy_interval, paired_difference, seed_spread, told_apart
-from artifact.report.style import ordered
-from artifact.uncertainty.validation import compare_scores
+from artifact.report.styles import ordered
+from artifact.stats.accuracy import RESAMPLES, accuracy_interval, paired_difference, seed_spread, told_apart
+from artifact.stats.validation import compare_scores
 
 if TYPE_CHECKING:
     from artifact.config import Config
-    from artifact.matrix import Cell
+    from artifact.studies.study import Cell
 
 REFERENCE = "OPD (uniform)"
 """What methods are compared with: standard on-policy distillation."""
@@ -78,10 +78,18 @@ def accuracy_table(evaluation: pd.DataFrame, *, level: float = 0.95, resamples: 
         table = outcomes(group)
         interval, spread = accuracy_interval(table.to_numpy(), level, resamples), seed_spread(table.to_numpy())
         row: dict[str, Any] = {
-            "split": split, "teacher": teacher, "label": label, "seeds": len(table), "problems": table.shape[1],
-            "samples": int(group["sample"].nunique()), "accuracy": interval.estimate, "sd": spread.sd,
-            "low": interval.low, "high": interval.high, "response_tokens": float(group["response_tokens"].mean()),
-        }  # fmt: skip
+            "split": split,
+            "teacher": teacher,
+            "label": label,
+            "seeds": len(table),
+            "problems": table.shape[1],
+            "samples": int(group["sample"].nunique()),
+            "accuracy": interval.estimate,
+            "sd": spread.sd,
+            "low": interval.low,
+            "high": interval.high,
+            "response_tokens": float(group["response_tokens"].mean()),
+        }
         tier_of = group.drop_duplicates("problem_id").set_index("problem_id")["tier"]
         for tier in ordered(evaluation["tier"]):
             columns = [p for p in table.columns if tier_of[p] == tier]
@@ -101,9 +109,13 @@ def holm(p_values: Iterable[float]) -> list[float]:
 
 
 def difference_table(
-    evaluation: pd.DataFrame, *, reference: str = REFERENCE, by: str | None = None, level: float = 0.95,
+    evaluation: pd.DataFrame,
+    *,
+    reference: str = REFERENCE,
+    by: str | None = None,
+    level: float = 0.95,
     resamples: int = RESAMPLES,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """Each label minus `reference` on the same problems, under the same teacher.
 
     by  None: all problems; `family` or `tier`: one row for each of its values as well.
@@ -129,22 +141,43 @@ def difference_table(
         for scope, problems in scopes.items():
             block = [
                 _difference(tables, label, reference, problems, teacher, level, resamples)
-                for label in labels if label != reference
-            ]  # fmt: skip
+                for label in labels
+                if label != reference
+            ]
             adjusted = holm(row["p_value"] for row in block)
             rows += [
                 {"split": split, "teacher": teacher, **row, "scope": scope, "p_holm": p}
                 for row, p in zip(block, adjusted, strict=True)
             ]
-    order = ["split", "teacher", "label", "reference", "scope", "problems", "seeds", "difference", "low", "high",
-             "p_value", "p_holm", "smallest_detectable", "seeds_agreeing", "verdict"]  # fmt: skip
+    order = [
+        "split",
+        "teacher",
+        "label",
+        "reference",
+        "scope",
+        "problems",
+        "seeds",
+        "difference",
+        "low",
+        "high",
+        "p_value",
+        "p_holm",
+        "smallest_detectable",
+        "seeds_agreeing",
+        "verdict",
+    ]
     return pd.DataFrame(rows, columns=order)
 
 
 def _difference(
-    tables: Mapping[str, pd.DataFrame], label: str, reference: str, problems: list[str], teacher: object, level: float,
+    tables: Mapping[str, pd.DataFrame],
+    label: str,
+    reference: str,
+    problems: list[str],
+    teacher: object,
+    level: float,
     resamples: int,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     a, b = tables[label], tables[reference]
     missing = [p for p in problems if p not in a.columns]
     if missing or len(a.columns) != len(b.columns):
@@ -158,10 +191,18 @@ def _difference(
     apart = told_apart(d.low, d.high, d.p_value, level)
     verdict = SAME if not apart else "higher" if d.difference > 0 else "lower"
     return {
-        "label": label, "reference": reference, "problems": d.problems, "seeds": len(a), "difference": d.difference,
-        "low": d.low, "high": d.high, "p_value": d.p_value, "smallest_detectable": d.smallest_detectable,
-        "seeds_agreeing": agreeing, "verdict": verdict,
-    }  # fmt: skip
+        "label": label,
+        "reference": reference,
+        "problems": d.problems,
+        "seeds": len(a),
+        "difference": d.difference,
+        "low": d.low,
+        "high": d.high,
+        "p_value": d.p_value,
+        "smallest_detectable": d.smallest_detectable,
+        "seeds_agreeing": agreeing,
+        "verdict": verdict,
+    }
 
 
 def equal_footing(
@@ -177,7 +218,7 @@ def equal_footing(
     not name the teacher), seconds (of the loop; phase 1 is not in them), reads_gold, uses_teacher (`yes`, `self`,
     `no`). Raises TableError for a run without a configuration.
     """
-    from artifact.methods.base import make
+    from artifact.train.methods.base import make
 
     configs = {(cell.label, config.teacher): config for cell, config in runs}
     phases = [c for c in metrics.columns if c.startswith("seconds/")]
@@ -198,12 +239,19 @@ def equal_footing(
             sampled += float(per_seed["fallback_tokens"].sum().mean())
         if needs.annotation:
             sampled += (annotation_tokens or {}).get(str(teacher), float("nan"))
-        rows.append({
-            "teacher": teacher, "label": label, "seeds": per_seed.ngroups, "steps": steps,
-            "prompts": steps * config.train.prompts_per_step, **{n: float(means[n]) for n in [*sums, "seconds"]},
-            "teacher_tokens_sampled": sampled, "reads_gold": needs.gold,
-            "uses_teacher": "self" if needs.self_teacher else "yes" if needs.teacher or needs.annotation else "no",
-        })  # fmt: skip
+        rows.append(
+            {
+                "teacher": teacher,
+                "label": label,
+                "seeds": per_seed.ngroups,
+                "steps": steps,
+                "prompts": steps * config.train.prompts_per_step,
+                **{n: float(means[n]) for n in [*sums, "seconds"]},
+                "teacher_tokens_sampled": sampled,
+                "reads_gold": needs.gold,
+                "uses_teacher": "self" if needs.self_teacher else "yes" if needs.teacher or needs.annotation else "no",
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -229,14 +277,21 @@ def annotation_summary(
             part = frame if value == "all" else frame[frame[by] == value]
             right = part["greedy_correct"].astype(bool)
             total = float(part["weight"].sum())
-            rows.append({
-                "teacher": teacher, "group": value, "n": len(part), "greedy_accuracy": float(right.mean()),
-                "majority_accuracy": float(part["majority_correct"].astype(bool).mean()),
-                "entropy": float(part["normalised"].mean()), "zero": float((part["normalised"] == 0).mean()),
-                "weight": float(part["weight"].mean()), "clusters": float(part["clusters"].mean()),
-                "sure_and_wrong": float(((part["normalised"] <= threshold) & ~right).mean()),
-                "signal_wrong": float(part.loc[~right, "weight"].sum()) / total if total > 0 else None,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "teacher": teacher,
+                    "group": value,
+                    "n": len(part),
+                    "greedy_accuracy": float(right.mean()),
+                    "majority_accuracy": float(part["majority_correct"].astype(bool).mean()),
+                    "entropy": float(part["normalised"].mean()),
+                    "zero": float((part["normalised"] == 0).mean()),
+                    "weight": float(part["weight"].mean()),
+                    "clusters": float(part["clusters"].mean()),
+                    "sure_and_wrong": float(((part["normalised"] <= threshold) & ~right).mean()),
+                    "signal_wrong": float(part.loc[~right, "weight"].sum()) / total if total > 0 else None,
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -283,24 +338,36 @@ def show_accuracy(table: pd.DataFrame, differences: pd.DataFrame | None = None) 
 
 def show_differences(table: pd.DataFrame) -> pd.DataFrame:
     """`difference_table` in percentage points."""
-    return pd.DataFrame({
-        "split": table["split"], "teacher": table["teacher"], "method": table["label"], "minus": table["reference"],
-        "problems of": table["scope"], "n": table["problems"].map(_count),
-        "difference, points": table["difference"].map(lambda d: f"{100 * d:+.1f}"),
-        "95 % interval": [f"{100 * r.low:+.1f} to {100 * r.high:+.1f}" for r in table.itertuples()],
-        "p": table["p_value"].map(_p), "p (Holm)": table["p_holm"].map(_p),
-        "detectable, points": table["smallest_detectable"].map(percent),
-        "seeds agreeing": table["seeds_agreeing"].fillna("–"), "verdict": table["verdict"],
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "split": table["split"],
+            "teacher": table["teacher"],
+            "method": table["label"],
+            "minus": table["reference"],
+            "problems of": table["scope"],
+            "n": table["problems"].map(_count),
+            "difference, points": table["difference"].map(lambda d: f"{100 * d:+.1f}"),
+            "95 % interval": [f"{100 * r.low:+.1f} to {100 * r.high:+.1f}" for r in table.itertuples()],
+            "p": table["p_value"].map(_p),
+            "p (Holm)": table["p_holm"].map(_p),
+            "detectable, points": table["smallest_detectable"].map(percent),
+            "seeds agreeing": table["seeds_agreeing"].fillna("–"),
+            "verdict": table["verdict"],
+        }
+    )
 
 
 def show_footing(table: pd.DataFrame) -> pd.DataFrame:
     """`equal_footing` with thousands separators; a dash where a number was not given."""
     counts = {
-        "steps": "steps", "prompts": "prompts", "rollouts": "rollouts", "response_tokens": "response tokens",
-        "teacher_tokens": "teacher tokens scored", "teacher_tokens_sampled": "teacher tokens sampled",
+        "steps": "steps",
+        "prompts": "prompts",
+        "rollouts": "rollouts",
+        "response_tokens": "response tokens",
+        "teacher_tokens": "teacher tokens scored",
+        "teacher_tokens_sampled": "teacher tokens sampled",
         "seconds": "seconds",
-    }  # fmt: skip
+    }
     columns: dict[str, Any] = {"teacher": table["teacher"], "method": table["label"]}
     columns |= {name: table[column].map(_count) for column, name in counts.items()}
     columns["reads gold"] = table["reads_gold"].map({True: "yes", False: "no"})
@@ -319,21 +386,28 @@ def show_auroc(table: pd.DataFrame) -> pd.DataFrame:
             paired = f"{r.minus_reference:+.3f} ({r.diff_lower:+.3f} to {r.diff_upper:+.3f})" + (
                 f", {SAME}" if same else ""
             )
-        rows.append({
-            "teacher": r.teacher, "score": r.score.replace("_", " "), "problems": _count(r.n),
-            "wrong": _count(r.n_wrong),
-            "AUROC (95 % interval)": f"{number(r.auroc)} ({number(r.lower)} to {number(r.upper)})",
-            "minus semantic entropy": paired,
-        })  # fmt: skip
+        rows.append(
+            {
+                "teacher": r.teacher,
+                "score": r.score.replace("_", " "),
+                "problems": _count(r.n),
+                "wrong": _count(r.n_wrong),
+                "AUROC (95 % interval)": f"{number(r.auroc)} ({number(r.lower)} to {number(r.upper)})",
+                "minus semantic entropy": paired,
+            }
+        )
     return pd.DataFrame(rows)
 
 
 def show_annotations(table: pd.DataFrame) -> pd.DataFrame:
     """`annotation_summary` in percent."""
     names = {
-        "greedy_accuracy": "greedy accuracy %", "majority_accuracy": "majority accuracy %", "zero": "H = 0, %",
-        "sure_and_wrong": "sure and wrong %", "signal_wrong": "weight on wrong problems %",
-    }  # fmt: skip
+        "greedy_accuracy": "greedy accuracy %",
+        "majority_accuracy": "majority accuracy %",
+        "zero": "H = 0, %",
+        "sure_and_wrong": "sure and wrong %",
+        "signal_wrong": "weight on wrong problems %",
+    }
     shown = pd.DataFrame({"teacher": table["teacher"], "problems": table["group"], "n": table["n"].map(_count)})
     for column, name in names.items():
         shown[name] = table[column].map(percent)

@@ -2,7 +2,7 @@
 
 Two results, each with its own key. *Samples* are the expensive part: teacher, sampling settings and problems decide
 them. An *annotation* is made from samples; another N (a nested subset), judge or normaliser makes a new annotation from
-the same samples. Both are streams of shards (`uncertainty/stream.py`): killed at any point, they go on where they were.
+the same samples. Both are streams of shards (`phase1/stream.py`): killed at any point, they go on where they were.
 """
 
 from __future__ import annotations
@@ -11,51 +11,60 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from artifact.cluster.proof import prove
-from artifact.cluster.session import Workers, call, open_workers, release_samplers
+from artifact.actors.session import Workers, call, open_workers, release_samplers
 from artifact.config import Config
 from artifact.evaluate.evaluate import verify_groups
 from artifact.paths import resolve_model
-from artifact.phases import World, probe_sequences
+from artifact.phase1 import stream
+from artifact.phase1.judge import ChainJudge, EquivalenceJudge, ExactJudge, JudgeError, SymbolicJudge
+from artifact.phase1.records import Annotation
+from artifact.provenance import git_state, hardware, versions
 from artifact.records import Problem, Rollout, read_parquet
-from artifact.report.provenance import git_state
 from artifact.studies import keys, store
 from artifact.studies.world import build_world, prompts_hash, sampler_for
-from artifact.uncertainty import stream
-from artifact.uncertainty.judge import ChainJudge, EquivalenceJudge, ExactJudge, JudgeError, SymbolicJudge
-from artifact.uncertainty.records import Annotation
+from artifact.train.calls import World, probe_sequences
+from artifact.train.sync_check import prove
 
 SAMPLING = (
-    "artifact.cluster.rollout_engine",
-    "artifact.cluster.sampler",
+    "artifact.actors.engine",
+    "artifact.actors.sampler",
     "artifact.tasks.verifier",
     "artifact.tasks.verifier_worker",
     "artifact.evaluate.evaluate",
 )
-CLUSTERING = ("artifact.uncertainty.annotate", "artifact.tasks.equivalence")
+CLUSTERING = ("artifact.phase1.annotate", "artifact.tasks.equivalence")
 
 
 def sampling_settings(config: Config) -> dict[str, Any]:
     """The settings that decide the samples, apart from teacher and problems."""
     a = config.annotation
     return keys.settings(config, "task") | {
-        "draw": a.draw or a.samples, "temperature": a.temperature, "top_p": a.top_p,
-        "max_new_tokens": a.max_new_tokens, "batch_prompts": a.batch_prompts, "seed": a.seed,
-        "engine": config.cluster.engine.model_dump(), "lanes": config.cluster.lanes, "dtype": config.models.dtype,
-    }  # fmt: skip
+        "draw": a.draw or a.samples,
+        "temperature": a.temperature,
+        "top_p": a.top_p,
+        "max_new_tokens": a.max_new_tokens,
+        "batch_prompts": a.batch_prompts,
+        "seed": a.seed,
+        "engine": config.cluster.engine.model_dump(),
+        "lanes": config.cluster.lanes,
+        "dtype": config.models.dtype,
+    }
 
 
 def clustering_settings(config: Config) -> dict[str, Any]:
     """The settings that decide what is made of the samples; for a language-model judge also its rule and prompt."""
     a = config.annotation
-    asked = {} if a.clustering != "llm" else {"judge_rule": keys.source_hash(["artifact.uncertainty.llm_judge"])}
+    asked = {} if a.clustering != "llm" else {"judge_rule": keys.source_hash(["artifact.phase1.llm_judge"])}
     if asked:
-        asked["judge_prompt"] = keys.file_hash(keys.PACKAGE / "uncertainty" / "prompts" / "equivalence.txt")
+        asked["judge_prompt"] = keys.file_hash(keys.PACKAGE / "phase1" / "prompts" / "equivalence.txt")
     return {
-        "samples": a.samples, "clustering": a.clustering, "normaliser": a.normaliser, "min_valid": a.min_valid,
+        "samples": a.samples,
+        "clustering": a.clustering,
+        "normaliser": a.normaliser,
+        "min_valid": a.min_valid,
         "judge": keys.model_hash(config.models.judge) if a.clustering == "llm" and config.models.judge else None,
         **asked,
-    }  # fmt: skip
+    }
 
 
 def samples_key(config: Config, world: World) -> str:
@@ -65,20 +74,22 @@ def samples_key(config: Config, world: World) -> str:
             "sampling": sampling_settings(config),
             "prompts": prompts_hash(config, world, config.teacher_path),
             "teacher": keys.model_hash(config.teacher_path),
-            "data": keys.data_hash(world.train), "source": keys.source_hash(SAMPLING),
+            "data": keys.data_hash(world.train),
+            "source": keys.source_hash(SAMPLING),
             "lock": keys.environment_hash(config.cluster.device),
         }
-    )  # fmt: skip
+    )
 
 
 def annotation_key(config: Config, world: World) -> str:
     """The key of an annotation: its samples, and how they are clustered."""
     return keys.digest(
         {
-            "samples": samples_key(config, world), "clustering": clustering_settings(config),
+            "samples": samples_key(config, world),
+            "clustering": clustering_settings(config),
             "source": keys.source_hash(CLUSTERING),
         }
-    )  # fmt: skip
+    )
 
 
 def draw_samples(config: Config, force: bool = False) -> Path:
@@ -97,23 +108,39 @@ def draw_samples(config: Config, force: bool = False) -> Path:
             gap = load_checkpoint(config, workers, config.teacher_path, world)
             a = config.annotation
             sampled = stream.draw(
-                world.train, _teacher(config, world, workers, a.draw or a.samples, a.temperature), folder / "shards",
-                batch=a.batch_prompts, what=f"samples of {config.teacher}", unfit=_unfit(config, world),
-            )  # fmt: skip
+                world.train,
+                _teacher(config, world, workers, a.draw or a.samples, a.temperature),
+                folder / "shards",
+                batch=a.batch_prompts,
+                what=f"samples of {config.teacher}",
+                unfit=_unfit(config, world),
+            )
             greedy = stream.draw(
-                world.train, _teacher(config, world, workers, 1, 0.0), folder / "greedy",
-                batch=a.batch_prompts, what=f"greedy answers of {config.teacher}", unfit=_unfit(config, world),
-            )  # fmt: skip
+                world.train,
+                _teacher(config, world, workers, 1, 0.0),
+                folder / "greedy",
+                batch=a.batch_prompts,
+                what=f"greedy answers of {config.teacher}",
+                unfit=_unfit(config, world),
+            )
             if not config.annotation.colocate_judge:
                 release_samplers(config)
         stream.join_shards(folder / "shards", folder / "samples.parquet", Rollout)
         stream.join_shards(folder / "greedy", folder / "greedy.parquet", Rollout)
         manifest = {
-            "kind": "samples", "tier": config.tier, "teacher": config.teacher, "model": config.teacher_path,
-            "settings": sampling_settings(config), "sampled": sampled, "greedy": greedy, "load_gap": gap,
+            "kind": "samples",
+            "tier": config.tier,
+            "teacher": config.teacher,
+            "model": config.teacher_path,
+            "settings": sampling_settings(config),
+            "sampled": sampled,
+            "greedy": greedy,
+            "load_gap": gap,
             "seconds": {"sampling": sampled.pop("seconds"), "greedy": greedy.pop("seconds"), "total": watch()},
-            "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
-        }  # fmt: skip
+            "git": git_state(),
+            "hardware": hardware(),
+            "versions": versions(),
+        }
         return store.finish("samples", key, manifest)
 
 
@@ -132,22 +159,39 @@ def annotate(config: Config, force: bool = False) -> Path:
         with store.actors_of(0) if a.clustering == "llm" else nullcontext():
             judge, credentials = make_judge(config)
             clustered = stream.annotate_stream(
-                world.train, samples / "shards", folder / "shards", judge, batch=a.batch_prompts, n=a.samples,
-                normaliser=a.normaliser, min_valid=a.min_valid, unfit=_unfit(config, world),
-            )  # fmt: skip
+                world.train,
+                samples / "shards",
+                folder / "shards",
+                judge,
+                batch=a.batch_prompts,
+                n=a.samples,
+                normaliser=a.normaliser,
+                min_valid=a.min_valid,
+                unfit=_unfit(config, world),
+            )
             release_samplers(config)
         stream.join_shards(folder / "shards", folder / "annotations.parquet", Annotation)
         sampling = store.finished(samples)
         manifest = {
-            "kind": "annotation", "tier": config.tier, "teacher": config.teacher, "model": config.teacher_path,
+            "kind": "annotation",
+            "tier": config.tier,
+            "teacher": config.teacher,
+            "model": config.teacher_path,
             "settings": sampling_settings(config) | clustering_settings(config),
-            "judge": credentials, "samples": samples.name, "problems": len(world.train), "clustered": clustered,
+            "judge": credentials,
+            "samples": samples.name,
+            "problems": len(world.train),
+            "clustered": clustered,
             "dropped": sampling["sampled"]["dropped"] | clustered["dropped"],
             "seconds": {
-                "sampling": sampling["seconds"]["sampling"], "clustering": clustered.pop("seconds"), "total": watch()
+                "sampling": sampling["seconds"]["sampling"],
+                "clustering": clustered.pop("seconds"),
+                "total": watch(),
             },
-            "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
-        }  # fmt: skip
+            "git": git_state(),
+            "hardware": hardware(),
+            "versions": versions(),
+        }
         return store.finish("annotations", key, manifest)
 
 
@@ -185,17 +229,21 @@ def make_judge(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
     if config.annotation.clustering != "llm":
         plain = ExactJudge() if config.annotation.clustering == "exact" else SymbolicJudge()
         return plain, {"name": plain.name}
-    from artifact.cluster.judge_engine import open_llm_judge
-    from artifact.uncertainty.judge_calibration import calibrate, require_usable
+    from artifact.actors.judge_engine import open_llm_judge
+    from artifact.phase1.judge_calibration import calibrate, require_usable
 
     model, gap = open_llm_judge(sharing(config, "judge"))
     report = calibrate(model)
     require_usable(report, go_on=config.annotation.accept_poor_judge)
     judge = ChainJudge([SymbolicJudge(), model])
     credentials = {
-        "name": judge.name, "load_gap": gap, "usable": report.usable, "faults": list(report.faults),
-        "true_merge": report.true_merge.estimate, "false_merge": report.false_merge.estimate,
-    }  # fmt: skip
+        "name": judge.name,
+        "load_gap": gap,
+        "usable": report.usable,
+        "faults": list(report.faults),
+        "true_merge": report.true_merge.estimate,
+        "false_merge": report.false_merge.estimate,
+    }
     return judge, credentials
 
 
@@ -239,9 +287,13 @@ def _teacher(config: Config, world: World, workers: Workers, n: int, temperature
 
     def sample(problems: Any) -> list[tuple[Rollout, ...]]:
         groups = sampler.sample(
-            world.prompts(problems), n, temperature=temperature, top_p=a.top_p if temperature else 1.0,
-            max_new_tokens=a.max_new_tokens, seed=purpose,
-        )  # fmt: skip
+            world.prompts(problems),
+            n,
+            temperature=temperature,
+            top_p=a.top_p if temperature else 1.0,
+            max_new_tokens=a.max_new_tokens,
+            seed=purpose,
+        )
         return verify_groups(problems, groups, world.verify)
 
     return sample

@@ -19,7 +19,6 @@ from artifact.config import Config, ConfigError, SampledEvaluation, checked
 from artifact.errors import EmptyDataset, Mismatch
 from artifact.evaluate.protocol import Protocol, ks_for, parse_protocol
 from artifact.paths import project_root, resolve_model
-from artifact.phases import World
 from artifact.records import Problem
 from artifact.studies.benchmark_targets import Target
 from artifact.studies.world import config_file, task_of, tokenizer_of, verifier_for
@@ -36,6 +35,7 @@ from artifact.tasks.checks import (
 )
 from artifact.tasks.plain_prompt import LABELS, encode_plain
 from artifact.tasks.prompts import encode_prompt
+from artifact.train.calls import World
 
 LEAST_BUDGET = 512
 """Tokens a response of a benchmark that is not the tier's own may have at least."""
@@ -65,10 +65,12 @@ class Job:
         """Problems, prompts and verifier, as the samplers want them."""
         tokenizer = tokenizer_of(self.model)
         return World(
-            train=self.problems, curve=(), encode=lambda problem, context: self.prompts[problem.id],
+            train=self.problems,
+            curve=(),
+            encode=lambda problem, context: self.prompts[problem.id],
             encode_text=lambda text: (*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id),
             verify=verifier_for(self.config.task.extraction_rules).verify_batch,
-        )  # fmt: skip
+        )
 
 
 def locate_model(model: str) -> str:
@@ -102,9 +104,7 @@ def protocols_for(
     sampled = config.evaluation.sampled or SampledEvaluation()
     if not names:
         names = ["greedy", *([f"avg{config.evaluation.sampled.k}"] if config.evaluation.sampled else [])]
-    chosen = (
-        sampled.temperature if temperature is None else temperature, sampled.top_p if top_p is None else top_p
-    )  # fmt: skip
+    chosen = (sampled.temperature if temperature is None else temperature, sampled.top_p if top_p is None else top_p)
     found = [parse_protocol(name, *chosen) for name in dict.fromkeys(names)]
     if (temperature, top_p) != (None, None) and all(p.greedy for p in found):
         raise ConfigError("--temperature and --top-p are of sampled protocols: name one, such as --protocol avg16")
@@ -127,9 +127,17 @@ def parse_ks(texts: Sequence[str] | None, protocols: Sequence[Protocol]) -> tupl
 
 
 def prepare(
-    base: Config, overrides: dict[str, Any], target: Target, model: str, *, data_dir: str | Path | None = None,
-    template: str | None = None, limit: int | None = None, max_new_tokens: int | None = None, prompt: Prompt = "chat",
-) -> Job:  # fmt: skip
+    base: Config,
+    overrides: dict[str, Any],
+    target: Target,
+    model: str,
+    *,
+    data_dir: str | Path | None = None,
+    template: str | None = None,
+    limit: int | None = None,
+    max_new_tokens: int | None = None,
+    prompt: Prompt = "chat",
+) -> Job:
     """Settings, problems and prompts of one target. Raises DataAbsent, EmptyDataset, TaskError, Mismatch."""
     own = target.benchmark == base.task.name
     task = base.task.model_dump(mode="json") if own else {"name": target.benchmark, "thinking": base.task.thinking}
@@ -140,8 +148,11 @@ def prepare(
             text = str(value)
             task[name] = str(Path(text).resolve()) if name == "data_dir" or text.endswith(".txt") else text
     evaluation = base.evaluation.model_dump(mode="json") | {
-        "final": [target.split], "curve": target.split, "validation": target.split, "sampled": None,
-    }  # fmt: skip
+        "final": [target.split],
+        "curve": target.split,
+        "validation": target.split,
+        "sampled": None,
+    }
     if not own and target.benchmark not in base.evaluation.final:  # what the tier says is sized for its own evaluation
         sizes = {"limit": None, "max_new_tokens": max(LEAST_BUDGET, base.evaluation.max_new_tokens)}
         evaluation |= {k: v for k, v in sizes.items() if f"evaluation.{k}" not in overrides}
@@ -170,10 +181,15 @@ def _load(config: Config, target: Target) -> tuple[tuple[Problem, ...], dict[str
         found = task.load_split(target.split)
         problems = found.problems
         origin: dict[str, Any] = {
-            "place": found.loaded.place, "rows": found.loaded.origin, "sha256": found.loaded.sha256,
-            "checked": list(found.loaded.checked), "template": task.template.name, "shots": task.template.shots,
-            "licence": task.benchmark.licence, "left_out": {k: len(v) for k, v in found.excluded.items()},
-        }  # fmt: skip
+            "place": found.loaded.place,
+            "rows": found.loaded.origin,
+            "sha256": found.loaded.sha256,
+            "checked": list(found.loaded.checked),
+            "template": task.template.name,
+            "shots": task.template.shots,
+            "licence": task.benchmark.licence,
+            "left_out": {k: len(v) for k, v in found.excluded.items()},
+        }
     else:
         problems = tuple(task.load(target.split))
         origin = {"place": "package", "rows": target.benchmark, "template": "", "shots": 0, "left_out": {}}
@@ -235,19 +251,22 @@ def start_up_checks(job: Job) -> None:
     longest = max(map(len, job.prompts.values()))
     if job.prompt == "plain":  # no chat template is involved
         checks = [
-            lambda: check_vocabulary(tokenizer, shape), lambda: check_special_tokens(tokenizer),
+            lambda: check_vocabulary(tokenizer, shape),
+            lambda: check_special_tokens(tokenizer),
             lambda: check_round_trip(tokenizer, [*probes, *LABELS.values()]),
-        ]  # fmt: skip
+        ]
     else:
         ends = config_file(job.model, "generation_config.json")
         exchange = some[0].question, some[0].answer
         checks = model_checks(tokenizer, shape, ends, config.task.thinking, probes, exchange)
-    check_all([
-        *checks,
-        lambda: check_context(
-            shape, config.cluster.engine.max_model_len, longest, config.evaluation.max_new_tokens
-        ),
-    ])  # fmt: skip
+    check_all(
+        [
+            *checks,
+            lambda: check_context(
+                shape, config.cluster.engine.max_model_len, longest, config.evaluation.max_new_tokens
+            ),
+        ]
+    )
 
 
 def named(model: str) -> str:

@@ -19,10 +19,11 @@ from artifact.evaluate import lm_eval
 from artifact.evaluate.agreement import disagreements, graded
 from artifact.evaluate.evaluate import to_frame
 from artifact.evaluate.protocol import Protocol, account, ks_for, measures, parse_protocol, problem_values
-from artifact.evaluate.statistics import RESAMPLES
 from artifact.paths import results_dir
+from artifact.provenance import git_state
 from artifact.records import Problem, Rollout
-from artifact.report.provenance import git_state, stamp_line
+from artifact.report.outputs import stamp_line
+from artifact.stats.accuracy import RESAMPLES
 from artifact.studies import keys
 from artifact.studies.benchmark_jobs import named
 from artifact.studies.benchmark_targets import main_split
@@ -67,16 +68,26 @@ def stored_evaluations(infos: Iterable[RunInfo]) -> list[Stored]:
         for path in sorted((info.folder / "evaluation").glob("*.parquet")):
             split, decoding = split_of(path), path.name.split(".")[-2]
             sampled = config.evaluation.sampled
-            protocol = Protocol(**manifest["protocol"]) if "protocol" in manifest else (
-                parse_protocol(decoding, *((sampled.temperature, sampled.top_p) if sampled else ()))
-            )  # fmt: skip
+            protocol = (
+                Protocol(**manifest["protocol"])
+                if "protocol" in manifest
+                else (parse_protocol(decoding, *((sampled.temperature, sampled.top_p) if sampled else ())))
+            )
             groups = rollout_groups(path)
             by_id = stored_problems(info.folder, config.task, split)
             benchmark = manifest.get("benchmark") or (split if split in BENCHMARKS else config.task.name)
-            found.append(Stored(
-                info, benchmark, split, protocol, manifest.get("prompt", "chat"), tuple(by_id[i] for i in groups),
-                tuple(map(tuple, groups.values())), manifest.get("origin", {}),
-            ))  # fmt: skip
+            found.append(
+                Stored(
+                    info,
+                    benchmark,
+                    split,
+                    protocol,
+                    manifest.get("prompt", "chat"),
+                    tuple(by_id[i] for i in groups),
+                    tuple(map(tuple, groups.values())),
+                    manifest.get("origin", {}),
+                )
+            )
     if not found:
         raise EmptyDataset("none of these results holds an evaluation: there is nothing to tabulate")
     return found
@@ -98,16 +109,28 @@ def benchmark_table(
     for e in stored:
         frame, config = e.frame, e.info.manifest["config"]
         chosen = () if e.protocol.greedy else ks_for(e.protocol, ks)
-        names = {"label": e.info.label, "teacher": e.info.teacher, "seed": e.info.seed, "benchmark": e.benchmark,
-                 "split": e.split, "protocol": e.protocol.name}  # fmt: skip
+        names = {
+            "label": e.info.label,
+            "teacher": e.info.teacher,
+            "seed": e.info.seed,
+            "benchmark": e.benchmark,
+            "split": e.split,
+            "protocol": e.protocol.name,
+        }
         left_out = "; ".join(f"{n} {reason}" for reason, n in e.facts.get("left_out", {}).items())
         behind = account(frame)
         behind |= {
-            "of": e.facts.get("gradable", behind["problems"]), "temperature": e.protocol.temperature,
-            "top_p": e.protocol.top_p, "max_new_tokens": config["evaluation"]["max_new_tokens"], "prompt": e.prompt,
-            "template": e.facts.get("template", config["task"]["template"] or ""), "left_out": left_out,
-            "tier": e.info.manifest["tier"], "key": e.info.key, "folder": str(e.info.folder),
-        }  # fmt: skip
+            "of": e.facts.get("gradable", behind["problems"]),
+            "temperature": e.protocol.temperature,
+            "top_p": e.protocol.top_p,
+            "max_new_tokens": config["evaluation"]["max_new_tokens"],
+            "prompt": e.prompt,
+            "template": e.facts.get("template", config["task"]["template"] or ""),
+            "left_out": left_out,
+            "tier": e.info.manifest["tier"],
+            "key": e.info.key,
+            "folder": str(e.info.folder),
+        }
         part = measures(frame, chosen, level, resamples)
         parts.append(pd.concat([pd.DataFrame([names] * len(part)), part, pd.DataFrame([behind] * len(part))], axis=1))
     return pd.concat(parts, ignore_index=True)
@@ -126,17 +149,25 @@ def export_lm_eval(stored: Sequence[Stored], folder: Path, ks: Sequence[int] | N
     config = Config.model_validate(stored[0].info.manifest["config"])
     template = str(tokenizer.chat_template) if stored[0].prompt == "chat" else None
     run = {
-        "device": config.cluster.device, "model_dtype": config.models.dtype, "batch_size": "auto", "batch_sizes": [],
-        "use_cache": None, "limit": config.evaluation.limit, "bootstrap_iters": 0, "gen_kwargs": None,
+        "device": config.cluster.device,
+        "model_dtype": config.models.dtype,
+        "batch_size": "auto",
+        "batch_sizes": [],
+        "use_cache": None,
+        "limit": config.evaluation.limit,
+        "bootstrap_iters": 0,
+        "gen_kwargs": None,
         **{f"{name}_seed": config.seed for name in ("random", "numpy", "torch", "fewshot")},
-    }  # fmt: skip
+    }
     infos = {e.info.key: e.info for e in stored}.values()
     facts = {
-        "git_hash": git_state()["commit"], "date": time.time(), "chat_template": template,
+        "git_hash": git_state()["commit"],
+        "date": time.time(),
+        "chat_template": template,
         "chat_template_sha": None if template is None else lm_eval.sha256(template),
         "fewshot_as_multiturn": template is not None,
         "total_evaluation_time_seconds": str(sum(i.manifest["seconds"]["total"] for i in infos)),
-    }  # fmt: skip
+    }
     return lm_eval.write(folder, [_harness_task(e, models[0], ks) for e in stored], named(models[0]), run, facts)
 
 
@@ -163,24 +194,37 @@ def _harness_task(stored: Stored, model: str, ks: Sequence[int] | None) -> lm_ev
     if stored.prompt == "plain":
         ends.append(NEXT_QUESTION)
     generation = {
-        "until": ends, "do_sample": not protocol.greedy,
-        "max_gen_toks": config["evaluation"]["max_new_tokens"], "temperature": protocol.temperature,
+        "until": ends,
+        "do_sample": not protocol.greedy,
+        "max_gen_toks": config["evaluation"]["max_new_tokens"],
+        "temperature": protocol.temperature,
         "top_p": protocol.top_p,
-    }  # fmt: skip
+    }
     values = problem_values(stored.frame, () if protocol.greedy else ks_for(protocol, ks))
     return lm_eval.HarnessTask(
         name=_harness_name(stored),
-        problems=stored.problems, groups=stored.groups, prompts=prompts, generation=generation,
-        values=values.rename(columns={"pass@1": "exact_match"}), shots=int(stored.facts.get("shots", 0)),
+        problems=stored.problems,
+        groups=stored.groups,
+        prompts=prompts,
+        generation=generation,
+        values=values.rename(columns={"pass@1": "exact_match"}),
+        shots=int(stored.facts.get("shots", 0)),
         original=int(stored.facts.get("gradable", len(stored.problems))),
         config={"dataset_path": stored.facts.get("rows", stored.benchmark), "test_split": stored.split},
-    )  # fmt: skip
+    )
 
 
 REPORT = (
-    "benchmarks.md", "benchmarks.csv", "responses.parquet", "graders.md", "graders.csv", "agreement.csv",
-    "disagreements.csv", "lm-eval/*/results_*.json", "lm-eval/*/samples_*.jsonl",
-)  # fmt: skip
+    "benchmarks.md",
+    "benchmarks.csv",
+    "responses.parquet",
+    "graders.md",
+    "graders.csv",
+    "agreement.csv",
+    "disagreements.csv",
+    "lm-eval/*/results_*.json",
+    "lm-eval/*/samples_*.jsonl",
+)
 """Every file that a report may hold, as patterns below its folder."""
 
 
@@ -193,9 +237,13 @@ class Written:
 
 
 def write_report(
-    infos: Sequence[RunInfo], folder: Path | None = None, ks: Sequence[int] | None = None, *, graders: bool = False,
+    infos: Sequence[RunInfo],
+    folder: Path | None = None,
+    ks: Sequence[int] | None = None,
+    *,
+    graders: bool = False,
     lm_eval_files: bool = False,
-) -> Written:  # fmt: skip
+) -> Written:
     """Write what there is to say about stored evaluations of one model into `folder`.
 
     benchmarks.md, benchmarks.csv    `benchmark_table`, as a reader sees it and in full
@@ -227,9 +275,10 @@ def write_report(
         by_grader = words.grader_table(judged, by)
         texts["graders.md"] = words.markdown(words.show_graders(by_grader), words.grader_sentences(by_grader), line)
         frames |= {
-            "graders.csv": by_grader, "agreement.csv": words.agreement_table(judged, by),
+            "graders.csv": by_grader,
+            "agreement.csv": words.agreement_table(judged, by),
             "disagreements.csv": disagreements(judged),
-        }  # fmt: skip
+        }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     for name, frame in frames.items():
@@ -256,7 +305,9 @@ def _graded(stored: Sequence[Stored]) -> pd.DataFrame:
     for e in stored:
         rules = tuple(e.info.manifest["config"]["task"]["extraction_rules"])
         frame = graded(e.problems, e.groups, verifier=verifier_for(rules))
-        parts.append(frame.assign(
-            label=e.info.label, benchmark=e.benchmark, split=e.split, protocol=e.protocol.name, key=e.info.key
-        ))  # fmt: skip
+        parts.append(
+            frame.assign(
+                label=e.info.label, benchmark=e.benchmark, split=e.split, protocol=e.protocol.name, key=e.info.key
+            )
+        )
     return pd.concat(parts, ignore_index=True)

@@ -15,7 +15,7 @@ from artifact.tasks.base import TaskError, task_names
 from artifact.tasks.benchmark import BENCHMARKS
 from artifact.tasks.benchmarks import find_benchmark
 from artifact.tasks.hub import local_file
-from artifact.tinyworld.splits import DEFAULT_SIZES, TASK
+from artifact.worlds.tiny.splits import DEFAULT_SIZES, TASK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,13 +53,21 @@ def benchmark_list(data_dir: str | Path | None = None) -> pd.DataFrame:
             source = b.sources[b.main]
             local = local_file(source, data_dir)
             row |= {
-                "splits": ", ".join(b.sources), "rows": source.rows or source.hub_rows or "", "tier": b.tier,
-                "licence": b.licence, "data": local or (f"hub: {source.hub}" if source.hub else "absent"),
-            }  # fmt: skip
+                "splits": ", ".join(b.sources),
+                "rows": source.rows or source.hub_rows or "",
+                "tier": b.tier,
+                "licence": b.licence,
+                "data": local or (f"hub: {source.hub}" if source.hub else "absent"),
+            }
         else:
             sizes = MADE.get(name, ("", {}))[1]
-            row |= {"splits": ", ".join(sizes), "rows": sizes.get(row["main"], ""), "tier": "", "licence": "",
-                    "data": "made by the package" if name in MADE else "registered"}  # fmt: skip
+            row |= {
+                "splits": ", ".join(sizes),
+                "rows": sizes.get(row["main"], ""),
+                "tier": "",
+                "licence": "",
+                "data": "made by the package" if name in MADE else "registered",
+            }
         rows.append({column: str(value) for column, value in row.items()})
     return pd.DataFrame(rows)
 
@@ -71,8 +79,10 @@ def targets(config: Config, benchmarks: Sequence[str] | None, split: str | None 
     """
     names = task_names()
     if not benchmarks:
-        own = [Target(s, BENCHMARKS[s].main) if s in BENCHMARKS else Target(config.task.name, s)
-               for s in config.evaluation.final]  # fmt: skip
+        own = [
+            Target(s, BENCHMARKS[s].main) if s in BENCHMARKS else Target(config.task.name, s)
+            for s in config.evaluation.final
+        ]
         return [Target(config.task.name, split)] if split else own
     if split and len(benchmarks) > 1:
         raise ConfigError(

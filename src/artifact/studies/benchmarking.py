@@ -16,14 +16,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from artifact.cluster.retire import give_back
-from artifact.cluster.session import open_workers
+from artifact.actors.release import give_back
+from artifact.actors.session import open_workers
 from artifact.config import Config, load
 from artifact.evaluate.evaluate import evaluate
 from artifact.evaluate.protocol import Protocol
 from artifact.paths import resolve_model
+from artifact.phase1 import stream
+from artifact.provenance import git_state, hardware, versions
 from artifact.records import Problem, Rollout, write_parquet
-from artifact.report.provenance import git_state
 from artifact.studies import keys, store
 from artifact.studies.annotate import load_checkpoint
 from artifact.studies.benchmark_jobs import (
@@ -40,18 +41,28 @@ from artifact.studies.benchmark_targets import targets
 from artifact.studies.runner import SAMPLING_CODE, RunInfo
 from artifact.studies.world import sampler_for, stop_token_ids
 from artifact.tasks.plain_prompt import FirstAnswer
-from artifact.uncertainty import stream
 
 KIND = "evaluations"
 
 
 def evaluate_model(
-    model: str, benchmarks: Sequence[str] | None = None, *, tier: str = "tiny", split: str | None = None,
-    protocols: Sequence[str] | None = None, data_dir: str | Path | None = None, template: str | None = None,
-    limit: int | None = None, max_new_tokens: int | None = None, prompt: Prompt = "chat",
-    temperature: float | None = None, top_p: float | None = None, overrides: dict[str, Any] | None = None,
-    force: bool = False, progress: bool = True,
-) -> list[RunInfo]:  # fmt: skip
+    model: str,
+    benchmarks: Sequence[str] | None = None,
+    *,
+    tier: str = "tiny",
+    split: str | None = None,
+    protocols: Sequence[str] | None = None,
+    data_dir: str | Path | None = None,
+    template: str | None = None,
+    limit: int | None = None,
+    max_new_tokens: int | None = None,
+    prompt: Prompt = "chat",
+    temperature: float | None = None,
+    top_p: float | None = None,
+    overrides: dict[str, Any] | None = None,
+    force: bool = False,
+    progress: bool = True,
+) -> list[RunInfo]:
     """Measure `model` (folder, run folder, or hub id) on `benchmarks`; one stored result a benchmark and protocol.
 
     benchmarks   names (`targets`); default: the final splits of the tier
@@ -67,10 +78,18 @@ def evaluate_model(
     place, chosen = locate_model(model), protocols_for(base, protocols, temperature, top_p)
     jobs = [
         prepare(
-            base, overrides or {}, t, place, data_dir=data_dir, template=template, limit=limit,
-            max_new_tokens=max_new_tokens, prompt=prompt,
-        ) for t in targets(base, benchmarks, split)
-    ]  # fmt: skip
+            base,
+            overrides or {},
+            t,
+            place,
+            data_dir=data_dir,
+            template=template,
+            limit=limit,
+            max_new_tokens=max_new_tokens,
+            prompt=prompt,
+        )
+        for t in targets(base, benchmarks, split)
+    ]
     given = [name.removeprefix("cluster.engine.") for name in overrides or {}]
     jobs = fit_engine(jobs, fixed=given)
     for job in jobs:
@@ -105,15 +124,25 @@ def evaluation_key(job: Job, protocol: Protocol) -> str:
     for grown in ("max_model_len", "max_num_batched_tokens"):
         engine.pop(grown)
     plain = {"plain": keys.source_hash(["artifact.tasks.plain_prompt"])} if job.prompt == "plain" else {}
-    return keys.digest({
-        **plain, "checkpoint": keys.model_hash(job.model), "prompts": [job.prompts[p.id] for p in job.problems],
-        "stops": stop_token_ids(job.model), "data": keys.data_hash(job.problems), "protocol": asdict(protocol),
-        "max_new_tokens": config.evaluation.max_new_tokens, "rules": config.task.extraction_rules,
-        "calculator": config.task.calculator, "seed": None if protocol.greedy else config.seed,
-        "engine": engine, "lanes": config.cluster.lanes, "dtype": config.models.dtype,
-        "source": keys.source_hash(["artifact.evaluate.evaluate", "artifact.cluster.sampler", *SAMPLING_CODE]),
-        "lock": keys.environment_hash(config.cluster.device),
-    })  # fmt: skip
+    return keys.digest(
+        {
+            **plain,
+            "checkpoint": keys.model_hash(job.model),
+            "prompts": [job.prompts[p.id] for p in job.problems],
+            "stops": stop_token_ids(job.model),
+            "data": keys.data_hash(job.problems),
+            "protocol": asdict(protocol),
+            "max_new_tokens": config.evaluation.max_new_tokens,
+            "rules": config.task.extraction_rules,
+            "calculator": config.task.calculator,
+            "seed": None if protocol.greedy else config.seed,
+            "engine": engine,
+            "lanes": config.cluster.lanes,
+            "dtype": config.models.dtype,
+            "source": keys.source_hash(["artifact.evaluate.evaluate", "artifact.actors.sampler", *SAMPLING_CODE]),
+            "lock": keys.environment_hash(config.cluster.device),
+        }
+    )
 
 
 def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunInfo:
@@ -133,27 +162,46 @@ def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunI
 
                 def ask(problems: Sequence[Problem]) -> list[tuple[Rollout, ...]]:
                     return evaluate(
-                        sampler, problems, world.prompts(problems), world.verify, k=protocol.samples,
-                        temperature=protocol.temperature, top_p=protocol.top_p,
-                        max_new_tokens=config.evaluation.max_new_tokens, seed=config.seed,
-                    )  # fmt: skip
+                        sampler,
+                        problems,
+                        world.prompts(problems),
+                        world.verify,
+                        k=protocol.samples,
+                        temperature=protocol.temperature,
+                        top_p=protocol.top_p,
+                        max_new_tokens=config.evaluation.max_new_tokens,
+                        seed=config.seed,
+                    )
 
                 batch = 2 * config.cluster.engine.max_num_seqs * len(workers.engines) // protocol.samples
                 counts = stream.draw(
-                    job.problems, ask, folder / "shards", batch=max(1, batch),
+                    job.problems,
+                    ask,
+                    folder / "shards",
+                    batch=max(1, batch),
                     what=f"{job.target.benchmark} {protocol.name}",
-                )  # fmt: skip
+                )
             target = folder / "evaluation" / f"{job.target.split}.{protocol.name}.parquet"
             stream.join_shards(folder / "shards", target, Rollout)
             shutil.rmtree(folder / "shards")
             manifest = {
-                "kind": "evaluation", "tier": config.tier, "model": named(job.model), "checkpoint": job.model,
-                "benchmark": job.target.benchmark, "split": job.target.split, "protocol": asdict(protocol),
-                "prompt": job.prompt, "origin": dict(job.origin), "account": counts,
+                "kind": "evaluation",
+                "tier": config.tier,
+                "model": named(job.model),
+                "checkpoint": job.model,
+                "benchmark": job.target.benchmark,
+                "split": job.target.split,
+                "protocol": asdict(protocol),
+                "prompt": job.prompt,
+                "origin": dict(job.origin),
+                "account": counts,
                 "seconds": {"sampling": counts.pop("seconds"), "total": watch()},
-                "config": config.model_dump(mode="json"), "load_gap": gap,
-                "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
-            }  # fmt: skip
+                "config": config.model_dump(mode="json"),
+                "load_gap": gap,
+                "git": git_state(),
+                "hardware": hardware(),
+                "versions": versions(),
+            }
             store.finish(KIND, key, manifest)
     folder = store.folder_of(KIND, key)
     return RunInfo(named(job.model), "none", config.teacher, config.seed, key, folder, store.finished(folder))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from artifact.config import Config, ConfigError
-from artifact.matrix import Cell, Study, load_study
 from artifact.studies.annotate import annotate, teacher_samples
+from artifact.studies.study import Cell, Study, load_study
 
 
 def merge_studies(names: Sequence[str], order: Sequence[str]) -> Study:
@@ -34,9 +34,14 @@ def merge_studies(names: Sequence[str], order: Sequence[str]) -> Study:
     if missing := [label for label in order if label not in cells]:
         raise ConfigError(f"no study of {', '.join(names)} has the row(s) {missing}; there are {', '.join(cells)}")
     return Study(
-        study="-".join(names), title=first.title, outputs=tuple(dict.fromkeys(o for s in studies for o in s.outputs)),
-        teachers=first.teachers, seeds=first.seeds, cells=tuple(cells[label] for label in order), tiers=first.tiers,
-    )  # fmt: skip
+        study="-".join(names),
+        title=first.title,
+        outputs=tuple(dict.fromkeys(o for s in studies for o in s.outputs)),
+        teachers=first.teachers,
+        seeds=first.seeds,
+        cells=tuple(cells[label] for label in order),
+        tiers=first.tiers,
+    )
 
 
 def annotation_tokens(configs: Mapping[str, Config]) -> dict[str, float]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from artifact.config import Config
 from artifact.paths import figures_dir, project_root, resolve_model, results_dir
-from artifact.report.provenance import lock_path, lock_pins
+from artifact.provenance import lock_path, lock_pins
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -18,8 +18,8 @@ from typing import Any
 
 from artifact.config import Config
 from artifact.paths import resolve_model
+from artifact.provenance import file_hash, lock_path, tree_hash
 from artifact.records import Problem
-from artifact.report.provenance import file_hash, lock_path, tree_hash
 
 PACKAGE = Path(__file__).resolve().parents[1]
 LENGTH = 16
@@ -127,8 +127,9 @@ def method_source(cls: type) -> str:
         return source_hash([cls.__module__])
     functions = {name: inspect.getsource(f) for name, f in vars(cls).items() if inspect.isfunction(f)}
     settings = {
-        name: repr(value) for name, value in vars(cls).items()
+        name: repr(value)
+        for name, value in vars(cls).items()
         if name == "needs" or (not name.startswith("__") and isinstance(value, (str, int, float, tuple)))
-    }  # fmt: skip
+    }
     options = cls.Options.model_json_schema()  # type: ignore[attr-defined]
     return digest([cls.__qualname__, functions, settings, options])

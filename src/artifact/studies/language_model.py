@@ -1,7 +1,7 @@
 """Held-out distance to the teacher before and after training, and what a tier's runs cost: stored like evaluations.
 
 One result a checkpoint, under a key of its own: the policy's rollouts on the first held-out problems, and the exact
-distances (`evaluate/held_out.py`) of two sets of sequences. `base` are the untouched student's rollouts, the same ids
+distances (`stats/held_out.py`) of two sets of sequences. `base` are the untouched student's rollouts, the same ids
 for every checkpoint, so that before and after are paired; `own` are the policy's, where the teacher would be asked
 while it trains. For the untouched student they are one set. Killed between sampling and scoring, it goes on from what
 was sampled.
@@ -13,23 +13,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artifact.cluster.distance import distances
-from artifact.cluster.sampler import Sampler
-from artifact.cluster.session import Workers, call, open_workers
+from artifact.actors.distance import distances
+from artifact.actors.sampler import Sampler
+from artifact.actors.session import Workers, call, open_workers
 from artifact.config import Config
 from artifact.errors import Mismatch
 from artifact.evaluate.evaluate import verify_groups
-from artifact.evaluate.held_out import Distance
 from artifact.paths import resolve_model
-from artifact.phases import World
+from artifact.phase1.stream import seconds_of, write_timed
+from artifact.provenance import git_state, hardware, versions
 from artifact.records import Problem, Rollout, read_parquet, write_parquet
-from artifact.report.provenance import git_state
 from artifact.report.tables import BASE
+from artifact.stats.held_out import Distance
 from artifact.studies import keys, store
 from artifact.studies.annotate import load_checkpoint
 from artifact.studies.runner import SAMPLING_CODE, RunInfo
 from artifact.studies.world import build_world, problems_of, prompts_hash, sampler_for, tokenizer_of
-from artifact.uncertainty.stream import seconds_of, write_timed
+from artifact.train.calls import World
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,23 +45,31 @@ def distance_key(config: Config, world: World, model: str, problems: int, sample
     s = config.sampling
     return keys.digest(
         {
-            "checkpoint": keys.model_hash(model), "teacher": keys.model_hash(config.teacher_path),
-            "student": keys.model_hash(config.models.student), "prompts": prompts_hash(config, world, model),
+            "checkpoint": keys.model_hash(model),
+            "teacher": keys.model_hash(config.teacher_path),
+            "student": keys.model_hash(config.models.student),
+            "prompts": prompts_hash(config, world, model),
             "data": keys.data_hash(held_out_problems(config, problems)),
             "sampling": [samples, s.temperature, s.top_p, s.max_new_tokens, config.seed],
-            "top_k": config.losses.distil.top_k, "engine": config.cluster.engine.model_dump(),
+            "top_k": config.losses.distil.top_k,
+            "engine": config.cluster.engine.model_dump(),
             "dtype": config.models.dtype,
             "task": [config.task.extraction_rules, config.task.calculator],
-            "source": keys.source_hash(["artifact.cluster.distance", "artifact.cluster.sampler", *SAMPLING_CODE]),
+            "source": keys.source_hash(["artifact.actors.distance", "artifact.actors.sampler", *SAMPLING_CODE]),
             "lock": keys.environment_hash(config.cluster.device),
         }
-    )  # fmt: skip
+    )
 
 
 def held_out_distance(
-    config: Config, model: str | None = None, label: str = BASE, *, problems: int = 32, samples: int = 1,
+    config: Config,
+    model: str | None = None,
+    label: str = BASE,
+    *,
+    problems: int = 32,
+    samples: int = 1,
     force: bool = False,
-) -> RunInfo:  # fmt: skip
+) -> RunInfo:
     """Measure checkpoint `model` (None: the untouched student) against the teacher of `config`, cached.
 
     problems, samples  size of the held-out set and rollouts a problem, at the temperature of training
@@ -85,14 +93,20 @@ def held_out_distance(
                 scored = scoring()
             write_parquet(folder / "distances.parquet", rows, Distance)
             manifest: dict[str, Any] = {
-                "kind": "distance", "tier": config.tier, "model": model, "label": label,
-                "problems": problems, "samples": samples,
+                "kind": "distance",
+                "tier": config.tier,
+                "model": model,
+                "label": label,
+                "problems": problems,
+                "samples": samples,
                 "seconds": {"sampling": sampled, "scoring": scored, "total": watch()},
                 "response_tokens": sum(len(r.response_ids) for r in own),
                 "scored_tokens": sum(d.tokens for d in rows),
                 "config": config.model_dump(mode="json"),
-                "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
-            }  # fmt: skip
+                "git": git_state(),
+                "hardware": hardware(),
+                "versions": versions(),
+            }
             store.finish("distances", key, manifest)
     folder = store.folder_of("distances", key)
     return RunInfo(label, "none", config.teacher, config.seed, key, folder, store.finished(folder))
@@ -114,9 +128,13 @@ def own_rollouts(
         sampler: Sampler = sampler_for(config, workers, config.models.student)
         asked, s, watch = held_out_problems(config, problems), config.sampling, store.Stopwatch()
         groups = sampler.sample(
-            world.prompts(asked), samples, temperature=s.temperature, top_p=s.top_p, max_new_tokens=s.max_new_tokens,
+            world.prompts(asked),
+            samples,
+            temperature=s.temperature,
+            top_p=s.top_p,
+            max_new_tokens=s.max_new_tokens,
             seed=("held out", config.seed),
-        )  # fmt: skip
+        )
         seconds = watch()
         write_timed(path, (r for g in verify_groups(asked, groups, world.verify) for r in g), Rollout, seconds)
     return read_parquet(path, Rollout), seconds_of(path)
@@ -126,14 +144,18 @@ def _score(config: Config, workers: Workers, model: str, name: str, rollouts: li
     """The distances of one set of sequences, from the actor that holds the teacher; a tool's tokens do not count."""
     scored = call(
         workers.teacher.__ray_call__.remote(
-            distances, resolve_model(config.teacher_path), resolve_model(model),
-            [(r.prompt_ids, r.response_ids) for r in rollouts], top_k=config.losses.distil.top_k,
-            vocabulary=len(tokenizer_of(config.models.student)), masks=[r.response_mask for r in rollouts],
+            distances,
+            resolve_model(config.teacher_path),
+            resolve_model(model),
+            [(r.prompt_ids, r.response_ids) for r in rollouts],
+            top_k=config.losses.distil.top_k,
+            vocabulary=len(tokenizer_of(config.models.student)),
+            masks=[r.response_mask for r in rollouts],
             max_tokens=config.optimiser.micro_batch_tokens,
         ),
         config.cluster.step_timeout_s,
         "held-out distances",
-    )  # fmt: skip
+    )
     return [
         Distance(name, r.problem_id, r.sample, (r.response_mask or (True,) * len(r.response_ids)).count(True), **d)
         for r, d in zip(rollouts, scored, strict=True)

@@ -1,6 +1,6 @@
 """The leak check on real rollouts: a finished run's responses, scored by the models that would teach from them.
 
-The probes and what they mean stand in `evaluate/leak.py`; here they get a run's rollouts, its prompts, and the teacher
+The probes and what they mean stand in `stats/leak.py`; here they get a run's rollouts, its prompts, and the teacher
 actor. Only the teacher is opened: no engine, no student.
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from artifact.cluster.session import call, open_workers
+from artifact.actors.session import call, open_workers
 from artifact.config import Config
 from artifact.errors import EmptyDataset
-from artifact.evaluate.leak import CONTEXTS, build_probes, leak_frame
 from artifact.paths import resolve_model
 from artifact.records import Rollout, index_by_id
+from artifact.stats.leak import CONTEXTS, build_probes, leak_frame
 from artifact.studies.runner import RunInfo, rollouts_of
 from artifact.studies.world import build_world, tokenizer_of
 
@@ -42,10 +42,13 @@ def leak_check(info: RunInfo, *, limit: int = 64, contexts: Sequence[str] = CONT
     config = Config.model_validate(info.manifest["config"])
     world, tokenizer = build_world(config), tokenizer_of(config.models.student)
     probes = build_probes(
-        index_by_id(world.train), spread_over(rollouts_of(info), limit), world.encode,
+        index_by_id(world.train),
+        spread_over(rollouts_of(info), limit),
+        world.encode,
         lambda text: tokenizer(text, add_special_tokens=False)["input_ids"],
-        lambda ids: tokenizer.decode(list(ids), skip_special_tokens=True), contexts=contexts,
-    )  # fmt: skip
+        lambda ids: tokenizer.decode(list(ids), skip_special_tokens=True),
+        contexts=contexts,
+    )
     workers = open_workers(config, engines_for=None, teacher=True)
     models = {f"teacher {config.teacher}": config.teacher_path, "initial student": config.models.student}
     frames = []

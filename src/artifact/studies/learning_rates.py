@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artifact.config import ConfigError, load
-from artifact.evaluate.statistics import wilson_interval
-from artifact.matrix import Cell, Study, learning_rates_path, load_study, read_learning_rates
+from artifact.stats.accuracy import wilson_interval
 from artifact.studies.runner import run_study
+from artifact.studies.study import Cell, Study, learning_rates_path, load_study, read_learning_rates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,19 +36,24 @@ def selection_study(study: Study, tier: str, rates: Mapping[str, Sequence[float]
     measured = load(tier).evaluation.validation
     cells = [
         Cell(
-            label=f"{cell.label} @ {rate:g}", method=cell.method, options=cell.options,
-            overrides={
-                **cell.overrides, "optimiser.lr": rate, "evaluation.final": [measured], "train.curve_every": 0
-            },
+            label=f"{cell.label} @ {rate:g}",
+            method=cell.method,
+            options=cell.options,
+            overrides={**cell.overrides, "optimiser.lr": rate, "evaluation.final": [measured], "train.curve_every": 0},
         )
         for cell in study.cells
         for rate in rates[cell.label]
-    ]  # fmt: skip
+    ]
     teacher = load(tier).teacher
     return Study(
-        study=f"{study.study}-learning-rates", title="Choice of learning rates", outputs=(), teachers=(teacher,),
-        seeds=(SEED,), cells=tuple(cells), tiers=study.tiers,
-    )  # fmt: skip
+        study=f"{study.study}-learning-rates",
+        title="Choice of learning rates",
+        outputs=(),
+        teachers=(teacher,),
+        seeds=(SEED,),
+        cells=tuple(cells),
+        tiers=study.tiers,
+    )
 
 
 def select(
@@ -106,9 +111,12 @@ def write(tier: str, entries: dict[str, Any]) -> None:
         f"# Rule: {RULE}.\n"
     )
     data = {
-        "tier": tier, "teacher": load(tier).teacher, "seed": SEED, "split": load(tier).evaluation.validation,
+        "tier": tier,
+        "teacher": load(tier).teacher,
+        "seed": SEED,
+        "split": load(tier).evaluation.validation,
         "cells": entries,
-    }  # fmt: skip
+    }
     partial = path.with_suffix(".partial")
     partial.write_text(head + yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
     partial.replace(path)
@@ -122,9 +130,17 @@ def selection_table(tier: str) -> pd.DataFrame:
     for label, entry in read_learning_rates(tier).get("cells", {}).items():
         for t in entry["tried"]:
             interval = wilson_interval(t["correct"], t["problems"])
-            rows.append({
-                "label": label, "lr": t["lr"], "problems": t["problems"], "accuracy": interval.estimate,
-                "low": interval.low, "high": interval.high, "chosen": t["lr"] == entry["lr"], "run": t["run"],
-            })  # fmt: skip
+            rows.append(
+                {
+                    "label": label,
+                    "lr": t["lr"],
+                    "problems": t["problems"],
+                    "accuracy": interval.estimate,
+                    "low": interval.low,
+                    "high": interval.high,
+                    "chosen": t["lr"] == entry["lr"],
+                    "run": t["run"],
+                }
+            )
     columns = ["label", "lr", "problems", "accuracy", "low", "high", "chosen", "run"]
     return pd.DataFrame(rows, columns=columns)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from artifact.cluster.placement import place
+from artifact.actors.placement import place
 from artifact.config import Config, TaskSection, load
-from artifact.matrix import load_study
-from artifact.methods.base import make
 from artifact.paths import project_root
+from artifact.studies.study import load_study
+from artifact.train.methods.base import make
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,12 +15,12 @@ from artifact.config import Config, TaskSection, load
 from artifact.errors import ArtifactError, EmptyDataset
 from artifact.evaluate.agreement import graded
 from artifact.evaluate.evaluate import to_frame
+from artifact.phase1.records import Annotation
 from artifact.records import Problem, Rollout, index_by_id, read_parquet
 from artifact.studies import store
 from artifact.studies.annotate import annotate, samples_folder
 from artifact.studies.runner import RunInfo, evaluate_checkpoint
 from artifact.studies.world import problems_of, verifier_for
-from artifact.uncertainty.records import Annotation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,9 +116,13 @@ def stored_folder(name: str | Path) -> Path:
 
 
 def transcripts(
-    folder: str | Path, what: str | None = None, *, problem: str | None = None, wrong: bool = False,
+    folder: str | Path,
+    what: str | None = None,
+    *,
+    problem: str | None = None,
+    wrong: bool = False,
     limit: int | None = None,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """The stored responses of a result of `KINDS`, as text: one row a response, in stored order.
 
     `what` is a part of `WHAT`; default: the first of them that the result holds.
@@ -142,13 +146,23 @@ def transcripts(
         by_id = stored_problems(place, task, split)
         for r in read_parquet(path, Rollout):
             p, v = by_id[r.problem_id], r.verdict
-            rows.append({
-                "source": path.stem, "problem_id": p.id, "sample": r.sample, "tier": p.tier, "question": p.question,
-                "gold": p.answer, "response": r.text, "extracted": v.extracted if v else None,
-                "status": str(v.status) if v else "unverified", "rule": v.rule if v else "",
-                "detail": v.detail if v else "", "finish_reason": r.finish_reason,
-                "response_tokens": len(r.response_ids),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "source": path.stem,
+                    "problem_id": p.id,
+                    "sample": r.sample,
+                    "tier": p.tier,
+                    "question": p.question,
+                    "gold": p.answer,
+                    "response": r.text,
+                    "extracted": v.extracted if v else None,
+                    "status": str(v.status) if v else "unverified",
+                    "rule": v.rule if v else "",
+                    "detail": v.detail if v else "",
+                    "finish_reason": r.finish_reason,
+                    "response_tokens": len(r.response_ids),
+                }
+            )
     if not rows:
         raise ArtifactError(f"{place} holds no {what or 'responses'}: there is nothing to show")
     frame = pd.DataFrame(rows)
@@ -213,10 +227,11 @@ def curve_frame(runs: Sequence[RunInfo]) -> pd.DataFrame:
                 ["problem_id", "tier", "family", "correct"]
             ]
             totals = {
-                "step": step, "response_tokens_so_far": spent.loc[before, "response_tokens"].sum(),
+                "step": step,
+                "response_tokens_so_far": spent.loc[before, "response_tokens"].sum(),
                 "teacher_tokens_so_far": spent.loc[before, "teacher_tokens"].sum(),
                 "seconds_so_far": float(seconds[before].sum()),
-            }  # fmt: skip
+            }
             parts.append(_labelled(frame.assign(**totals), info))
     return pd.concat(parts, ignore_index=True)
 
@@ -232,15 +247,28 @@ def annotation_frame(folder: Path) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for a in read_parquet(folder / "annotations.parquet", Annotation):
         p = by_id[a.problem_id]
-        rows.append({
-            "problem_id": p.id, "tier": p.tier, "family": p.meta.get("family", ""),
-            "question": p.question, "answer": p.answer,
-            "normalised": a.normalised, "entropy": a.entropy, "discrete_entropy": a.discrete_entropy,
-            "weight": a.weight,
-            "clusters": a.clusters, "majority_answer": a.majority_answer, "majority_share": a.majority_share,
-            "answer_string_entropy": a.answer_string_entropy, "mean_logprob": a.mean_logprob,
-            "majority_correct": a.majority_correct == 1, "greedy_correct": greedy[p.id], "n": a.n, "n_valid": a.n_valid,
-        })  # fmt: skip
+        rows.append(
+            {
+                "problem_id": p.id,
+                "tier": p.tier,
+                "family": p.meta.get("family", ""),
+                "question": p.question,
+                "answer": p.answer,
+                "normalised": a.normalised,
+                "entropy": a.entropy,
+                "discrete_entropy": a.discrete_entropy,
+                "weight": a.weight,
+                "clusters": a.clusters,
+                "majority_answer": a.majority_answer,
+                "majority_share": a.majority_share,
+                "answer_string_entropy": a.answer_string_entropy,
+                "mean_logprob": a.mean_logprob,
+                "majority_correct": a.majority_correct == 1,
+                "greedy_correct": greedy[p.id],
+                "n": a.n,
+                "n_valid": a.n_valid,
+            }
+        )
     return pd.DataFrame(rows)
 
 

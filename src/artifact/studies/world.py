@@ -11,12 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from artifact.cluster.sampler import Sampler
-from artifact.cluster.session import Workers
+from artifact.actors.sampler import Sampler
+from artifact.actors.session import Workers
 from artifact.config import Config, Engine, TaskSection
 from artifact.errors import EmptyDataset
 from artifact.paths import resolve_model
-from artifact.phases import World
 from artifact.records import Problem
 from artifact.studies import keys
 from artifact.tasks import get_task
@@ -25,6 +24,7 @@ from artifact.tasks.checks import Finding, check_agreement, check_all, check_con
 from artifact.tasks.prompts import encode_prompt
 from artifact.tasks.tool_loop import CalculatorTool, encode_marked
 from artifact.tasks.verifier import Verifier
+from artifact.train.calls import World
 
 
 @lru_cache(maxsize=8)
@@ -146,9 +146,11 @@ def prompts_hash(config: Config, world: World, model: str) -> str:
     """
     some = world.train[:16]
     prompts = [
-        world.encode(p, context) for p in some for context in ("none", "answer", "solution")
+        world.encode(p, context)
+        for p in some
+        for context in ("none", "answer", "solution")
         if context != "solution" or p.solution
-    ]  # fmt: skip
+    ]
     solutions = [[world.encode_text(p.solution), world.mask_text(p.solution)] for p in some if p.solution]
     return keys.digest([prompts, solutions, stop_token_ids(model)])
 

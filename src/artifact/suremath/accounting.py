@@ -112,18 +112,33 @@ def tally(rows: Iterable[tuple[Any, ...]], names: Sequence[str]) -> tuple[dict[s
 
 
 def account(
-    *, name: str, generator: str, labeller: str, train: Sequence[Evolved], test: Sequence[Evolved], seeds: int,
-    proposed: int, dropped: Sequence[Dropped], used: Sequence[tuple[str, Sequence[Evolved]]],
+    *,
+    name: str,
+    generator: str,
+    labeller: str,
+    train: Sequence[Evolved],
+    test: Sequence[Evolved],
+    seeds: int,
+    proposed: int,
+    dropped: Sequence[Dropped],
+    used: Sequence[tuple[str, Sequence[Evolved]]],
     benchmarks: dict[str, int],
-) -> BuildReport:  # fmt: skip
+) -> BuildReport:
     """The checked report. `used` are the usable problems by role (`curated`, `seed`), before any filter."""
     kept = [("train", i) for i in train] + [("test", i) for i in test]
     unusable = Counter(d.source for d in dropped if d.stage == "sources")
     overlapping = [d for d in dropped if d.benchmark]
     evolved = sum(i.round > 0 for i in train)
     report = BuildReport(
-        name=name, generator=generator, labeller=labeller, curated=len(train) - evolved + len(test), test=len(test),
-        seeds=seeds, proposed=proposed, evolved=evolved, train=len(train),
+        name=name,
+        generator=generator,
+        labeller=labeller,
+        curated=len(train) - evolved + len(test),
+        test=len(test),
+        seeds=seeds,
+        proposed=proposed,
+        evolved=evolved,
+        train=len(train),
         funnel=tally(
             ((d.stage, d.seed_tier, d.strategy, d.reason) for d in dropped),
             ("stage", "seed_tier", "strategy", "reason"),
@@ -142,6 +157,6 @@ def account(
             ("stage", "source", "benchmark", "reason"),
         ),
         benchmarks=benchmarks,
-    )  # fmt: skip
+    )
     report.check()
     return report

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from artifact.errors import ArtifactError, EmptyDataset, Mismatch
+from artifact.phase1.judge import EquivalenceJudge, SymbolicJudge
+from artifact.phase1.records import Annotation
 from artifact.records import Record, read_parquet, write_parquet
 from artifact.suremath.accounting import BuildReport, account
 from artifact.suremath.decontaminate import BenchmarkIndex, Compared
@@ -32,8 +34,6 @@ from artifact.suremath.rounds import evolve_rounds
 from artifact.suremath.seeds import load_sources
 from artifact.suremath.settings import SureMathSettings
 from artifact.suremath.split import TEST_BENCHMARK, duplicate_fate, overlap_fate, rank, split_curated
-from artifact.uncertainty.judge import EquivalenceJudge, SymbolicJudge
-from artifact.uncertainty.records import Annotation
 
 
 def make_generator(settings: SureMathSettings, *, sampler: Any = None, tokenizer: Any = None) -> Generator:
@@ -50,10 +50,14 @@ def make_generator(settings: SureMathSettings, *, sampler: Any = None, tokenizer
 
 
 def build(
-    settings: SureMathSettings, generator: Generator, labeller: Labeller,
-    benchmarks: Mapping[str, Sequence[Compared]], folder: Path, progress: bool = True,
+    settings: SureMathSettings,
+    generator: Generator,
+    labeller: Labeller,
+    benchmarks: Mapping[str, Sequence[Compared]],
+    folder: Path,
+    progress: bool = True,
     judge: EquivalenceJudge | None = None,
-) -> BuildReport:  # fmt: skip
+) -> BuildReport:
     """Build the dataset in `folder`, going on where an interrupted build stopped; returns at once when it is finished.
 
     `benchmarks` are all test sets by name (`seeds.load_benchmarks(settings.benchmarks)`); the held-out curated problems
@@ -99,10 +103,17 @@ def build(
     dropped = [*sources_dropped, *parts.dropped, *seeds_dropped, *filtered, *unsolved]
     train = [*parts.train, *kept]
     report = account(
-        name=settings.name, generator=generator.name, labeller=settings.labels.name, train=train, test=parts.test,
-        seeds=len(seeds), proposed=len(proposals), dropped=dropped, used=[(CURATED, curated), (SEED, raw_seeds)],
+        name=settings.name,
+        generator=generator.name,
+        labeller=settings.labels.name,
+        train=train,
+        test=parts.test,
+        seeds=len(seeds),
+        proposed=len(proposals),
+        dropped=dropped,
+        used=[(CURATED, curated), (SEED, raw_seeds)],
         benchmarks=index.sizes,
-    )  # fmt: skip
+    )
     write_parquet(folder / "train.parquet", train, Evolved)
     write_parquet(folder / "test.parquet", parts.test, Evolved)
     write_parquet(folder / "annotations.parquet", [annotations[i.id] for i in kept], Annotation)

@@ -17,13 +17,16 @@ from artifact.suremath.lineage import CURATED, MODEL
 from artifact.suremath.load import SPLITS, Published
 from artifact.suremath.settings import SureMathSettings
 from artifact.suremath.strategies import STRATEGIES
-from artifact.tinyworld.problems import TIERS
+from artifact.worlds.tiny.problems import TIERS
 
 STAGE_WORDS = {
-    "evolve": "the generator gave no problem", "well_formed": "not well-formed",
-    "decontaminate": "overlaps a benchmark", "duplicates": "repeats another problem",
-    "solvable": "the labeller's samples do not agree", "size": "not drawn",
-}  # fmt: skip
+    "evolve": "the generator gave no problem",
+    "well_formed": "not well-formed",
+    "decontaminate": "overlaps a benchmark",
+    "duplicates": "repeats another problem",
+    "solvable": "the labeller's samples do not agree",
+    "size": "not drawn",
+}
 
 
 def statistics(rows: Mapping[str, Sequence[Published]]) -> dict[str, Any]:
@@ -34,10 +37,11 @@ def statistics(rows: Mapping[str, Sequence[Published]]) -> dict[str, Any]:
         values = [r.normalised for r in train if r.tier == tier and r.normalised is not None]
         if values:
             entropy[tier] = {
-                "n": len(values), "mean_normalised": sum(values) / len(values),
+                "n": len(values),
+                "mean_normalised": sum(values) / len(values),
                 "share_zero": sum(v == 0 for v in values) / len(values),
                 "mean_weight": sum(1 - v for v in values) / len(values),
-            }  # fmt: skip
+            }
     return {
         "rows": {split: len(rows[split]) for split in SPLITS},
         "tier_by_strategy": {
@@ -51,7 +55,7 @@ def statistics(rows: Mapping[str, Sequence[Published]]) -> dict[str, Any]:
             "max": max((len(r.question) for r in train), default=0),
         },
         "entropy": entropy,
-    }  # fmt: skip
+    }
 
 
 def card(settings: SureMathSettings, report: BuildReport, facts: Mapping[str, Any], teacher: str) -> str:
@@ -59,22 +63,28 @@ def card(settings: SureMathSettings, report: BuildReport, facts: Mapping[str, An
     n = sum(facts["rows"].values())
     size = next(label for limit, label in _SIZES if n < limit)
     header = {
-        "pretty_name": settings.name, "license": settings.license, "language": ["en"],
-        "task_categories": ["text-generation", "question-answering"], "size_categories": [size],
+        "pretty_name": settings.name,
+        "license": settings.license,
+        "language": ["en"],
+        "task_categories": ["text-generation", "question-answering"],
+        "size_categories": [size],
         "tags": ["mathematics", "semantic-entropy", "on-policy-distillation", f"tier-{settings.tier}"],
-        "configs": [{
-            "config_name": "default",
-            "data_files": [{"split": s, "path": f"data/{s}-*.parquet"} for s in SPLITS],
-        }],
-    }  # fmt: skip
+        "configs": [
+            {"config_name": "default", "data_files": [{"split": s, "path": f"data/{s}-*.parquet"} for s in SPLITS]}
+        ],
+    }
     front = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
     note = "" if settings.tier == "paper" else ", not a paper number"
     made = f"Tier: **{settings.tier}**{note}. Version {settings.version}."
     parts = [
         f"---\n{front}---\n\n# {settings.name}\n\n{settings.description}\n\n{made}",
-        _contents(report, facts), _annotation(facts, teacher), _making(settings, report), _overlaps(report),
-        _limits(settings, report, facts), _use(),
-    ]  # fmt: skip
+        _contents(report, facts),
+        _annotation(facts, teacher),
+        _making(settings, report),
+        _overlaps(report),
+        _limits(settings, report, facts),
+        _use(),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -117,8 +127,10 @@ def _annotation(facts: Mapping[str, Any], teacher: str) -> str:
 
 
 def _making(settings: SureMathSettings, report: BuildReport) -> str:
-    licenses = {s.name: (s.license, s.hub or s.path or f"{s.task}/{s.split}" if s.kind != "tinyworld" else "procedural")
-                for s in (*settings.curated.sources, *settings.seeds)}  # fmt: skip
+    licenses = {
+        s.name: (s.license, s.hub or s.path or f"{s.task}/{s.split}" if s.kind != "tinyworld" else "procedural")
+        for s in (*settings.curated.sources, *settings.seeds)
+    }
     rows = [[r["role"], r["source"], *licenses[r["source"]][::-1], r["usable"], r["dropped"]] for r in report.sources]
     left, funnel = report.proposed, []
     for stage in PROPOSAL_STAGES:

@@ -20,9 +20,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+from artifact.phase1.records import Annotation
 from artifact.suremath.lineage import GROUND_TRUTH, Evolved
 from artifact.suremath.settings import Filters, Labels
-from artifact.uncertainty.records import Annotation
 
 SHINGLE = 5
 PERMUTATIONS = 128

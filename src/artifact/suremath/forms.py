@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
 
-from artifact.tinyworld.problems import GAINS, LOSSES, Draft, ratio_text
+from artifact.worlds.tiny.problems import GAINS, LOSSES, Draft, ratio_text
 
 FRAC_TEMPLATES = ("What is {}?", "Add {}.", "Find the sum of {}.")
 EQ_TEMPLATES = ("Solve {}.", "Find x if {}.", "What is x if {}?")

@@ -90,9 +90,19 @@ def as_evolved(request: Request, proposal: Proposal, generator: str) -> Evolved:
     """The record of a proposal, with the lineage of its request. A failed one has its raw text as question."""
     first = request.parents[0]
     return Evolved(
-        id=request.id, question=proposal.question.strip() or proposal.raw, answer=proposal.answer,
-        answer_source=GROUND_TRUTH if proposal.answer else UNKNOWN, solution=proposal.solution, task=first.task,
-        tier=proposal.tier or first.tier, strategy=request.strategy, round=request.round,
-        parent_ids=tuple(p.id for p in request.parents), root_id=first.root_id, seed_tier=first.seed_tier,
-        source=first.source, generator=generator, meta={**proposal.meta, "outcome": proposal.outcome},
-    )  # fmt: skip
+        id=request.id,
+        question=proposal.question.strip() or proposal.raw,
+        answer=proposal.answer,
+        answer_source=GROUND_TRUTH if proposal.answer else UNKNOWN,
+        solution=proposal.solution,
+        task=first.task,
+        tier=proposal.tier or first.tier,
+        strategy=request.strategy,
+        round=request.round,
+        parent_ids=tuple(p.id for p in request.parents),
+        root_id=first.root_id,
+        seed_tier=first.seed_tier,
+        source=first.source,
+        generator=generator,
+        meta={**proposal.meta, "outcome": proposal.outcome},
+    )

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from artifact.phase1.annotate import annotate_all
+from artifact.phase1.judge import EquivalenceJudge
+from artifact.phase1.records import Annotation
 from artifact.records import Problem, RecordError, Rollout, Status, Verdict, read_parquet, write_parquet
 from artifact.suremath.lineage import GROUND_TRUTH, Evolved
 from artifact.suremath.settings import SureMathSettings
 from artifact.tasks.extract import DEFAULT_RULES, extract_answer
-from artifact.uncertainty.annotate import annotate_all
-from artifact.uncertainty.judge import EquivalenceJudge
-from artifact.uncertainty.records import Annotation
 
 Labels = Sequence[Sequence[Rollout]] | Sequence[Annotation]
 Labeller = Callable[[Sequence[Problem]], Labels]
@@ -57,9 +57,13 @@ def _extracted(text: str, rules: Sequence[str]) -> Verdict:
 
 
 def label_all(
-    settings: SureMathSettings, labeller: Labeller, items: Sequence[Evolved], work: Path, judge: EquivalenceJudge,
+    settings: SureMathSettings,
+    labeller: Labeller,
+    items: Sequence[Evolved],
+    work: Path,
+    judge: EquivalenceJudge,
     progress: bool,
-) -> dict[str, Annotation]:  # fmt: skip
+) -> dict[str, Annotation]:
     """The labeller's annotation of each item; samples and annotations are stored in shards."""
     from tqdm import tqdm
 

@@ -53,10 +53,22 @@ class Evolved(Record):
     meta: dict[str, Any] = field(default_factory=dict)
 
     COLUMNS: ClassVar[dict[str, str]] = {
-        "id": "str", "question": "str", "answer": "str", "answer_source": "str", "solution": "str", "task": "str",
-        "tier": "str", "strategy": "str", "round": "int", "parent_ids": "[str]", "root_id": "str", "seed_tier": "str",
-        "source": "str", "generator": "str", "meta": "json",
-    }  # fmt: skip
+        "id": "str",
+        "question": "str",
+        "answer": "str",
+        "answer_source": "str",
+        "solution": "str",
+        "task": "str",
+        "tier": "str",
+        "strategy": "str",
+        "round": "int",
+        "parent_ids": "[str]",
+        "root_id": "str",
+        "seed_tier": "str",
+        "source": "str",
+        "generator": "str",
+        "meta": "json",
+    }
 
     def __post_init__(self) -> None:
         if self.answer_source not in (GROUND_TRUTH, MODEL, UNKNOWN):
@@ -105,18 +117,37 @@ class Dropped(Record):
     span: str = ""
 
     COLUMNS: ClassVar[dict[str, str]] = {
-        "id": "str", "stage": "str", "reason": "str", "detail": "str", "question": "str", "root_id": "str",
-        "source": "str", "seed_tier": "str", "strategy": "str", "round": "int", "benchmark": "str",
-        "benchmark_id": "str", "span": "str",
-    }  # fmt: skip
+        "id": "str",
+        "stage": "str",
+        "reason": "str",
+        "detail": "str",
+        "question": "str",
+        "root_id": "str",
+        "source": "str",
+        "seed_tier": "str",
+        "strategy": "str",
+        "round": "int",
+        "benchmark": "str",
+        "benchmark_id": "str",
+        "span": "str",
+    }
 
 
 def drop(item: Evolved, stage: str, reason: str, detail: str = "", **overlap: str) -> Dropped:
     """`item` as a dropped row; `overlap` fills `benchmark`, `benchmark_id` and `span`."""
     return Dropped(
-        item.id, stage, reason, detail, item.question, item.root_id, item.source, item.seed_tier, item.strategy,
-        item.round, **overlap,
-    )  # fmt: skip
+        item.id,
+        stage,
+        reason,
+        detail,
+        item.question,
+        item.root_id,
+        item.source,
+        item.seed_tier,
+        item.strategy,
+        item.round,
+        **overlap,
+    )
 
 
 def by_id(items: Iterable[Evolved]) -> dict[str, Evolved]:

@@ -26,9 +26,16 @@ class SamplesText(Protocol):
     """The part of `cluster.sampler.Sampler` that is needed."""
 
     def sample(
-        self, prompts: Sequence[tuple[str, tuple[int, ...]]], n: int, *, temperature: float, top_p: float,
-        max_new_tokens: int, seed: Any, logprobs: bool = True,
-    ) -> list[tuple[Rollout, ...]]:  # fmt: skip
+        self,
+        prompts: Sequence[tuple[str, tuple[int, ...]]],
+        n: int,
+        *,
+        temperature: float,
+        top_p: float,
+        max_new_tokens: int,
+        seed: Any,
+        logprobs: bool = True,
+    ) -> list[tuple[Rollout, ...]]:
         """n rollouts a prompt, in order."""
         ...
 
@@ -47,9 +54,14 @@ class LLMGenerator:
         s = self.settings
         prompts = [(f"{r.id}@{r.seed}", encode_prompt(self.tokenizer, messages(r))) for r in requests]
         groups = self.sampler.sample(
-            prompts, 1, temperature=s.temperature, top_p=s.top_p, max_new_tokens=s.max_new_tokens, seed="evolve",
+            prompts,
+            1,
+            temperature=s.temperature,
+            top_p=s.top_p,
+            max_new_tokens=s.max_new_tokens,
+            seed="evolve",
             logprobs=False,
-        )  # fmt: skip
+        )
         return [read_proposal(r.id, g[0].text, g[0].finish_reason) for r, g in zip(requests, groups, strict=True)]
 
 

@@ -42,10 +42,18 @@ class Published(Evolved):
     majority_correct: int | None = None
 
     COLUMNS: ClassVar[dict[str, str]] = Evolved.COLUMNS | {
-        "teacher": "str", "samples": "int", "entropy": "float", "normalised": "float", "weight": "float",
-        "clusters": "int", "cluster_ids": "[int]", "teacher_answers": "[str]", "majority_answer": "str",
-        "majority_share": "float", "majority_correct": "int",
-    }  # fmt: skip
+        "teacher": "str",
+        "samples": "int",
+        "entropy": "float",
+        "normalised": "float",
+        "weight": "float",
+        "clusters": "int",
+        "cluster_ids": "[int]",
+        "teacher_answers": "[str]",
+        "majority_answer": "str",
+        "majority_share": "float",
+        "majority_correct": "int",
+    }
 
     @property
     def evolved(self) -> Evolved:

@@ -33,9 +33,9 @@ from artifact.suremath.forms import (
     build,
     difficulty,
     parse,
-)  # fmt: skip
+)
 from artifact.suremath.generator import NOT_APPLICABLE, PROPOSED, Proposal, Request
-from artifact.tinyworld.problems import CONTAINERS, GAINS, ITEMS, LOSSES, NAMES, render_solution
+from artifact.worlds.tiny.problems import CONTAINERS, GAINS, ITEMS, LOSSES, NAMES, render_solution
 
 ATTEMPTS = 20
 """Draws before a strategy counts as not applicable to a parent: a draw fails where its numbers leave the formats."""
@@ -149,9 +149,7 @@ def _harder_equation(form: EqForm, rng: Random) -> EqForm:
 def _as_product(form: ModForm, rng: Random) -> ModForm:
     """The number as a·b + c: exactly where the world's ranges allow it, else with a, b and c folded from it."""
     number, divisor = form.number, fold(form.divisor, 11, 19)
-    fits = [
-        (a, b, number - a * b) for b in range(3, 10) for a in range(11, 31) if 11 <= number - a * b <= 60
-    ]  # fmt: skip
+    fits = [(a, b, number - a * b) for b in range(3, 10) for a in range(11, 31) if 11 <= number - a * b <= 60]
     if form.product is not None:
         a, b, c = form.product
         product = (fold(a + rng.randint(1, 19), 11, 30), b, c)
@@ -286,6 +284,10 @@ def _competition(parents: list[Form], rng: Random) -> Form:
 
 
 _STRATEGIES = {
-    "harder": _harder, "rewrite": _rewrite, "algebraize": _algebraize, "apply": _apply, "compose": _compose,
+    "harder": _harder,
+    "rewrite": _rewrite,
+    "algebraize": _algebraize,
+    "apply": _apply,
+    "compose": _compose,
     "competition": _competition,
-}  # fmt: skip
+}

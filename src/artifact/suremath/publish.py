@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from artifact.errors import ArtifactError, Mismatch
+from artifact.phase1.records import Annotation
 from artifact.records import Record, RecordError, read_parquet, write_parquet
 from artifact.suremath.accounting import BuildReport
 from artifact.suremath.card import card, statistics
@@ -27,7 +28,6 @@ from artifact.suremath.lineage import Dropped, Evolved, by_id
 from artifact.suremath.load import SPLITS, SUMS, Published, sha256
 from artifact.suremath.settings import SureMathSettings
 from artifact.suremath.weights import export_weights
-from artifact.uncertainty.records import Annotation
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,16 @@ class Fate(Record):
     fate: str
 
     COLUMNS: ClassVar[dict[str, str]] = {
-        "id": "str", "root_id": "str", "parent_ids": "[str]", "strategy": "str", "round": "int", "seed_tier": "str",
-        "source": "str", "generator": "str", "fate": "str",
-    }  # fmt: skip
+        "id": "str",
+        "root_id": "str",
+        "parent_ids": "[str]",
+        "strategy": "str",
+        "round": "int",
+        "seed_tier": "str",
+        "source": "str",
+        "generator": "str",
+        "fate": "str",
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +78,14 @@ class Removed(Record):
 
 
 def publish(
-    build_folder: Path, folder: Path, settings: SureMathSettings, annotations: Sequence[Annotation] | None = None, *,
-    teacher: str = "", key: str = "",
-) -> Path:  # fmt: skip
+    build_folder: Path,
+    folder: Path,
+    settings: SureMathSettings,
+    annotations: Sequence[Annotation] | None = None,
+    *,
+    teacher: str = "",
+    key: str = "",
+) -> Path:
     """Write the published form of the build in `build_folder` to `folder`, replacing an earlier publication.
 
     `annotations` are the teacher's, one for each training problem, `teacher` its name and `key` their cache key;
@@ -138,11 +150,19 @@ def _row(item: Evolved, a: Annotation | None, teacher: str) -> Published:
     if a is None:
         return Published(**own)
     return Published(
-        **own, teacher=teacher, samples=a.n, entropy=a.entropy, normalised=a.normalised, weight=a.weight,
-        clusters=a.clusters, cluster_ids=a.cluster_ids, teacher_answers=a.answers, majority_answer=a.majority_answer,
+        **own,
+        teacher=teacher,
+        samples=a.n,
+        entropy=a.entropy,
+        normalised=a.normalised,
+        weight=a.weight,
+        clusters=a.clusters,
+        cluster_ids=a.cluster_ids,
+        teacher_answers=a.answers,
+        majority_answer=a.majority_answer,
         majority_share=a.majority_share,
         majority_correct=a.majority_correct if item.answer_source == "ground_truth" else -1,
-    )  # fmt: skip
+    )
 
 
 def _empty_beside(folder: Path) -> Path:

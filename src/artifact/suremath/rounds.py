@@ -64,9 +64,13 @@ def _partner(seed: int, item_id: str, parent: Evolved, root: Evolved, families: 
 
 
 def evolve_rounds(
-    settings: SureMathSettings, generator: Generator, seeds: Sequence[Evolved], folder: Path, usable: Usable,
+    settings: SureMathSettings,
+    generator: Generator,
+    seeds: Sequence[Evolved],
+    folder: Path,
+    usable: Usable,
     progress: bool,
-) -> list[Evolved]:  # fmt: skip
+) -> list[Evolved]:
     """All proposals of all rounds, failed ones too (their outcome stands in `meta`), in order of round and seed.
 
     Raises RecordError where a stored shard does not hold what its round asks for: the folder belongs to another build.

@@ -22,8 +22,8 @@ from artifact.suremath.lineage import CURATED, GROUND_TRUTH, SEED, UNKNOWN, Drop
 from artifact.suremath.settings import Source
 from artifact.tasks import get_task
 from artifact.tasks.extract import extract_answer
-from artifact.tinyworld.problems import TIERS, render_solution
-from artifact.tinyworld.splits import pretraining_drafts
+from artifact.worlds.tiny.problems import TIERS, render_solution
+from artifact.worlds.tiny.splits import pretraining_drafts
 
 
 class SourceError(ArtifactError):
@@ -107,10 +107,22 @@ def _item(source: Source, role: str, number: int, row: dict[str, Any]) -> Evolve
     if own is not None and str(own) != item_id:
         meta["source_id"] = str(own)
     return Evolved(
-        id=item_id, question=question, answer=answer, answer_source=GROUND_TRUTH if answer else UNKNOWN,
-        solution=solution, task=source.task, tier=tier, strategy=CURATED if role == CURATED else SEED, round=0,
-        parent_ids=(), root_id=item_id, seed_tier=tier, source=source.name, generator=source.name, meta=meta,
-    )  # fmt: skip
+        id=item_id,
+        question=question,
+        answer=answer,
+        answer_source=GROUND_TRUTH if answer else UNKNOWN,
+        solution=solution,
+        task=source.task,
+        tier=tier,
+        strategy=CURATED if role == CURATED else SEED,
+        round=0,
+        parent_ids=(),
+        root_id=item_id,
+        seed_tier=tier,
+        source=source.name,
+        generator=source.name,
+        meta=meta,
+    )
 
 
 def _text(row: dict[str, Any], name: str, source: Source) -> str:
@@ -149,9 +161,13 @@ def _rows(source: Source) -> Iterator[dict[str, Any]]:
 def _task_rows(source: Source) -> Iterator[dict[str, Any]]:
     for p in get_task(source.task).load(source.split):
         yield {
-            "id": p.id, "question": p.question, "answer": p.answer, "solution": p.solution, "tier": p.tier,
+            "id": p.id,
+            "question": p.question,
+            "answer": p.answer,
+            "solution": p.solution,
+            "tier": p.tier,
             "family": p.meta.get("family"),
-        }  # fmt: skip
+        }
 
 
 def _tinyworld_rows(source: Source) -> Iterator[dict[str, Any]]:
@@ -162,9 +178,12 @@ def _tinyworld_rows(source: Source) -> Iterator[dict[str, Any]]:
         if draft.tier == source.tier and draft.question not in seen:
             seen.add(draft.question)
             yield {
-                "question": draft.question, "answer": draft.answer, "solution": render_solution(draft, rng),
-                "tier": draft.tier, "family": draft.family,
-            }  # fmt: skip
+                "question": draft.question,
+                "answer": draft.answer,
+                "solution": render_solution(draft, rng),
+                "tier": draft.tier,
+                "family": draft.family,
+            }
 
 
 def _file_rows(source: Source) -> Iterable[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from artifact.config import ConfigError, Section, apply_overrides, checked, explain, named_file, read_yaml
-from artifact.tinyworld.problems import TIERS
+from artifact.worlds.tiny.problems import TIERS
 
 Difficulty = Literal["easy", "medium", "hard", "competition"]
 Strategy = Literal["harder", "rewrite", "algebraize", "apply", "compose", "competition"]

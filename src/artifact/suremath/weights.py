@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from artifact.errors import Mismatch
+from artifact.phase1.records import Annotation
+from artifact.phase1.weights import weights_for
 from artifact.records import Problem, Record, RecordError, index_by_id, read_parquet, write_parquet
 from artifact.suremath.lineage import Evolved
-from artifact.uncertainty.records import Annotation
-from artifact.uncertainty.weights import weights_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,14 @@ class Weight(Record):
     annotation: str
 
     COLUMNS: ClassVar[dict[str, str]] = {
-        "problem_id": "str", "weight": "float", "entropy": "float", "normalised": "float", "scheme": "str",
-        "prompt": "str", "annotation": "str",
-    }  # fmt: skip
+        "problem_id": "str",
+        "weight": "float",
+        "entropy": "float",
+        "normalised": "float",
+        "scheme": "str",
+        "prompt": "str",
+        "annotation": "str",
+    }
 
 
 def fingerprint(question: str) -> str:
@@ -44,9 +49,15 @@ def fingerprint(question: str) -> str:
 
 
 def export_weights(
-    path: Path, problems: Sequence[Problem | Evolved], annotations: Sequence[Annotation], *, key: str,
-    scheme: str = "soft", tau: float | None = None, seed: int | None = None,
-) -> Path:  # fmt: skip
+    path: Path,
+    problems: Sequence[Problem | Evolved],
+    annotations: Sequence[Annotation],
+    *,
+    key: str,
+    scheme: str = "soft",
+    tau: float | None = None,
+    seed: int | None = None,
+) -> Path:
     """Write the weights of `problems`, in their order, and return `path`.
 
     `key` names the annotation (its cache key). Raises Mismatch where a problem is not annotated or an annotation is of

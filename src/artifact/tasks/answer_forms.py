@@ -17,11 +17,24 @@ from functools import lru_cache
 MAX_DIGITS = 400
 """Longest run of digits, and largest decimal exponent, that is read as a number."""
 
-_SYMBOLS = str.maketrans({
-    "\u2212": "-", "\u2013": "-", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u00b0": r"^\circ ", "\u03c0": r"\pi ",
-    "\u00d7": r"\times ", "\u22c5": r"\cdot ", "\u00b7": r"\cdot ", "\u00f7": "/", "\u221e": r"\infty ",
-    "\u00b2": "^2", "\u00b3": "^3",
-})  # fmt: skip
+_SYMBOLS = str.maketrans(
+    {
+        "\u2212": "-",
+        "\u2013": "-",
+        "\u00a0": " ",
+        "\u2009": " ",
+        "\u202f": " ",
+        "\u00b0": r"^\circ ",
+        "\u03c0": r"\pi ",
+        "\u00d7": r"\times ",
+        "\u22c5": r"\cdot ",
+        "\u00b7": r"\cdot ",
+        "\u00f7": "/",
+        "\u221e": r"\infty ",
+        "\u00b2": "^2",
+        "\u00b3": "^3",
+    }
+)
 
 _REWRITES = [
     (re.compile(pattern), to)
@@ -49,21 +62,43 @@ _LETTER_UNITS = {"m": "meters", "g": "grams", "s": "seconds", "h": "hours", "l":
 _UNITS = {
     name: canonical
     for canonical, names in {
-        "degree": "degree degrees", "dollar": "dollar dollars usd bucks", "cent": "cent cents", "percent": "%",
-        "meter": "meter meters metre metres", "cm": "cm cms centimeter centimeters centimetre centimetres",
+        "degree": "degree degrees",
+        "dollar": "dollar dollars usd bucks",
+        "cent": "cent cents",
+        "percent": "%",
+        "meter": "meter meters metre metres",
+        "cm": "cm cms centimeter centimeters centimetre centimetres",
         "mm": "mm millimeter millimeters millimetre millimetres",
         "km": "km kms kilometer kilometers kilometre kilometres",
-        "inch": "in inch inches", "foot": "ft foot feet", "yard": "yd yds yard yards", "mile": "mi mile miles",
-        "gram": "gram grams", "kg": "kg kgs kilogram kilograms", "mg": "mg milligram milligrams",
-        "pound": "lb lbs pound pounds", "ounce": "oz ounce ounces", "ton": "ton tons",
-        "liter": "liter liters litre litres", "ml": "ml milliliter milliliters", "gallon": "gal gallon gallons",
-        "second": "sec secs second seconds", "minute": "min mins minute minutes", "hour": "hr hrs hour hours",
-        "day": "day days", "week": "week weeks", "month": "month months", "year": "yr yrs year years",
-        "m/s": "m/s", "km/h": "km/h kph kmh", "mph": "mph", "radian": "rad radian radians",
-        "am": "am a.m.", "pm": "pm p.m.",
+        "inch": "in inch inches",
+        "foot": "ft foot feet",
+        "yard": "yd yds yard yards",
+        "mile": "mi mile miles",
+        "gram": "gram grams",
+        "kg": "kg kgs kilogram kilograms",
+        "mg": "mg milligram milligrams",
+        "pound": "lb lbs pound pounds",
+        "ounce": "oz ounce ounces",
+        "ton": "ton tons",
+        "liter": "liter liters litre litres",
+        "ml": "ml milliliter milliliters",
+        "gallon": "gal gallon gallons",
+        "second": "sec secs second seconds",
+        "minute": "min mins minute minutes",
+        "hour": "hr hrs hour hours",
+        "day": "day days",
+        "week": "week weeks",
+        "month": "month months",
+        "year": "yr yrs year years",
+        "m/s": "m/s",
+        "km/h": "km/h kph kmh",
+        "mph": "mph",
+        "radian": "rad radian radians",
+        "am": "am a.m.",
+        "pm": "pm p.m.",
     }.items()
     for name in names.split()
-}  # fmt: skip
+}
 
 _NOT_UNITS_TEXT = """
     hundred thousand million billion trillion dozen half halves third thirds quarter quarters fifth tenth twice

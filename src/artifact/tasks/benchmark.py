@@ -99,9 +99,13 @@ class BenchmarkTask:
     """
 
     def __init__(
-        self, benchmark: Benchmark, template: str | None = None, calculator: bool = False,
-        data_dir: str | Path | None = None, descriptive: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        benchmark: Benchmark,
+        template: str | None = None,
+        calculator: bool = False,
+        data_dir: str | Path | None = None,
+        descriptive: bool = False,
+    ) -> None:
         self.benchmark, self.name = benchmark, benchmark.name
         self.template = load_template(template or benchmark.template)
         self.calculator, self.data_dir, self.descriptive = calculator, data_dir, descriptive
@@ -179,15 +183,19 @@ def to_problem(
     family = _first(row, benchmark.family) if benchmark.family else None
     descriptive = stated if stated in benchmark.descriptive else ""
     problem = Problem(
-        id=f"{benchmark.name}-{split}-{key}", question=question, answer=gold,
+        id=f"{benchmark.name}-{split}-{key}",
+        question=question,
+        answer=gold,
         solution=solution_for(str(solution).strip(), gold, answer_form) if solution else None,
-        task=benchmark.name, tier=benchmark.level(row) or benchmark.tier,
+        task=benchmark.name,
+        tier=benchmark.level(row) or benchmark.tier,
         meta={
             **_kept(benchmark, row),
             "family": ", ".join(map(str, family)) if isinstance(family, list) else str(family or ""),
-            "source_tier": benchmark.tier, "answer_type": str(benchmark.types.get(stated) or answer_type(gold)),
+            "source_tier": benchmark.tier,
+            "answer_type": str(benchmark.types.get(stated) or answer_type(gold)),
         },
-    )  # fmt: skip
+    )
     return problem, descriptive or ("malformed gold answer" if defect(gold) else "")
 
 
@@ -205,9 +213,11 @@ def register_benchmark(benchmark: Benchmark) -> None:
     BENCHMARKS[benchmark.name] = benchmark
 
     def make(
-        template: str | None = None, calculator: bool = False, data_dir: str | Path | None = None,
+        template: str | None = None,
+        calculator: bool = False,
+        data_dir: str | Path | None = None,
         descriptive: bool = False,
-    ) -> BenchmarkTask:  # fmt: skip
+    ) -> BenchmarkTask:
         return BenchmarkTask(benchmark, template, calculator, data_dir, descriptive)
 
     register(benchmark.name)(make)

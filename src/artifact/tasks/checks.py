@@ -240,9 +240,13 @@ def check_all(checks: Sequence[Callable[[], list[Finding]]]) -> list[Finding]:
 
 
 def model_checks(
-    tokenizer: Any, config: Any, generation_config: Any = None, thinking: bool | None = None,
-    probes: Sequence[str] = PROBES, exchange: tuple[str, str] = EXCHANGE,
-) -> list[Callable[[], list[Finding]]]:  # fmt: skip
+    tokenizer: Any,
+    config: Any,
+    generation_config: Any = None,
+    thinking: bool | None = None,
+    probes: Sequence[str] = PROBES,
+    exchange: tuple[str, str] = EXCHANGE,
+) -> list[Callable[[], list[Finding]]]:
     """The checks of one checkpoint that need no weights, for `check_all`.
 
     A tokenizer of a closed world (the embedded tier's) is probed with texts of that world.

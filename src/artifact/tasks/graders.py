@@ -85,9 +85,10 @@ def grade(
 def as_columns(verdicts: Mapping[str, Sequence[Verdict]]) -> dict[str, list[str | None]]:
     """`grade` as columns of a frame: `<grader>` (status) and `<grader>_answer` (what it extracted) for each grader."""
     return {
-        column: values for name, of in verdicts.items()
+        column: values
+        for name, of in verdicts.items()
         for column, values in ((name, [str(v.status) for v in of]), (f"{name}_answer", [v.extracted for v in of]))
-    }  # fmt: skip
+    }
 
 
 def compare_graders(texts: Sequence[str], golds: Sequence[str], graders: Sequence[str] | None = None) -> pd.DataFrame:

@@ -187,9 +187,12 @@ def _from_cache(source: Source, columns: Sequence[str] | None) -> list[Row]:
     for config in source.configs:
         try:
             builder = Cache(
-                repo_id=source.hub, dataset_name=source.hub.split("/")[-1], config_name=config or None,
-                version="auto", hash="auto",
-            )  # fmt: skip
+                repo_id=source.hub,
+                dataset_name=source.hub.split("/")[-1],
+                config_name=config or None,
+                version="auto",
+                hash="auto",
+            )
             rows += _to_rows(builder.as_dataset(split=source.hub_split), columns)
         except (ValueError, FileNotFoundError) as err:
             raise DataAbsent(f"Not in the cache of datasets ({str(err).splitlines()[0]}).") from err

@@ -51,9 +51,13 @@ def _parse(answer: str) -> list[Any]:
 
     boxed = rf"\boxed{{{plain_to_latex(answer)}}}"
     return parse(
-        boxed, extraction_config=_extraction(), fallback_mode="no_fallback", extraction_mode="first_match",
-        parsing_timeout=None, raise_on_error=True,
-    )  # fmt: skip
+        boxed,
+        extraction_config=_extraction(),
+        fallback_mode="no_fallback",
+        extraction_mode="first_match",
+        parsing_timeout=None,
+        raise_on_error=True,
+    )
 
 
 def symbolic_equal(gold: str, prediction: str) -> tuple[bool, str]:
@@ -67,7 +71,11 @@ def symbolic_equal(gold: str, prediction: str) -> tuple[bool, str]:
     if not parsed_gold:
         return False, "math-verify cannot parse the gold answer"
     equal = verify(
-        parsed_gold, parsed_prediction, strict=True, allow_set_relation_comp=True, timeout_seconds=None,
+        parsed_gold,
+        parsed_prediction,
+        strict=True,
+        allow_set_relation_comp=True,
+        timeout_seconds=None,
         raise_on_error=True,
-    )  # fmt: skip
+    )
     return equal, "math-verify"

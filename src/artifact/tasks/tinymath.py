@@ -1,12 +1,12 @@
-"""The task of the embedded tier: the procedural problems of `artifact.tinyworld`."""
+"""The task of the embedded tier: the procedural problems of `artifact.worlds.tiny`."""
 
 from __future__ import annotations
 
 from artifact.records import Problem
 from artifact.tasks.base import Context, Messages, register
 from artifact.tasks.slices import name_and_slice
-from artifact.tinyworld.chat import chat_messages
-from artifact.tinyworld.splits import DEFAULT_SIZES, load_split
+from artifact.worlds.tiny.chat import chat_messages
+from artifact.worlds.tiny.splits import DEFAULT_SIZES, load_split
 
 
 @register("tinymath")

@@ -199,11 +199,15 @@ def generate_with_tool(
                 _advance(state, output, eos, stop_ids, decoding.logprobs, tool)
     return next(iter(versions), -1), [
         ToolCompletion(
-            np.asarray(s.ids, np.int32), np.asarray(s.logprobs, np.float32), np.asarray(s.mask, bool), s.finish_reason,
-            tuple(s.calls), s.turns,
+            np.asarray(s.ids, np.int32),
+            np.asarray(s.logprobs, np.float32),
+            np.asarray(s.mask, bool),
+            s.finish_reason,
+            tuple(s.calls),
+            s.turns,
         )
         for s in states
-    ]  # fmt: skip
+    ]
 
 
 def _advance(

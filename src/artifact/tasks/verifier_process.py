@@ -42,10 +42,13 @@ class WorkerProcess:
         path = os.pathsep.join([source, inherited] if inherited else [source])
         self._process = subprocess.Popen(
             [sys.executable, "-m", "artifact.tasks.verifier_worker"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
             env=os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"},
             start_new_session=True,  # an interrupt in the notebook stops the caller, not the worker
-        )  # fmt: skip
+        )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self._buffer = b""

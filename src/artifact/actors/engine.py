@@ -1,0 +1,203 @@
+"""One vLLM engine as a Ray actor: token ids in, token ids and log-probabilities out.
+
+The engine never sees text. It stops at the end-of-sequence ids it is given, so EOS is a response token like any other
+and is distilled. Log-probabilities are raw (temperature 1), whatever the sampling temperature. Every request carries
+its own seed and engines are fed a fixed assignment of requests, which makes two cold runs on one machine bit-identical.
+The paper's name for this actor is LLMRayActor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from artifact.actors.placement import Slot, prepare_process, start_in_turn
+from artifact.actors.weight_sync import Spec
+from artifact.errors import ArtifactError
+from artifact.tasks.tool_loop import CalculatorTool, generate_with_tool
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to sample: one response to `prompt_ids`, reproducible by `seed`."""
+
+    prompt_ids: tuple[int, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How to sample; temperature 0 is greedy. With `calculator`, `<<expression=` is closed by the computed value."""
+
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+    stop_token_ids: tuple[int, ...]
+    logprobs: bool = True
+    calculator: bool = False
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sampled response: ids_T int32, raw log-probs_T float32 (empty when not asked for), `stop` or `length`.
+
+    mask_T is False at tokens a tool wrote; None = the policy chose them all.
+    """
+
+    ids: np.ndarray
+    logprobs: np.ndarray
+    finish_reason: str
+    mask: np.ndarray | None = None
+
+
+class RolloutEngine:
+    """A vLLM engine holding one checkpoint of one architecture at a time."""
+
+    def __init__(self, slot: Slot, model: str, dtype: str, settings: dict[str, Any]) -> None:
+        prepare_process(slot)
+        from vllm import LLM
+
+        extra: dict[str, Any] = {}
+        if slot.device == "cpu":
+            extra["kv_cache_memory_bytes"] = int(settings["kv_cache_gib"] * 2**30)
+            extra["enable_chunked_prefill"] = False  # a seeded request's prompt cannot be divided on CPU: vLLM crashes
+        else:
+            extra["gpu_memory_utilization"] = settings["gpu_memory_utilization"]
+        with start_in_turn(slot.device):
+            self.llm = LLM(
+                model=model,
+                dtype=dtype,  # type: ignore[arg-type]  # a name from the configuration
+                seed=0,
+                skip_tokenizer_init=True,
+                enforce_eager=settings["enforce_eager"],
+                max_model_len=settings["max_model_len"],
+                max_num_seqs=settings["max_num_seqs"],
+                max_num_batched_tokens=settings["max_num_batched_tokens"],
+                tensor_parallel_size=settings["tensor_parallel_size"],
+                disable_log_stats=True,
+                enable_prefix_caching=settings["prefix_cache"],
+                worker_extension_cls="artifact.actors.weight_sync.EngineExtension",
+                distributed_executor_backend="uni" if settings["tensor_parallel_size"] == 1 else "mp",
+                **extra,
+            )
+        import torch
+
+        torch.set_num_threads(slot.threads)  # vLLM's start-up changes it
+        self.policy_version = -1
+        self.model = self.checkpoint = model
+        self.tool: CalculatorTool | None = None
+        self.channel_id: str | None = None
+        self.max_model_len = settings["max_model_len"]
+
+    def ready(self) -> str:
+        """The checkpoint the engine was last given; answers once the engine is up."""
+        return self.checkpoint
+
+    def generate(self, requests: list[Request], decoding: Decoding) -> tuple[int, list[Completion]]:
+        """Sample one response a request; returns the policy version of the weights used, and completions in order."""
+        if not decoding.calculator:
+            return self._sample(requests, decoding)
+        version, outputs = generate_with_tool(
+            self._sample, requests, replace(decoding, calculator=False), self._calculator()
+        )
+        return version, [Completion(o.ids, o.logprobs, o.finish_reason, o.mask) for o in outputs]
+
+    def _calculator(self) -> CalculatorTool:
+        """The calculator over the tokenizer of the engine's architecture, made at first use."""
+        if self.tool is None:
+            from transformers import AutoTokenizer
+
+            self.tool = CalculatorTool(AutoTokenizer.from_pretrained(self.model))
+        return self.tool
+
+    def _sample(self, requests: list[Request], decoding: Decoding) -> tuple[int, list[Completion]]:
+        from vllm import SamplingParams
+
+        def params(r: Request) -> SamplingParams:
+            return SamplingParams(
+                n=1,
+                temperature=decoding.temperature,
+                top_p=decoding.top_p,
+                max_tokens=decoding.max_new_tokens,
+                seed=None if decoding.temperature == 0 else r.seed,
+                logprobs=0 if decoding.logprobs else None,
+                stop_token_ids=list(decoding.stop_token_ids),
+                detokenize=False,
+                flat_logprobs=decoding.logprobs,
+            )
+
+        outputs = self.llm.generate(
+            [{"prompt_token_ids": list(r.prompt_ids)} for r in requests],  # type: ignore[arg-type]
+            [params(r) for r in requests],
+            use_tqdm=False,
+        )
+        return self.policy_version, [_completion(o.outputs[0], decoding.logprobs) for o in outputs]
+
+    def score(self, sequences: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> list[np.ndarray]:
+        """Raw log-probabilities of given responses, one float64 array a (prompt, response) pair; used as sync proof."""
+        from vllm import SamplingParams
+
+        params = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0, detokenize=False)
+        outputs = self.llm.generate(
+            [{"prompt_token_ids": [*prompt, *response]} for prompt, response in sequences],  # type: ignore[arg-type]
+            params,
+            use_tqdm=False,
+        )
+        scores = []
+        for (prompt, response), out in zip(sequences, outputs, strict=True):
+            rows = out.prompt_logprobs[len(prompt) :]  # type: ignore[index]
+            scores.append(np.array([row[t].logprob for row, t in zip(rows, response, strict=True)], dtype=np.float64))
+        return scores
+
+    def next_token_logprobs(self, prompts: list[tuple[int, ...]], token_ids: list[int]) -> np.ndarray:
+        """Raw log-probabilities of `token_ids` as the next token after each prompt, float64 [P, C]; generates nothing.
+
+        They are those of the full vocabulary, so a row's sum of exponentials is the mass on these candidates.
+        """
+        from vllm import SamplingParams
+
+        params = SamplingParams(max_tokens=1, temperature=0, logprob_token_ids=list(token_ids), detokenize=False)
+        outputs = self.llm.generate(
+            [{"prompt_token_ids": list(p)} for p in prompts],  # type: ignore[arg-type]
+            params,
+            use_tqdm=False,
+        )
+        rows = [o.outputs[0].logprobs[0] for o in outputs]  # type: ignore[index]
+        return np.array([[row[t].logprob for t in token_ids] for row in rows], dtype=np.float64)
+
+    def join_sync(
+        self, host: str, port: int, rank: int, world: int, backend: str, timeout_s: float, channel_id: str
+    ) -> None:
+        """Join the weight-sync group; the engine's workers take ranks from `rank` on."""
+        self.llm.collective_rpc("join_sync", args=(host, port, rank, world, backend, timeout_s))
+        self.channel_id = channel_id
+
+    def sync_channel(self) -> str | None:
+        """The id of the weight-sync group this engine belongs to."""
+        return self.channel_id
+
+    def receive_weights(self, spec: Spec, policy_version: int) -> None:
+        """Receive the student's weights and forget every cached prefix computed with the old ones."""
+        self.llm.collective_rpc("receive_weights", args=(spec,))
+        self.llm.reset_prefix_cache()
+        self.policy_version, self.checkpoint = policy_version, "(student)"
+
+    def load_checkpoint(self, path: str) -> None:
+        """Take over the weights of another checkpoint of the same architecture."""
+        self.llm.collective_rpc("load_checkpoint_weights", args=(path,))
+        self.llm.reset_prefix_cache()
+        self.policy_version, self.checkpoint = -1, path
+
+
+def _completion(output: Any, with_logprobs: bool) -> Completion:
+    ids = np.asarray(output.token_ids, dtype=np.int32)
+    if with_logprobs:
+        flat = output.logprobs  # FlatLogprobs: parallel lists, one slice a position; the sampled token comes first
+        logprobs = np.asarray([flat.logprobs[start] for start in flat.start_indices], dtype=np.float32)
+    else:
+        logprobs = np.zeros(0, dtype=np.float32)
+    if output.finish_reason not in ("stop", "length"):
+        raise ArtifactError(f"the engine ended a response with {output.finish_reason!r}; expected 'stop' or 'length'")
+    return Completion(ids, logprobs, output.finish_reason)

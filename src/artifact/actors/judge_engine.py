@@ -1,0 +1,74 @@
+"""The language-model judge on rollout engines: opens them, gives them the judge's weights, proves that they arrived.
+
+The engines are those of any frozen model (`session.open_workers`), so the judge runs on the devices that sampling has
+left free. Prompts go to engine i mod E in pairs: both directions of one question share a prefix, hence a cache.
+Left out: the judge's rule (`phase1/llm_judge.py`) and whether it is any good (`phase1/judge_calibration.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from artifact.actors.session import call, open_workers
+from artifact.config import Config, ConfigError
+from artifact.paths import resolve_model
+from artifact.phase1.llm_judge import LLMJudge, Scorer
+from artifact.train.sync_check import prove
+
+PROBE = (("How many apples are left?", "3", "three"), ("What is the slope?", "\\frac{1}{2}", "-0.5"))
+"""Questions and answers on whose prompts engine and forward pass must agree."""
+
+
+def engine_scorer(engines: Sequence[Any], timeout_s: float) -> Scorer:
+    """Next-token log-probabilities from engines that hold the judge; ActorTimeout when one takes too long."""
+
+    def score(prompts: list[tuple[int, ...]], candidates: list[int]) -> np.ndarray:
+        engine_of = [(i // 2) % len(engines) for i in range(len(prompts))]
+        shares = [[p for p, k in zip(prompts, engine_of, strict=True) if k == e] for e in range(len(engines))]
+        busy = [e for e, share in enumerate(shares) if share]
+        refs = [engines[e].next_token_logprobs.remote(shares[e], candidates) for e in busy]
+        answers = dict(zip(busy, call(refs, timeout_s, "asking the judge"), strict=True))
+        rows = {e: iter(answers[e]) for e in busy}
+        return np.array([next(rows[e]) for e in engine_of], dtype=np.float64).reshape(len(prompts), len(candidates))
+
+    return score
+
+
+def open_llm_judge(config: Config) -> tuple[LLMJudge, float]:
+    """The judge `models.judge` on engines, and the largest |Δ log-prob| in nats of its proof.
+
+    Raises ConfigError when the tier names no judge model, StaleEngine when engine and transformers disagree about it.
+    """
+    if config.models.judge is None:
+        raise ConfigError(
+            f"annotation.clustering = llm needs a judge model, and tier {config.tier!r} names none: set models.judge "
+            "to an instruction-tuned checkpoint, or annotation.clustering to symbolic"
+        )
+    from transformers import AutoTokenizer
+
+    path, limit = resolve_model(config.models.judge), config.cluster.step_timeout_s
+    workers = open_workers(config, engines_for=config.models.judge, reference=True)
+    call([e.load_checkpoint.remote(path) for e in workers.engines], limit, "loading the judge into the engines")
+    judge = LLMJudge(
+        AutoTokenizer.from_pretrained(path),
+        engine_scorer(workers.engines, limit),
+        name=config.models.judge,
+        max_prompt_tokens=config.cluster.engine.max_model_len - 1,
+    )
+    prompts, ids = [judge.prompt_ids(*probe) for probe in PROBE], [*judge.yes_ids, *judge.no_ids]
+
+    def scored() -> list[list[np.ndarray]]:
+        expected, *found = call(
+            [
+                workers.reference.logprobs.remote(path, [(prompt, (i,)) for prompt in prompts for i in ids]),
+                *(e.next_token_logprobs.remote(prompts, ids) for e in workers.engines),
+            ],
+            limit,
+            "the proof of the judge's weights",
+        )
+        return [[np.concatenate(expected)], *([table.ravel()] for table in found)]
+
+    return judge, prove(scored, config.cluster.sync_tolerance, f"after loading the judge {config.models.judge}")

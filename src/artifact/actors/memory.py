@@ -1,0 +1,27 @@
+"""Peak resident memory of a stage's actors, as the operating system has counted it since each of them started.
+
+Left out: memory of the devices, and of the driver.
+"""
+
+from __future__ import annotations
+
+import resource
+
+from artifact.actors.session import Workers, call
+
+
+def peak_memory(actor: object) -> float:
+    """The most memory this actor's process has had resident since it started, GiB (weights, caches and libraries)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def peak_memory_by_actor(workers: Workers, timeout_s: float) -> dict[str, float]:
+    """`peak_memory` of every actor of `workers`, GiB: `engine-0`, …, `student-0`, …, `teacher`, `reference`.
+
+    Actors outlive runs, so a peak belongs to all an actor has done so far. Raises ActorTimeout past `timeout_s`.
+    """
+    actors = {f"engine-{i}": e for i, e in enumerate(workers.engines)}
+    actors |= {f"student-{i}": s for i, s in enumerate(workers.students)}
+    actors |= {n: a for n, a in (("teacher", workers.teacher), ("reference", workers.reference)) if a is not None}
+    peaks = call([a.__ray_call__.remote(peak_memory) for a in actors.values()], timeout_s, "peak memory")
+    return {name: round(gib, 2) for name, gib in zip(actors, peaks, strict=True)}

@@ -1,0 +1,40 @@
+"""What an evaluation gives back when it ends: the model that the reference held for it, and actors of its own.
+
+Actors are shared by their settings (`session.py`). An evaluation whose prompts need a longer engine than the tier's has
+engines and a reference that no training run will ever ask for; beside the tier's own they would hold memory and devices
+until the cluster stops. The caller has the lane's actors to itself (`studies/store.actors_of`).
+"""
+
+from __future__ import annotations
+
+from artifact.actors.session import NAMESPACE, actor_identity, call, find_actor, release_samplers
+from artifact.config import Config
+from artifact.paths import resolve_model
+
+
+def give_back(config: Config, model: str, own: Config) -> None:
+    """After `model` was measured under `config` on a tier whose own settings are `own`.
+
+    Actors that were started for `config` alone end. Of the tier's own, the reference forgets the model, and engines of
+    another architecture go where devices are scarce.
+    """
+    identity = actor_identity(config, lane=0)
+    if identity != actor_identity(own, lane=0):
+        _end_actors(identity)
+        return
+    release_samplers(config)
+    if (reference := find_actor(f"reference@{identity}")) is not None:
+        call(reference.release.remote(resolve_model(model)), config.cluster.step_timeout_s, f"releasing {model}")
+
+
+def _end_actors(identity: str) -> None:
+    """End every actor of these settings, and free what was reserved for them."""
+    import ray
+    from ray.util.placement_group import get_placement_group, placement_group_table, remove_placement_group
+
+    for actor in ray.util.list_named_actors(all_namespaces=True):
+        if actor["namespace"] == NAMESPACE and actor["name"].endswith(identity):
+            ray.kill(ray.get_actor(actor["name"], namespace=NAMESPACE))
+    for entry in placement_group_table().values():
+        if entry["name"].endswith(f"@{identity}") and entry["state"] == "CREATED":
+            remove_placement_group(get_placement_group(entry["name"]))

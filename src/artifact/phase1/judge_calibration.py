@@ -1,0 +1,198 @@
+"""Is an equivalence judge fit for use? Its error rates on pairs of answers whose relation is known.
+
+`data/equivalence_pairs.json` holds 160 pairs, written for this purpose: 80 that mean the same and 80 near-misses, in
+eight kinds. A judge that merges nothing, merges everything, or cannot answer leaves plausible entropies behind; here it
+is seen. Rates, with 95 % Wilson intervals over pairs:
+
+    true-merge rate   pairs that mean the same and were merged
+    false-merge rate  pairs that differ and were merged
+    undecided         pairs of either sort without a verdict (None), which do not merge
+
+A judge is *usable* when its false-merge rate is at most 5 % and its true-merge rate at least 50 %: a false merge hides
+a disagreement of the teacher (entropy too low), a missed one only blurs it. Left out: repairing a judge.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from artifact.phase1.clustering import normalise_answer
+from artifact.phase1.judge import EquivalenceJudge, JudgeError
+from artifact.phase1.llm_judge import LLMJudge
+from artifact.stats.accuracy import Interval, wilson_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAIRS = Path(__file__).with_name("data") / "equivalence_pairs.json"
+MOST_FALSE_MERGES, LEAST_TRUE_MERGES = 0.05, 0.50
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPair:
+    """Two normalised answers to a question, and whether they mean the same."""
+
+    kind: str
+    equal: bool
+    question: str
+    left: str
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Verdicts on the pairs of one kind: how many there are of each sort, how many were merged and left undecided."""
+
+    kind: str
+    equal: int
+    equal_merged: int
+    equal_undecided: int
+    different: int
+    different_merged: int
+    different_undecided: int
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """Error rates of one judge, by kind of pair and over all."""
+
+    judge: str
+    kinds: tuple[Counts, ...]
+
+    @property
+    def total(self) -> Counts:
+        """The counts over all kinds."""
+        names = ("equal", "equal_merged", "equal_undecided", "different", "different_merged", "different_undecided")
+        return Counts("all", *(sum(getattr(k, name) for k in self.kinds) for name in names))
+
+    @property
+    def true_merge(self) -> Interval:
+        """Share of the equal pairs that were merged."""
+        return wilson_interval(self.total.equal_merged, self.total.equal)
+
+    @property
+    def false_merge(self) -> Interval:
+        """Share of the different pairs that were merged."""
+        return wilson_interval(self.total.different_merged, self.total.different)
+
+    @property
+    def undecided(self) -> Interval:
+        """Share of all pairs without a verdict."""
+        t = self.total
+        return wilson_interval(t.equal_undecided + t.different_undecided, t.equal + t.different)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Why the judge is not usable, one line a reason; empty when it is."""
+        out = []
+        if self.false_merge.estimate > MOST_FALSE_MERGES:
+            out.append(
+                f"merges {_percent(self.false_merge)} of the pairs that differ, more than {MOST_FALSE_MERGES:.0%}"
+            )
+        if self.true_merge.estimate < LEAST_TRUE_MERGES:
+            out.append(
+                f"merges {_percent(self.true_merge)} of the pairs that mean the same, less than {LEAST_TRUE_MERGES:.0%}"
+            )
+        return tuple(out)
+
+    @property
+    def usable(self) -> bool:
+        """Whether both rates are within their limits."""
+        return not self.faults
+
+    def frame(self) -> pd.DataFrame:
+        """One row a kind and measure: judge, kind (`all` first), measure, n, count, rate, low, high.
+
+        measure is `true_merge`, `false_merge` or `undecided`; low and high bound the 95 % Wilson interval.
+        """
+        import pandas as pd
+
+        rows = []
+        for c in (self.total, *self.kinds):
+            measures = (
+                ("true_merge", c.equal_merged, c.equal),
+                ("false_merge", c.different_merged, c.different),
+                ("undecided", c.equal_undecided + c.different_undecided, c.equal + c.different),
+            )
+            for measure, count, n in measures:
+                rate = wilson_interval(count, n)
+                rows.append((self.judge, c.kind, measure, n, count, rate.estimate, rate.low, rate.high))
+        return pd.DataFrame(rows, columns=["judge", "kind", "measure", "n", "count", "rate", "low", "high"])
+
+
+@lru_cache
+def known_pairs() -> tuple[KnownPair, ...]:
+    """The calibration set, answers normalised as the clustering does before it asks a judge."""
+    rows = json.loads(PAIRS.read_text(encoding="utf-8"))
+    answers = [[str(normalise_answer(r[side])) for side in ("left", "right")] for r in rows]
+    return tuple(KnownPair(r["kind"], r["equal"], r["question"], *pair) for r, pair in zip(rows, answers, strict=True))
+
+
+def halves(pairs: Sequence[KnownPair]) -> tuple[list[KnownPair], list[KnownPair]]:
+    """Two disjoint halves, each with every other pair of each kind and sort: one to fit on, one to measure on."""
+    seen: Counter[tuple[str, bool]] = Counter()
+    out: tuple[list[KnownPair], list[KnownPair]] = [], []
+    for p in pairs:
+        out[seen[p.kind, p.equal] % 2].append(p)
+        seen[p.kind, p.equal] += 1
+    return out
+
+
+def calibrate(judge: EquivalenceJudge, pairs: Sequence[KnownPair] | None = None) -> CalibrationReport:
+    """The error rates of `judge` on `pairs` (None = all known ones), asked in one batch, each with its question.
+
+    Raises JudgeError when a kind lacks pairs of one sort: its rates would not exist.
+    """
+    pairs = known_pairs() if pairs is None else pairs
+    judgements = judge.judge([(p.left, p.right) for p in pairs], [p.question for p in pairs])
+    counts: dict[str, Counter[str]] = {}
+    for p, j in zip(pairs, judgements, strict=True):
+        sort = "equal" if p.equal else "different"
+        of_kind = counts.setdefault(p.kind, Counter())
+        of_kind[sort] += 1
+        of_kind[f"{sort}_merged"] += j.equivalent is True
+        of_kind[f"{sort}_undecided"] += j.equivalent is None
+    poor = [kind for kind, c in counts.items() if not c["equal"] or not c["different"]]
+    if poor or not counts:
+        raise JudgeError(
+            f"judge {judge.name!r} cannot be calibrated: {', '.join(poor) or 'the set'} has no pairs that mean the "
+            "same, or none that differ; give pairs of both sorts for each kind"
+        )
+    names = ("equal", "equal_merged", "equal_undecided", "different", "different_merged", "different_undecided")
+    return CalibrationReport(judge.name, tuple(Counts(kind, *(c[n] for n in names)) for kind, c in counts.items()))
+
+
+def fit_threshold(judge: LLMJudge, pairs: Sequence[KnownPair], most_false: float = MOST_FALSE_MERGES) -> float:
+    """The lowest threshold on the mean log-odds at which at most `most_false` of the different `pairs` merge, nats.
+
+    Lowest, so that as many equal pairs as possible merge. Pairs on which the model is unable never merge and set no
+    threshold. Fit on one of `halves` and measure on the other: on the pairs it was fitted to, a threshold looks good.
+    """
+    readings = judge.read([(p.left, p.right) for p in pairs], [p.question for p in pairs])
+    different = [r for p, r in zip(pairs, readings, strict=True) if not p.equal]
+    odds = sorted((r.mean_log_odds for r in different if r is not None and r.mass >= judge.least_mass), reverse=True)
+    allowed = int(most_false * len(different) + 1e-9)
+    if allowed >= len(odds):
+        return float("-inf")
+    return odds[allowed]  # merging needs more than the threshold, so this pair and all below it stay apart
+
+
+def require_usable(report: CalibrationReport, go_on: bool = False) -> None:
+    """Stop before an unusable judge clusters anything: JudgeError with its rates and the remedy, unless `go_on`."""
+    if report.usable or go_on:
+        return
+    raise JudgeError(
+        f"judge {report.judge!r} is not usable: it {'; it '.join(report.faults)} ({_percent(report.undecided)} "
+        f"undecided). Use a stronger judge model (models.judge), fit its threshold, set annotation.clustering = "
+        "symbolic, or go on regardless with annotation.accept_poor_judge = true"
+    )
+
+
+def _percent(rate: Interval) -> str:
+    return f"{100 * rate.estimate:.1f} % (95 % interval {100 * rate.low:.1f} to {100 * rate.high:.1f})"

@@ -1,0 +1,176 @@
+"""Where the labels come from: gold answers, or another model's majority answer; and how much the AUROC moves.
+
+The paper calls answers of a larger model ground truth, so its AUROC is against a fallible label. Here both sources
+exist side by side:
+
+    gold    the verdict on the teacher's answer, against the gold answer of the problem
+    model   the teacher's answer is *wrong* where it is not equivalent to the majority answer of a stronger annotated
+            model; equivalence by the clustering rule (equal normalised strings, else the judge; only True merges)
+
+A model that shares the teacher's habits agrees with its errors. Such labels call confident errors right and flatter
+the entropy; errors of the labelling model on easy problems do the opposite. So both AUROCs are given, with the cells of
+disagreement. Left out: how the stronger model was sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from artifact.phase1.clustering import cluster_many, normalise_answer
+from artifact.phase1.judge import EquivalenceJudge, SymbolicJudge
+from artifact.phase1.records import Annotation
+from artifact.stats.auroc import Interval, compare_labels
+
+SOURCES = ("gold", "model")
+
+
+class LabelError(ValueError):
+    """Labels of the kind asked for cannot be made from what was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceComparison:
+    """One score under both label sources, on the problems that have both.
+
+    problems          with both labels; `unlabelled` more have none from the model (it gave no answer)
+    differ            share of the problems whose labels differ
+    gold_only         wrong by gold, right by the model: errors that both models share
+    model_only        right by gold, wrong by the model: errors of the labelling model, or of the comparison
+    auroc_gold, auroc_model, difference   model − gold, paired interval over problems
+    """
+
+    score: str
+    problems: int
+    unlabelled: int
+    wrong_gold: int
+    wrong_model: int
+    differ: float
+    gold_only: int
+    model_only: int
+    auroc_gold: float
+    auroc_model: float
+    difference: Interval
+
+
+def model_labels(
+    annotations: Sequence[Annotation],
+    stronger: Sequence[Annotation],
+    judge: EquivalenceJudge | None = None,
+    *,
+    answers: Mapping[str, str | None] | None = None,
+) -> pd.DataFrame:
+    """Labels of the teacher's answers by the majority answer of `stronger`; one row a problem of `annotations`.
+
+    answers  problem id → the teacher's answer that is judged (None = it gave none), such as the greedy one; by default
+             the majority answer of the annotation
+    Columns: problem_id, answer, reference ("" where there is none), wrong (1, 0, or −1 where the stronger model gave no
+    answer), decided (False where the judge could not tell and the pair counts as different).
+    Raises LabelError when a problem is missing from `stronger` or `answers`, or is annotated twice.
+    """
+    judge = SymbolicJudge() if judge is None else judge
+    reference = {a.problem_id: a.majority_answer for a in stronger}
+    own = {a.problem_id: a.majority_answer for a in annotations}
+    if len(reference) != len(stronger) or len(own) != len(annotations):
+        raise LabelError("a problem is annotated twice; keep one annotation a problem and model")
+    for name, have in (("the stronger model's annotations", reference), ("`answers`", answers)):
+        missing = [i for i in own if have is not None and i not in have]
+        if missing:
+            raise LabelError(f"{name} lack {len(missing)} of {len(own)} problems, first {missing[0]!r}")
+    given = {i: (own[i] if answers is None else answers[i]) or None for i in own}
+    pairs = [[given[i], reference[i] or None] for i in own]
+    rows = []
+    for i, pair, clustering in zip(own, pairs, cluster_many(pairs, judge), strict=True):
+        same = clustering.cluster_ids[0] == clustering.cluster_ids[1]
+        wrong = -1 if normalise_answer(pair[1]) is None else int(not same)
+        decided = all(j.equivalent is not None for j in clustering.judgements)
+        rows.append((i, pair[0] or "", pair[1] or "", wrong, decided))
+    return pd.DataFrame(rows, columns=["problem_id", "answer", "reference", "wrong", "decided"])
+
+
+def compare_sources(
+    table: pd.DataFrame,
+    labels: pd.DataFrame,
+    *,
+    score: str = "semantic_entropy",
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> SourceComparison:
+    """How the AUROC of one score moves when gold labels are replaced by a model's.
+
+    `table` is a `score_table` with gold labels, `labels` the `model_labels` of the *same* answers. Problems without a
+    model label are left out of both AUROCs and counted. Raises LabelError when a problem of `table` has no row.
+    """
+    of = labels.set_index("problem_id")["wrong"]
+    missing = [i for i in table["problem_id"] if i not in of.index]
+    if missing:
+        raise LabelError(f"`labels` has no row for {len(missing)} of {len(table)} problems, first {missing[0]!r}")
+    model = table["problem_id"].map(of).to_numpy()
+    both = model >= 0
+    gold_P, model_P = table["wrong"].to_numpy(dtype=bool)[both], model[both] == 1
+    c = compare_labels(
+        table[score].to_numpy()[both], model_P, gold_P, confidence=confidence, resamples=resamples, seed=seed
+    )
+    return SourceComparison(
+        score,
+        int(both.sum()),
+        int((~both).sum()),
+        int(gold_P.sum()),
+        int(model_P.sum()),
+        float(np.mean(gold_P != model_P)),
+        int((gold_P & ~model_P).sum()),
+        int((~gold_P & model_P).sum()),
+        c.auroc_b,
+        c.auroc_a,
+        c.difference,
+    )
+
+
+def source_table(comparisons: Mapping[str, SourceComparison]) -> pd.DataFrame:
+    """One row a comparison.
+
+    Columns: case (the key), score, problems, unlabelled, wrong_gold, wrong_model, differ, gold_only,
+    model_only, auroc_gold, auroc_model, difference, lower, upper.
+    """
+    rows = [
+        (
+            case,
+            c.score,
+            c.problems,
+            c.unlabelled,
+            c.wrong_gold,
+            c.wrong_model,
+            c.differ,
+            c.gold_only,
+            c.model_only,
+            c.auroc_gold,
+            c.auroc_model,
+            c.difference.value,
+            c.difference.lower,
+            c.difference.upper,
+        )
+        for case, c in comparisons.items()
+    ]
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "case",
+            "score",
+            "problems",
+            "unlabelled",
+            "wrong_gold",
+            "wrong_model",
+            "differ",
+            "gold_only",
+            "model_only",
+            "auroc_gold",
+            "auroc_model",
+            "difference",
+            "lower",
+            "upper",
+        ],
+    )

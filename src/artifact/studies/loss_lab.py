@@ -1,0 +1,235 @@
+"""A laboratory for losses: one hand-made group of rollouts, and the examples that every method makes of it.
+
+A `Lab` holds a problem, its rollouts as token ids with real verdicts, and the frozen models; nothing here needs Ray or
+a cluster. A method sees the group as it would in training. Losses and gradients on these examples are in
+`loss_pull.py`, figures in `figures_losses.py`. Left out: sampling of the group (its texts are written by hand).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+
+from artifact.actors.placement import place
+from artifact.actors.teacher import TeacherActor
+from artifact.config import Config, ConfigError
+from artifact.errors import Mismatch
+from artifact.paths import resolve_model
+from artifact.records import COMPONENTS, Group, Problem, Rollout
+from artifact.train.calls import World
+from artifact.train.methods.base import Method, Step, available, make
+
+Decode = Callable[[Sequence[int]], str]
+
+Variant = tuple[str, dict[str, Any]]
+"""(method name, options)"""
+
+ABLATIONS: dict[str, Variant] = {
+    "core, distil only": ("core", {"parts": "distil"}),
+    "core, contrast only": ("core", {"parts": "contrast"}),
+    "core, teacher reads solution": ("core", {"teacher_context": "solution"}),
+    "opsd, run's teacher": ("opsd", {"teacher": "teacher"}),
+}
+"""Forms of the shipped methods that differ in kind from the default ones."""
+
+
+def variants(ablations: bool = True) -> dict[str, Variant]:
+    """Every registered method with its default options, a user's own included; `ABLATIONS` beside their method."""
+    out: dict[str, Variant] = {}
+    for name in available():
+        out[name] = (name, {})
+        out |= {label: v for label, v in ABLATIONS.items() if ablations and v[0] == name}
+    return out
+
+
+@dataclass
+class Lab:
+    """One problem, one group, and the frozen models.
+
+    network    the student in float32, as loaded: never changed
+    frozen     scores under any checkpoint of the configuration, in this process
+    step       what methods may look at besides the group
+    decode     token ids → text
+    """
+
+    config: Config
+    group: Group
+    network: Any
+    frozen: TeacherActor
+    step: Step
+    decode: Decode
+    names: dict[tuple[int, ...], str] = field(default_factory=dict)
+
+    def method(self, variant: Variant) -> Method:
+        """The method of `variant`, its options checked."""
+        return make(self.config.model_copy(update={"method": variant[0], "method_options": variant[1]}))
+
+    def using(self, **changes: Any) -> Lab:
+        """The same lab under a changed configuration: `teacher="B"`, or `losses=…` for another form of a loss."""
+        return replace(self, config=self.config.model_copy(update=changes))
+
+
+def open_lab(
+    config: Config,
+    world: World,
+    problem: Problem,
+    texts: Sequence[tuple[str, bool]],
+    decode: Decode,
+    *,
+    weight: float = 0.5,
+    teacher_samples: int = 4,
+    seed: int = 0,
+) -> Lab:
+    """A lab on `problem` with the rollouts `texts`: (text, whether it ended), an unfinished one has no end of sequence.
+
+    weight           the problem's uncertainty weight, as UOPD would read it from phase 1
+    teacher_samples  verified responses that the teacher draws now, as SeqKD would read them from phase 1
+
+    Raises Mismatch when a text does not survive the tokenizer: its ids would not be the response that is shown.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    slot = place(config.cluster, ("teacher",)).slots["teacher"]
+    frozen = TeacherActor(replace(slot, device="cpu", threads=torch.get_num_threads(), env={}), config.models.dtype)
+    base = resolve_model(config.models.student)
+    network = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+    network.config.use_cache = False
+    prompt = world.encode(problem, "none")
+    ids = [world.encode_text(text) if ended else world.encode_text(text)[:-1] for text, ended in texts]
+    for (text, _), response in zip(texts, ids, strict=True):
+        if decode(response) != text:
+            raise Mismatch(f"response {text!r} reads {decode(response)!r} after the tokenizer; write it otherwise")
+    rollouts = _rollouts(frozen, base, problem, prompt, ids, decode, [ended for _, ended in texts], 0)
+    verified = _verified(rollouts, problem, world)
+    teacher = resolve_model(config.teacher_path)
+    drawn = frozen.answer(
+        teacher,
+        [prompt] * teacher_samples,
+        how="generate",
+        top_k=config.losses.distil.top_k,
+        temperature=config.annotation.temperature,
+        max_new_tokens=config.annotation.max_new_tokens,
+        stop_token_ids=[world.encode_text("")[-1]],
+        seed=seed,
+    )
+    sampled = _rollouts(frozen, teacher, problem, prompt, [r for r, _ in drawn], decode, [True] * len(drawn), -1)
+    known = {problem.id: _verified(sampled, problem, world)}
+    step = Step(0, world.encode, world.encode_text, {problem.id: weight}, known)
+    names = {r.response_ids: f"teacher sample {i + 1}" for i, r in reversed(list(enumerate(sampled)))}
+    reference = world.encode_text(problem.solution) if problem.solution else None
+    names |= {reference: "reference"} if reference else {}
+    names |= {
+        r.response_ids: f"y{i}{' = reference' * (r.response_ids == reference)}" for i, r in enumerate(verified, 1)
+    }
+    return Lab(config, Group(problem, prompt, verified), network, frozen, step, decode, names)
+
+
+def refusal(lab: Lab, variant: Variant) -> str:
+    """The words with which a method refuses its options; ValueError when it takes them."""
+    try:
+        lab.method(variant)
+    except ConfigError as err:
+        return str(err)
+    raise ValueError(f"method {variant[0]!r} takes the options {variant[1]}: nothing was refused")
+
+
+def group_table(group: Group) -> pd.DataFrame:
+    """The group as a reader sees it: rollout, text, finish, verdict, extracted, tokens, log-probability (policy)."""
+    return pd.DataFrame(
+        [
+            {
+                "rollout": f"y{i + 1}",
+                "text": r.text,
+                "finish": r.finish_reason,
+                "verdict": str(r.verdict.status) if r.verdict else "unverified",
+                "extracted": r.verdict.extracted if r.verdict else None,
+                "tokens": len(r.response_ids),
+                "log-probability": sum(r.logprobs),
+            }
+            for i, r in enumerate(group.rollouts)
+        ]
+    )
+
+
+def examples_table(lab: Lab, chosen: Mapping[str, Variant]) -> pd.DataFrame:
+    """One row for each example and component that every method of `chosen` makes of the group.
+
+    Columns: method, component, coefficient, weight (of the example; an advantage for policy_gradient), response,
+    rejected, scorer (teacher, self; empty where nothing is scored), reads (what the scorer reads besides the question),
+    reads_gold.
+    """
+    problem, rows = lab.group.problem, []
+    contexts = {lab.step.encode(problem, c): c for c in ("answer", "solution")}
+    for label, variant in chosen.items():
+        method = lab.method(variant)
+        batch = method.batch([lab.group], lab.step)
+        for example in batch.examples:
+            for component in (c for c in COMPONENTS if getattr(example, c) is not None):
+                scored = component == "distil"
+                rows.append(
+                    {
+                        "method": label,
+                        "component": component,
+                        "coefficient": batch.coefficients[component],
+                        "weight": float(getattr(example, component)),
+                        "response": _name(lab, example.response_ids),
+                        "rejected": "" if example.rejected_ids is None else _name(lab, example.rejected_ids),
+                        "scorer": "" if not scored else "self" if method.needs.self_teacher else "teacher",
+                        "reads": "" if not scored else contexts.get(example.teacher_prompt_ids or (), "question"),
+                        "reads_gold": method.needs.gold,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def compact(examples: pd.DataFrame) -> pd.DataFrame:
+    """`examples_table` with the examples of one method, component and scorer in one row, weights in the same order."""
+    keys, rows = ["method", "component", "coefficient", "scorer", "reads", "reads_gold"], []
+    for values, group in examples.groupby(keys, sort=False):
+        row = dict(zip(keys, values, strict=True))
+        pairs = zip(group["response"], group["rejected"], strict=True)
+        scorer = "" if not row["scorer"] else f"{row['scorer']}, reading the {row['reads']}"
+        rows.append(
+            {
+                "method": row["method"],
+                "component": row["component"],
+                "coefficient": f"{row['coefficient']:g}",
+                "responses": ", ".join(f"{c} ≻ {r}" if r else c for c, r in pairs),
+                "weights": ", ".join(f"{w:.3g}" for w in group["weight"]),
+                "scored by": scorer,
+                "reads gold": "yes" if row["reads_gold"] else "no",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _rollouts(
+    frozen: TeacherActor,
+    path: str,
+    problem: Problem,
+    prompt: tuple[int, ...],
+    ids: Sequence[tuple[int, ...]],
+    decode: Decode,
+    ended: Sequence[bool],
+    version: int,
+) -> list[Rollout]:
+    """Rollouts of given token ids, with their log-probabilities under the checkpoint at `path`."""
+    values = frozen.logprobs(path, [(prompt, r) for r in ids])
+    return [
+        Rollout(problem.id, i, prompt, r, tuple(map(float, v)), decode(r), "stop" if e else "length", version)
+        for i, (r, v, e) in enumerate(zip(ids, values, ended, strict=True))
+    ]
+
+
+def _verified(rollouts: Sequence[Rollout], problem: Problem, world: World) -> tuple[Rollout, ...]:
+    verdicts = world.verify([r.text for r in rollouts], [problem.answer] * len(rollouts))
+    return tuple(r.with_verdict(v) for r, v in zip(rollouts, verdicts, strict=True))
+
+
+def _name(lab: Lab, ids: tuple[int, ...]) -> str:
+    """What a response is called in the tables; a text that no list knows is shown itself."""
+    return lab.names.get(ids, lab.decode(ids))

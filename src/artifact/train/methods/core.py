@@ -1,0 +1,136 @@
+"""CORE: verify each rollout, distil where it is right, contrast it with a correct solution where it is wrong (CORE §3).
+
+    L = α · L_distill(C) + L_contrast(I)        C correct, I incorrect rollouts of each prompt
+
+Each incorrect rollout is *rejected* against one *chosen* response: by default the reference solution, else an own
+correct rollout. For a prompt with neither the teacher may answer (`fallback: generate | autoregress`), under its own
+context; its response is verified and, unless correct, never chosen. What is left is counted in `pairs_without_chosen`
+and contributes no pair. With a teacher that reads the answer or the solution (`teacher_context`), every rollout is
+distilled ("the full set of student-generated responses"); otherwise the correct ones are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from artifact.config import Config, Section
+from artifact.records import Example, Group
+from artifact.train.losses.mix import mix_coefficients
+from artifact.train.methods.base import Batch, Method, Needs, Step, register
+
+Chosen = tuple[tuple[int, ...], tuple[bool, ...] | None]
+"""A response that may be chosen: its token ids and their mask."""
+
+
+@register("core")
+class ContrastiveOnPolicyDistillation(Method):
+    """Needs verifier, teacher and reference; reads gold answers and solutions."""
+
+    class Options(Section):
+        """parts           both terms, or one alone (the papers' ablation rows)
+        alpha, mix      weight of distillation, and how it is combined (`train/losses/mix.py`)
+        chosen_order    where a chosen response comes from, first that is there
+        fallback        what to do for a prompt that has none of them
+        teacher_context what the teacher reads besides the question when it scores
+        distil_on       None = `all` for an answer-aware teacher, `correct` otherwise
+        """
+
+        parts: Literal["both", "distil", "contrast"] = "both"
+        alpha: float = Field(5.0, ge=0)
+        mix: Literal["weighted", "convex", "adaptive"] = "weighted"
+        chosen_order: tuple[Literal["reference", "own"], ...] = ("reference", "own")
+        fallback: Literal["skip", "generate", "autoregress"] = "skip"
+        teacher_context: Literal["none", "answer", "solution"] = "none"
+        distil_on: Literal["correct", "all"] | None = None
+
+        @model_validator(mode="after")
+        def _mix_is_possible(self) -> ContrastiveOnPolicyDistillation.Options:
+            mix_coefficients(self.mix, alpha=self.alpha, batch_accuracy=0.5)  # refuses α > 1 with `convex`
+            return self
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        contrast = self.options.parts != "distil"
+        self.needs = Needs(
+            verdicts=True,
+            teacher=self.options.parts != "contrast" or self.options.fallback != "skip",
+            reference=contrast and config.losses.contrast.form == "dpo",
+            gold=True,
+        )
+
+    def batch(self, groups: Sequence[Group], step: Step) -> Batch:
+        o = self.options
+        distilled = self._distilled(groups, step) if o.parts != "contrast" else []
+        pairs, facts = self._pairs(groups, step) if o.parts != "distil" else ([], {})
+        accuracy = sum(len(g.correct) for g in groups) / sum(len(g.rollouts) for g in groups)
+        mixed = mix_coefficients(o.mix, alpha=o.alpha, batch_accuracy=accuracy)
+        coefficients = {
+            "both": {"distil": mixed.distil, "contrast": mixed.contrast},
+            "distil": {"distil": 1.0},
+            "contrast": {"contrast": 1.0},
+        }[o.parts]
+        facts |= {"share_correct": accuracy, "pairs": float(len(pairs))}
+        return Batch((*distilled, *pairs), coefficients, facts)
+
+    def _distilled(self, groups: Sequence[Group], step: Step) -> list[Example]:
+        """Distillation examples: the correct rollouts, or all of them, scored under the teacher's context."""
+        o = self.options
+        distil_on = o.distil_on or ("correct" if o.teacher_context == "none" else "all")
+        out = []
+        for group in groups:
+            context = None if o.teacher_context == "none" else step.encode(group.problem, o.teacher_context)
+            for r in group.correct if distil_on == "correct" else group.rollouts:
+                out.append(Example.of(r, distil=1.0, teacher_prompt_ids=context))
+        return out
+
+    def _pairs(self, groups: Sequence[Group], step: Step) -> tuple[list[Example], dict[str, float]]:
+        """Preference pairs, one for each incorrect rollout that has a chosen response; and what became of the rest."""
+        o = self.options
+        bare = [g.problem for g in groups if g.incorrect and not self._candidates(g, step)]
+        taught: dict[str, list[Chosen]] = {}
+        if bare and o.fallback != "skip":
+            answers = step.ask_teacher(bare, o.fallback, o.teacher_context)
+            for problem, responses in zip(bare, answers, strict=True):
+                taught[problem.id] = [
+                    (r.response_ids, r.response_mask) for r in responses if r.verdict is not None and r.verdict.correct
+                ]
+        pairs: list[Example] = []
+        without = 0
+        for group in groups:
+            candidates = self._candidates(group, step) or taught.get(group.problem.id, [])
+            for rejected in group.incorrect:
+                if not candidates:
+                    without += 1
+                    continue
+                # Own correct rollouts take turns, so that one sample is not chosen for all.
+                ids, mask = candidates[rejected.sample % len(candidates)]
+                pairs.append(
+                    Example(
+                        group.problem.id,
+                        group.prompt_ids,
+                        ids,
+                        contrast=1.0,
+                        response_mask=mask,
+                        rejected_ids=rejected.response_ids,
+                        rejected_mask=rejected.response_mask,
+                    )
+                )
+        facts = {"pairs_without_chosen": float(without)}
+        if o.fallback != "skip":
+            facts |= {
+                "fallback_prompts": float(len(bare)),
+                "fallback_verified": float(sum(bool(responses) for responses in taught.values())),
+            }
+        return pairs, facts
+
+    def _candidates(self, group: Group, step: Step) -> list[Chosen]:
+        """Responses that may be chosen for this prompt: those of the first source in `chosen_order` that has any."""
+        for source in self.options.chosen_order:
+            if source == "reference" and group.problem.solution:
+                return [(step.encode_text(group.problem.solution), step.mask_text(group.problem.solution))]
+            if source == "own" and group.correct:
+                return [(r.response_ids, r.response_mask) for r in group.correct]
+        return []

@@ -1,0 +1,30 @@
+"""Standard on-policy distillation: every rollout, weight 1 (UOPD Eq. 2 with the reduction of Eq. 8–9, w = 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from artifact.records import Example, Group
+from artifact.train.methods.base import Batch, Method, Needs, Step, register
+
+
+def distil_all(groups: Sequence[Group], weight_of: dict[str, float] | None = None) -> tuple[Example, ...]:
+    """A distillation example for each rollout, weighted by its problem's entry in `weight_of` (1 without it).
+
+    A rollout of weight 0 stays in the batch: it counts in the denominator of Eq. 9.
+    """
+    return tuple(
+        Example.of(r, distil=1.0 if weight_of is None else weight_of[r.problem_id])
+        for group in groups
+        for r in group.rollouts
+    )
+
+
+@register("opd")
+class OnPolicyDistillation(Method):
+    """Needs the teacher only: no verifier, no gold answers."""
+
+    needs = Needs(teacher=True)
+
+    def batch(self, groups: Sequence[Group], step: Step) -> Batch:
+        return Batch(distil_all(groups), {"distil": 1.0})

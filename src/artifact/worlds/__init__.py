@@ -1,0 +1,1 @@
+"""Procedural worlds whose truth is computable: problems, solutions and the recipe of the embedded models."""

@@ -1,0 +1,286 @@
+"""Notebooks run headless in this interpreter, refuse unknown parameters, and are skipped only when nothing changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from artifact.book.execute import Lines, NotebookFailed
+from artifact.book.notebooks import (
+    NotebookError,
+    check,
+    check_parameters,
+    declared_parameters,
+    discover,
+    left_out,
+    run_notebook,
+    target_of,
+    title_of,
+)
+from artifact.book.summary import duration, entries, write_summary
+from artifact.config import TIERS, ConfigError
+from artifact.provenance import file_hash
+from artifact.report.output_manifest import VARIABLE, read_made, record_made
+
+PARAMETERS = 'tier = "wrong"\noverrides: list[str] = []\n'
+
+
+def write(folder: Path, name: str, *cells: str, parameters: str | None = PARAMETERS) -> Path:
+    """A notebook with a heading, a parameters cell and `cells`."""
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells.append(nbformat.v4.new_markdown_cell("# A title\nText."))
+    if parameters is not None:
+        notebook.cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
+    folder.mkdir(exist_ok=True)
+    nbformat.write(notebook, folder / name)
+    return folder / name
+
+
+@pytest.fixture
+def folder(tmp_path: Path, results: Path) -> Path:
+    return tmp_path / "notebooks"
+
+
+def test_discovery_is_ordered_and_refuses_unknown_names(folder: Path) -> None:
+    for name in ("02_b.ipynb", "01_a.ipynb", "scratch.ipynb"):
+        write(folder, name)
+    assert [p.stem for p in discover(folder)] == ["01_a", "02_b"]
+    assert [p.stem for p in discover(folder, ["b"])] == ["02_b"]
+    assert [p.stem for p in discover(folder, ["2", "01_a"])] == ["01_a", "02_b"]
+    with pytest.raises(NotebookError, match="no notebook 'c'; the notebooks are: 01_a, 02_b"):
+        discover(folder, ["c"])
+    with pytest.raises(NotebookError, match="no notebook"):
+        discover(folder / "empty")
+
+
+def belongs_to(path: Path, tiers: object, why: str = "") -> None:
+    """Put the tiers into a notebook's metadata."""
+    notebook = json.loads(path.read_text())
+    notebook["metadata"]["artifact"] = {"tiers": tiers} | ({"why": why} if why else {})
+    path.write_text(json.dumps(notebook))
+
+
+def test_a_tier_leaves_out_what_does_not_belong_to_it(folder: Path) -> None:
+    a, b, c = (write(folder, name) for name in ("01_a.ipynb", "02_b.ipynb", "03_c.ipynb"))
+    belongs_to(b, ["tiny", "paper"], "it is about one world")
+    belongs_to(c, ["cpu-llm"])
+    assert discover(folder) == [a, b, c]
+    assert discover(folder, tier="tiny") == [a, b]
+    assert discover(folder, tier="cpu-llm") == [a, c]
+    assert left_out("cpu-llm", folder) == {
+        b: "not part of tier cpu-llm (it belongs to tiny, paper: it is about one world)"
+    }
+    assert [e.source for e in entries("cpu-llm", folder)] == [a, c]
+    assert discover(folder, ["b"], "paper") == [b]
+    with pytest.raises(NotebookError, match=r"02_b: not part of tier cpu-llm .* of this tier are: 01_a, 03_c"):
+        discover(folder, ["1", "b"], "cpu-llm")
+
+
+@pytest.mark.parametrize("tiers", [["tinny"], [], "tiny", None])
+def test_metadata_that_names_no_tier_is_refused(folder: Path, tiers: object) -> None:
+    belongs_to(write(folder, "01_a.ipynb"), tiers)
+    with pytest.raises(NotebookError, match="must be a list of tiers out of tiny, cpu-llm"):
+        discover(folder, tier="tiny")
+
+
+def test_every_tier_has_an_overview_and_results() -> None:
+    """No tier of the project is left without notebooks, and the language model's is the cpu-llm tier's alone."""
+    numbers = {tier: [p.stem[:2] for p in discover(tier=tier)] for tier in TIERS}
+    assert numbers["cpu-llm"] == ["01", "09"]
+    assert numbers["tiny"] == [f"{i:02d}" for i in range(1, 9)]
+    assert all(n[0] == "01" and len(n) > 1 for n in numbers.values())
+    for source, reason in left_out("cpu-llm").items():
+        assert ": " in reason, f"{source.stem} does not say why"
+
+
+def test_parameters_are_those_assigned_at_top_level(folder: Path) -> None:
+    path = write(
+        folder,
+        "01_a.ipynb",
+        "hidden = 1",
+        parameters='tier = "tiny"  # size\nseeds: list[int] = [1]\nif True:\n    inner = 3\n',
+    )
+    assert declared_parameters(path) == ["tier", "seeds"]
+    assert title_of(path) == "A title"
+
+
+def test_unknown_parameter_is_refused_with_the_nearest_name(folder: Path) -> None:
+    path = write(folder, "01_a.ipynb")
+    with pytest.raises(NotebookError, match="no parameter 'tiers'; did you mean 'tier'"):
+        check_parameters(path, {"tiers": 1})
+    only_tier = write(folder, "02_b.ipynb", parameters='tier = "tiny"')
+    with pytest.raises(NotebookError, match="no parameter 'overrides'"):
+        run_notebook(only_tier, "tiny", ["train.steps=3"])
+
+
+def test_a_notebook_needs_one_parameters_cell(folder: Path) -> None:
+    with pytest.raises(NotebookError, match="has 0 cells tagged"):
+        run_notebook(write(folder, "01_a.ipynb", parameters=None), "tiny")
+
+
+def test_configuration_mistakes_come_before_any_execution(folder: Path, results: Path) -> None:
+    path = write(folder, "01_a.ipynb")
+    with pytest.raises(ConfigError, match="did you mean 'steps'"):
+        run_notebook(path, "tiny", ["train.step=3"])
+    assert not results.exists()
+
+
+def test_execution_then_skip_then_again_for_each_reason(
+    folder: Path, results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = results / "figures" / "dot.png"
+    path = write(
+        folder,
+        "01_a.ipynb",
+        "import sys, os\nprint('running', tier, overrides)\nprint(sys.executable, file=sys.stderr)",
+        "from pathlib import Path\nimport matplotlib\nmatplotlib.use('agg')\nimport matplotlib.pyplot as plt\n"
+        f"path = Path({str(image)!r}); path.parent.mkdir(parents=True, exist_ok=True)\n"
+        "fig, ax = plt.subplots(figsize=(1, 1)); ax.plot([0, 1]); fig.savefig(path)\n"
+        "from IPython.display import Image\nImage(path)",
+        "from artifact.report.output_manifest import record_made\n"
+        "record_made(path, title='A dot', output='U-F1', runs=('abc123',))",
+    )
+    outcome = run_notebook(path, "tiny", ["train.steps=3"])
+    assert outcome.executed and outcome.reason == "never executed" and outcome.record
+    shown = capsys.readouterr().out
+    assert "    | running tiny ['train.steps=3']\n" in shown
+    assert f"    | {sys.executable}\n" in shown, "the kernel is not this interpreter"
+
+    target = target_of(path, "tiny")
+    stamp = nbformat.read(target, as_version=4).metadata["artifact"]
+    assert {"commit", "dirty", "source", "lock", "fingerprint", "seconds", "tier", "parameters"} <= stamp.keys()
+    assert "configuration" in stamp["fingerprint"]
+    page = target.with_suffix(".html").read_text()
+    assert "data:image/png;base64," in page
+    assert [m["title"] for m in outcome.record["made"]] == ["A dot"]
+    assert not list(target.parent.glob("*.partial*"))
+    assert "running tiny" in (results / "logs" / "01_a.tiny.log").read_text()
+    assert VARIABLE not in os.environ
+
+    again = run_notebook(path, "tiny", ["train.steps=3"])
+    assert not again.executed and again.record == outcome.record
+
+    def reason(overrides: list[str]) -> str | None:
+        return check(path, "tiny", overrides)[2]
+
+    module, same = sys.modules["artifact.book.notebooks"], file_hash
+    for name, other, parts in (
+        ("source_hash", lambda: "0", "source"),
+        ("tree_hash", lambda *a: "0", "configuration, models"),
+        ("file_hash", lambda p: "0" if p.suffix == ".lock" else same(p), "lock"),
+    ):
+        with monkeypatch.context() as changed:
+            changed.setattr(module, name, other)
+            assert reason(["train.steps=3"]) == f"changed: {parts}"
+
+    assert reason(["train.steps=4"]) == "changed: parameters, configuration"
+    image.write_bytes(image.read_bytes() + b"x")
+    assert reason(["train.steps=3"]).startswith("altered: ")  # type: ignore[union-attr]
+    image.unlink()
+    assert reason(["train.steps=3"]).startswith("missing: ")  # type: ignore[union-attr]
+    image.write_bytes(b"")
+    target.with_suffix(".json").write_text('{"half')
+    assert reason(["train.steps=3"]) == "never executed"
+    write(folder, "01_a.ipynb", "pass")
+    assert run_notebook(path, "tiny", ["train.steps=3"]).executed
+
+
+def test_failing_cell_is_shown_and_results_stay(folder: Path, results: Path) -> None:
+    path = write(folder, "01_a.ipynb", "value = 6 * 7")
+    run_notebook(path, "tiny")
+    target = target_of(path, "tiny")
+    good = target.read_bytes()
+    write(folder, "01_a.ipynb", "value = 1", "def inner():\n    raise KeyError('no such run')\ninner()", "never = 1")
+    with pytest.raises(NotebookFailed) as caught:
+        run_notebook(path, "tiny")
+    message = str(caught.value)
+    assert "raised KeyError: 'no such run'" in message and "inner()" in message and "\x1b" not in message
+    assert len(message.splitlines()) < 30
+    assert not caught.value.interrupted
+    assert target.read_bytes() == good, "the last good copy must stay"
+    failed = target.with_name("01_a.failed.ipynb")
+    assert failed.is_file() and not list(target.parent.glob("*.partial*"))
+    assert check(path, "tiny", [])[2] == "never executed"
+    write(folder, "01_a.ipynb", "value = 2")
+    assert run_notebook(path, "tiny").executed and not failed.exists()
+
+
+def test_time_out_and_dead_kernel(folder: Path) -> None:
+    slow = write(folder, "01_a.ipynb", "import time\ntime.sleep(60)")
+    with pytest.raises(NotebookFailed, match="--cell-timeout"):
+        run_notebook(slow, "tiny", cell_timeout_s=1)
+    dead = write(folder, "02_b.ipynb", "import os\nos._exit(9)")
+    with pytest.raises(NotebookFailed, match="kernel ended") as caught:
+        run_notebook(dead, "tiny")
+    assert caught.value.interrupted
+
+
+def test_summary_links_lead_to_files(folder: Path, results: Path) -> None:
+    body = (
+        "from artifact.paths import figures_dir\nfrom artifact.report.output_manifest import record_made\n"
+        "figures_dir().mkdir(parents=True, exist_ok=True)\n"
+        "for s in ('svg', 'pdf'):\n    p = figures_dir() / f'plot.{s}'; p.write_text('<svg/>')\n"
+        "    record_made(p, title='A <plot>', output='U-F2', runs=('k1',))"
+    )
+    run_notebook(write(folder, "01_a.ipynb", body), "tiny")
+    write(folder, "02_b.ipynb")
+    summary, index = write_summary("tiny", folder)
+    text, page = summary.read_text(), index.read_text()
+    assert "tier `tiny`" in text and "never stands for a paper number" in text.lower()
+    assert "Not executed" in text and "`k1`" in text and "U-F2: A <plot>" in text
+    assert "A &lt;plot&gt;" in page and "<img" in page and "http" not in page
+    import re
+
+    links = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'(?:href|src)="([^"]+)"', page)
+    assert len(links) >= 9
+    assert [link for link in links if not (results / link).is_file()] == []
+
+
+def test_announcements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.csv"
+    with pytest.raises(FileNotFoundError, match="announce it after writing"):
+        record_made(file)
+    file.write_text("1")
+    assert record_made(file) == file.resolve()
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "made.jsonl"))
+    record_made(file, title="first")
+    record_made(file, title="second")
+    assert [e["title"] for e in read_made(tmp_path / "made.jsonl")] == ["second"]
+    assert read_made(tmp_path / "none.jsonl") == []
+
+
+def test_progress_bars_keep_their_last_state(tmp_path: Path) -> None:
+    import io
+
+    log, terminal = io.StringIO(), io.StringIO()
+    lines = Lines(log, terminal)
+    for piece in ("a\nb", "c\n", "\r10%\r50%", "\r100%\nend\n"):
+        lines.write(piece)
+    assert log.getvalue() == "a\nbc\n100%\nend\n"
+    assert terminal.getvalue() == "    | a\n    | bc\n    | 100%\n    | end\n"
+
+
+def test_durations() -> None:
+    assert [duration(s) for s in (0.4, 59, 60, 3599, 3600, 7500)] == [
+        "0 s",
+        "59 s",
+        "1 min 0 s",
+        "59 min 59 s",
+        "1 h 0 min",
+        "2 h 5 min",
+    ]
+
+
+def test_source_notebooks_of_the_project() -> None:
+    """Every notebook of the repository declares `tier` and `overrides` and stores no output."""
+    root = Path(__file__).resolve().parents[2] / "notebooks"
+    for path in sorted(root.glob("[0-9][0-9]_*.ipynb")):
+        assert {"tier", "overrides"} <= set(declared_parameters(path)), path.name
+        cells = json.loads(path.read_text())["cells"]
+        assert not [c for c in cells if c.get("outputs")], f"{path.name} stores outputs"

@@ -1,0 +1,114 @@
+"""The command line: known errors are one message, unknown ones keep their traceback, one failure hides no other."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from artifact.book.execute import NotebookFailed
+from artifact.book.notebooks import Outcome
+from artifact.cli import evaluate as cli_evaluate
+from artifact.cli import main as cli
+from artifact.config import ConfigError
+from artifact.errors import Mismatch
+from artifact.records import RecordError
+
+
+def artifact(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "artifact.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", cli.app.registered_commands, ids=lambda c: c.callback.__name__)
+def test_every_verb_takes_tier_and_overrides(command: object) -> None:
+    callback = command.callback  # type: ignore[attr-defined]
+    stored = callback in (cli_evaluate.transcripts, cli.paper)  # these read what results say of themselves
+    assert stored or {"tier", "sets"} <= inspect.signature(callback).parameters.keys()
+    assert callback.__doc__
+
+
+def test_every_stage_has_its_verb() -> None:
+    done = artifact("--help")
+    verbs = ("run-all", "plan", "make-models", "annotate", "train", "evaluate", "cluster", "notebooks", "doctor")
+    assert done.returncode == 0 and all(f" {verb} " in done.stdout for verb in verbs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["plan", "--tier", "tny"], "unknown tier 'tny'"),
+        (["train", "--set", "optimizer.lr=1"], "did you mean 'optimiser'"),
+        (["doctor", "--set", "train.steps"], "not of the form"),
+        (["annotate", "--teacher", "Z"], "teacher 'Z' is not one of"),
+        (["make-models", "--tier", "paper"], "only the tiny tier's models"),
+        (["train", "--study", "uopd", "--seed", "3"], "leave out --seed"),
+    ],
+)
+def test_known_errors_are_one_message(arguments: list[str], said: str) -> None:
+    done = artifact(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr and done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+
+
+def test_which_errors_are_known() -> None:
+    assert all(cli.is_known(e) for e in (ConfigError("a"), RecordError("b"), Mismatch("c"), FileNotFoundError("d")))
+    assert not any(cli.is_known(e) for e in (ValueError("a"), KeyError("b"), ImportError("c"), OSError("d")))
+
+
+def test_unexpected_errors_keep_their_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(tier: str, overrides: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("artifact.config.load", broken)
+    monkeypatch.setattr(sys, "argv", ["artifact", "doctor"])
+    with pytest.raises(KeyError, match="a bug"):
+        cli.main()
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Notebooks that do what their name says, and a cluster that writes down that it was stopped."""
+    events: list[str] = []
+
+    def run_notebook(source: Path, *arguments: object, **named: object) -> Outcome:
+        events.append(source.stem)
+        if "fails" in source.stem:
+            raise NotebookFailed(f"{source.name}: cell 2 raised", interrupted="dies" in source.stem)
+        if "typo" in source.stem:
+            raise ConfigError("unknown key")
+        return Outcome(source, True, "never executed", {"seconds": 1.0, "made": []})
+
+    monkeypatch.setattr("artifact.book.notebooks.run_notebook", run_notebook)
+    monkeypatch.setattr("artifact.actors.session.stop", lambda: events.append("stopped"))
+    return events
+
+
+def execute(*names: str) -> list[str]:
+    return cli._execute_all([Path(f"{n}.ipynb") for n in names], "tiny", None, False, None, stop_cluster=True)
+
+
+def test_a_failing_notebook_does_not_stop_the_others(house: list[str]) -> None:
+    assert execute("01_fine", "02_fails", "03_fine") == ["02_fails"]
+    assert house == ["01_fine", "02_fails", "03_fine", "stopped"]
+
+
+def test_an_interruption_stops(house: list[str]) -> None:
+    assert execute("01_fails_dies", "02_fine") == ["01_fails_dies"]
+    assert house == ["01_fails_dies", "stopped"]
+
+
+def test_the_cluster_is_stopped_after_any_error(house: list[str]) -> None:
+    with pytest.raises(ConfigError):
+        execute("01_typo", "02_fine")
+    assert house == ["01_typo", "stopped"]

@@ -1,0 +1,95 @@
+"""Weighting schemes: each against its definition."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from artifact.phase1.records import Annotation
+from artifact.phase1.weights import SCHEMES, weights_for
+
+
+def annotation(problem_id, normalised, correct=1):
+    return Annotation(
+        problem_id=problem_id,
+        n=2,
+        n_valid=2,
+        normaliser="n",
+        entropy=0.0,
+        discrete_entropy=0.0,
+        normalised=normalised,
+        weight=1 - normalised,
+        clusters=1,
+        cluster_ids=(0, 0),
+        answers=("1", "1"),
+        parsed=(1, 1),
+        cluster_probs=(1.0,),
+        intra_entropy=(0.0,),
+        majority_answer="1",
+        majority_share=1.0,
+        majority_correct=correct,
+        answer_string_entropy=0.0,
+        mean_logprob=-1.0,
+        token_counts=(1, 1),
+        mean_logprobs=(-1.0, -1.0),
+        judge="exact",
+    )
+
+
+THREE = [annotation("b", 0.5, 0), annotation("a", 0.0), annotation("c", 0.75, 0)]
+MANY = [annotation(f"p{i}", i / 40) for i in range(40)]
+
+
+def test_definitions():
+    assert weights_for("uniform", THREE) == {"b": 1.0, "a": 1.0, "c": 1.0}
+    assert weights_for("soft", THREE) == {"b": 0.5, "a": 1.0, "c": 0.25}
+    assert weights_for("gold", THREE) == {"b": 0.0, "a": 1.0, "c": 0.0}
+    assert list(weights_for("soft", THREE)) == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize(("tau", "kept"), [(0, {"a"}), (0.49, {"a"}), (0.5, {"a", "b"}), (1, {"a", "b", "c"})])
+def test_binary_keeps_what_is_at_most_tau(tau, kept):
+    weights = weights_for("binary", THREE, tau=tau)
+    assert {p for p, w in weights.items() if w == 1.0} == kept
+    assert set(weights.values()) <= {0.0, 1.0}
+
+
+def test_shuffled_is_a_permutation_of_soft_fixed_by_the_seed_not_the_order():
+    soft, one, other = (
+        weights_for("soft", MANY),
+        weights_for("shuffled", MANY, seed=1),
+        weights_for("shuffled", MANY, seed=2),
+    )
+    assert Counter(one.values()) == Counter(other.values()) == Counter(soft.values())
+    assert one != soft and one != other
+    assert weights_for("shuffled", MANY[::-1], seed=1) == one
+    assert sum(one[p] == soft[p] for p in soft) < 8  # about one of 40 stays in place by chance
+
+
+def test_unknown_scheme_lists_the_right_ones():
+    with pytest.raises(
+        ValueError, match=r"unknown weighting scheme 'sof'; use one of uniform, binary, soft, shuffled, gold"
+    ):
+        weights_for("sof", THREE)
+    assert list(SCHEMES) == ["uniform", "binary", "soft", "shuffled", "gold"]
+
+
+@pytest.mark.parametrize("tau", [None, -0.1, 1.1, float("nan")])
+def test_binary_needs_a_threshold(tau):
+    with pytest.raises(ValueError, match="0 ≤ tau ≤ 1"):
+        weights_for("binary", THREE, tau=tau)
+
+
+def test_shuffled_needs_a_seed():
+    with pytest.raises(ValueError, match="seed"):
+        weights_for("shuffled", THREE)
+
+
+def test_gold_refuses_unknown_labels_by_name():
+    with pytest.raises(ValueError, match=r"1 of 4 annotations do not say, first 'd'"):
+        weights_for("gold", [*THREE, annotation("d", 0.1, -1)])
+
+
+def test_a_problem_annotated_twice_is_refused():
+    with pytest.raises(ValueError, match="'a' is annotated twice"):
+        weights_for("soft", [*THREE, replace(THREE[1], n_valid=2)])

@@ -1,0 +1,249 @@
+"""What each method makes of one hand-made step: two prompts, three rollouts each, with known verdicts."""
+
+from __future__ import annotations
+
+import pytest
+
+from artifact.config import Config, ConfigError, load
+from artifact.errors import EmptyDataset, Mismatch
+from artifact.records import Group, Problem, Rollout, Status, Verdict
+from artifact.train.methods.base import Batch, Method, Needs, Step, available, make, register
+
+RIGHT, WRONG, UNPARSED = Verdict(Status.CORRECT, "1"), Verdict(Status.WRONG, "2"), Verdict(Status.UNPARSED)
+
+
+def _group(name: str, verdicts: list[Verdict], solution: str | None = "ab") -> Group:
+    problem = Problem(name, "q", "1", solution, "t", "easy")
+    rollouts = tuple(
+        Rollout(name, i, (1, 2), (10 + i, 3), (-0.1, -0.2), "", "stop", 0, verdict)
+        for i, verdict in enumerate(verdicts)
+    )
+    return Group(problem, (1, 2), rollouts)
+
+
+GROUPS = [_group("p", [RIGHT, WRONG, UNPARSED]), _group("q", [WRONG, WRONG, WRONG])]
+
+
+def _step(**kwargs) -> Step:
+    return Step(
+        0,
+        lambda problem, context: (7,) if context == "solution" else (8,),
+        lambda text: tuple(map(ord, text)),
+        **kwargs,
+    )
+
+
+def _config(method: str, options: dict | None = None, **overrides) -> Config:
+    chosen = {
+        "method": method,
+        "method_options": options or {},
+        **{k.replace("__", "."): v for k, v in overrides.items()},
+    }
+    return load("tiny", chosen)
+
+
+def _batch(method: str, options: dict | None = None, groups: list[Group] | None = None, **weights: float) -> Batch:
+    return make(_config(method, options)).batch(groups or GROUPS, _step(weights=weights))
+
+
+def test_opd_distils_every_rollout_with_weight_one():
+    batch = _batch("opd")
+    assert [e.distil for e in batch.examples] == [1.0] * 6
+    assert batch.coefficients == {"distil": 1.0}
+    assert all(e.nll is None and e.contrast is None and e.policy_gradient is None for e in batch.examples)
+
+
+def test_uopd_weights_each_rollout_by_its_prompt_and_keeps_weight_zero_in_the_batch():
+    batch = _batch("uopd", p=0.25, q=0.0)
+    assert [(e.problem_id, e.distil) for e in batch.examples] == [("p", 0.25)] * 3 + [("q", 0.0)] * 3
+    assert batch.facts == {"mean_weight": 0.125}
+
+
+def test_uopd_refuses_prompts_without_an_annotation():
+    with pytest.raises(Mismatch, match=r"no uncertainty weight for problem\(s\) \['q'\]"):
+        _batch("uopd", p=0.25)
+
+
+def test_uopd_reads_gold_answers_only_for_the_oracle():
+    assert not make(_config("uopd")).needs.gold
+    assert make(_config("uopd", {"weighting": "gold"})).needs.gold
+
+
+def test_core_distils_the_correct_and_contrasts_the_rest_with_the_reference():
+    batch = _batch("core")
+    distilled = [e for e in batch.examples if e.distil is not None]
+    pairs = [e for e in batch.examples if e.contrast is not None]
+    assert [e.response_ids for e in distilled] == [(10, 3)]
+    assert [(e.response_ids, e.rejected_ids) for e in pairs] == [
+        ((97, 98), r) for r in [(11, 3), (12, 3), (10, 3), (11, 3), (12, 3)]
+    ]
+    assert batch.coefficients == {"distil": 5.0, "contrast": 1.0}
+    assert batch.facts == {"share_correct": 1 / 6, "pairs": 5.0, "pairs_without_chosen": 0.0}
+
+
+def test_core_own_correct_rollouts_may_be_chosen_and_a_prompt_without_any_is_counted():
+    batch = _batch("core", {"chosen_order": ["own"], "parts": "contrast"})
+    assert [(e.response_ids, e.rejected_ids) for e in batch.examples] == [((10, 3), (11, 3)), ((10, 3), (12, 3))]
+    assert batch.facts["pairs_without_chosen"] == 3.0
+    assert batch.coefficients == {"contrast": 1.0}
+
+
+def test_core_with_an_answer_aware_teacher_distils_all_and_only_changes_the_teachers_prompt():
+    batch = _batch("core", {"parts": "distil", "teacher_context": "solution"})
+    assert len(batch.examples) == 6
+    assert {e.teacher_prompt_ids for e in batch.examples} == {(7,)}
+    assert {e.prompt_ids for e in batch.examples} == {(1, 2)}
+    assert batch.coefficients == {"distil": 1.0}
+
+
+def test_core_adaptive_mixing_follows_the_batch_accuracy():
+    assert _batch("core", {"mix": "adaptive"}).coefficients == pytest.approx({"distil": 1 / 6, "contrast": 5 / 6})
+
+
+def test_core_refuses_alpha_above_one_with_the_printed_formula():
+    with pytest.raises(ConfigError, match="maximise the contrast"):
+        make(_config("core", {"mix": "convex"}))
+
+
+def test_core_declares_what_it_needs():
+    needs = {parts: make(_config("core", {"parts": parts})).needs for parts in ("both", "distil", "contrast")}
+    assert (needs["both"].teacher, needs["both"].reference) == (True, True)
+    assert (needs["distil"].teacher, needs["distil"].reference) == (True, False)
+    assert (needs["contrast"].teacher, needs["contrast"].reference) == (False, True)
+
+
+def test_grpo_advantages_are_those_of_the_group():
+    """Rewards 1, 0, 0: mean 1/3, SD with k − 1 is 1/√3; a group without a right answer has advantage 0."""
+    batch = _batch("grpo")
+    root = 3**0.5
+    assert [e.policy_gradient for e in batch.examples] == pytest.approx([2 / 3 * root, -root / 3, -root / 3, 0, 0, 0])
+    assert batch.facts == {"reward": pytest.approx(1 / 6), "informative_groups": 0.5}
+    assert batch.examples[0].behaviour_logprobs == (-0.1, -0.2)
+
+
+def test_grpo_refuses_one_rollout_a_prompt():
+    with pytest.raises(ConfigError, match="at least 2"):
+        make(_config("grpo", sampling__samples_per_prompt=1))
+
+
+def test_sft_imitates_reference_solutions_and_counts_those_missing():
+    batch = _batch("sft", groups=[_group("p", []), _group("q", [], solution=None)])
+    assert [(e.problem_id, e.response_ids, e.nll) for e in batch.examples] == [("p", (97, 98), 1.0)]
+    assert batch.facts == {"without_solution": 1.0}
+    with pytest.raises(EmptyDataset):
+        _batch("sft", groups=[_group("q", [], solution=None)])
+
+
+def test_unknown_methods_and_options_name_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'core'"):
+        make(_config("coree"))
+    with pytest.raises(ConfigError, match="did you mean 'alpha'"):
+        make(_config("core", {"alfa": 1}))
+
+
+def test_a_users_own_method_can_be_registered_and_replaced_by_itself_only():
+    def define() -> type[Method]:
+        @register("longest")
+        class Longest(Method):
+            needs = Needs(teacher=True)
+
+            def batch(self, groups, step):
+                return Batch((), {"distil": 1.0})
+
+        return Longest
+
+    define()
+    define()  # running the notebook cell again
+    assert "longest" in available()
+    assert make(_config("longest")).name == "longest"
+    with pytest.raises(ConfigError, match="is taken"):
+        register("longest")(type("Other", (Method,), {}))
+
+
+def _sample(name: str, i: int, verdict: Verdict) -> Rollout:
+    return Rollout(name, i, (1, 2), (20 + i, 3), (-0.1, -0.2), "", "stop", -1, verdict)
+
+
+def test_seqkd_imitates_only_verified_teacher_samples_in_turns():
+    samples = {
+        "p": [_sample("p", i, v) for i, v in enumerate([RIGHT, WRONG, RIGHT, UNPARSED])],
+        "q": [_sample("q", i, WRONG) for i in range(4)],
+    }
+    config = _config("seqkd", sampling__samples_per_prompt=4)
+    batch = make(config).batch(GROUPS, _step(teacher_samples=samples))
+    assert [(e.problem_id, e.response_ids, e.nll) for e in batch.examples] == [("p", (20, 3), 1.0), ("p", (22, 3), 1.0)]
+    assert batch.coefficients == {"nll": 1.0}
+    assert batch.facts == {"prompts_without_sample": 1.0}
+
+
+def test_seqkd_says_which_problems_have_no_samples_and_when_nothing_is_verified():
+    with pytest.raises(Mismatch, match=r"no teacher samples for problem\(s\) \['p', 'q'\]"):
+        make(_config("seqkd")).batch(GROUPS, _step())
+    nothing = {n: [_sample(n, 0, WRONG)] for n in "pq"}
+    with pytest.raises(EmptyDataset, match="no verified sample"):
+        make(_config("seqkd")).batch(GROUPS, _step(teacher_samples=nothing))
+
+
+@pytest.mark.parametrize(("teacher", "own"), [("self", True), ("teacher", False)])
+def test_opsd_scores_unchanged_responses_under_an_informed_prompt(teacher, own):
+    method = make(_config("opsd", {"teacher": teacher}))
+    assert (method.needs.self_teacher, method.needs.teacher) == (own, not own)
+    batch = method.batch(GROUPS, _step())
+    originals = [r for g in GROUPS for r in g.rollouts]
+    assert [e.response_ids for e in batch.examples] == [r.response_ids for r in originals]
+    assert {e.teacher_prompt_ids for e in batch.examples} == {(7,)}
+    assert {e.prompt_ids for e in batch.examples} == {(1, 2)}
+
+
+def test_opsd_without_a_solution_says_what_to_set():
+    with pytest.raises(ConfigError, match=r"have no reference solution.*method_options.context = answer"):
+        make(_config("opsd")).batch([_group("p", [RIGHT], solution=None)], _step())
+
+
+def test_opposite_routing_distils_the_wrong_and_imitates_the_right():
+    batch = _batch("opposite")
+    assert [e.response_ids for e in batch.examples if e.nll is not None] == [(10, 3)]
+    assert [e.response_ids for e in batch.examples if e.distil is not None] == [
+        (11, 3),
+        (12, 3),
+        (10, 3),
+        (11, 3),
+        (12, 3),
+    ]
+
+
+def _teacher_that(verdicts: list[Verdict]):
+    asked: list[tuple[str, ...]] = []
+
+    def ask(problems, how, context):
+        asked.append((*(p.id for p in problems), how, context))
+        return [tuple(_sample(p.id, i, v) for i, v in enumerate(verdicts)) for p in problems]
+
+    return ask, asked
+
+
+@pytest.mark.parametrize("how", ["generate", "autoregress"])
+def test_core_asks_the_teacher_only_where_nothing_else_can_be_chosen(how):
+    ask, asked = _teacher_that([WRONG, RIGHT])
+    options = {"chosen_order": ["own"], "fallback": how}
+    batch = make(_config("core", options)).batch(GROUPS, _step(ask_teacher=ask))
+    assert asked == [("q", how, "none")]
+    chosen = {(e.problem_id, e.response_ids) for e in batch.examples if e.contrast is not None}
+    assert chosen == {("p", (10, 3)), ("q", (21, 3))}, "the verified answer, and never the unverified one"
+    assert batch.facts["fallback_prompts"] == batch.facts["fallback_verified"] == 1.0
+    assert batch.facts["pairs_without_chosen"] == 0.0
+
+
+def test_an_unverified_teacher_answer_is_never_chosen():
+    ask, _ = _teacher_that([WRONG, UNPARSED])
+    batch = make(_config("core", {"chosen_order": ["own"], "fallback": "generate"})).batch(
+        GROUPS, _step(ask_teacher=ask)
+    )
+    assert {e.problem_id for e in batch.examples if e.contrast is not None} == {"p"}
+    assert batch.facts["pairs_without_chosen"] == 3.0
+    assert (batch.facts["fallback_prompts"], batch.facts["fallback_verified"]) == (1.0, 0.0)
+
+
+def test_asking_a_teacher_that_was_not_declared_is_an_error():
+    with pytest.raises(ConfigError, match=r"set Needs\(teacher=True\)"):
+        _step().ask_teacher([GROUPS[0].problem], "generate", "none")

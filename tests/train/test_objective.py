@@ -1,0 +1,189 @@
+"""The step's loss and gradient do not depend on how the step is cut into micro-batches; rows go to their own tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from artifact.actors.teacher import Scores
+from artifact.config import Distil, Losses
+from artifact.records import Example
+from artifact.train.objective import MicroBatch, denominators, objective, referenced, sequences_of
+from artifact.train.packing import micro_batches, pack, response_hidden
+
+V = 23
+
+
+@pytest.fixture(scope="module")
+def model() -> Qwen3ForCausalLM:
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=V,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        tie_word_embeddings=True,
+        max_position_embeddings=64,
+    )
+    return Qwen3ForCausalLM(config).double()
+
+
+def _examples(rng: np.random.Generator, n: int = 8) -> list[Example]:
+    """Ragged examples, every component among them, one of weight 0 and one with masked tool tokens."""
+    out = []
+    for i in range(n):
+        prompt = tuple(rng.integers(0, V, rng.integers(1, 6)).tolist())
+        response = tuple(rng.integers(0, V, rng.integers(1, 9)).tolist())
+        kwargs: dict = {"distil": [1.0, 0.0, 0.5][i % 3]}
+        if i % 4 == 1:
+            kwargs |= {
+                "policy_gradient": 0.7 - i,
+                "behaviour_logprobs": tuple(rng.normal(-2, 0.3, len(response)).tolist()),
+            }
+        if i % 4 == 2:
+            kwargs |= {"contrast": 1.0, "rejected_ids": tuple(rng.integers(0, V, 4).tolist())}
+        if i % 4 == 3:
+            kwargs |= {"nll": 1.0, "response_mask": (True,) + (False,) * (len(response) - 1)}
+        out.append(Example(f"p{i}", prompt, response, **kwargs))
+    return out
+
+
+def _teacher(examples: list[Example], rng: np.random.Generator, k: int) -> tuple[Scores, list]:
+    lengths = [len(e.response_ids) for e in examples]
+    logits = rng.normal(size=(sum(lengths), V))
+    logprobs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    ids = np.argsort(-logprobs, 1)[:, :k].astype(np.int32)
+    scores = Scores(
+        ids, np.take_along_axis(logprobs, ids, 1), np.zeros(sum(lengths)), np.concatenate([[0], np.cumsum(lengths)])
+    )
+    return scores, [(scores, i) for i in range(len(examples))]
+
+
+def _gradient(model, examples, teacher, reference, losses, chunks):
+    model.zero_grad()
+    whole = denominators(examples, losses, 16)
+    total = 0.0
+    for chunk in chunks:
+        batch = MicroBatch(
+            [examples[i] for i in chunk],
+            [teacher[i] for i in chunk],
+            [reference[i] for i in chunk],
+            0,
+            {"distil": 5.0, "nll": 0.5, "policy_gradient": 1.0, "contrast": 1.0},
+            whole,
+        )
+        outcome = objective(model.model, model.lm_head.weight, batch, losses)
+        outcome.loss.backward()
+        total += float(outcome.loss.detach())
+    return total, torch.cat([p.grad.reshape(-1) for p in model.parameters()])
+
+
+@pytest.mark.parametrize("reduction", ["sequence_mean", "token_mean"])
+def test_accumulation_over_1_2_or_4_passes_gives_the_same_gradient(model, reduction):
+    rng = np.random.default_rng(1)
+    examples = _examples(rng)
+    _, teacher = _teacher(examples, rng, 5)
+    reference = [[rng.normal(-2, 0.3, len(r)) for _, r in sequences_of(e)] for e in examples]
+    losses = Losses(distil=Distil(top_k=5, reduction=reduction))
+    loss, gradient = _gradient(model, examples, teacher, reference, losses, [list(range(8))])
+    assert abs(loss) > 0.1
+    for chunks in ([[0, 1, 2, 3], [4, 5, 6, 7]], [[0, 7], [1, 6], [2, 5], [3, 4]], [[i] for i in range(8)]):
+        other_loss, other = _gradient(model, examples, teacher, reference, losses, chunks)
+        assert other_loss == pytest.approx(loss, abs=1e-12)
+        torch.testing.assert_close(other, gradient, atol=1e-12, rtol=1e-10)
+
+
+def test_distillation_equals_the_papers_token_by_token_loop(model):
+    """UOPD Eq. 7–9 written out with plain loops over positions, prompts and tokens."""
+    rng = np.random.default_rng(2)
+    examples = [
+        Example(f"p{i}", tuple(rng.integers(0, V, 2 + i).tolist()), tuple(rng.integers(0, V, 5 - i).tolist()), distil=w)
+        for i, w in enumerate((1.0, 0.25, 0.0))
+    ]
+    scores, teacher = _teacher(examples, rng, 4)
+    losses = Losses(distil=Distil(top_k=4))
+    loss, _ = _gradient(model, examples, teacher, [[] for _ in examples], losses, [[0, 1, 2]])
+    expected = 0.0
+    for i, e in enumerate(examples):
+        logits = model(input_ids=torch.tensor([[*e.prompt_ids, *e.response_ids]])).logits[0]
+        total = 0.0
+        for t in range(len(e.response_ids)):
+            row = scores.offsets[i] + t
+            p = torch.tensor(np.exp(scores.logprobs[row]) / np.exp(scores.logprobs[row]).sum())
+            log_s = torch.log_softmax(logits[len(e.prompt_ids) - 1 + t], -1)[
+                torch.tensor(scores.ids[row].astype(np.int64))
+            ]
+            total += float(-(p * log_s).sum())
+        expected += e.distil * total / len(e.response_ids)
+    assert loss == pytest.approx(5.0 * expected / 3, abs=1e-10)
+
+
+def test_a_prompt_of_weight_zero_counts_in_the_denominator(model):
+    rng = np.random.default_rng(3)
+    one = Example("a", (1, 2), (3, 4, 5), distil=1.0)
+    zero = Example("b", (1, 2), (3, 4), distil=0.0)
+    _, teacher = _teacher([one, zero], rng, 4)
+    losses = Losses(distil=Distil(top_k=4))
+    alone, _ = _gradient(model, [one], teacher[:1], [[]], losses, [[0]])
+    both, _ = _gradient(model, [one, zero], teacher, [[], []], losses, [[0, 1]])
+    assert both == pytest.approx(alone / 2, abs=1e-12)
+
+
+def test_packed_positions_predict_their_own_response_tokens(model):
+    """The shift: row t of a response is the state before it, also for the first token and right-padded sequences."""
+    sequences = [((1, 2, 3), (4, 5)), ((6,), (7, 8, 9, 10, 11, 12))]
+    packed = pack(sequences)
+    hidden = response_hidden(model.model, packed)
+    rows = 0
+    for b, (prompt, response) in enumerate(sequences):
+        alone = model.model(input_ids=torch.tensor([[*prompt, *response]])).last_hidden_state[0]
+        n = len(response)
+        torch.testing.assert_close(
+            hidden[rows : rows + n], alone[len(prompt) - 1 : len(prompt) - 1 + n], atol=1e-12, rtol=0
+        )
+        assert packed.target_T[rows : rows + n].tolist() == list(response)
+        assert set(packed.segment_T[rows : rows + n].tolist()) == {b}
+        rows += n
+
+
+def test_micro_batches_cover_every_item_once_within_the_limit():
+    rng = np.random.default_rng(4)
+    items = [((0,) * int(rng.integers(1, 30)), (0,) * int(rng.integers(1, 30))) for _ in range(50)]
+    batches = list(micro_batches(items, lambda s: [s], 100))
+    assert sorted(i for b in batches for i in b) == list(range(50))
+    for b in batches:
+        assert len(b) == 1 or len(b) * max(len(items[i][0]) + len(items[i][1]) for i in b) <= 100
+
+
+def test_tool_tokens_of_either_response_stay_out_of_the_preference(model):
+    """DPO by hand on the tokens that the policy chose: log-probabilities from a plain forward pass, one by one."""
+    prompt, chosen, rejected = (3, 4), (5, 6, 7, 8), (9, 10, 11)
+    chosen_mask, rejected_mask = (True, False, False, True), (True, True, False)
+    example = Example(
+        "p", prompt, chosen, contrast=1.0, rejected_ids=rejected, response_mask=chosen_mask, rejected_mask=rejected_mask
+    )
+    reference = [np.array([-1.0, -9.0, -9.0, -2.0]), np.array([-0.5, -0.25, -9.0])]
+    losses = Losses(distil=Distil(top_k=2))
+    batch = MicroBatch([example], [None], [reference], 0, {"contrast": 1.0}, denominators([example], losses, 16))
+    got = float(objective(model.model, model.lm_head.weight, batch, losses).loss.detach())
+
+    def summed(response: tuple[int, ...], mask: tuple[bool, ...]) -> float:
+        with torch.no_grad():
+            logprobs = model(torch.tensor([[*prompt, *response]])).logits[0].log_softmax(-1)
+        first = len(prompt) - 1
+        return sum(float(logprobs[first + t, token]) for t, token in enumerate(response) if mask[t])
+
+    margin = (summed(chosen, chosen_mask) - (-3.0)) - (summed(rejected, rejected_mask) - (-0.75))
+    assert got == pytest.approx(np.log1p(np.exp(-losses.contrast.beta * margin)), rel=1e-9)
+
+
+def test_only_pairs_and_policy_gradients_are_referenced() -> None:
+    common = {"problem_id": "p", "prompt_ids": (1,), "response_ids": (2, 3)}
+    assert referenced(Example(**common, distil=1.0)) == [] == referenced(Example(**common, nll=1.0))
+    assert referenced(Example(**common, policy_gradient=-0.5, behaviour_logprobs=(-0.1, -0.2))) == [((1,), (2, 3))]
+    assert referenced(Example(**common, contrast=1.0, rejected_ids=(4,))) == [((1,), (2, 3)), ((1,), (4,))]
