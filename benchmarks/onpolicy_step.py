@@ -24,11 +24,12 @@ WARM_UP = 3
 
 def ours(steps: int) -> dict[str, float]:
     """Median seconds a step by phase, over the steps after the warm-up, through the product's own loop."""
-    from artifact.actors.session import open_workers
+    from artifact.actors.session import open_actors
     from artifact.config import load
     from artifact.studies.runlog import RunLog
-    from artifact.studies.world import build_world, sampler_for
-    from artifact.train.loop import PhaseOne, train
+    from artifact.studies.world import build_inputs, sampler_for
+    from artifact.train.inputs import TeacherAnnotations
+    from artifact.train.loop import train
     from artifact.train.methods.base import make
 
     two_threads = {
@@ -44,17 +45,17 @@ def ours(steps: int) -> dict[str, float]:
         "train.component_norms_every": 0,
     }
     config = load("tiny", {**two_threads, **length})
-    workers = open_workers(config, engines_for=config.models.student, student=True, teacher=True)
+    workers = open_actors(config, engines_for=config.models.student, student=True, teacher=True)
     with tempfile.TemporaryDirectory() as folder:
         log = RunLog(Path(folder), "benchmark")
         train(
             config,
             make(config),
-            build_world(config),
+            build_inputs(config),
             workers,
             sampler_for(config, workers, config.models.student),
             log,
-            PhaseOne(),
+            TeacherAnnotations(),
         )
         rows = [json.loads(line) for line in log.metrics_path.read_text().splitlines()][WARM_UP:]
         log.close()

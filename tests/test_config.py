@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
@@ -154,7 +155,16 @@ def test_all_teachers_means_those_of_the_tier() -> None:
 
 def test_sections_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
+        load("tiny").task.name = "other"
+    with pytest.raises(FrozenInstanceError):
         load("tiny").train.steps = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("key", ["optimiser.lr", "losses.distil.temperature", "cluster.sync_tolerance"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -float("inf")])
+def test_a_number_that_is_not_finite_is_refused(key: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"override '{key}'.*finite"):
+        load("tiny", {key: value})
 
 
 @pytest.mark.parametrize(

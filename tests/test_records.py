@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifact.records import (
-    Example,
     Group,
     Problem,
     RecordError,
     Rollout,
     Status,
-    TopK,
     Verdict,
     index_by_id,
     read_parquet,
@@ -123,30 +120,6 @@ def test_group_partition_covers_every_rollout() -> None:
     assert [r.verdict.status for r in group.correct if r.verdict] == [Status.CORRECT]
     assert len(group.correct) + len(group.incorrect) == len(some)
     assert not set(map(id, group.correct)) & set(map(id, group.incorrect))
-
-
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"response_ids": ()}, "empty response"),
-        ({"contrast": 1.0}, "`contrast` and `rejected_ids`"),
-        ({"rejected_ids": (1,)}, "`contrast` and `rejected_ids`"),
-        ({"policy_gradient": 1.0}, "`policy_gradient` and `behaviour_logprobs`"),
-        ({"behaviour_logprobs": (-1.0,)}, "`policy_gradient` and `behaviour_logprobs`"),
-    ],
-)
-def test_example_is_consistent(fields: dict[str, object], said: str) -> None:
-    with pytest.raises(RecordError, match=f"'p3'.*{said}"):
-        Example(**({"problem_id": "p3", "prompt_ids": (1,), "response_ids": (2,)} | fields))  # type: ignore[arg-type]
-
-
-def test_top_k_shapes_agree() -> None:
-    ids, logprobs = np.zeros((3, 2), np.int32), np.zeros((3, 2), np.float32)
-    TopK(ids, logprobs, np.zeros(3, np.float32))
-    with pytest.raises(RecordError, match="top-k shapes disagree"):
-        TopK(ids, logprobs, np.zeros(2, np.float32))
-    with pytest.raises(RecordError, match="top-k shapes disagree"):
-        TopK(ids[:, :1], logprobs, np.zeros(3, np.float32))
 
 
 def test_duplicate_ids_are_named() -> None:

@@ -7,30 +7,29 @@ run depends on besides its code and its input files, so its hash is part of the 
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from artifact.errors import ConfigError
 from artifact.paths import project_root
+from artifact.train.methods.base import Method, find_method
+from artifact.train.settings import Losses, Optimiser, RunSettings, Sampling, Train
 
 TIERS = ("tiny", "cpu-llm", "single-gpu", "paper")
 
 
-M = TypeVar("M", bound=BaseModel)
-
-
-class ConfigError(ValueError):
-    """A configuration value or key is not valid; the message names it, its origin and the remedy."""
+M = TypeVar("M")
 
 
 class Section(BaseModel):
     """Base of all sections: immutable, unknown keys refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Models(Section):
@@ -100,88 +99,6 @@ class Cluster(Section):
                 "is never divided, so raise the former"
             )
         return self
-
-
-class Sampling(Section):
-    """How the policy is sampled during training."""
-
-    samples_per_prompt: int = Field(ge=1, description="K")
-    temperature: float = Field(0.7, ge=0)
-    top_p: float = Field(1.0, gt=0, le=1)
-    max_new_tokens: int = Field(ge=1)
-
-
-class Distil(Section):
-    """Token-level distillation, UOPD Eq. 7–8 and CORE §3.3."""
-
-    top_k: int = Field(ge=1, description="teacher tokens kept per position")
-    divergence: Literal["forward_kl", "reverse_kl", "jsd"] = "forward_kl"
-    support: Literal["renorm", "tail", "raw"] = "renorm"
-    beta: float = Field(0.5, gt=0, lt=1, description="mixture of the generalised JSD, which vanishes at 0 and 1")
-    temperature: float = Field(1.0, gt=0)
-    scale_by_tau_squared: bool = True
-    reduction: Literal["sequence_mean", "token_mean"] = "sequence_mean"
-    token_weight: Literal["none", "entropy_gap", "divergence_share"] = "none"
-
-
-class Contrast(Section):
-    """Preference term, CORE §3.3."""
-
-    form: Literal["dpo", "simpo"] = "dpo"
-    beta: float = Field(0.1, gt=0)
-    length_normalised: bool = False
-    simpo_margin: float = 0.5
-
-
-class PolicyGradient(Section):
-    """GRPO's clipped policy-gradient term."""
-
-    clip_low: float = Field(0.2, gt=0)
-    clip_high: float = Field(0.2, gt=0)
-    kl_coefficient: float = Field(0.0, ge=0)
-    reduction: Literal["sequence_mean", "token_mean", "constant"] = "sequence_mean"
-
-
-class Losses(Section):
-    """The settings of every loss component."""
-
-    distil: Distil
-    contrast: Contrast = Contrast()
-    policy_gradient: PolicyGradient = PolicyGradient()
-
-
-class Optimiser(Section):
-    """AdamW under DeepSpeed."""
-
-    lr: float = Field(gt=0)
-    betas: tuple[float, float] = (0.9, 0.95)
-    eps: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    warmup_fraction: float = Field(0.05, ge=0, lt=1)
-    final_fraction: float = Field(0.0, ge=0, le=1, description="share of the peak learning rate left at the last step")
-    clip: float = Field(1.0, gt=0, description="largest global gradient norm")
-    micro_batch_tokens: int = Field(16384, ge=1, description="packed tokens in one forward pass")
-
-
-class Train(Section):
-    """The loop."""
-
-    steps: int = Field(ge=1)
-    episodes: int | None = Field(
-        None, ge=1, description="passes over the training problems, with fresh rollouts each; replaces `steps`"
-    )
-    prompts_per_step: int = Field(ge=1)
-    with_replacement: bool = Field(False, description="draw prompts with replacement instead of by shuffled epochs")
-    curve_every: int = Field(0, ge=0, description="steps between evaluations on the curve split; 0 = never")
-    checkpoint_every: int = Field(20, ge=1)
-    component_norms_every: int = Field(
-        0, ge=0, description="steps between measurements of each loss component's own gradient norm; 0 = never"
-    )
-
-    def total_steps(self, problems: int) -> int:
-        """Optimiser steps of a run over `problems` training problems."""
-        return self.steps if self.episodes is None else self.episodes * math.ceil(problems / self.prompts_per_step)
 
 
 class Annotation(Section):
@@ -265,25 +182,43 @@ class Config(Section):
         return self
 
     @property
+    def run_settings(self) -> RunSettings:
+        """What the loop, the methods and the losses read."""
+        return RunSettings(
+            self.sampling, self.losses, self.optimiser, self.train, self.seed, self.evaluation.max_new_tokens
+        )
+
+    def make_method(self) -> Method:
+        """The method with its options checked; ConfigError names what is wrong and the nearest right name."""
+        cls = find_method(self.method)
+        options = checked(cls.Options, self.method_options, f"options of method {cls.name!r}")
+        return cls(self.run_settings, options)
+
+    @property
     def teacher_path(self) -> str:
         """Checkpoint of the run's teacher."""
         return self.models.teachers[self.teacher]
 
 
-def _field_names(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+def _fields_of(model: Any) -> dict[str, Any]:
+    """Name → annotation of the fields of a pydantic model or a settings dataclass; empty for anything else."""
+    if isinstance(model, type) and is_dataclass(model):
+        hints = get_type_hints(model)
+        return {f.name: hints[f.name] for f in fields(model)}
+    return {name: field.annotation for name, field in getattr(model, "model_fields", {}).items()}
+
+
+def _field_names(model: type, location: tuple[Any, ...]) -> list[str]:
     """Names allowed at `location` inside `model`, for a helpful message."""
     current: Any = model
     for part in location:
-        field = getattr(current, "model_fields", {}).get(part)
-        if field is None:
-            return []
-        annotation = field.annotation
-        options = [a for a in getattr(annotation, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
+        annotation = _fields_of(current).get(part)
+        options = [a for a in getattr(annotation, "__args__", ()) if _fields_of(a)]
         current = options[0] if options else annotation
-    return list(getattr(current, "model_fields", {}))
+    return list(_fields_of(current))
 
 
-def explain(err: ValidationError, model: type[BaseModel], origin: str, overridden: Iterable[str] = ()) -> str:
+def explain(err: ValidationError, model: type, origin: str, overridden: Iterable[str] = ()) -> str:
     """A pydantic error as one line a problem: where the value came from, the dotted key, the nearest right name.
 
     `origin` is the file; a key that lies at or below one of the `overridden` dotted keys is attributed to the override.
@@ -297,7 +232,7 @@ def explain(err: ValidationError, model: type[BaseModel], origin: str, overridde
         source = f"override {by!r}" if by else origin
         if not key:  # a check across sections, whose input is the whole file
             lines.append(f"{origin}: {e['msg'].removeprefix('Value error, ')}")
-        elif e["type"] == "extra_forbidden":
+        elif e["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             allowed = _field_names(model, tuple(e["loc"][:-1]))
             near = difflib.get_close_matches(str(e["loc"][-1]), allowed, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}?" if near else f"allowed here: {', '.join(allowed)}"
@@ -368,7 +303,7 @@ def named_file(folder: str, name: str, what: str) -> Path:
 def checked(model: type[M], data: Any, origin: str, overridden: Iterable[str] = ()) -> M:
     """`data` as `model`. Raises ConfigError with one line a problem: which key, from where, the nearest right name."""
     try:
-        return model.model_validate(data)
+        return TypeAdapter(model).validate_python(data)
     except ValidationError as err:
         raise ConfigError(explain(err, model, origin, overridden)) from None
 

@@ -10,6 +10,10 @@ class ArtifactError(RuntimeError):
     """Base of the errors raised for a reason the user can remove."""
 
 
+class ConfigError(ArtifactError, ValueError):
+    """A configuration value or key is not valid; the message names it, its origin and the remedy."""
+
+
 class StaleEngine(ArtifactError):
     """A rollout engine does not hold the student's weights: rollouts would be off-policy without anybody knowing."""
 

@@ -4,7 +4,7 @@ Every record is a frozen dataclass that knows its own Parquet schema, so that a 
 read what was stored. Rollouts are *tokens in, tokens out*: nothing decodes a response and encodes it again, and a
 verdict is an enumeration with a reason, never a bare 0 that could also mean "the verifier crashed".
 
-Left out on purpose: anything that needs torch. Tensors are built where they are consumed (`actors/student.py`).
+Left out on purpose: anything that needs torch. Tensors are built where they are consumed (`train/packing.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
 
@@ -173,6 +172,11 @@ class Rollout(Record):
         chosen = len(self.logprobs) if self.response_mask is None else sum(self.response_mask)
         return sum(self.logprobs) / chosen if chosen else 0.0
 
+    @property
+    def correct(self) -> bool:
+        """Whether it was verified and found right; every other outcome is not, also that nobody verified it."""
+        return self.verdict is not None and self.verdict.correct
+
     def with_verdict(self, verdict: Verdict) -> Rollout:
         """A copy that carries `verdict`."""
         return replace(self, verdict=verdict)
@@ -211,94 +215,15 @@ class Group:
     @property
     def correct(self) -> tuple[Rollout, ...]:
         """The verified-correct rollouts (CORE's set C)."""
-        return tuple(r for r in self.rollouts if r.verdict is not None and r.verdict.correct)
+        return tuple(r for r in self.rollouts if r.correct)
 
     @property
     def incorrect(self) -> tuple[Rollout, ...]:
         """All other verified rollouts (CORE's set I): wrong, unparsed, timed out."""
-        return tuple(r for r in self.rollouts if r.verdict is None or not r.verdict.correct)
-
-
-@dataclass(frozen=True, slots=True)
-class TopK:
-    """A teacher's top-k distribution at each response position of one sequence.
-
-    ids_TK int32, logprobs_TK float32 (natural log of the *full-vocabulary* soft-max, not renormalised, descending),
-    mass_T float32 = Σ_k exp(logprobs). Row t is the distribution from which response token t was to be drawn, so row 0
-    is conditioned on the prompt alone.
-    """
-
-    ids: np.ndarray
-    logprobs: np.ndarray
-    mass: np.ndarray
-
-    def __post_init__(self) -> None:
-        if self.ids.shape != self.logprobs.shape or self.ids.shape[:1] != self.mass.shape:
-            raise RecordError(
-                f"top-k shapes disagree: ids {self.ids.shape}, logprobs {self.logprobs.shape}, mass {self.mass.shape}"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One sequence the student trains on, with its weight in each loss component; None = takes no part in it.
-
-    A weight of 0.0 takes part: it adds nothing to the numerator but counts in the component's denominator, which is
-    what Eq. 9 of UOPD asks for a prompt whose teacher is unsure.
-
-    distil            weight of the token-level distillation term against the teacher's top-k
-    nll               weight of the negative log-likelihood of `response_ids`
-    policy_gradient   advantage of `response_ids`; needs `behaviour_logprobs`
-    contrast          weight of the preference `response_ids` ≻ `rejected_ids`
-    teacher_prompt_ids  the prompt under which the teacher scores the *unchanged* response ids; None = the same prompt
-    response_mask     False marks tokens the policy did not choose (tool output); None = all True
-    rejected_mask     the same for `rejected_ids`
-    token_weight      optional per-token factor on `distil` and `nll`, one per response token
-    """
-
-    problem_id: str
-    prompt_ids: tuple[int, ...]
-    response_ids: tuple[int, ...]
-    distil: float | None = None
-    nll: float | None = None
-    policy_gradient: float | None = None
-    contrast: float | None = None
-    rejected_ids: tuple[int, ...] | None = None
-    behaviour_logprobs: tuple[float, ...] | None = None
-    teacher_prompt_ids: tuple[int, ...] | None = None
-    response_mask: tuple[bool, ...] | None = None
-    token_weight: tuple[float, ...] | None = None
-    rejected_mask: tuple[bool, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if not self.response_ids:
-            raise RecordError(
-                f"example of problem {self.problem_id!r} has an empty response: there is nothing to train on"
-            )
-        if (self.contrast is None) != (self.rejected_ids is None):
-            raise RecordError(f"example of problem {self.problem_id!r}: `contrast` and `rejected_ids` go together")
-        if (self.policy_gradient is None) != (self.behaviour_logprobs is None):
-            raise RecordError(
-                f"example of problem {self.problem_id!r}: `policy_gradient` and `behaviour_logprobs` go together"
-            )
-        for ids, mask in ((self.response_ids, self.response_mask), (self.rejected_ids, self.rejected_mask)):
-            if mask is not None and len(mask) != len(ids or ()):
-                raise RecordError(
-                    f"example of problem {self.problem_id!r}: a mask of {len(mask)} entries for {len(ids or ())} tokens"
-                )
-
-    @classmethod
-    def of(cls, rollout: Rollout, **weights: Any) -> Example:
-        """The example of a rollout: its tokens and mask, with the given weights."""
-        return cls(
-            rollout.problem_id, rollout.prompt_ids, rollout.response_ids, response_mask=rollout.response_mask, **weights
-        )
+        return tuple(r for r in self.rollouts if not r.correct)
 
 
 R = TypeVar("R", bound=Record)
-
-COMPONENTS = ("distil", "nll", "policy_gradient", "contrast")
-"""The four loss components an `Example` may take part in."""
 
 
 def write_parquet(path: Path, records: Iterable[Record], kind: type[Record]) -> None:

@@ -9,7 +9,7 @@ from scipy.special import rel_entr
 
 from artifact.actors import distance
 from artifact.actors.placement import Slot
-from artifact.actors.scoring import FrozenModel
+from artifact.actors.scoring import ScoringActor
 from artifact.errors import Mismatch
 
 TOKENS, PROMPTED = 40, [((1, 2, 3), (4, 5, 6, 7)), ((8,), (9, 3)), ((5, 5, 5, 5, 5), (1,))]
@@ -57,7 +57,7 @@ def plain(path: str, prompt: tuple[int, ...], response: tuple[int, ...]) -> np.n
 def test_equals_a_plain_forward_pass(checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is packed together and however many rows are held at once, each response has its own mean."""
     teacher, student = checkpoints
-    frozen = FrozenModel(Slot("teacher", 1.0, 0.0, "cpu", 1), "float32")
+    frozen = ScoringActor(Slot("teacher", 1.0, 0.0, "cpu", 1), "float32")
     for rows, max_tokens in ((64, 4096), (2, 8)):
         monkeypatch.setattr(distance, "ROWS", rows)
         found = distance.distances(
@@ -75,7 +75,7 @@ def test_equals_a_plain_forward_pass(checkpoints, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_checkpoint_is_at_distance_zero_from_itself(checkpoints) -> None:
-    frozen = FrozenModel(Slot("teacher", 1.0, 0.0, "cpu", 1), "float32")
+    frozen = ScoringActor(Slot("teacher", 1.0, 0.0, "cpu", 1), "float32")
     teacher, _ = checkpoints
     for values in distance.distances(frozen, teacher, teacher, PROMPTED, top_k=5, vocabulary=TOKENS):
         assert values["forward"] == values["reverse"] == 0.0 and values["agreement"] == 1.0
@@ -83,7 +83,7 @@ def test_a_checkpoint_is_at_distance_zero_from_itself(checkpoints) -> None:
 
 def test_tool_tokens_are_read_and_not_counted(checkpoints) -> None:
     """A masked mean is the mean of the kept positions of the plain forward pass; the context stays whole."""
-    frozen = FrozenModel(Slot("teacher", 1.0, 0.0, "cpu", 1), "float32")
+    frozen = ScoringActor(Slot("teacher", 1.0, 0.0, "cpu", 1), "float32")
     teacher, student = checkpoints
     masks = [(True, False, False, True), None, (True,)]
     found = distance.distances(frozen, teacher, student, PROMPTED, top_k=5, vocabulary=TOKENS, masks=masks)

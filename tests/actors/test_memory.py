@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from artifact.actors import memory
-from artifact.actors.session import Workers
+from artifact.actors.session import Actors
 
 
 def test_peak_memory_is_that_of_a_python_process_with_torch() -> None:
@@ -30,7 +30,7 @@ def test_every_actor_is_asked_and_absent_ones_are_not(monkeypatch: pytest.Monkey
         return [gib for _, gib in refs]
 
     monkeypatch.setattr(memory, "call", answer)
-    workers = Workers(engines=[Actor(3.0), Actor(3.256)], students=[Actor(4.0)], teacher=Actor(1.5))
+    workers = Actors(engines=[Actor(3.0), Actor(3.256)], students=[Actor(4.0)], teacher=Actor(1.5))
     assert memory.peak_memory_by_actor(workers, 5) == {
         "engine-0": 3.0,
         "engine-1": 3.26,

@@ -51,7 +51,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 def test_actors_of_a_longer_engine_end(cluster: Cluster) -> None:
     before = list(cluster.actors)
-    retire.give_back(GROWN, "models/tiny/teacher-a", OWN)
+    retire.release_actors(GROWN, "models/tiny/teacher-a", OWN)
     grown = session.actor_identity(GROWN, 0)
     assert cluster.actors == [a for a in before if not a.endswith(grown)] and len(cluster.actors) == 3
     assert len(cluster.groups) == 1 and not cluster.released
@@ -59,9 +59,9 @@ def test_actors_of_a_longer_engine_end(cluster: Cluster) -> None:
 
 def test_of_the_tiers_own_actors_the_reference_forgets_the_model(cluster: Cluster) -> None:
     before = list(cluster.actors)
-    retire.give_back(OWN, "models/tiny/teacher-a", OWN)
+    retire.release_actors(OWN, "models/tiny/teacher-a", OWN)
     [path] = cluster.released
     assert path.endswith("models/tiny/teacher-a") and cluster.actors == before and len(cluster.groups) == 2
     cluster.actors = [a for a in before if not a.startswith("reference")]
-    retire.give_back(OWN, "models/tiny/teacher-a", OWN)  # nobody holds it
+    retire.release_actors(OWN, "models/tiny/teacher-a", OWN)  # nobody holds it
     assert len(cluster.released) == 1

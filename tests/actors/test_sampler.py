@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from artifact.actors import sampler as module
-from artifact.actors.engine import Completion, Decoding, Request
-from artifact.actors.sampler import Sampler, first_samples
+from artifact.actors.engine import Decoding, Request
+from artifact.actors.sampler import EngineSampler
 from artifact.errors import Mismatch, StaleEngine
+from artifact.train.rollouts import Completion, first_samples
 
 
 class Engine:
@@ -41,7 +42,7 @@ def draw(engines: list[Engine], names: str, n: int = 2, **options: Any) -> list[
     tokenizer = SimpleNamespace(batch_decode=lambda ids, skip_special_tokens: [str(i) for i in ids])
     prompts = [(name, (1, 2)) for name in names]
     settings = {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 4, "seed": "s"} | options
-    return Sampler(engines, tokenizer, (0,), 16, 5.0).sample(prompts, n, **settings)
+    return EngineSampler(engines, tokenizer, (0,), 16, 5.0).sample(prompts, n, **settings)
 
 
 def test_problems_take_turns_and_answers_come_back_in_order(engines: list[Engine]) -> None:

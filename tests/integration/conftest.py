@@ -64,12 +64,12 @@ def workers(config: Config):
     """The actors; started once (about a minute), stopped at the end."""
     from artifact.actors import session
 
-    yield session.open_workers(config, engines_for=config.models.student, student=True, teacher=True, reference=True)
+    yield session.open_actors(config, engines_for=config.models.student, student=True, teacher=True, reference=True)
     session.stop()
 
 
 @pytest.fixture(scope="session")
 def world(config: Config):
-    from artifact.studies.world import build_world
+    from artifact.studies.world import build_inputs
 
-    return build_world(config)
+    return build_inputs(config)

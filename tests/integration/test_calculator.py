@@ -40,7 +40,6 @@ def rollouts(workers, config, world, renamed: Path):
 
     from artifact.actors.engine import RolloutEngine
     from artifact.actors.placement import place
-    from artifact.actors.sampler import Sampler
     from artifact.studies.world import stop_token_ids
 
     slot, settings = place(config.cluster, ("engine-0",)).slots["engine-0"], config.cluster.engine
@@ -50,7 +49,11 @@ def rollouts(workers, config, world, renamed: Path):
         .remote(slot, str(renamed), config.models.dtype, settings.model_dump())
     )
     tokenizer = AutoTokenizer.from_pretrained(renamed)
-    sampler = Sampler([engine], tokenizer, stop_token_ids(config.models.student), settings.max_model_len, 300, True)
+    from artifact.actors.sampler import EngineSampler
+
+    sampler = EngineSampler(
+        [engine], tokenizer, stop_token_ids(config.models.student), settings.max_model_len, 300, True
+    )
     prompts = world.prompts(world.train[:12])
     groups = sampler.sample(prompts, 1, temperature=0.0, top_p=1.0, max_new_tokens=60, seed=0)
     yield tokenizer, [group[0] for group in groups]

@@ -103,7 +103,7 @@ def actors(config: Config):
     from artifact.actors import session
 
     before = {row["name"] for row in session.status()}
-    yield session.open_workers(config, engines_for=config.models.student, student=True, teacher=True, reference=True)
+    yield session.open_actors(config, engines_for=config.models.student, student=True, teacher=True, reference=True)
     import ray  # not before `session` has set the environment that Ray reads when it is imported
 
     for name in {row["name"] for row in session.status()} - before:
@@ -192,7 +192,7 @@ def test_ten_steps_are_taken_over_a_resumption_and_every_sync_is_proven(config: 
     """The sixth step, lost with the first attempt, is taken again; no step is there twice."""
     rows = steps_of(trained.folder)
     assert [r["step"] for r in rows] == list(range(10))
-    assert all(0 <= r["sync/gap"] <= config.cluster.sync_tolerance for r in rows)
+    assert all(0 <= r["sync/max_logprob_diff"] <= config.cluster.sync_tolerance for r in rows)
     assert all(math.isfinite(r["loss"]) and r["grad_norm"] > 0 for r in rows)
     assert all(0.5 < r["distil/teacher_mass"] <= 1 for r in rows), "the top-512 hold most of the teacher's mass"
     files = sorted((trained.folder / "rollouts").glob("*.parquet"))
@@ -212,7 +212,7 @@ def test_the_other_methods_train(cells: dict[str, Config], actors, method: str) 
     assert [r["step"] for r in rows] == [0] and (info.folder / "weights" / "model.safetensors").is_file()
     for r in rows:
         assert math.isfinite(r["loss"]) and r["rollouts"] == 4
-        assert 0 <= r["sync/gap"] <= cells[method].cluster.sync_tolerance
+        assert 0 <= r["sync/max_logprob_diff"] <= cells[method].cluster.sync_tolerance
         asked = {x.problem_id for x in rollouts_of(info) if x.policy_version == r["step"]}
         assert len(asked) == 2
         assert (r["grad_norm"] > 0) == (method != "uopd" or any(weights(cells[method])[i] > 0 for i in asked))

@@ -20,7 +20,7 @@ SETS = [f"--set={k}={v}" for k, v in SMALL.items()]
 
 def _main(*arguments: str, **env: str) -> tuple[int, str]:
     """The command line in this process, which has its libraries already: (exit code, standard error)."""
-    from artifact.cli.main import main as cli
+    from artifact.cli import main as cli
 
     err = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()), redirect_stderr(err):
@@ -150,7 +150,7 @@ def test_teacher_and_student_with_other_vocabularies_are_refused(config, tmp_pat
     from artifact.config import load
     from artifact.errors import Mismatch
     from artifact.paths import resolve_model
-    from artifact.studies.world import build_world
+    from artifact.studies.world import build_inputs
 
     other = tmp_path / "teacher"
     shutil.copytree(resolve_model(config.teacher_path), other)
@@ -160,7 +160,7 @@ def test_teacher_and_student_with_other_vocabularies_are_refused(config, tmp_pat
     tokens[first], tokens[second] = tokens[second], tokens[first]
     (other / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(Mismatch, match="different vocabularies: 2 tokens differ"):
-        build_world(load("tiny", {"models.teachers": {"A": str(other)}}))
+        build_inputs(load("tiny", {"models.teachers": {"A": str(other)}}))
 
 
 def test_an_empty_split_is_an_error(monkeypatch: pytest.MonkeyPatch):

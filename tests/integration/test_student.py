@@ -11,7 +11,7 @@ def test_a_new_run_starts_after_the_weights_of_the_last_are_gone(config: Config,
     """Automatic collection is off meanwhile: it would come some time, and by then several runs' weights are held."""
     import ray
 
-    from artifact.actors.session import start_student
+    from artifact.actors.team import start_student
     from artifact.paths import resolve_model
 
     def old_weights_are_gone(actor: Any, *settings: Any) -> bool:

@@ -33,9 +33,11 @@ def test_each_row_is_the_distribution_of_its_own_response_token(workers, config,
     """First row: conditioned on the prompt alone. Last row: the one that should say EOS."""
     import ray
 
-    scores = ray.get(workers.teacher.score.remote(resolve_model(config.teacher_path), sequences, 8))
+    scores = ray.get(
+        workers.teacher.teacher_scores.remote(resolve_model(config.teacher_path), dict(enumerate(sequences)), 8)
+    )
     for i, expected in enumerate(by_hand):
-        top = scores.of(i)
+        top = scores.by_example()[i]
         assert top.ids.shape == (len(sequences[i][1]), 8)
         np.testing.assert_allclose(top.logprobs, np.take_along_axis(expected, top.ids, 1), atol=2e-5)
         np.testing.assert_allclose(np.sort(top.logprobs, 1), np.sort(expected, 1)[:, -8:], atol=2e-5)
@@ -45,8 +47,10 @@ def test_each_row_is_the_distribution_of_its_own_response_token(workers, config,
 def test_k_equal_to_the_vocabulary_gives_the_full_distribution(workers, config, sequences, by_hand):
     import ray
 
-    scores = ray.get(workers.teacher.score.remote(resolve_model(config.teacher_path), sequences, 10**6))
-    np.testing.assert_allclose(scores.of(0).mass, 1.0, atol=1e-5)
+    scores = ray.get(
+        workers.teacher.teacher_scores.remote(resolve_model(config.teacher_path), dict(enumerate(sequences)), 10**6)
+    )
+    np.testing.assert_allclose(scores.by_example()[0].mass, 1.0, atol=1e-5)
     entropy = np.concatenate([-(np.exp(e) * e).sum(1) for e in by_hand])
     np.testing.assert_allclose(scores.entropy, entropy, atol=1e-4)
 
@@ -54,19 +58,18 @@ def test_k_equal_to_the_vocabulary_gives_the_full_distribution(workers, config, 
 def test_teacher_equal_to_student_gives_zero_divergence(workers, config, world):
     import ray
 
-    from artifact.actors.session import start_student
-    from artifact.records import Example
-    from artifact.train.objective import denominators
+    from artifact.actors.team import start_student
+    from artifact.train.examples import Distil
+    from artifact.train.objective import denominators, to_score
+    from artifact.train.workers import StepWork
 
     start_student(workers, config, total_steps=10)
     base = resolve_model(config.models.student)
-    examples = [
-        Example(p.id, world.encode(p, "none"), world.encode_text(p.solution), distil=1.0) for p in world.train[:4]
-    ]
-    scores = workers.teacher.score.remote(base, [(e.prompt_ids, e.response_ids) for e in examples], 10**6)
+    examples = [Distil(p.id, world.encode(p, "none"), world.encode_text(p.solution)) for p in world.train[:4]]
+    scores = workers.teacher.teacher_scores.remote(base, to_score(examples), 10**6)
     metrics = ray.get(
         workers.students[0].step.remote(
-            0, examples, scores, None, {"distil": 1.0}, denominators(examples, config.losses, 120)
+            StepWork(0, {"distil": 1.0}, denominators(examples, config.losses, 120)), examples, scores, None
         )
     )
     assert abs(metrics["distil/divergence"]) < 1e-5

@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from artifact.actors.session import start_student
+from artifact.actors.team import probe_sequences, start_student, sync_weights
 from artifact.errors import StaleEngine
 from artifact.records import Group
-from artifact.train.calls import probe_sequences, score, sync_weights
 from artifact.train.methods.opd import distil_all
-from artifact.train.objective import denominators
+from artifact.train.objective import denominators, to_score
+from artifact.train.workers import StepWork
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +34,10 @@ def _take_a_step(workers, config, world, sampler, index):
     prompts = world.prompts(problems)
     groups = sampler.sample(prompts, 2, temperature=0.7, top_p=1.0, max_new_tokens=60, seed=("test", index))
     examples = distil_all([Group(p, x, g) for p, (_, x), g in zip(problems, prompts, groups, strict=True)])
-    scores = score(config, workers, _teacher(config), examples)
+    scores = workers.teacher.teacher_scores.remote(_teacher(config), to_score(examples), config.losses.distil.top_k)
     return ray.get(
         workers.students[0].step.remote(
-            index, list(examples), scores, None, {"distil": 1.0}, denominators(examples, config.losses, 60)
+            StepWork(index, {"distil": 1.0}, denominators(examples, config.losses, 60)), list(examples), scores, None
         )
     )
 

@@ -9,7 +9,7 @@ import pytest
 
 from artifact.config import load
 from artifact.records import Group, Problem, Rollout, Status, Verdict
-from artifact.train.methods.base import Step, available, make
+from artifact.train.methods.base import StepContext, available
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 SHOWN_IN = ("06_what_each_loss_does", "08_core_training")
@@ -38,13 +38,13 @@ def test_a_method_of_ten_lines_registered_from_a_notebook(name: str) -> None:
     for _ in range(2):  # running the cell again must not be an error
         exec(compile(source, name, "exec"), {"__name__": "__main__"})
     assert "shortest" in available()
-    method = make(load("tiny", {"method": "shortest"}))
+    method = load("tiny", {"method": "shortest"}).make_method()
     assert method.needs.verdicts and method.needs.teacher and method.needs.gold and not method.needs.reference
     right, wrong = Status.CORRECT, Status.WRONG
     groups = [group({5: right, 2: wrong, 4: right}), group({1: wrong, 2: wrong, 3: wrong}, "q")]
-    batch = method.batch(groups, Step(0, lambda problem, context: (1,), lambda text: (1,)))
-    assert [(e.problem_id, len(e.response_ids), e.distil) for e in batch.examples] == [("p", 4, 1.0)]
-    assert batch.coefficients == {"distil": 1.0} and batch.facts == {"kept": 1.0}
+    batch = method.batch(groups, StepContext(0, lambda problem, context: (1,), lambda text: (1,)))
+    assert [(e.problem_id, len(e.response_ids), e.weight) for e in batch.examples] == [("p", 4, 1.0)]
+    assert batch.coefficients == {"distil": 1.0} and batch.metrics == {"kept": 1.0}
 
 
 def test_both_notebooks_show_the_same_method() -> None:

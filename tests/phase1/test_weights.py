@@ -7,6 +7,7 @@ import pytest
 
 from artifact.phase1.records import Annotation
 from artifact.phase1.weights import SCHEMES, weights_for
+from artifact.train.methods.base import Weighting
 
 
 def annotation(problem_id, normalised, correct=1):
@@ -41,28 +42,28 @@ MANY = [annotation(f"p{i}", i / 40) for i in range(40)]
 
 
 def test_definitions():
-    assert weights_for("uniform", THREE) == {"b": 1.0, "a": 1.0, "c": 1.0}
-    assert weights_for("soft", THREE) == {"b": 0.5, "a": 1.0, "c": 0.25}
-    assert weights_for("gold", THREE) == {"b": 0.0, "a": 1.0, "c": 0.0}
-    assert list(weights_for("soft", THREE)) == ["b", "a", "c"]
+    assert weights_for(Weighting("uniform"), THREE) == {"b": 1.0, "a": 1.0, "c": 1.0}
+    assert weights_for(Weighting("soft"), THREE) == {"b": 0.5, "a": 1.0, "c": 0.25}
+    assert weights_for(Weighting("gold"), THREE) == {"b": 0.0, "a": 1.0, "c": 0.0}
+    assert list(weights_for(Weighting("soft"), THREE)) == ["b", "a", "c"]
 
 
 @pytest.mark.parametrize(("tau", "kept"), [(0, {"a"}), (0.49, {"a"}), (0.5, {"a", "b"}), (1, {"a", "b", "c"})])
 def test_binary_keeps_what_is_at_most_tau(tau, kept):
-    weights = weights_for("binary", THREE, tau=tau)
+    weights = weights_for(Weighting("binary", tau=tau), THREE)
     assert {p for p, w in weights.items() if w == 1.0} == kept
     assert set(weights.values()) <= {0.0, 1.0}
 
 
 def test_shuffled_is_a_permutation_of_soft_fixed_by_the_seed_not_the_order():
     soft, one, other = (
-        weights_for("soft", MANY),
-        weights_for("shuffled", MANY, seed=1),
-        weights_for("shuffled", MANY, seed=2),
+        weights_for(Weighting("soft"), MANY),
+        weights_for(Weighting("shuffled", seed=1), MANY),
+        weights_for(Weighting("shuffled", seed=2), MANY),
     )
     assert Counter(one.values()) == Counter(other.values()) == Counter(soft.values())
     assert one != soft and one != other
-    assert weights_for("shuffled", MANY[::-1], seed=1) == one
+    assert weights_for(Weighting("shuffled", seed=1), MANY[::-1]) == one
     assert sum(one[p] == soft[p] for p in soft) < 8  # about one of 40 stays in place by chance
 
 
@@ -70,26 +71,26 @@ def test_unknown_scheme_lists_the_right_ones():
     with pytest.raises(
         ValueError, match=r"unknown weighting scheme 'sof'; use one of uniform, binary, soft, shuffled, gold"
     ):
-        weights_for("sof", THREE)
+        weights_for(Weighting("sof"), THREE)  # type: ignore[arg-type]
     assert list(SCHEMES) == ["uniform", "binary", "soft", "shuffled", "gold"]
 
 
 @pytest.mark.parametrize("tau", [None, -0.1, 1.1, float("nan")])
 def test_binary_needs_a_threshold(tau):
     with pytest.raises(ValueError, match="0 ≤ tau ≤ 1"):
-        weights_for("binary", THREE, tau=tau)
+        weights_for(Weighting("binary", tau=tau), THREE)
 
 
 def test_shuffled_needs_a_seed():
     with pytest.raises(ValueError, match="seed"):
-        weights_for("shuffled", THREE)
+        weights_for(Weighting("shuffled"), THREE)
 
 
 def test_gold_refuses_unknown_labels_by_name():
     with pytest.raises(ValueError, match=r"1 of 4 annotations do not say, first 'd'"):
-        weights_for("gold", [*THREE, annotation("d", 0.1, -1)])
+        weights_for(Weighting("gold"), [*THREE, annotation("d", 0.1, -1)])
 
 
 def test_a_problem_annotated_twice_is_refused():
     with pytest.raises(ValueError, match="'a' is annotated twice"):
-        weights_for("soft", [*THREE, replace(THREE[1], n_valid=2)])
+        weights_for(Weighting("soft"), [*THREE, replace(THREE[1], n_valid=2)])

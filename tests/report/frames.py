@@ -98,7 +98,7 @@ def metrics_frame(steps: int = 40) -> pd.DataFrame:
                             "response_tokens": 4000.0,
                             "teacher_tokens": 4000.0,
                             "mean_weight": 0.6,
-                            "sync/gap": 1e-6,
+                            "sync/max_logprob_diff": 1e-6,
                         }
                     )
     return pd.DataFrame(rows)

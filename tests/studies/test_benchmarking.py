@@ -36,7 +36,7 @@ class Canned:
 @pytest.fixture
 def canned(monkeypatch: pytest.MonkeyPatch, results: Path) -> Canned:
     sampler = Canned()
-    monkeypatch.setattr(benchmarking, "open_workers", lambda *a, **k: SimpleNamespace(engines=[None]))
+    monkeypatch.setattr(benchmarking, "open_actors", lambda *a, **k: SimpleNamespace(engines=[None]))
     monkeypatch.setattr(benchmarking, "load_checkpoint", lambda *a: 1e-6)
     monkeypatch.setattr(benchmarking, "sampler_for", lambda *a: sampler)
     return sampler
@@ -130,7 +130,7 @@ def test_the_cluster_is_given_back_also_after_an_error(
     monkeypatch.setattr("ray.is_initialized", lambda: True)
     monkeypatch.setattr(
         benchmarking,
-        "give_back",
+        "release_actors",
         lambda config, model, own: given.append(
             (config.cluster.engine.max_model_len, model, own.cluster.engine.max_model_len)
         ),

@@ -36,7 +36,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
     def sample(*arguments: Any, **options: Any) -> list[Any]:
         return [arguments, options, *(e.held for e in both)]
 
-    monkeypatch.setattr(suremath, "open_workers", lambda *a, **k: SimpleNamespace(engines=both))
+    monkeypatch.setattr(suremath, "open_actors", lambda *a, **k: SimpleNamespace(engines=both))
     monkeypatch.setattr(suremath, "sampler_for", lambda *a: SimpleNamespace(sample=sample))
     monkeypatch.setattr(suremath, "call", lambda refs, limit, what: refs)
     monkeypatch.setattr(suremath, "load_checkpoint", put)

@@ -37,7 +37,7 @@ def test_a_checkpoint_of_another_vocabulary_is_refused_before_anything_starts(
     def start(*arguments: object, **options: object) -> None:
         raise Started
 
-    monkeypatch.setattr(runner, "open_workers", start)
+    monkeypatch.setattr(runner, "open_actors", start)
     config = load("tiny")
     other = copy_of_the_teacher(tmp_path / "other", swap=True)
     with pytest.raises(

@@ -11,15 +11,15 @@ from artifact.config import load
 from artifact.studies import keys
 from artifact.studies.annotate import annotation_key, samples_key
 from artifact.studies.runner import run_key
-from artifact.studies.world import build_world
-from artifact.train.methods.base import Batch, Method, Needs, make
+from artifact.studies.world import build_inputs
+from artifact.train.methods.base import Batch, Method, Needs
 
 SMALL = {"task.train_limit": 20, "evaluation.limit": 20}
 
 
 def key(method: str = "opd", **overrides: Any) -> str:
     config = load("tiny", {**SMALL, "method": method, **{k.replace("__", "."): v for k, v in overrides.items()}})
-    return run_key(config, make(config), build_world(config))
+    return run_key(config, config.make_method(), build_inputs(config))
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,11 @@ def test_only_methods_that_read_phase_one_depend_on_it() -> None:
 
 def test_prompts_that_are_fed_enter_every_key() -> None:
     config = load("tiny", SMALL)
-    world = build_world(config)
+    world, method = build_inputs(config), config.make_method()
     other = replace(world, encode=lambda p, context: (*world.encode(p, context), 5))
     for make_key in (samples_key, annotation_key):
         assert make_key(config, other) != make_key(config, world)
-    assert run_key(config, make(config), other) != run_key(config, make(config), world)
+    assert run_key(config, method, other) != run_key(config, method, world)
 
 
 def test_code_enters_without_comments_and_layout(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_code_enters_without_comments_and_layout(monkeypatch: pytest.MonkeyPatch
 
 
 def test_draw_and_n_belong_to_samples_and_annotation() -> None:
-    world = build_world(load("tiny", SMALL))
+    world = build_inputs(load("tiny", SMALL))
     base, fewer = load("tiny", SMALL), load("tiny", {**SMALL, "annotation.samples": 4})
     assert samples_key(base, world) == samples_key(fewer, world), "N is nested in one draw"
     assert annotation_key(base, world) != annotation_key(fewer, world)

@@ -9,21 +9,21 @@ from typing import Any
 
 import pytest
 
-from artifact.actors.session import Workers
+from artifact.actors.session import Actors
 from artifact.config import Config, load
 from artifact.errors import Mismatch
 from artifact.records import Problem, Rollout, write_parquet
 from artifact.stats.held_out import MEASURES
 from artifact.studies import language_model as L
 from artifact.studies.runner import CODE, SAMPLING_CODE, RunInfo
-from artifact.studies.world import build_world
+from artifact.studies.world import build_inputs
 
 SMALL = {"task.train_limit": 8, "evaluation.limit": 4}
 
 
 def key(**overrides: Any) -> str:
     config = load("tiny", {**SMALL, **{k.replace("__", "."): v for k, v in overrides.items()}})
-    return L.distance_key(config, build_world(config), config.models.student, 4, 1)
+    return L.distance_key(config, build_inputs(config), config.models.student, 4, 1)
 
 
 def test_what_a_distance_depends_on_changes_its_key() -> None:
@@ -63,13 +63,13 @@ def test_seconds_are_those_of_the_sampling_whatever_attempt_did_it(
             return clock[0] - self.begin
 
     config = load("tiny", SMALL)
-    world = build_world(config)
+    world = build_inputs(config)
     monkeypatch.setattr(L, "load_checkpoint", load_checkpoint)
     monkeypatch.setattr(L, "sampler_for", lambda *a: Sampler())
     monkeypatch.setattr(L.store, "Stopwatch", Stopwatch)
-    first = L.own_rollouts(config, world, Workers(), config.models.student, 3, 1, tmp_path)
+    first = L.own_rollouts(config, world, Actors(), config.models.student, 3, 1, tmp_path)
     assert first[1] == 7 and len(first[0]) == 3 and all(r.verdict is not None for r in first[0])
-    assert L.own_rollouts(config, world, Workers(), config.models.student, 3, 1, tmp_path) == first
+    assert L.own_rollouts(config, world, Actors(), config.models.student, 3, 1, tmp_path) == first
     assert clock[0] == 107, "the second attempt neither loaded nor sampled"
 
 
@@ -86,7 +86,7 @@ def test_tool_tokens_are_neither_counted_nor_scored(monkeypatch: pytest.MonkeyPa
         Rollout("p", 0, (1,), (2, 3, 4), (-1.0, 0.0, -1.0), "", "stop", response_mask=(True, False, True)),
         Rollout("q", 0, (1,), (2, 3), (-1.0, -1.0), "", "stop"),
     ]
-    workers = Workers(teacher=SimpleNamespace(__ray_call__=SimpleNamespace(remote=remote)))
+    workers = Actors(teacher=SimpleNamespace(__ray_call__=SimpleNamespace(remote=remote)))
     rows = L._score(config, workers, config.models.student, "own", rollouts)
     assert [d.tokens for d in rows] == [2, 2] and sent["masks"] == [(True, False, True), None]
     assert sent["sequences"] == [((1,), (2, 3, 4)), ((1,), (2, 3))], "the context keeps the tool's tokens"
@@ -137,7 +137,7 @@ def test_real_references_are_masked_where_the_calculator_would_write(name: str) 
     except FileNotFoundError as err:
         pytest.skip(str(err))
     try:
-        world = build_world(config)
+        world = build_inputs(config)
     except DataAbsent as err:
         pytest.skip(f"no problems here: {err}")
     if not config.task.calculator:

@@ -14,7 +14,7 @@ from artifact.report import figures_losses
 from artifact.report import narrative as sentences
 from artifact.studies import loss_lab, loss_pull
 from artifact.studies.loss_lab import Lab
-from artifact.studies.world import build_world, tokenizer_of
+from artifact.studies.world import build_inputs, tokenizer_of
 
 TEXTS = [
     ("3x=34-7;3x=27;x=9;\\boxed{9}", True),
@@ -27,7 +27,7 @@ STUDENT = "models/tiny/student"
 
 def _open(texts=TEXTS, **overrides) -> Lab:
     config = load("tiny", {k.replace("__", "."): v for k, v in overrides.items()})
-    world, tokenizer = build_world(config), tokenizer_of(config.models.student)
+    world, tokenizer = build_inputs(config), tokenizer_of(config.models.student)
     problem = index_by_id(world.train)["tinymath-train-00033"]
     return loss_lab.open_lab(
         config, world, problem, texts, lambda ids: tokenizer.decode(list(ids), skip_special_tokens=True)
@@ -49,7 +49,7 @@ def test_verdicts_are_the_verifiers_and_ids_are_the_texts(lab: Lab):
     table = loss_lab.group_table(lab.group).set_index("rollout")
     assert table["verdict"].tolist() == ["correct", "correct", "wrong", "unparsed"]
     assert table["finish"].tolist() == ["stop", "stop", "stop", "length"]
-    eos = lab.step.encode_text("")[-1]
+    eos = lab.context.encode_text("")[-1]
     assert [r.response_ids[-1] == eos for r in lab.group.rollouts] == [True, True, True, False]
     assert [r.text for r in lab.group.rollouts] == [t for t, _ in TEXTS]
     own = loss_pull.response_logprobs(lab.network, lab.group.prompt_ids, [r.response_ids for r in lab.group.rollouts])
@@ -132,8 +132,8 @@ def test_components_add_up_and_parts_alone_are_the_same_vectors(lab: Lab):
 
 
 def test_length_normalised_contrast_is_weaker_and_the_lab_is_left_alone(lab: Lab):
-    form = lab.config.losses.contrast.model_copy(update={"length_normalised": True})
-    means = lab.using(losses=lab.config.losses.model_copy(update={"contrast": form}))
+    form = replace(lab.config.losses.contrast, length_normalised=True)
+    means = lab.using(losses=replace(lab.config.losses, contrast=form))
     sums, mean = (float(loss_pull.pull(x, ("core", {"parts": "contrast"})).total.norm()) for x in (lab, means))
     assert mean < sums / 5
     assert not lab.config.losses.contrast.length_normalised

@@ -18,8 +18,8 @@ from artifact.phase1.records import Annotation
 from artifact.records import Problem, Rollout, Status, Verdict, read_parquet
 from artifact.studies import annotate, runner, store
 from artifact.studies.annotate import annotation_key, samples_key
-from artifact.studies.world import build_world
-from artifact.train.calls import World
+from artifact.studies.world import build_inputs
+from artifact.train.inputs import RunInputs
 
 SMALL: dict[str, Any] = {
     "method": "uopd",
@@ -46,7 +46,7 @@ def canned(problem: Problem, silent: int) -> tuple[Rollout, ...]:
 def drawn(results: Path) -> Config:
     """A configuration whose teacher samples are stored already."""
     config = load("tiny", SMALL)
-    world = build_world(config)
+    world = build_inputs(config)
     silent = {world.train[i].id: n for i, n in UNANSWERED.items()}
     key = samples_key(config, world)
     with store.working_folder("samples", key, force=False) as folder:
@@ -63,16 +63,16 @@ def drawn(results: Path) -> Config:
 
 
 def test_a_problem_below_min_valid_leaves_the_training_set(drawn: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[World] = []
+    seen: list[RunInputs] = []
 
-    def train(config: Config, method: Any, world: World, known: Any, folder: Path, *rest: Any) -> dict[str, float]:
+    def train(config: Config, method: Any, world: RunInputs, known: Any, folder: Path, *rest: Any) -> dict[str, float]:
         seen.append(world)
         assert set(known.weights) == {p.id for p in world.train}
         return {"seconds": {"train": 0.0, "total": 0.0}, "peak_memory_gib": {}}
 
     monkeypatch.setattr(runner, "_train_and_evaluate", train)
     info = runner.run(drawn, progress=False)
-    everything = build_world(drawn).train
+    everything = build_inputs(drawn).train
     kept = [p for i, p in enumerate(everything) if UNANSWERED.get(i, 0) < 2]
     assert len(everything) == 8 and len(kept) == 6
     assert [p.id for p in seen[0].train] == [p.id for p in kept]
@@ -96,7 +96,7 @@ def test_a_method_that_reads_no_weights_keeps_every_problem(drawn: Config, monke
 
 def store_annotation(config: Config, judge: dict[str, Any]) -> Path:
     """A finished annotation under the key of `config`, made by `judge`."""
-    key = annotation_key(config, build_world(config))
+    key = annotation_key(config, build_inputs(config))
     with store.working_folder("annotations", key, force=False):
         return store.finish("annotations", key, {"kind": "annotation", "judge": judge})
 

@@ -33,7 +33,7 @@ def evolve(strategy: str, seed: int, *parents: Draft) -> Proposal:
 
 @settings(max_examples=300, deadline=None)
 @given(cells)
-def test_parse_and_build_give_back_what_the_world_drew(cell: tuple[str, str, int]) -> None:
+def test_parse_and_build_release_actors_what_the_world_drew(cell: tuple[str, str, int]) -> None:
     draft = drawn(cell)
     assert build(parse(draft.question), draft.tier) == draft
 

@@ -24,6 +24,7 @@ from artifact.suremath.lineage import Evolved
 from artifact.suremath.load import Published, check, check_schema, load, problems, verify_sums
 from artifact.suremath.publish import Fate, Removed, publish
 from artifact.suremath.weights import Weight, export_weights, fingerprint, import_weights
+from artifact.train.methods.base import Weighting
 
 KEY = "0123456789abcdef"
 
@@ -218,7 +219,7 @@ def test_weights_come_back_bit_for_bit(published: Path, train: list[Evolved], an
 
 
 def test_other_schemes_are_exported(train: list[Evolved], annotations: list[Annotation], tmp_path: Path) -> None:
-    path = export_weights(tmp_path / "w.parquet", train, annotations, key=KEY, scheme="binary", tau=0.3)
+    path = export_weights(tmp_path / "w.parquet", train, annotations, key=KEY, weighting=Weighting("binary", tau=0.3))
     found = import_weights(path, [i.problem for i in train])
     assert [w.weight for w in found.values()] == [float(a.normalised <= 0.3) for a in annotations]
 

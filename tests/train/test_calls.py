@@ -1,39 +1,18 @@
-"""The phases of a step that need no actor: what a teacher may be asked, component norms, ranks as one account."""
+"""The phases of a step that need no actor: component norms, ranks as one account."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 
-from artifact.config import Config, ConfigError, load
-from artifact.records import Problem
-from artifact.train.calls import TeacherAnswers, merge_ranks, norms_are_due
-
-PROBLEM = Problem("p", "What is 6*7?", "42", "6*7=42;\\boxed{42}", "tinymath", "easy")
-
-
-def teacher_that_fails() -> Any:
-    """Workers whose teacher must not be reached."""
-    answer = SimpleNamespace(remote=lambda *a, **k: pytest.fail("the teacher was asked"))
-    return SimpleNamespace(teacher=SimpleNamespace(answer=answer))
-
-
-def asking(config: Config) -> TeacherAnswers:
-    return TeacherAnswers(config, None, teacher_that_fails(), None, "teacher", 0)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("how", ["generate", "autoregress"])
-def test_a_teacher_is_not_asked_to_answer_where_rollouts_have_the_calculator(how: str) -> None:
-    config = load("tiny", {"method": "core", "method_options": {"fallback": how}, "task.calculator": True})
-    with pytest.raises(ConfigError, match=rf"fallback '{how}' samples .* without the calculator.*fallback = skip"):
-        asking(config)([PROBLEM], how, "none")
+from artifact.config import load
+from artifact.train.calls import merge_ranks, norms_are_due
 
 
 def test_component_norms_are_due_at_the_first_step_and_every_so_many() -> None:
     def due(every: int) -> list[int]:
-        return [i for i in range(7) if norms_are_due(load("tiny", {"train.component_norms_every": every}), i)]
+        return [
+            i for i in range(7) if norms_are_due(load("tiny", {"train.component_norms_every": every}).run_settings, i)
+        ]
 
     assert (due(0), due(1), due(3)) == ([], [0, 1, 2, 3, 4, 5, 6], [0, 3, 6])
 

@@ -12,7 +12,7 @@ from artifact.train.gradients import ComponentGradients
 def test_norms_are_those_of_the_sum_over_micro_batches() -> None:
     w = torch.tensor([3.0, 4.0], requires_grad=True)
     unused = torch.tensor([1.0], requires_grad=True)
-    separate = ComponentGradients([w, unused], ["contrast", "distil", "nll"], world=1)
+    separate = ComponentGradients([w, unused], ["contrast", "distil", "nll"], world_size=1)
     for scale in (0.25, 0.75):  # two micro-batches of one step: ∇ ½‖w‖² = w, ∇ (w₀ − w₁) = (1, −1)
         separate.add({"distil": scale * 0.5 * (w**2).sum(), "contrast": scale * (w[0] - w[1])})
     norms = separate.norms()

@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from artifact.actors.teacher import Scores
-from artifact.config import Distil, Losses
-from artifact.records import Example
-from artifact.train.objective import MicroBatch, denominators, objective, referenced, sequences_of
+from artifact.train.examples import Distil, Example, Imitate, Prefer, Reinforce
+from artifact.train.objective import MicroBatch, denominators, has_gradient, objective, to_reference, to_score
 from artifact.train.packing import micro_batches, pack, response_hidden
+from artifact.train.scoring import TeacherScores
+from artifact.train.settings import DistilSettings, Losses, PolicyGradientSettings
 
 V = 23
 
@@ -34,45 +34,41 @@ def model() -> Qwen3ForCausalLM:
 
 
 def _examples(rng: np.random.Generator, n: int = 8) -> list[Example]:
-    """Ragged examples, every component among them, one of weight 0 and one with masked tool tokens."""
-    out = []
+    """Ragged examples, every component among them, some of weight 0 and one with masked tool tokens."""
+    out: list[Example] = []
     for i in range(n):
         prompt = tuple(rng.integers(0, V, rng.integers(1, 6)).tolist())
         response = tuple(rng.integers(0, V, rng.integers(1, 9)).tolist())
-        kwargs: dict = {"distil": [1.0, 0.0, 0.5][i % 3]}
+        out.append(Distil(f"p{i}", prompt, response, [1.0, 0.0, 0.5][i % 3]))
         if i % 4 == 1:
-            kwargs |= {
-                "policy_gradient": 0.7 - i,
-                "behaviour_logprobs": tuple(rng.normal(-2, 0.3, len(response)).tolist()),
-            }
+            behaviour = tuple(rng.normal(-2, 0.3, len(response)).tolist())
+            out.append(Reinforce(f"p{i}", prompt, response, 0.7 - i, behaviour))
         if i % 4 == 2:
-            kwargs |= {"contrast": 1.0, "rejected_ids": tuple(rng.integers(0, V, 4).tolist())}
+            out.append(Prefer(f"p{i}", prompt, response, tuple(rng.integers(0, V, 4).tolist())))
         if i % 4 == 3:
-            kwargs |= {"nll": 1.0, "response_mask": (True,) + (False,) * (len(response) - 1)}
-        out.append(Example(f"p{i}", prompt, response, **kwargs))
+            out.append(Imitate(f"p{i}", prompt, response, 1.0, (True,) + (False,) * (len(response) - 1)))
     return out
 
 
-def _teacher(examples: list[Example], rng: np.random.Generator, k: int) -> tuple[Scores, list]:
-    lengths = [len(e.response_ids) for e in examples]
+def _teacher(examples: list[Example], rng: np.random.Generator, k: int) -> TeacherScores:
+    """Scores of every distilled example, those of weight 0 included, with the index of the example they belong to."""
+    scored = [i for i, e in enumerate(examples) if isinstance(e, Distil)]
+    lengths = [len(examples[i].sequences[0][1]) for i in scored]
     logits = rng.normal(size=(sum(lengths), V))
     logprobs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     ids = np.argsort(-logprobs, 1)[:, :k].astype(np.int32)
-    scores = Scores(
-        ids, np.take_along_axis(logprobs, ids, 1), np.zeros(sum(lengths)), np.concatenate([[0], np.cumsum(lengths)])
-    )
-    return scores, [(scores, i) for i in range(len(examples))]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return TeacherScores(ids, np.take_along_axis(logprobs, ids, 1), np.zeros(sum(lengths)), offsets, np.asarray(scored))
 
 
-def _gradient(model, examples, teacher, reference, losses, chunks):
+def _gradient(model, examples, scores, reference, losses, chunks):
     model.zero_grad()
-    whole = denominators(examples, losses, 16)
-    total = 0.0
+    rows, whole, total = scores.by_example(), denominators(examples, losses, 16), 0.0
     for chunk in chunks:
         batch = MicroBatch(
             [examples[i] for i in chunk],
-            [teacher[i] for i in chunk],
-            [reference[i] for i in chunk],
+            [rows.get(i) for i in chunk],
+            [reference.get(i) for i in chunk],
             0,
             {"distil": 5.0, "nll": 0.5, "policy_gradient": 1.0, "contrast": 1.0},
             whole,
@@ -87,13 +83,19 @@ def _gradient(model, examples, teacher, reference, losses, chunks):
 def test_accumulation_over_1_2_or_4_passes_gives_the_same_gradient(model, reduction):
     rng = np.random.default_rng(1)
     examples = _examples(rng)
-    _, teacher = _teacher(examples, rng, 5)
-    reference = [[rng.normal(-2, 0.3, len(r)) for _, r in sequences_of(e)] for e in examples]
-    losses = Losses(distil=Distil(top_k=5, reduction=reduction))
-    loss, gradient = _gradient(model, examples, teacher, reference, losses, [list(range(8))])
+    scores = _teacher(examples, rng, 5)
+    reference = {i: [rng.normal(-2, 0.3, len(r)) for _, r in e.sequences] for i, e in enumerate(examples)}
+    losses = Losses(distil=DistilSettings(top_k=5, reduction=reduction))
+    loss, gradient = _gradient(model, examples, scores, reference, losses, [list(range(len(examples)))])
     assert abs(loss) > 0.1
-    for chunks in ([[0, 1, 2, 3], [4, 5, 6, 7]], [[0, 7], [1, 6], [2, 5], [3, 4]], [[i] for i in range(8)]):
-        other_loss, other = _gradient(model, examples, teacher, reference, losses, chunks)
+    n = len(examples)
+    assert n == 14 and {type(e) for e in examples} == {Distil, Imitate, Prefer, Reinforce}
+    for chunks in (
+        [list(range(7)), list(range(7, n))],
+        [[i, n - 1 - i] for i in range(n // 2)],
+        [[i] for i in range(n)],
+    ):
+        other_loss, other = _gradient(model, examples, scores, reference, losses, chunks)
         assert other_loss == pytest.approx(loss, abs=1e-12)
         torch.testing.assert_close(other, gradient, atol=1e-12, rtol=1e-10)
 
@@ -102,12 +104,12 @@ def test_distillation_equals_the_papers_token_by_token_loop(model):
     """UOPD Eq. 7–9 written out with plain loops over positions, prompts and tokens."""
     rng = np.random.default_rng(2)
     examples = [
-        Example(f"p{i}", tuple(rng.integers(0, V, 2 + i).tolist()), tuple(rng.integers(0, V, 5 - i).tolist()), distil=w)
+        Distil(f"p{i}", tuple(rng.integers(0, V, 2 + i).tolist()), tuple(rng.integers(0, V, 5 - i).tolist()), w)
         for i, w in enumerate((1.0, 0.25, 0.0))
     ]
-    scores, teacher = _teacher(examples, rng, 4)
-    losses = Losses(distil=Distil(top_k=4))
-    loss, _ = _gradient(model, examples, teacher, [[] for _ in examples], losses, [[0, 1, 2]])
+    scores = _teacher(examples, rng, 4)
+    losses = Losses(distil=DistilSettings(top_k=4))
+    loss, _ = _gradient(model, examples, scores, {}, losses, [[0, 1, 2]])
     expected = 0.0
     for i, e in enumerate(examples):
         logits = model(input_ids=torch.tensor([[*e.prompt_ids, *e.response_ids]])).logits[0]
@@ -119,18 +121,18 @@ def test_distillation_equals_the_papers_token_by_token_loop(model):
                 torch.tensor(scores.ids[row].astype(np.int64))
             ]
             total += float(-(p * log_s).sum())
-        expected += e.distil * total / len(e.response_ids)
+        expected += e.weight * total / len(e.response_ids)
     assert loss == pytest.approx(5.0 * expected / 3, abs=1e-10)
 
 
 def test_a_prompt_of_weight_zero_counts_in_the_denominator(model):
     rng = np.random.default_rng(3)
-    one = Example("a", (1, 2), (3, 4, 5), distil=1.0)
-    zero = Example("b", (1, 2), (3, 4), distil=0.0)
-    _, teacher = _teacher([one, zero], rng, 4)
-    losses = Losses(distil=Distil(top_k=4))
-    alone, _ = _gradient(model, [one], teacher[:1], [[]], losses, [[0]])
-    both, _ = _gradient(model, [one, zero], teacher, [[], []], losses, [[0, 1]])
+    one = Distil("a", (1, 2), (3, 4, 5), 1.0)
+    zero = Distil("b", (1, 2), (3, 4), 0.0)
+    scores = _teacher([one, zero], rng, 4)
+    losses = Losses(distil=DistilSettings(top_k=4))
+    alone, _ = _gradient(model, [one], scores, {}, losses, [[0]])
+    both, _ = _gradient(model, [one, zero], scores, {}, losses, [[0, 1]])
     assert both == pytest.approx(alone / 2, abs=1e-12)
 
 
@@ -164,11 +166,9 @@ def test_tool_tokens_of_either_response_stay_out_of_the_preference(model):
     """DPO by hand on the tokens that the policy chose: log-probabilities from a plain forward pass, one by one."""
     prompt, chosen, rejected = (3, 4), (5, 6, 7, 8), (9, 10, 11)
     chosen_mask, rejected_mask = (True, False, False, True), (True, True, False)
-    example = Example(
-        "p", prompt, chosen, contrast=1.0, rejected_ids=rejected, response_mask=chosen_mask, rejected_mask=rejected_mask
-    )
+    example = Prefer("p", prompt, chosen, rejected, 1.0, chosen_mask, rejected_mask)
     reference = [np.array([-1.0, -9.0, -9.0, -2.0]), np.array([-0.5, -0.25, -9.0])]
-    losses = Losses(distil=Distil(top_k=2))
+    losses = Losses(distil=DistilSettings(top_k=2))
     batch = MicroBatch([example], [None], [reference], 0, {"contrast": 1.0}, denominators([example], losses, 16))
     got = float(objective(model.model, model.lm_head.weight, batch, losses).loss.detach())
 
@@ -182,8 +182,32 @@ def test_tool_tokens_of_either_response_stay_out_of_the_preference(model):
     assert got == pytest.approx(np.log1p(np.exp(-losses.contrast.beta * margin)), rel=1e-9)
 
 
-def test_only_pairs_and_policy_gradients_are_referenced() -> None:
-    common = {"problem_id": "p", "prompt_ids": (1,), "response_ids": (2, 3)}
-    assert referenced(Example(**common, distil=1.0)) == [] == referenced(Example(**common, nll=1.0))
-    assert referenced(Example(**common, policy_gradient=-0.5, behaviour_logprobs=(-0.1, -0.2))) == [((1,), (2, 3))]
-    assert referenced(Example(**common, contrast=1.0, rejected_ids=(4,))) == [((1,), (2, 3)), ((1,), (4,))]
+def test_what_the_frozen_models_score_carries_the_index_of_its_example() -> None:
+    losses = Losses(distil=DistilSettings(top_k=2))
+    examples: list[Example] = [
+        Imitate("a", (1,), (2, 3)),
+        Distil("b", (1,), (2,), 0.0),
+        Distil("c", (1,), (4, 5), 0.5, teacher_prompt_ids=(8, 9)),
+        Reinforce("d", (1,), (6,), -0.5, (-0.1,)),
+        Reinforce("e", (1,), (7,), 0.0, (-0.1,)),
+        Prefer("f", (1,), (2, 3), (4,)),
+        Distil("g", (1,), (5,)),
+    ]
+    assert to_score(examples) == {2: ((8, 9), (4, 5)), 6: ((1,), (5,))}
+    assert to_reference(examples, losses) == {3: (((1,), (6,)),), 5: (((1,), (2, 3)), ((1,), (4,)))}
+    assert [has_gradient(e, losses) for e in examples] == [True, False, True, True, False, True, True]
+
+
+def test_a_kl_coefficient_keeps_rollouts_of_advantage_zero(model) -> None:
+    """GRPO's group that is all right or all wrong: nothing to reinforce, but its KL to the reference is in the loss."""
+    losses = Losses(distil=DistilSettings(top_k=2), policy_gradient=PolicyGradientSettings(kl_coefficient=0.3))
+    example = Reinforce("p", (1, 2), (3, 4, 5), 0.0, (-1.0, -1.0, -1.0))
+    assert has_gradient(example, losses) and list(to_reference([example], losses)) == [0]
+    reference = np.array([-2.0, -3.0, -1.5])
+    whole = denominators([example], losses, 16)
+    batch = MicroBatch([example], [None], [[reference]], 0, {"policy_gradient": 1.0}, whole)
+    got = float(objective(model.model, model.lm_head.weight, batch, losses).loss.detach())
+    with torch.no_grad():
+        own = model(torch.tensor([[1, 2, 3, 4, 5]])).logits[0].log_softmax(-1)
+    d = [float(r - own[1 + t, token]) for t, (r, token) in enumerate(zip(reference, (3, 4, 5), strict=True))]
+    assert got == pytest.approx(0.3 * sum(np.exp(x) - 1 - x for x in d) / 3, rel=1e-9)

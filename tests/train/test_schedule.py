@@ -7,12 +7,12 @@ import math
 import pytest
 import torch
 
-from artifact.config import Optimiser
 from artifact.train.schedule import learning_rate
+from artifact.train.settings import Optimiser
 
 
 def _rates(steps: int, **settings: object) -> list[float]:
-    optimiser = Optimiser.model_validate({"lr": 2.0, **settings})
+    optimiser = Optimiser(**{"lr": 2.0, **settings})
     return [learning_rate(optimiser, t, steps) for t in range(steps)]
 
 

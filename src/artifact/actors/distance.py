@@ -1,6 +1,6 @@
 """Exact distance between two frozen checkpoints on given responses: two forward passes, the full vocabulary.
 
-Functions of a `FrozenModel`, which an actor that already holds the teacher runs by Ray's `__ray_call__`: no actor, no
+Functions of a `ScoringActor`, which one that already holds the teacher runs by Ray's `__ray_call__`: no actor, no
 device and no copy of the weights of its own. What is measured stands in `stats/held_out.py`. Hidden states are kept
 between the passes, logits never are: they are formed for `ROWS` positions at a time, from hidden states and head cast
 to float32, and summed in float64.
@@ -18,14 +18,14 @@ from artifact.train.packing import TokenPair
 if TYPE_CHECKING:
     import torch
 
-    from artifact.actors.scoring import FrozenModel
+    from artifact.actors.scoring import ScoringActor
 
 ROWS = 64
 """Positions whose two soft-maxes are held at once: 64 × 151,936 × 8 bytes are 78 MB an array."""
 
 
 def distances(
-    frozen: FrozenModel,
+    frozen: ScoringActor,
     teacher: str,
     student: str,
     sequences: Sequence[TokenPair],

@@ -17,6 +17,7 @@ from artifact.actors.placement import Slot, prepare_process, start_in_turn
 from artifact.actors.weight_sync import Spec
 from artifact.errors import ArtifactError
 from artifact.tasks.tool_loop import CalculatorTool, generate_with_tool
+from artifact.train.rollouts import Completion
 
 
 @dataclass(frozen=True)
@@ -37,19 +38,6 @@ class Decoding:
     stop_token_ids: tuple[int, ...]
     logprobs: bool = True
     calculator: bool = False
-
-
-@dataclass(frozen=True)
-class Completion:
-    """One sampled response: ids_T int32, raw log-probs_T float32 (empty when not asked for), `stop` or `length`.
-
-    mask_T is False at tokens a tool wrote; None = the policy chose them all.
-    """
-
-    ids: np.ndarray
-    logprobs: np.ndarray
-    finish_reason: str
-    mask: np.ndarray | None = None
 
 
 class RolloutEngine:
@@ -96,7 +84,7 @@ class RolloutEngine:
         return self.checkpoint
 
     def generate(self, requests: list[Request], decoding: Decoding) -> tuple[int, list[Completion]]:
-        """Sample one response a request; returns the policy version of the weights used, and completions in order."""
+        """Sample one response per request; returns the policy version of the weights used, and completions in order."""
         if not decoding.calculator:
             return self._sample(requests, decoding)
         version, outputs = generate_with_tool(
@@ -136,7 +124,7 @@ class RolloutEngine:
         return self.policy_version, [_completion(o.outputs[0], decoding.logprobs) for o in outputs]
 
     def score(self, sequences: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> list[np.ndarray]:
-        """Raw log-probabilities of given responses, one float64 array a (prompt, response) pair; used as sync proof."""
+        """Raw log-probabilities of given responses, one float64 array per pair; used as sync proof."""
         from vllm import SamplingParams
 
         params = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0, detokenize=False)
@@ -168,10 +156,10 @@ class RolloutEngine:
         return np.array([[row[t].logprob for t in token_ids] for row in rows], dtype=np.float64)
 
     def join_sync(
-        self, host: str, port: int, rank: int, world: int, backend: str, timeout_s: float, channel_id: str
+        self, host: str, port: int, rank: int, world_size: int, backend: str, timeout_s: float, channel_id: str
     ) -> None:
         """Join the weight-sync group; the engine's workers take ranks from `rank` on."""
-        self.llm.collective_rpc("join_sync", args=(host, port, rank, world, backend, timeout_s))
+        self.llm.collective_rpc("join_sync", args=(host, port, rank, world_size, backend, timeout_s))
         self.channel_id = channel_id
 
     def sync_channel(self) -> str | None:
@@ -194,7 +182,7 @@ class RolloutEngine:
 def _completion(output: Any, with_logprobs: bool) -> Completion:
     ids = np.asarray(output.token_ids, dtype=np.int32)
     if with_logprobs:
-        flat = output.logprobs  # FlatLogprobs: parallel lists, one slice a position; the sampled token comes first
+        flat = output.logprobs  # FlatLogprobs: parallel lists, one slice per position; the sampled token comes first
         logprobs = np.asarray([flat.logprobs[start] for start in flat.start_indices], dtype=np.float32)
     else:
         logprobs = np.zeros(0, dtype=np.float32)

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from artifact.actors.session import call, open_workers
+from artifact.actors.session import call, open_actors
 from artifact.config import Config, ConfigError
 from artifact.paths import resolve_model
 from artifact.phase1.llm_judge import LLMJudge, Scorer
-from artifact.train.sync_check import prove
+from artifact.train.sync_check import check_weight_sync
 
 PROBE = (("How many apples are left?", "3", "three"), ("What is the slope?", "\\frac{1}{2}", "-0.5"))
 """Questions and answers on whose prompts engine and forward pass must agree."""
@@ -50,11 +50,11 @@ def open_llm_judge(config: Config) -> tuple[LLMJudge, float]:
     from transformers import AutoTokenizer
 
     path, limit = resolve_model(config.models.judge), config.cluster.step_timeout_s
-    workers = open_workers(config, engines_for=config.models.judge, reference=True)
-    call([e.load_checkpoint.remote(path) for e in workers.engines], limit, "loading the judge into the engines")
+    actors = open_actors(config, engines_for=config.models.judge, reference=True)
+    call([e.load_checkpoint.remote(path) for e in actors.engines], limit, "loading the judge into the engines")
     judge = LLMJudge(
         AutoTokenizer.from_pretrained(path),
-        engine_scorer(workers.engines, limit),
+        engine_scorer(actors.engines, limit),
         name=config.models.judge,
         max_prompt_tokens=config.cluster.engine.max_model_len - 1,
     )
@@ -63,12 +63,14 @@ def open_llm_judge(config: Config) -> tuple[LLMJudge, float]:
     def scored() -> list[list[np.ndarray]]:
         expected, *found = call(
             [
-                workers.reference.logprobs.remote(path, [(prompt, (i,)) for prompt in prompts for i in ids]),
-                *(e.next_token_logprobs.remote(prompts, ids) for e in workers.engines),
+                actors.reference.logprobs.remote(path, [(prompt, (i,)) for prompt in prompts for i in ids]),
+                *(e.next_token_logprobs.remote(prompts, ids) for e in actors.engines),
             ],
             limit,
             "the proof of the judge's weights",
         )
         return [[np.concatenate(expected)], *([table.ravel()] for table in found)]
 
-    return judge, prove(scored, config.cluster.sync_tolerance, f"after loading the judge {config.models.judge}")
+    return judge, check_weight_sync(
+        scored, config.cluster.sync_tolerance, f"after loading the judge {config.models.judge}"
+    )

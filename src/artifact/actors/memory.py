@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import resource
 
-from artifact.actors.session import Workers, call
+from artifact.actors.session import Actors, call
 
 
 def peak_memory(actor: object) -> float:
@@ -15,13 +15,13 @@ def peak_memory(actor: object) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def peak_memory_by_actor(workers: Workers, timeout_s: float) -> dict[str, float]:
-    """`peak_memory` of every actor of `workers`, GiB: `engine-0`, …, `student-0`, …, `teacher`, `reference`.
+def peak_memory_by_actor(actors: Actors, timeout_s: float) -> dict[str, float]:
+    """`peak_memory` of every actor of `actors`, GiB: `engine-0`, …, `student-0`, …, `teacher`, `reference`.
 
     Actors outlive runs, so a peak belongs to all an actor has done so far. Raises ActorTimeout past `timeout_s`.
     """
-    actors = {f"engine-{i}": e for i, e in enumerate(workers.engines)}
-    actors |= {f"student-{i}": s for i, s in enumerate(workers.students)}
-    actors |= {n: a for n, a in (("teacher", workers.teacher), ("reference", workers.reference)) if a is not None}
-    peaks = call([a.__ray_call__.remote(peak_memory) for a in actors.values()], timeout_s, "peak memory")
-    return {name: round(gib, 2) for name, gib in zip(actors, peaks, strict=True)}
+    named = {f"engine-{i}": e for i, e in enumerate(actors.engines)}
+    named |= {f"student-{i}": s for i, s in enumerate(actors.students)}
+    named |= {n: a for n, a in (("teacher", actors.teacher), ("reference", actors.reference)) if a is not None}
+    peaks = call([a.__ray_call__.remote(peak_memory) for a in named.values()], timeout_s, "peak memory")
+    return {name: round(gib, 2) for name, gib in zip(named, peaks, strict=True)}

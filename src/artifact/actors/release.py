@@ -12,7 +12,7 @@ from artifact.config import Config
 from artifact.paths import resolve_model
 
 
-def give_back(config: Config, model: str, own: Config) -> None:
+def release_actors(config: Config, model: str, own: Config) -> None:
     """After `model` was measured under `config` on a tier whose own settings are `own`.
 
     Actors that were started for `config` alone end. Of the tier's own, the reference forgets the model, and engines of

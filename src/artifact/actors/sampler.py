@@ -1,4 +1,4 @@
-"""Sampling from several engines as from one: a fixed assignment, a seed a response, rollouts in order.
+"""Sampling from several engines as from one: a fixed assignment, a seed per response, rollouts in order.
 
 Problem i goes to engine i mod E, so the composition of each engine's batch, and with it every floating-point sum, does
 not depend on timing. The seed of a response is a hash of (run seed, purpose, problem, sample index): the same response
@@ -7,27 +7,17 @@ is drawn whatever was drawn before, which is also what makes resumption exact.
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from artifact.actors.engine import Completion, Decoding, Request
+from artifact.actors.engine import Decoding, Request
 from artifact.actors.session import call
 from artifact.errors import EmptyDataset, Mismatch, StaleEngine
 from artifact.records import Rollout
-
-Prompt = tuple[str, tuple[int, ...]]
-"""(problem id, prompt token ids)"""
+from artifact.train.rollouts import Prompt, build_rollouts, first_samples, request_seed
 
 
-def request_seed(*parts: Any) -> int:
-    """A 31-bit seed from anything that names the request."""
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big") & 0x7FFFFFFF
-
-
-class Sampler:
+class EngineSampler:
     """Draws rollouts from engines that all hold the same weights."""
 
     def __init__(
@@ -54,7 +44,7 @@ class Sampler:
         temperature: float,
         top_p: float,
         max_new_tokens: int,
-        seed: Any,
+        seed: object,
         logprobs: bool = True,
         expect_version: int | None = None,
     ) -> list[tuple[Rollout, ...]]:
@@ -88,42 +78,10 @@ class Sampler:
             )
         queues = {k: iter(completions) for k, (_, completions) in answers.items()}
         flat = [next(queues[i % len(shares)]) for i in range(len(prompts)) for _ in range(n)]
-        texts = self.tokenizer.batch_decode([c.ids.tolist() for c in flat], skip_special_tokens=True)
-        rollouts = []
-        for i, (problem_id, prompt_ids) in enumerate(prompts):
-            group = range(i * n, (i + 1) * n)
-            version = versions[i % len(shares)]
-            rollouts.append(
-                tuple(
-                    Rollout(
-                        problem_id,
-                        first[i] + j - i * n,
-                        prompt_ids,
-                        tuple(flat[j].ids.tolist()),
-                        tuple(flat[j].logprobs.tolist()) if logprobs else (0.0,) * len(flat[j].ids),
-                        texts[j],
-                        flat[j].finish_reason,
-                        version,
-                        response_mask=_mask(flat[j]),
-                    )
-                    for j in group
-                )
-            )
-        return rollouts
-
-
-def first_samples(problem_ids: Sequence[str], n: int) -> list[int]:
-    """Index of the first of a prompt's n samples: 0, but n, 2n, … where a problem is asked again in the same call.
-
-    So a problem drawn twice (`train.with_replacement`) gets new samples, not copies of the first ones.
-    """
-    seen: Counter[str] = Counter()
-    out = []
-    for problem_id in problem_ids:
-        out.append(n * seen[problem_id])
-        seen[problem_id] += 1
-    return out
-
-
-def _mask(completion: Completion) -> tuple[bool, ...] | None:
-    return None if completion.mask is None else tuple(completion.mask.tolist())
+        return build_rollouts(
+            prompts,
+            [flat[i * n : (i + 1) * n] for i in range(len(prompts))],
+            lambda ids: self.tokenizer.batch_decode(ids, skip_special_tokens=True),
+            first_sample=first,
+            policy_versions=[versions[i % len(shares)] for i in range(len(prompts))],
+        )

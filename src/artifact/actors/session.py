@@ -120,7 +120,7 @@ def architecture(model: str) -> str:
 
 
 @dataclass
-class Workers:
+class Actors:
     """Handles of the actors a stage uses."""
 
     engines: list[Any] = field(default_factory=list)
@@ -129,7 +129,7 @@ class Workers:
     reference: Any = None
 
 
-def open_workers(
+def open_actors(
     config: Config,
     *,
     engines_for: str | None,
@@ -137,7 +137,7 @@ def open_workers(
     teacher: bool = False,
     reference: bool = False,
     lane: int = 0,
-) -> Workers:
+) -> Actors:
     """Attach to, or start, the actors that are asked for.
 
     engines_for  the checkpoint whose *architecture* the engines must have; None = no engines
@@ -167,15 +167,15 @@ def open_workers(
     if missing:
         started: list[Any] = [handles[role] for role in missing]
         call([actor.ready.remote() for actor in started], cluster.start_timeout_s, f"starting {', '.join(missing)}")
-    workers = Workers()
+    actors = Actors()
     for role, handle in handles.items():
         if role.startswith(("engine", "sampler")):
-            workers.engines.append(handle)
+            actors.engines.append(handle)
         elif role.startswith("student"):
-            workers.students.append(handle)
+            actors.students.append(handle)
         else:
-            setattr(workers, role, handle)
-    return workers
+            setattr(actors, role, handle)
+    return actors
 
 
 def actor_identity(config: Config, lane: int) -> str:
@@ -275,45 +275,6 @@ def _start(role: str, name: str, placement: Placement, group: Any, config: Confi
             .options(**options)
             .remote(slot, int(role.split("-")[1]), config.cluster, config.models.dtype)
         )
-    from artifact.actors.reference import ReferenceActor
-    from artifact.actors.teacher import TeacherActor
+    from artifact.actors.scoring import ScoringActor
 
-    actor: type = TeacherActor if role == "teacher" else ReferenceActor
-    return ray.remote(actor).options(**options).remote(slot, config.models.dtype)
-
-
-def start_student(workers: Workers, config: Config, total_steps: int) -> Any:
-    """Reset the student to the base weights and form the weight-sync group where it is not formed yet.
-
-    Returns the `Spec` of the parameters that `weight_sync` sends.
-    """
-    import uuid
-
-    cluster, limit = config.cluster, config.cluster.start_timeout_s
-    first = workers.students[0]
-    host, port = call(first.address.remote(), limit, "asking the student for its address")
-    call(
-        [s.init_distributed.remote(host, port, len(workers.students)) for s in workers.students],
-        limit,
-        "forming the student group",
-    )
-    members = [first.sync_channel.remote(), *(e.sync_channel.remote() for e in workers.engines)]
-    channels = set(call(members, limit, "asking for the weight-sync group"))
-    if len(channels) != 1 or None in channels:
-        host, port = call(first.address.remote(), limit, "asking the student for its address")
-        size = cluster.engine.tensor_parallel_size
-        world = 1 + size * len(workers.engines)
-        name = uuid.uuid4().hex
-        joins = [first.join_sync.remote(host, port, world, cluster.step_timeout_s, name)]
-        for i, engine in enumerate(workers.engines):
-            joins.append(
-                engine.join_sync.remote(
-                    host, port, 1 + i * size, world, cluster.sync_backend, cluster.step_timeout_s, name
-                )
-            )
-        call(joins, limit, "forming the weight-sync group")
-    model = resolve_model(config.models.student)
-    resets = [
-        s.reset.remote(model, config.optimiser, config.losses, total_steps, config.seed) for s in workers.students
-    ]
-    return call(resets, limit, "resetting the student")[0]
+    return ray.remote(ScoringActor).options(**options).remote(slot, config.models.dtype)

@@ -6,7 +6,7 @@ directly from a TCP store, so neither DeepSpeed's nor vLLM's own groups are touc
 
 Two facts decide the form of the payload (vLLM 0.32): on CPU the engine has repacked its linear layers, so weights must
 go through `reload_weights`; and with tied embeddings the output head keeps *old* weights unless `lm_head.weight` is
-sent explicitly. A version counter would not notice: hence `train.py` proves every sync by comparing log-probabilities.
+sent explicitly. A version counter would not notice: hence `team.py` proves every sync by comparing log-probabilities.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ class Spec:
 class Channel:
     """One end of the weight-sync group. Rank 0 sends, all others receive."""
 
-    def __init__(self, host: str, port: int, rank: int, world: int, backend: str, timeout_s: float) -> None:
+    def __init__(self, host: str, port: int, rank: int, world_size: int, backend: str, timeout_s: float) -> None:
         import torch.distributed as dist
 
         limit = timedelta(seconds=timeout_s)
         self.rank, self.backend = rank, backend
-        self.store = dist.TCPStore(host, port, world, is_master=rank == 0, timeout=limit, wait_for_workers=False)
+        self.store = dist.TCPStore(host, port, world_size, is_master=rank == 0, timeout=limit, wait_for_workers=False)
         store = dist.PrefixStore("weight-sync", self.store)
         self.group: Any
         if backend == "gloo":
-            self.group = dist.ProcessGroupGloo(store, rank, world, limit)
+            self.group = dist.ProcessGroupGloo(store, rank, world_size, limit)
         else:
             options = dist.ProcessGroupNCCL.Options()
             options._timeout = limit
-            self.group = dist.ProcessGroupNCCL(store, rank, world, options)
+            self.group = dist.ProcessGroupNCCL(store, rank, world_size, options)
 
     def broadcast(self, flat: torch.Tensor) -> torch.Tensor:
         """Broadcast `flat` from rank 0, in place. Gloo moves host memory, NCCL device memory."""
@@ -122,9 +122,9 @@ class EngineExtension:
     device: Any
     rank: int
 
-    def join_sync(self, host: str, port: int, first_rank: int, world: int, backend: str, timeout_s: float) -> None:
+    def join_sync(self, host: str, port: int, first_rank: int, world_size: int, backend: str, timeout_s: float) -> None:
         """Join the group as rank `first_rank` + the worker's own rank."""
-        self._channel = Channel(host, port, first_rank + self.rank, world, backend, timeout_s)
+        self._channel = Channel(host, port, first_rank + self.rank, world_size, backend, timeout_s)
 
     def receive_weights(self, spec: Spec) -> None:
         """Replace all weights by those rank 0 is broadcasting now."""

@@ -6,51 +6,13 @@ how answers become rows. Intervals and comparisons are in `statistics.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from artifact.errors import EmptyDataset
-from artifact.records import Problem, Rollout, Verdict
+from artifact.records import Problem, Rollout
 
 if TYPE_CHECKING:
     import pandas as pd
-
-VerifyBatch = Callable[[list[str], list[str]], list[Verdict]]
-"""(response texts, gold answers) → verdicts"""
-
-
-def verify_groups(
-    problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], verify: VerifyBatch
-) -> list[tuple[Rollout, ...]]:
-    """The same rollouts with their verdicts, verified in one batch."""
-    flat = [r for group in groups for r in group]
-    golds = [p.answer for p, group in zip(problems, groups, strict=True) for _ in group]
-    verdicts = iter(verify([r.text for r in flat], golds))
-    return [tuple(r.with_verdict(next(verdicts)) for r in group) for group in groups]
-
-
-def evaluate(
-    sampler: Any,
-    problems: Sequence[Problem],
-    prompts: Sequence[tuple[str, tuple[int, ...]]],
-    verify: VerifyBatch,
-    *,
-    max_new_tokens: int,
-    k: int = 1,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    seed: Any = 0,
-) -> list[tuple[Rollout, ...]]:
-    """k verified responses a problem; greedy when the temperature is 0.
-
-    Raises EmptyDataset for an empty split: an accuracy over nothing is not 0.
-    """
-    if not problems:
-        raise EmptyDataset("the evaluation split holds no problem: an accuracy cannot be measured on nothing")
-    groups = sampler.sample(
-        prompts, k, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=("evaluate", seed)
-    )
-    return verify_groups(problems, groups, verify)
 
 
 def to_frame(problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], split: str) -> pd.DataFrame:
@@ -67,7 +29,7 @@ def to_frame(problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], s
             "tier": p.tier,
             "family": p.meta.get("family", ""),
             "sample": r.sample,
-            "correct": bool(r.verdict and r.verdict.correct),
+            "correct": r.correct,
             "status": str(r.verdict.status) if r.verdict else "unverified",
             "extracted": r.verdict.extracted if r.verdict else None,
             "response_tokens": len(r.response_ids),

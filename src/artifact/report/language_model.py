@@ -154,7 +154,7 @@ def verdict_counts(metrics: pd.DataFrame) -> pd.DataFrame:
 
 def two_rollouts(rollouts: Sequence[Rollout]) -> list[Rollout]:
     """The last correct rollout and the last that is not, in the order of training; one where all verdicts agree."""
-    by_verdict = {bool(r.verdict and r.verdict.correct): r for r in rollouts}
+    by_verdict = {r.correct: r for r in rollouts}
     return [by_verdict[flag] for flag in (True, False) if flag in by_verdict]
 
 

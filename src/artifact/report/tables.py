@@ -218,8 +218,6 @@ def equal_footing(
     not name the teacher), seconds (of the loop; phase 1 is not in them), reads_gold, uses_teacher (`yes`, `self`,
     `no`). Raises TableError for a run without a configuration.
     """
-    from artifact.train.methods.base import make
-
     configs = {(cell.label, config.teacher): config for cell, config in runs}
     phases = [c for c in metrics.columns if c.startswith("seconds/")]
     sums = ["rollouts", "examples", "response_tokens", "teacher_tokens"]
@@ -233,7 +231,7 @@ def equal_footing(
         per_seed = group.assign(seconds=group[phases].sum(axis=1)).groupby("seed")
         steps = float(per_seed["step"].nunique().mean())
         means = per_seed[[*sums, "seconds"]].sum().mean()
-        needs = make(config).needs
+        needs = config.make_method().needs
         sampled = 0.0
         if "fallback_tokens" in group:
             sampled += float(per_seed["fallback_tokens"].sum().mean())

@@ -115,16 +115,7 @@ def build_probes(
         for fraction in fractions:
             span = tuple(r.response_ids[: int(fraction * before)]) + marker
             probes += [
-                LeakProbe(
-                    r.problem_id,
-                    r.sample,
-                    bool(r.verdict and r.verdict.correct),
-                    context,
-                    fraction,
-                    encode(problem, context),
-                    span,
-                    forms,
-                )
+                LeakProbe(r.problem_id, r.sample, r.correct, context, fraction, encode(problem, context), span, forms)
                 for context in contexts
             ]
     if not probes:

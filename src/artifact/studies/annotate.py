@@ -11,9 +11,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from artifact.actors.session import Workers, call, open_workers, release_samplers
+from artifact.actors.session import Actors, call, open_actors, release_samplers
+from artifact.actors.team import probe_sequences
 from artifact.config import Config
-from artifact.evaluate.evaluate import verify_groups
 from artifact.paths import resolve_model
 from artifact.phase1 import stream
 from artifact.phase1.judge import ChainJudge, EquivalenceJudge, ExactJudge, JudgeError, SymbolicJudge
@@ -21,16 +21,17 @@ from artifact.phase1.records import Annotation
 from artifact.provenance import git_state, hardware, versions
 from artifact.records import Problem, Rollout, read_parquet
 from artifact.studies import keys, store
-from artifact.studies.world import build_world, prompts_hash, sampler_for
-from artifact.train.calls import World, probe_sequences
-from artifact.train.sync_check import prove
+from artifact.studies.world import build_inputs, prompts_hash, sampler_for
+from artifact.train.inputs import RunInputs
+from artifact.train.rollouts import verify_groups
+from artifact.train.sync_check import check_weight_sync
 
 SAMPLING = (
     "artifact.actors.engine",
     "artifact.actors.sampler",
     "artifact.tasks.verifier",
     "artifact.tasks.verifier_worker",
-    "artifact.evaluate.evaluate",
+    "artifact.train.rollouts",
 )
 CLUSTERING = ("artifact.phase1.annotate", "artifact.tasks.equivalence")
 
@@ -67,7 +68,7 @@ def clustering_settings(config: Config) -> dict[str, Any]:
     }
 
 
-def samples_key(config: Config, world: World) -> str:
+def samples_key(config: Config, world: RunInputs) -> str:
     """The key of a set of samples: teacher, settings, problems, code and environment."""
     return keys.digest(
         {
@@ -81,7 +82,7 @@ def samples_key(config: Config, world: World) -> str:
     )
 
 
-def annotation_key(config: Config, world: World) -> str:
+def annotation_key(config: Config, world: RunInputs) -> str:
     """The key of an annotation: its samples, and how they are clustered."""
     return keys.digest(
         {
@@ -97,14 +98,14 @@ def draw_samples(config: Config, force: bool = False) -> Path:
 
     The folder holds `samples.parquet` (`draw` responses a prompt), `greedy.parquet` and `manifest.json`.
     """
-    world = build_world(config)
+    world = build_inputs(config)
     key = samples_key(config, world)
     with store.working_folder("samples", key, force) as folder:
         if folder is None:
             return store.folder_of("samples", key)
         watch = store.Stopwatch()
         with store.actors_of(0):
-            workers = open_workers(sharing(config, "teacher"), engines_for=config.teacher_path, reference=True)
+            workers = open_actors(sharing(config, "teacher"), engines_for=config.teacher_path, reference=True)
             gap = load_checkpoint(config, workers, config.teacher_path, world)
             a = config.annotation
             sampled = stream.draw(
@@ -149,7 +150,7 @@ def annotate(config: Config, force: bool = False) -> Path:
 
     The folder holds `annotations.parquet` and `manifest.json`; `samples_folder` finds what it was made from.
     """
-    world = build_world(config)
+    world = build_inputs(config)
     key = annotation_key(config, world)
     with store.working_folder("annotations", key, force) as folder:
         if folder is None:
@@ -260,7 +261,7 @@ def sharing(config: Config, who: str) -> Config:
     return config.model_copy(update={"cluster": config.cluster.model_copy(update={"engine": engine})})
 
 
-def load_checkpoint(config: Config, workers: Workers, model: str, world: World) -> float:
+def load_checkpoint(config: Config, workers: Actors, model: str, world: RunInputs) -> float:
     """Give all engines the weights of `model` and prove that they arrived; returns the largest |Δ log-prob| in nats.
 
     Raises StaleEngine when engine and transformers disagree about the checkpoint.
@@ -276,10 +277,10 @@ def load_checkpoint(config: Config, workers: Workers, model: str, world: World) 
             "the checkpoint proof",
         )
 
-    return prove(scored, config.cluster.sync_tolerance, f"after loading {model}")
+    return check_weight_sync(scored, config.cluster.sync_tolerance, f"after loading {model}")
 
 
-def _teacher(config: Config, world: World, workers: Workers, n: int, temperature: float) -> stream.Sample:
+def _teacher(config: Config, world: RunInputs, workers: Actors, n: int, temperature: float) -> stream.Sample:
     """n verified responses of the teacher a problem; greedy at temperature 0."""
     a = config.annotation
     sampler = sampler_for(config, workers, config.teacher_path)
@@ -299,7 +300,7 @@ def _teacher(config: Config, world: World, workers: Workers, n: int, temperature
     return sample
 
 
-def _unfit(config: Config, world: World) -> Any:
+def _unfit(config: Config, world: RunInputs) -> Any:
     """Why a problem cannot be sampled: its prompt and the response budget exceed the engine's context."""
     room = config.cluster.engine.max_model_len - config.annotation.max_new_tokens
 

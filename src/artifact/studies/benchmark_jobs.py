@@ -35,7 +35,7 @@ from artifact.tasks.checks import (
 )
 from artifact.tasks.plain_prompt import LABELS, encode_plain
 from artifact.tasks.prompts import encode_prompt
-from artifact.train.calls import World
+from artifact.train.inputs import RunInputs
 
 LEAST_BUDGET = 512
 """Tokens a response of a benchmark that is not the tier's own may have at least."""
@@ -61,14 +61,15 @@ class Job:
     origin: Mapping[str, Any]
 
     @property
-    def world(self) -> World:
+    def world(self) -> RunInputs:
         """Problems, prompts and verifier, as the samplers want them."""
         tokenizer = tokenizer_of(self.model)
-        return World(
+        return RunInputs(
             train=self.problems,
             curve=(),
             encode=lambda problem, context: self.prompts[problem.id],
             encode_text=lambda text: (*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id),
+            decode=lambda ids: tokenizer.batch_decode(ids, skip_special_tokens=True),
             verify=verifier_for(self.config.task.extraction_rules).verify_batch,
         )
 

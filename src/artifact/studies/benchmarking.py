@@ -16,10 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from artifact.actors.release import give_back
-from artifact.actors.session import open_workers
+from artifact.actors.release import release_actors
+from artifact.actors.session import open_actors
 from artifact.config import Config, load
-from artifact.evaluate.evaluate import evaluate
 from artifact.evaluate.protocol import Protocol
 from artifact.paths import resolve_model
 from artifact.phase1 import stream
@@ -41,6 +40,7 @@ from artifact.studies.benchmark_targets import targets
 from artifact.studies.runner import SAMPLING_CODE, RunInfo
 from artifact.studies.world import sampler_for, stop_token_ids
 from artifact.tasks.plain_prompt import FirstAnswer
+from artifact.train.rollouts import evaluate
 
 KIND = "evaluations"
 
@@ -111,7 +111,7 @@ def evaluate_model(
                     flush=True,
                 )
     finally:
-        _give_back(jobs[0], base)
+        _release_actors(jobs[0], base)
     return found
 
 
@@ -139,7 +139,7 @@ def evaluation_key(job: Job, protocol: Protocol) -> str:
             "engine": engine,
             "lanes": config.cluster.lanes,
             "dtype": config.models.dtype,
-            "source": keys.source_hash(["artifact.evaluate.evaluate", "artifact.actors.sampler", *SAMPLING_CODE]),
+            "source": keys.source_hash(["artifact.train.rollouts", "artifact.actors.sampler", *SAMPLING_CODE]),
             "lock": keys.environment_hash(config.cluster.device),
         }
     )
@@ -154,7 +154,7 @@ def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunI
             write_parquet(folder / "problems.parquet", job.problems, Problem)
             with store.actors_of(0):
                 served = _with_known_student(config, job.model)
-                workers = open_workers(served, engines_for=job.model, reference=True)
+                workers = open_actors(served, engines_for=job.model, reference=True)
                 gap = load_checkpoint(config, workers, job.model, world)
                 sampler: Any = sampler_for(config, workers, job.model)
                 if job.prompt == "plain":
@@ -216,10 +216,10 @@ def _with_known_student(config: Config, model: str) -> Config:
     return config
 
 
-def _give_back(job: Job, base: Config) -> None:
+def _release_actors(job: Job, base: Config) -> None:
     """What the jobs asked the cluster for and nobody else needs, where a cluster runs."""
     import ray
 
     if ray.is_initialized():
         with store.actors_of(0):
-            give_back(job.config, job.model, base)
+            release_actors(job.config, job.model, base)

@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -131,5 +132,5 @@ def method_source(cls: type) -> str:
         for name, value in vars(cls).items()
         if name == "needs" or (not name.startswith("__") and isinstance(value, (str, int, float, tuple)))
     }
-    options = cls.Options.model_json_schema()  # type: ignore[attr-defined]
+    options = [(f.name, str(f.type), repr(f.default)) for f in fields(cls.Options)]  # type: ignore[attr-defined]
     return digest([cls.__qualname__, functions, settings, options])

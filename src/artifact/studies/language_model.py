@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artifact.actors.distance import distances
-from artifact.actors.sampler import Sampler
-from artifact.actors.session import Workers, call, open_workers
+from artifact.actors.session import Actors, call, open_actors
 from artifact.config import Config
 from artifact.errors import Mismatch
-from artifact.evaluate.evaluate import verify_groups
 from artifact.paths import resolve_model
 from artifact.phase1.stream import seconds_of, write_timed
 from artifact.provenance import git_state, hardware, versions
@@ -28,8 +26,9 @@ from artifact.stats.held_out import Distance
 from artifact.studies import keys, store
 from artifact.studies.annotate import load_checkpoint
 from artifact.studies.runner import SAMPLING_CODE, RunInfo
-from artifact.studies.world import build_world, problems_of, prompts_hash, sampler_for, tokenizer_of
-from artifact.train.calls import World
+from artifact.studies.world import build_inputs, problems_of, prompts_hash, sampler_for, tokenizer_of
+from artifact.train.inputs import RunInputs
+from artifact.train.rollouts import verify_groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +39,7 @@ def held_out_problems(config: Config, problems: int | None) -> tuple[Problem, ..
     return problems_of(config.task, config.evaluation.final[0], problems)
 
 
-def distance_key(config: Config, world: World, model: str, problems: int, samples: int) -> str:
+def distance_key(config: Config, world: RunInputs, model: str, problems: int, samples: int) -> str:
     """The key of a checkpoint's held-out distance: both models, problems, sampling, code, environment."""
     s = config.sampling
     return keys.digest(
@@ -77,7 +76,7 @@ def held_out_distance(
     The result holds `rollouts.parquet` (the policy's own) and `distances.parquet` (`Distance` rows). In its manifest
     `seconds.sampling` is that of the sampling alone, whichever attempt did it; `seconds.total` is the last attempt's.
     """
-    world = build_world(config)
+    world = build_inputs(config)
     base = None if model is None else held_out_distance(config, problems=problems, samples=samples)
     model = model or config.models.student
     key = distance_key(config, world, model, problems, samples)
@@ -85,7 +84,7 @@ def held_out_distance(
         if folder is not None:
             watch = store.Stopwatch()
             with store.actors_of(0):
-                workers = open_workers(config, engines_for=config.models.student, teacher=True, reference=True)
+                workers = open_actors(config, engines_for=config.models.student, teacher=True, reference=True)
                 own, sampled = own_rollouts(config, world, workers, model, problems, samples, folder)
                 scoring = store.Stopwatch()
                 sets = {"base": own} if base is None else {"base": rollouts_of_distance(base), "own": own}
@@ -113,7 +112,7 @@ def held_out_distance(
 
 
 def own_rollouts(
-    config: Config, world: World, workers: Workers, model: str, problems: int, samples: int, folder: Path
+    config: Config, world: RunInputs, workers: Actors, model: str, problems: int, samples: int, folder: Path
 ) -> tuple[list[Rollout], float]:
     """The policy's verified rollouts on the held-out problems, and the seconds their sampling took.
 
@@ -125,7 +124,7 @@ def own_rollouts(
         if model != config.models.student:
             release = workers.reference.release.remote(resolve_model(model))
             call(release, config.cluster.step_timeout_s, f"releasing {model}")
-        sampler: Sampler = sampler_for(config, workers, config.models.student)
+        sampler = sampler_for(config, workers, config.models.student)
         asked, s, watch = held_out_problems(config, problems), config.sampling, store.Stopwatch()
         groups = sampler.sample(
             world.prompts(asked),
@@ -140,7 +139,7 @@ def own_rollouts(
     return read_parquet(path, Rollout), seconds_of(path)
 
 
-def _score(config: Config, workers: Workers, model: str, name: str, rollouts: list[Rollout]) -> list[Distance]:
+def _score(config: Config, workers: Actors, model: str, name: str, rollouts: list[Rollout]) -> list[Distance]:
     """The distances of one set of sequences, from the actor that holds the teacher; a tool's tokens do not count."""
     scored = call(
         workers.teacher.__ray_call__.remote(

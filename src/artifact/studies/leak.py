@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from artifact.actors.session import call, open_workers
+from artifact.actors.session import call, open_actors
 from artifact.config import Config
 from artifact.errors import EmptyDataset
 from artifact.paths import resolve_model
 from artifact.records import Rollout, index_by_id
 from artifact.stats.leak import CONTEXTS, build_probes, leak_frame
 from artifact.studies.runner import RunInfo, rollouts_of
-from artifact.studies.world import build_world, tokenizer_of
+from artifact.studies.world import build_inputs, tokenizer_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,7 @@ def leak_check(info: RunInfo, *, limit: int = 64, contexts: Sequence[str] = CONT
     import pandas as pd
 
     config = Config.model_validate(info.manifest["config"])
-    world, tokenizer = build_world(config), tokenizer_of(config.models.student)
+    world, tokenizer = build_inputs(config), tokenizer_of(config.models.student)
     probes = build_probes(
         index_by_id(world.train),
         spread_over(rollouts_of(info), limit),
@@ -49,7 +49,7 @@ def leak_check(info: RunInfo, *, limit: int = 64, contexts: Sequence[str] = CONT
         lambda ids: tokenizer.decode(list(ids), skip_special_tokens=True),
         contexts=contexts,
     )
-    workers = open_workers(config, engines_for=None, teacher=True)
+    workers = open_actors(config, engines_for=None, teacher=True)
     models = {f"teacher {config.teacher}": config.teacher_path, "initial student": config.models.student}
     frames = []
     for name, model in models.items():

@@ -9,18 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from artifact.actors.placement import place
-from artifact.actors.teacher import TeacherActor
+from artifact.actors.answering import answer
+from artifact.actors.checkpoints import load_frozen, load_network
 from artifact.config import Config, ConfigError
 from artifact.errors import Mismatch
 from artifact.paths import resolve_model
-from artifact.records import COMPONENTS, Group, Problem, Rollout
-from artifact.train.calls import World
-from artifact.train.methods.base import Method, Step, available, make
+from artifact.records import Group, Problem, Rollout
+from artifact.train.examples import Distil, Prefer
+from artifact.train.inputs import RunInputs
+from artifact.train.methods.base import Method, StepContext, available
+from artifact.train.rollouts import Completion, build_rollouts, verify_groups
+
+if TYPE_CHECKING:
+    from artifact.train.scoring import FrozenModel
 
 Decode = Callable[[Sequence[int]], str]
 
@@ -50,22 +57,22 @@ class Lab:
     """One problem, one group, and the frozen models.
 
     network    the student in float32, as loaded: never changed
-    frozen     scores under any checkpoint of the configuration, in this process
-    step       what methods may look at besides the group
+    frozen     any checkpoint of the configuration, for scoring in this process
+    context    what methods may look at besides the group
     decode     token ids → text
     """
 
     config: Config
     group: Group
     network: Any
-    frozen: TeacherActor
-    step: Step
+    frozen: Callable[[str], FrozenModel]
+    context: StepContext
     decode: Decode
     names: dict[tuple[int, ...], str] = field(default_factory=dict)
 
     def method(self, variant: Variant) -> Method:
         """The method of `variant`, its options checked."""
-        return make(self.config.model_copy(update={"method": variant[0], "method_options": variant[1]}))
+        return self.config.model_copy(update={"method": variant[0], "method_options": variant[1]}).make_method()
 
     def using(self, **changes: Any) -> Lab:
         """The same lab under a changed configuration: `teacher="B"`, or `losses=…` for another form of a loss."""
@@ -74,7 +81,7 @@ class Lab:
 
 def open_lab(
     config: Config,
-    world: World,
+    inputs: RunInputs,
     problem: Problem,
     texts: Sequence[tuple[str, bool]],
     decode: Decode,
@@ -90,42 +97,48 @@ def open_lab(
 
     Raises Mismatch when a text does not survive the tokenizer: its ids would not be the response that is shown.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
 
-    slot = place(config.cluster, ("teacher",)).slots["teacher"]
-    frozen = TeacherActor(replace(slot, device="cpu", threads=torch.get_num_threads(), env={}), config.models.dtype)
+    @cache
+    def frozen(path: str) -> FrozenModel:
+        from artifact.train.scoring import FrozenModel
+
+        return FrozenModel(load_frozen(path, config.models.dtype))
+
     base = resolve_model(config.models.student)
-    network = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+    network = load_network(base, "float32").eval()
     network.config.use_cache = False
-    prompt = world.encode(problem, "none")
-    ids = [world.encode_text(text) if ended else world.encode_text(text)[:-1] for text, ended in texts]
+    prompt = (problem.id, inputs.encode(problem, "none"))
+    ids = [inputs.encode_text(text) if ended else inputs.encode_text(text)[:-1] for text, ended in texts]
     for (text, _), response in zip(texts, ids, strict=True):
         if decode(response) != text:
             raise Mismatch(f"response {text!r} reads {decode(response)!r} after the tokenizer; write it otherwise")
-    rollouts = _rollouts(frozen, base, problem, prompt, ids, decode, [ended for _, ended in texts], 0)
-    verified = _verified(rollouts, problem, world)
-    teacher = resolve_model(config.teacher_path)
-    drawn = frozen.answer(
-        teacher,
-        [prompt] * teacher_samples,
-        how="generate",
+    values = frozen(base).logprobs([(prompt[1], r) for r in ids])
+    written = [
+        Completion(np.asarray(r), v, "stop" if ended else "length")
+        for r, v, (_, ended) in zip(ids, values, texts, strict=True)
+    ]
+    drawn = answer(
+        frozen(resolve_model(config.teacher_path)),
+        [prompt[1]] * teacher_samples,
+        "generate",
         top_k=config.losses.distil.top_k,
         temperature=config.annotation.temperature,
         max_new_tokens=config.annotation.max_new_tokens,
-        stop_token_ids=[world.encode_text("")[-1]],
+        stop_token_ids=[inputs.encode_text("")[-1]],
         seed=seed,
     )
-    sampled = _rollouts(frozen, teacher, problem, prompt, [r for r, _ in drawn], decode, [True] * len(drawn), -1)
-    known = {problem.id: _verified(sampled, problem, world)}
-    step = Step(0, world.encode, world.encode_text, {problem.id: weight}, known)
+
+    def rollouts(completions: Sequence[Completion], version: int) -> tuple[Rollout, ...]:
+        built = build_rollouts([prompt], [completions], lambda many: list(map(decode, many)), policy_versions=[version])
+        return verify_groups([problem], built, inputs.verify)[0]
+
+    group, sampled = rollouts(written, 0), rollouts(drawn, -1)
+    context = StepContext(0, inputs.encode, inputs.encode_text, {problem.id: weight}, {problem.id: sampled})
     names = {r.response_ids: f"teacher sample {i + 1}" for i, r in reversed(list(enumerate(sampled)))}
-    reference = world.encode_text(problem.solution) if problem.solution else None
+    reference = inputs.encode_text(problem.solution) if problem.solution else None
     names |= {reference: "reference"} if reference else {}
-    names |= {
-        r.response_ids: f"y{i}{' = reference' * (r.response_ids == reference)}" for i, r in enumerate(verified, 1)
-    }
-    return Lab(config, Group(problem, prompt, verified), network, frozen, step, decode, names)
+    names |= {r.response_ids: f"y{i}{' = reference' * (r.response_ids == reference)}" for i, r in enumerate(group, 1)}
+    return Lab(config, Group(problem, prompt[1], group), network, frozen, context, decode, names)
 
 
 def refusal(lab: Lab, variant: Variant) -> str:
@@ -156,33 +169,35 @@ def group_table(group: Group) -> pd.DataFrame:
 
 
 def examples_table(lab: Lab, chosen: Mapping[str, Variant]) -> pd.DataFrame:
-    """One row for each example and component that every method of `chosen` makes of the group.
+    """One row per example that every method of `chosen` makes of the group.
 
     Columns: method, component, coefficient, weight (of the example; an advantage for policy_gradient), response,
     rejected, scorer (teacher, self; empty where nothing is scored), reads (what the scorer reads besides the question),
     reads_gold.
     """
     problem, rows = lab.group.problem, []
-    contexts = {lab.step.encode(problem, c): c for c in ("answer", "solution")}
+    contexts = {lab.context.encode(problem, c): c for c in ("answer", "solution")}
     for label, variant in chosen.items():
         method = lab.method(variant)
-        batch = method.batch([lab.group], lab.step)
+        batch = method.batch([lab.group], lab.context)
         for example in batch.examples:
-            for component in (c for c in COMPONENTS if getattr(example, c) is not None):
-                scored = component == "distil"
-                rows.append(
-                    {
-                        "method": label,
-                        "component": component,
-                        "coefficient": batch.coefficients[component],
-                        "weight": float(getattr(example, component)),
-                        "response": _name(lab, example.response_ids),
-                        "rejected": "" if example.rejected_ids is None else _name(lab, example.rejected_ids),
-                        "scorer": "" if not scored else "self" if method.needs.self_teacher else "teacher",
-                        "reads": "" if not scored else contexts.get(example.teacher_prompt_ids or (), "question"),
-                        "reads_gold": method.needs.gold,
-                    }
-                )
+            scorer = reads = ""
+            if isinstance(example, Distil):
+                scorer = "self" if method.needs.self_teacher else "teacher"
+                reads = contexts.get(example.teacher_prompt_ids or (), "question")
+            rows.append(
+                {
+                    "method": label,
+                    "component": example.component,
+                    "coefficient": batch.coefficients[example.component],
+                    "weight": float(example.weight),
+                    "response": _name(lab, tuple(example.sequences[0][1])),
+                    "rejected": _name(lab, example.rejected_ids) if isinstance(example, Prefer) else "",
+                    "scorer": scorer,
+                    "reads": reads,
+                    "reads_gold": method.needs.gold,
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -205,29 +220,6 @@ def compact(examples: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def _rollouts(
-    frozen: TeacherActor,
-    path: str,
-    problem: Problem,
-    prompt: tuple[int, ...],
-    ids: Sequence[tuple[int, ...]],
-    decode: Decode,
-    ended: Sequence[bool],
-    version: int,
-) -> list[Rollout]:
-    """Rollouts of given token ids, with their log-probabilities under the checkpoint at `path`."""
-    values = frozen.logprobs(path, [(prompt, r) for r in ids])
-    return [
-        Rollout(problem.id, i, prompt, r, tuple(map(float, v)), decode(r), "stop" if e else "length", version)
-        for i, (r, v, e) in enumerate(zip(ids, values, ended, strict=True))
-    ]
-
-
-def _verified(rollouts: Sequence[Rollout], problem: Problem, world: World) -> tuple[Rollout, ...]:
-    verdicts = world.verify([r.text for r in rollouts], [problem.answer] * len(rollouts))
-    return tuple(r.with_verdict(v) for r, v in zip(rollouts, verdicts, strict=True))
 
 
 def _name(lab: Lab, ids: tuple[int, ...]) -> str:

@@ -4,7 +4,7 @@
     one small step             θ' = θ − ε g / ‖g‖                   so that methods differ in direction, not in size
     effect on a response       Δ(y) = log p_θ'(y | x) − log p_θ(y | x), summed over its tokens
 
-The examples are scored by the very code of the teacher actor, and the loss is `cluster.objective.objective`. A plain
+The examples are scored by the very code of the teacher's actor, and the loss is `train.objective.objective`. A plain
 gradient step of fixed length is not AdamW's: it shows where a loss pulls, not how fast training goes. The student is
 the checkpoint that training starts from, so policy, behaviour and reference are one model here. Left out: drawing
 (`figures_losses.py`), and any claim about accuracy.
@@ -21,12 +21,13 @@ import numpy as np
 import pandas as pd
 
 from artifact.paths import resolve_model
-from artifact.records import Example, Rollout
+from artifact.records import Rollout
 from artifact.studies.loss_lab import Lab, Variant
 from artifact.train.gradients import ComponentGradients
 from artifact.train.losses.divergence import token_divergence
 from artifact.train.methods.base import Batch, Method
-from artifact.train.objective import MicroBatch, Outcome, denominators, objective, sequences_of
+from artifact.train.objective import MicroBatch, Outcome, denominators, objective, to_reference, to_score
+from artifact.train.scoring import TeacherRows
 
 if TYPE_CHECKING:
     import torch
@@ -51,11 +52,11 @@ class Pull:
 def pull(lab: Lab, variant: Variant) -> Pull:
     """Loss and gradients of one method on the group, at the student as loaded: one whole optimiser step's worth."""
     method = lab.method(variant)
-    batch = method.batch([lab.group], lab.step)
+    batch = method.batch([lab.group], lab.context)
     body, head, losses = lab.network.model, lab.network.lm_head.weight, lab.config.losses
     outcome = objective(body, head, _micro_batch(lab, method, batch), losses)
-    gradients = ComponentGradients(lab.network.parameters(), outcome.parts, 1)
-    gradients.add(outcome.parts)
+    gradients = ComponentGradients(lab.network.parameters(), outcome.weighted_losses, 1)
+    gradients.add(outcome.weighted_losses)
     return Pull(outcome, {name: g for name, g in gradients.sums.items() if float(g.norm()) > NOISE})
 
 
@@ -80,7 +81,7 @@ def components_table(found: Mapping[str, Pull]) -> pd.DataFrame:
                     "method": label,
                     "component": component,
                     "loss": loss,
-                    "weighted loss": float(p.outcome.parts[component].detach()),
+                    "weighted loss": float(p.outcome.weighted_losses[component].detach()),
                     "gradient norm": norms[component],
                     "share": norms[component] / total if total else float("nan"),
                     "cancelled": 1 - whole / total if total else float("nan"),
@@ -117,11 +118,9 @@ def effects(lab: Lab, found: Mapping[str, Pull], size: float = 0.02) -> pd.DataF
     """
     import torch
 
-    responses = {
-        f"y{i + 1}": (r.response_ids, bool(r.verdict and r.verdict.correct)) for i, r in enumerate(lab.group.rollouts)
-    }
-    if (solution := lab.group.problem.solution) and lab.names[lab.step.encode_text(solution)] == "reference":
-        responses["reference"] = (lab.step.encode_text(solution), True)
+    responses = {f"y{i + 1}": (r.response_ids, r.correct) for i, r in enumerate(lab.group.rollouts)}
+    if (solution := lab.group.problem.solution) and lab.names[lab.context.encode_text(solution)] == "reference":
+        responses["reference"] = (lab.context.encode_text(solution), True)
     sequences = [ids for ids, _ in responses.values()]
     before, rows = response_logprobs(lab.network, lab.group.prompt_ids, sequences), []
     for label, p in found.items():
@@ -165,8 +164,9 @@ def token_kl(lab: Lab, rollout: int, scorers: Mapping[str, tuple[str, str]]) -> 
     own = _student_logprobs(lab, r)
     rows = []
     for name, (model, context) in scorers.items():
-        path, prompt = resolve_model(model), lab.step.encode(lab.group.problem, context)
-        scores = lab.frozen.score(path, [(prompt, r.response_ids)], settings.top_k, settings.temperature)
+        path, prompt = resolve_model(model), lab.context.encode(lab.group.problem, context)
+        asked = (prompt, r.response_ids)
+        scores = lab.frozen(path).teacher_scores({0: asked}, settings.top_k, settings.temperature)
         picked = own.gather(1, torch.from_numpy(scores.ids).long())
         kl_T = token_divergence(
             torch.from_numpy(scores.logprobs),
@@ -175,7 +175,7 @@ def token_kl(lab: Lab, rollout: int, scorers: Mapping[str, tuple[str, str]]) -> 
             support=settings.support,
             beta=settings.beta,
         ).divergence_T
-        chosen = lab.frozen.logprobs(path, [(prompt, r.response_ids)])[0]
+        chosen = lab.frozen(path).logprobs([asked])[0]
         for t, token in enumerate(r.response_ids):
             rows.append(
                 {
@@ -203,24 +203,16 @@ def _student_logprobs(lab: Lab, r: Rollout) -> torch.Tensor:
 
 
 def _micro_batch(lab: Lab, method: Method, batch: Batch) -> MicroBatch:
-    """The whole step as one micro-batch, scored as `phases.score` and `phases.refer` would have it scored."""
-    examples, d = list(batch.examples), lab.config.losses.distil
-    scorer = lab.config.models.student if method.needs.self_teacher else lab.config.teacher_path
-    wanted = [i for i, e in enumerate(examples) if e.distil not in (None, 0.0)]
-    teacher: list[Any] = [None] * len(examples)
-    if wanted:
-        pairs = [(examples[i].teacher_prompt_ids or examples[i].prompt_ids, examples[i].response_ids) for i in wanted]
-        scores = lab.frozen.score(resolve_model(scorer), pairs, d.top_k, d.temperature)
-        for row, i in enumerate(wanted):
-            teacher[i] = (scores, row)
-    reference = None
-    if method.needs.reference:
-        flat = iter(_reference(lab, examples))
-        reference = [[next(flat) for _ in sequences_of(e)] for e in examples]
-    whole = denominators(examples, lab.config.losses, lab.config.sampling.max_new_tokens)
-    return MicroBatch(examples, teacher, reference, 0, batch.coefficients, whole)
-
-
-def _reference(lab: Lab, examples: Sequence[Example]) -> list[np.ndarray]:
-    base = resolve_model(lab.config.models.student)
-    return lab.frozen.logprobs(base, [s for e in examples for s in sequences_of(e)])
+    """The whole step as one micro-batch, scored as the loop would have it scored."""
+    examples, d, losses = list(batch.examples), lab.config.losses.distil, lab.config.losses
+    base = lab.frozen(resolve_model(lab.config.models.student))
+    teacher: dict[int, TeacherRows] = {}
+    if wanted := to_score(examples):
+        scorer = base if method.needs.self_teacher else lab.frozen(resolve_model(lab.config.teacher_path))
+        teacher = scorer.teacher_scores(wanted, d.top_k, d.temperature).by_example()
+    reference = base.reference_logprobs(to_reference(examples, losses)) if method.needs.reference else {}
+    whole = denominators(examples, losses, lab.config.sampling.max_new_tokens)
+    every = range(len(examples))
+    return MicroBatch(
+        examples, [teacher.get(i) for i in every], [reference.get(i) for i in every], 0, batch.coefficients, whole
+    )

@@ -14,7 +14,6 @@ from artifact.actors.placement import place
 from artifact.config import Config, TaskSection, load
 from artifact.paths import project_root
 from artifact.studies.study import load_study
-from artifact.train.methods.base import make
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,7 +85,7 @@ def annotation_stages(configs: list[Config]) -> list[Stage]:
 def run_stages(label: str, configs: list[Config]) -> list[Stage]:
     """Training, learning curve and final evaluation of runs that differ only in seed or teacher."""
     first, times = configs[0], len(configs)
-    samples_per_prompt = first.sampling.samples_per_prompt if make(first).needs.rollouts else 0
+    samples_per_prompt = first.sampling.samples_per_prompt if first.make_method().needs.rollouts else 0
     problems, _ = problem_count(first, "train")
     steps = first.train.total_steps(problems) if problems else None if first.train.episodes else first.train.steps
     train = None if steps is None else steps * first.train.prompts_per_step * samples_per_prompt * times
@@ -133,7 +132,7 @@ def plan(tier: str, study: str, overrides: dict[str, object] | None = None) -> t
     for cell, config in runs:
         by_cell.setdefault(cell.label, []).append(config)
     configs = [config for _, config in runs]
-    stages = annotation_stages([c for c in configs if make(c).needs.annotation])
+    stages = annotation_stages([c for c in configs if c.make_method().needs.annotation])
     for label, group in by_cell.items():
         stages += run_stages(label, group)
     return merge(stages), configs

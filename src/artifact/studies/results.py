@@ -243,7 +243,7 @@ def annotation_frame(folder: Path) -> pd.DataFrame:
     task = TaskSection.model_validate(store.finished(folder)["settings"]["task"])
     by_id = index_by_id(problems_of(task, task.train_split, task.train_limit))
     answered = rollout_groups(samples_folder(folder) / "greedy.parquet")
-    greedy = {i: bool(g[0].verdict and g[0].verdict.correct) for i, g in answered.items()}
+    greedy = {i: g[0].correct for i, g in answered.items()}
     rows: list[dict[str, Any]] = []
     for a in read_parquet(folder / "annotations.parquet", Annotation):
         p = by_id[a.problem_id]
@@ -292,7 +292,7 @@ def annotated_examples(info: RunInfo, config: Config, per_group: int = 2) -> tup
     for model in (config.models.student, str(info.folder / "weights")):
         stored = evaluate_checkpoint(measured, model, info.label)
         groups = rollout_groups(stored.folder / "evaluation" / f"{config.task.train_split}.greedy.parquet")
-        answers.append({i: (g[0].text, bool(g[0].verdict and g[0].verdict.correct)) for i, g in groups.items()})
+        answers.append({i: (g[0].text, g[0].correct) for i, g in groups.items()})
     annotations = read_parquet(folder / "annotations.parquet", Annotation)
     before, after = answers
     frame = annotation_frame(folder)

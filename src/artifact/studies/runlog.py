@@ -95,7 +95,7 @@ class RunLog:
         """Record an evaluation on the curve split after `step` optimiser steps."""
         write_parquet(self.folder / "curve" / f"step-{step:06d}.parquet", (r for g in groups for r in g), Rollout)
         flat = [r for g in groups for r in g]
-        accuracy = sum(bool(r.verdict and r.verdict.correct) for r in flat) / len(flat)
+        accuracy = sum(r.correct for r in flat) / len(flat)
         self.tensorboard.add_scalar("curve/accuracy", accuracy, step)
 
     def commit(self, step: int) -> None:

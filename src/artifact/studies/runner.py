@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from artifact.actors.memory import peak_memory_by_actor
-from artifact.actors.session import Workers, connect, open_workers, release_samplers
+from artifact.actors.session import Actors, connect, open_actors, release_samplers
+from artifact.actors.team import RayWorkers
 from artifact.config import Config
-from artifact.errors import Mismatch
-from artifact.evaluate.evaluate import evaluate
+from artifact.errors import ConfigError, Mismatch
 from artifact.phase1.records import Annotation
 from artifact.phase1.weights import weights_for
 from artifact.provenance import git_state, hardware, versions
@@ -21,11 +21,12 @@ from artifact.studies.annotate import annotate, annotation_key, load_checkpoint,
 from artifact.studies.lanes import side_by_side
 from artifact.studies.runlog import RunLog
 from artifact.studies.study import Cell, Study, load_study
-from artifact.studies.world import build_world, problems_of, prompts_hash, sampler_for, tokenizer_of
+from artifact.studies.world import build_inputs, problems_of, prompts_hash, sampler_for, tokenizer_of
 from artifact.tasks.checks import check_agreement
-from artifact.train.calls import World
-from artifact.train.loop import PhaseOne, train
-from artifact.train.methods.base import Method, make
+from artifact.train.inputs import RunInputs, TeacherAnnotations
+from artifact.train.loop import train
+from artifact.train.methods.base import Method
+from artifact.train.rollouts import evaluate
 
 SAMPLING_CODE = ("artifact.actors.engine", "artifact.tasks.verifier_worker")
 """The actors that sample and verify: what is reachable from them decides every measurement."""
@@ -33,8 +34,8 @@ SAMPLING_CODE = ("artifact.actors.engine", "artifact.tasks.verifier_worker")
 CODE = (
     "artifact.train.loop",
     "artifact.actors.student",
-    "artifact.actors.teacher",
-    "artifact.actors.reference",
+    "artifact.actors.team",
+    "artifact.actors.scoring",
     *SAMPLING_CODE,
 )
 """The loop and its actors: what is reachable from them decides a run."""
@@ -53,7 +54,7 @@ class RunInfo:
     manifest: dict[str, Any]
 
 
-def run_key(config: Config, method: Method, world: World) -> str:
+def run_key(config: Config, method: Method, world: RunInputs) -> str:
     """The key of a run: settings, code it can reach, models, data, environment, and the annotation it reads."""
     used = keys.settings(config)
     used["models"] = {"dtype": config.models.dtype}
@@ -82,27 +83,32 @@ def _final_problems(config: Config) -> list[Any]:
     return [p for split in config.evaluation.final for p in problems_of(config.task, split, config.evaluation.limit)]
 
 
-def phase_one(config: Config, method: Method) -> PhaseOne:
+def phase_one(config: Config, method: Method) -> TeacherAnnotations:
     """What `method` reads of the annotation of its teacher, which is made first where it is not there."""
     if not method.needs.annotation:
-        return PhaseOne()
+        return TeacherAnnotations()
     folder = annotate(config)
     weights: dict[str, float] = {}
     if method.needs.uncertainty:
-        scheme = method.weighting()
         annotations = read_parquet(folder / "annotations.parquet", Annotation)
-        weights = weights_for(scheme["scheme"], annotations, tau=scheme.get("tau"), seed=scheme.get("seed"))
+        weights = weights_for(method.weighting(), annotations)
     samples = teacher_samples(folder, config.annotation.samples) if method.needs.teacher_samples else {}
-    return PhaseOne(weights, samples)
+    return TeacherAnnotations(weights, samples)
 
 
 def run(config: Config, force: bool = False, label: str | None = None, progress: bool = True, lane: int = 0) -> RunInfo:
     """Train and evaluate one run, resume it, or return it from the cache. `lane` picks the actors it may use."""
-    method = make(config)
-    world = build_world(config)
+    method = config.make_method()
+    if method.needs.teacher_answers and config.task.calculator:
+        raise ConfigError(
+            f"method {config.method!r} asks the teacher for answers, which it would write without the calculator: its "
+            "own `<<…>>` values would be trained on as chosen tokens; set method_options.fallback = skip or "
+            "task.calculator = false"
+        )
+    world = build_inputs(config)
     key = run_key(config, method, world)
     label = label or f"{config.method}-{config.teacher}-{config.seed}"
-    known = PhaseOne()
+    known = TeacherAnnotations()
     if force or store.read_manifest(store.folder_of("runs", key)) is None:
         known = phase_one(config, method)
     if method.needs.uncertainty and known.weights:
@@ -131,11 +137,18 @@ def run(config: Config, force: bool = False, label: str | None = None, progress:
 
 
 def _train_and_evaluate(
-    config: Config, method: Method, world: World, known: PhaseOne, folder: Path, label: str, progress: bool, lane: int
+    config: Config,
+    method: Method,
+    world: RunInputs,
+    known: TeacherAnnotations,
+    folder: Path,
+    label: str,
+    progress: bool,
+    lane: int,
 ) -> dict[str, dict[str, float]]:
     """The work of a run, with the lane's actors to itself; returns its `seconds` and `peak_memory_gib` by actor."""
     watch = store.Stopwatch()
-    workers = open_workers(
+    actors = open_actors(
         config,
         engines_for=config.models.student,
         student=True,
@@ -143,10 +156,11 @@ def _train_and_evaluate(
         reference=method.needs.reference,
         lane=lane,
     )
-    sampler = sampler_for(config, workers, config.models.student)
+    sampler = sampler_for(config, actors, config.models.student)
+    workers = RayWorkers(config, actors, world, sampler.stop_token_ids, self_teacher=method.needs.self_teacher)
     log = RunLog(folder, label, progress, lane)
-    train(config, method, world, workers, sampler, log, known)
-    trained, memory = watch(), peak_memory_by_actor(workers, config.cluster.step_timeout_s)
+    train(config.run_settings, method, world, workers, sampler, log, known)
+    trained, memory = watch(), peak_memory_by_actor(actors, config.cluster.step_timeout_s)
     evaluate_splits(config, world, sampler, folder)
     tokenizer_of(config.models.student).save_pretrained(str(log.weights))  # the weights are a whole checkpoint
     log.close()
@@ -154,7 +168,7 @@ def _train_and_evaluate(
     return {"seconds": {"train": trained, "total": watch()}, "peak_memory_gib": memory}
 
 
-def evaluate_splits(config: Config, world: World, sampler: Any, folder: Path) -> None:
+def evaluate_splits(config: Config, world: RunInputs, sampler: Any, folder: Path) -> None:
     """Measure what the engines hold on every final split; a split that is on disk is not measured again."""
     e = config.evaluation
     for split in e.final:
@@ -185,7 +199,7 @@ def evaluate_splits(config: Config, world: World, sampler: Any, folder: Path) ->
 
 def evaluate_checkpoint(config: Config, model: str, label: str, force: bool = False) -> RunInfo:
     """Measure an untrained checkpoint on the final splits (Base and Teacher rows of every table), cached."""
-    world = build_world(config)
+    world = build_inputs(config)
     try:  # the student's tokenizer makes the prompts
         check_agreement(tokenizer_of(config.models.student), tokenizer_of(model))
     except Mismatch as err:
@@ -200,7 +214,7 @@ def evaluate_checkpoint(config: Config, model: str, label: str, force: bool = Fa
             "engine": config.cluster.engine.model_dump(),
             "dtype": config.models.dtype,
             "data": keys.data_hash(_final_problems(config)),
-            "source": keys.source_hash(["artifact.evaluate.evaluate", "artifact.actors.sampler", *SAMPLING_CODE]),
+            "source": keys.source_hash(["artifact.train.rollouts", "artifact.actors.sampler", *SAMPLING_CODE]),
             "lock": keys.environment_hash(config.cluster.device),
         }
     )
@@ -208,9 +222,9 @@ def evaluate_checkpoint(config: Config, model: str, label: str, force: bool = Fa
         if folder is not None:
             watch = store.Stopwatch()
             with store.actors_of(0):
-                workers: Workers = open_workers(config, engines_for=model, reference=True)
-                gap = load_checkpoint(config, workers, model, world)
-                evaluate_splits(config, world, sampler_for(config, workers, model), folder)
+                actors: Actors = open_actors(config, engines_for=model, reference=True)
+                gap = load_checkpoint(config, actors, model, world)
+                evaluate_splits(config, world, sampler_for(config, actors, model), folder)
                 release_samplers(config)
             manifest: dict[str, Any] = {
                 "kind": "checkpoint",
@@ -261,7 +275,7 @@ def run_study(
     lanes = todo[0][1][1].cluster.lanes if todo else 1
     if lanes > 1:
         connect()  # once, before several threads ask for it; and libraries that import lazily do so in one thread
-        build_world(todo[0][1][1])
+        build_inputs(todo[0][1][1])
     return side_by_side(todo, lanes, work)
 
 

@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from artifact.actors.session import call, open_workers, release_samplers
+from artifact.actors.session import call, open_actors, release_samplers
 from artifact.config import Config, load
-from artifact.evaluate.evaluate import verify_groups
 from artifact.paths import resolve_model
 from artifact.phase1 import stream
 from artifact.phase1.judge import EquivalenceJudge
@@ -30,7 +29,7 @@ from artifact.studies.annotate import (
     make_judge,
     sampling_settings,
 )
-from artifact.studies.world import build_world, sampler_for, tokenizer_of
+from artifact.studies.world import build_inputs, sampler_for, tokenizer_of
 from artifact.suremath.build import build, make_generator
 from artifact.suremath.generator import Generator
 from artifact.suremath.labels import verify_samples
@@ -38,7 +37,8 @@ from artifact.suremath.lineage import Evolved
 from artifact.suremath.publish import publish
 from artifact.suremath.seeds import load_benchmarks
 from artifact.suremath.settings import SureMathSettings, load_settings
-from artifact.train.calls import World
+from artifact.train.inputs import RunInputs
+from artifact.train.rollouts import verify_groups
 
 CODE = ("artifact.suremath.build", "artifact.suremath.procedural", "artifact.suremath.llm", "artifact.suremath.publish")
 
@@ -72,7 +72,7 @@ def build_suremath(
         if folder is None:
             return store.folder_of("suremath", key)
         watch = store.Stopwatch()
-        world, a = build_world(config), config.annotation
+        world, a = build_inputs(config), config.annotation
         with store.actors_of(0):
             sampler = BoundSampler(config, config.teacher_path, world)
             draw = _draws(config, world, sampler)
@@ -112,7 +112,7 @@ def problems_in(build_folder: Path, split: str) -> list[Problem]:
 
 def annotate_problems(
     config: Config,
-    world: World,
+    world: RunInputs,
     draw: Callable[..., Any],
     judge: EquivalenceJudge,
     problems: Sequence[Problem],
@@ -157,13 +157,13 @@ class BoundSampler:
     Before each draw the engines are asked what they hold, and given the checkpoint again where another took its place.
     """
 
-    def __init__(self, config: Config, model: str, world: World) -> None:
+    def __init__(self, config: Config, model: str, world: RunInputs) -> None:
         self.config, self.model, self.world, self.fresh = config, model, world, True
-        self.workers = open_workers(config, engines_for=model, reference=True)
+        self.workers = open_actors(config, engines_for=model, reference=True)
         self.sampler = sampler_for(config, self.workers, model)
 
     def sample(self, *arguments: Any, **options: Any) -> list[tuple[Rollout, ...]]:
-        """As `cluster.sampler.Sampler.sample`."""
+        """As `train.rollouts.Sampler.sample`."""
         asked = [e.ready.remote() for e in self.workers.engines]
         held = call(asked, self.config.cluster.step_timeout_s, "asking engines for their checkpoint")
         if self.fresh or set(held) != {resolve_model(self.model)}:
@@ -172,7 +172,7 @@ class BoundSampler:
         return self.sampler.sample(*arguments, **options)
 
 
-def _generator(config: Config, settings: SureMathSettings, world: World) -> Generator:
+def _generator(config: Config, settings: SureMathSettings, world: RunInputs) -> Generator:
     """The generator of the settings, with engines of its own where it is a language model."""
     model = settings.generator.model
     if model is None:
@@ -180,7 +180,7 @@ def _generator(config: Config, settings: SureMathSettings, world: World) -> Gene
     return make_generator(settings, sampler=BoundSampler(config, model, world), tokenizer=tokenizer_of(model))
 
 
-def _draws(config: Config, world: World, sampler: BoundSampler) -> Callable[..., list[tuple[Rollout, ...]]]:
+def _draws(config: Config, world: RunInputs, sampler: BoundSampler) -> Callable[..., list[tuple[Rollout, ...]]]:
     """draw(problems, n, purpose): unverified samples of the teacher, each a function of purpose, problem and number."""
     a = config.annotation
 

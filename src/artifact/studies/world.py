@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from artifact.actors.sampler import Sampler
-from artifact.actors.session import Workers
+from artifact.actors.sampler import EngineSampler
+from artifact.actors.session import Actors
 from artifact.config import Config, Engine, TaskSection
 from artifact.errors import EmptyDataset
 from artifact.paths import resolve_model
@@ -24,7 +24,7 @@ from artifact.tasks.checks import Finding, check_agreement, check_all, check_con
 from artifact.tasks.prompts import encode_prompt
 from artifact.tasks.tool_loop import CalculatorTool, encode_marked
 from artifact.tasks.verifier import Verifier
-from artifact.train.calls import World
+from artifact.train.inputs import RunInputs
 
 
 @lru_cache(maxsize=8)
@@ -99,7 +99,7 @@ def start_up_checks(student: str, teacher: str, section: TaskSection, engine: En
     return check_all(wanted)
 
 
-def build_world(config: Config) -> World:
+def build_inputs(config: Config) -> RunInputs:
     """Problems, prompts and verifier of a run, after the start-up checks."""
     engine, budget = config.cluster.engine, config.sampling.max_new_tokens
     start_up_checks(config.models.student, config.teacher_path, config.task, engine, budget)
@@ -127,38 +127,39 @@ def build_world(config: Config) -> World:
     def mask_text(text: str) -> tuple[bool, ...] | None:
         return None if tool is None else (*encode_marked(tool, text)[1], True)
 
-    return World(
+    return RunInputs(
         train=problems_of(config.task, config.task.train_split, config.task.train_limit),
         curve=problems_of(config.task, config.evaluation.curve, config.evaluation.limit)
         if config.train.curve_every
         else (),
         encode=encode,
         encode_text=encode_text,
+        decode=lambda ids: tokenizer.batch_decode(ids, skip_special_tokens=True),
         verify=verifier_for(config.task.extraction_rules).verify_batch,
         mask_text=mask_text,
     )
 
 
-def prompts_hash(config: Config, world: World, model: str) -> str:
+def prompts_hash(config: Config, inputs: RunInputs, model: str) -> str:
     """A hash of what is actually fed to `model`: prompts under every context, encoded solutions, stop tokens.
 
     Templates, chat templates and encoders enter every cache key through it, from the first problems.
     """
-    some = world.train[:16]
+    some = inputs.train[:16]
     prompts = [
-        world.encode(p, context)
+        inputs.encode(p, context)
         for p in some
         for context in ("none", "answer", "solution")
         if context != "solution" or p.solution
     ]
-    solutions = [[world.encode_text(p.solution), world.mask_text(p.solution)] for p in some if p.solution]
+    solutions = [[inputs.encode_text(p.solution), inputs.mask_text(p.solution)] for p in some if p.solution]
     return keys.digest([prompts, solutions, stop_token_ids(model)])
 
 
-def sampler_for(config: Config, workers: Workers, model: str) -> Sampler:
-    """A sampler over the engines of `workers`, stopping where `model` stops."""
-    return Sampler(
-        workers.engines,
+def sampler_for(config: Config, actors: Actors, model: str) -> EngineSampler:
+    """A sampler over the engines of `actors`, stopping where `model` stops."""
+    return EngineSampler(
+        actors.engines,
         tokenizer_of(model),
         stop_token_ids(model),
         config.cluster.engine.max_model_len,

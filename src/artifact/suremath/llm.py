@@ -1,6 +1,6 @@
 """A language model as generator: the six system prompts, sampled through the rollout engines.
 
-The engine handle is injected (`cluster.sampler.Sampler` fits), so this file starts nothing. One response a request,
+The sampler is injected (any `train.rollouts.Sampler`), so this file starts nothing. One response per request,
 seeded by (request seed, request id), hence the same whatever else is in the batch. The problem is what stands between
 <problem> and </problem>; a response without that is an outcome with its text kept, not an error. The model's answer is
 not asked for: a generator that grades itself would label its own mistakes as ground truth. Left out: labels.
@@ -23,7 +23,7 @@ _PROBLEM = re.compile(r"<problem>((?:(?!</?problem>).)*)</problem>", re.DOTALL |
 
 
 class SamplesText(Protocol):
-    """The part of `cluster.sampler.Sampler` that is needed."""
+    """The part of `train.rollouts.Sampler` that is needed."""
 
     def sample(
         self,

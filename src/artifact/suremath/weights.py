@@ -18,6 +18,7 @@ from artifact.phase1.records import Annotation
 from artifact.phase1.weights import weights_for
 from artifact.records import Problem, Record, RecordError, index_by_id, read_parquet, write_parquet
 from artifact.suremath.lineage import Evolved
+from artifact.train.methods.base import Weighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +49,22 @@ def fingerprint(question: str) -> str:
     return hashlib.sha256(question.encode()).hexdigest()[:16]
 
 
+SOFT = Weighting("soft")
+"""The method's own weights, w = 1 − H / log N."""
+
+
 def export_weights(
     path: Path,
     problems: Sequence[Problem | Evolved],
     annotations: Sequence[Annotation],
     *,
     key: str,
-    scheme: str = "soft",
-    tau: float | None = None,
-    seed: int | None = None,
+    weighting: Weighting = SOFT,
 ) -> Path:
     """Write the weights of `problems`, in their order, and return `path`.
 
     `key` names the annotation (its cache key). Raises Mismatch where a problem is not annotated or an annotation is of
-    no problem given, ValueError on the scheme (see `uncertainty.weights`).
+    no problem given, ValueError on the scheme (see `phase1.weights`).
     """
     by_id = {a.problem_id: a for a in annotations}
     ids = [p.id for p in problems]
@@ -74,9 +77,17 @@ def export_weights(
         raise Mismatch(
             f"{len(foreign)} annotations are of other problems, first {foreign[0]!r}: give those of this set"
         )
-    weights = weights_for(scheme, annotations, tau=tau, seed=seed)
+    weights = weights_for(weighting, annotations)
     rows = [
-        Weight(p.id, weights[p.id], by_id[p.id].entropy, by_id[p.id].normalised, scheme, fingerprint(p.question), key)
+        Weight(
+            p.id,
+            weights[p.id],
+            by_id[p.id].entropy,
+            by_id[p.id].normalised,
+            weighting.scheme,
+            fingerprint(p.question),
+            key,
+        )
         for p in problems
     ]
     write_parquet(path, rows, Weight)

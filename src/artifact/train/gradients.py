@@ -6,30 +6,29 @@ to the gradient that is clipped; their norms do not, which is the point: compone
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
 
 
 class ComponentGradients:
-    """Accumulates one flat gradient a component; an extra backward pass each, so it is measured now and then only.
+    """Accumulates one flat gradient per component; an extra backward pass each, so it is measured now and then only.
 
     `names` are the components of the whole step, the same on every rank: a rank without examples of one adds zeros.
     """
 
-    def __init__(self, parameters: Iterable[Any], names: Iterable[str], world: int) -> None:
-        import torch
-
+    def __init__(self, parameters: Iterable[Tensor], names: Iterable[str], world_size: int) -> None:
         self.parameters = [p for p in parameters if p.requires_grad]
-        self.world = world
+        self.world_size = world_size
         size = sum(p.numel() for p in self.parameters)
         device = self.parameters[0].device
         self.sums = {name: torch.zeros(size, device=device) for name in sorted(names)}
 
-    def add(self, parts: dict[str, Any]) -> None:
+    def add(self, weighted_losses: Mapping[str, Tensor]) -> None:
         """Add a micro-batch's weighted shares; the graph is kept for the real backward pass."""
-        import torch
-
-        for name, value in parts.items():
+        for name, value in weighted_losses.items():
             grads = torch.autograd.grad(value, self.parameters, retain_graph=True, allow_unused=True)
             flat = torch.cat(
                 [
@@ -41,11 +40,9 @@ class ComponentGradients:
 
     def norms(self) -> dict[str, float]:
         """`grad_norm/<component>`, summed over data-parallel ranks before the norm is taken."""
-        import torch.distributed as dist
-
         out = {}
         for name in self.sums:
-            if self.world > 1:
+            if self.world_size > 1:
                 dist.all_reduce(self.sums[name])
             out[f"grad_norm/{name}"] = float(self.sums[name].norm())
         return out

@@ -4,77 +4,90 @@
 
 Each component is reduced by its own denominator, computed by the driver over the *whole* step (all micro-batches, all
 ranks), so the sum of the shares is the step's loss however it was split, and no component dilutes another. Formulas,
-signs and masks stand in `train/losses/`; this file only routes rows of the packed batch to them.
+signs and masks stand in `losses/`; a component's loss here takes the packed rows of its own examples to them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from artifact.config import Losses
-from artifact.records import COMPONENTS, Example
-from artifact.train.losses.reduction import step_denominator
-from artifact.train.packing import Packed, TokenPair, pack, response_hidden
+from artifact.train.examples import KINDS, Distil, Example, Imitate, Mask, Prefer, Reinforce, TokenPair
+from artifact.train.losses.diagnostics import distillation_diagnostics
+from artifact.train.losses.divergence import token_divergence
+from artifact.train.losses.finite import LossContext, check_finite
+from artifact.train.losses.lm_head import log_probs_at
+from artifact.train.losses.nll import token_nll
+from artifact.train.losses.policy_gradient import grpo_token_loss
+from artifact.train.losses.preference import dpo, sequence_logprobs, simpo
+from artifact.train.losses.reduction import Reduction, reduce, reduce_pairs, step_denominator
+from artifact.train.losses.token_weights import divergence_share, entropy_gap
+from artifact.train.packing import Body, Packed, pack, response_hidden
+from artifact.train.scoring import TeacherRows
+from artifact.train.settings import Losses
 
-if TYPE_CHECKING:
-    import torch
-
-    from artifact.actors.teacher import Scores
-
-
-def sequences_of(example: Example) -> list[TokenPair]:
-    """The sequences an example needs a forward pass of: its response, and the rejected one of a preference pair."""
-    out: list[TokenPair] = [(example.prompt_ids, example.response_ids)]
-    if example.rejected_ids is not None:
-        out.append((example.prompt_ids, example.rejected_ids))
-    return out
-
-
-def referenced(example: Example) -> list[TokenPair]:
-    """Those of them that a reference may be asked about: of preference pairs and of policy-gradient examples."""
-    return sequences_of(example) if example.contrast or example.policy_gradient else []
+Diagnostics = dict[str, float]
 
 
-def has_gradient(example: Example) -> bool:
-    """Whether any component gives the example a weight other than 0; the others only count in denominators."""
-    return any(getattr(example, c) not in (None, 0.0) for c in COMPONENTS)
+def has_gradient(example: Example, losses: Losses) -> bool:
+    """Whether an example moves the weights; the others only count in denominators and need no forward pass.
+
+    An advantage of 0 leaves a policy-gradient example its KL term, where that has a coefficient.
+    """
+    kept_by_kl = isinstance(example, Reinforce) and losses.policy_gradient.kl_coefficient > 0
+    return example.weight != 0.0 or kept_by_kl
+
+
+def to_score(examples: Sequence[Example]) -> dict[int, TokenPair]:
+    """What the teacher has to score, by index of the example: distillation of a weight other than 0."""
+    return {i: e.teacher_sequence for i, e in enumerate(examples) if isinstance(e, Distil) and e.weight != 0.0}
+
+
+def to_reference(examples: Sequence[Example], losses: Losses) -> dict[int, Sequence[TokenPair]]:
+    """What a reference has to score, by index of the example: pairs and policy-gradient examples with a gradient."""
+    return {
+        i: e.sequences for i, e in enumerate(examples) if isinstance(e, (Prefer, Reinforce)) and has_gradient(e, losses)
+    }
 
 
 def denominators(examples: Sequence[Example], losses: Losses, max_new_tokens: int) -> dict[str, float]:
     """Each component's denominator over the whole optimiser step; 0 = nothing takes part."""
-    modes = {
-        "distil": losses.distil.reduction,
-        "nll": losses.distil.reduction,
-        "policy_gradient": losses.policy_gradient.reduction,
-        "contrast": "sequence_mean",
+    modes: dict[type[Example], Reduction] = {
+        Distil: losses.distil.reduction,
+        Imitate: losses.distil.reduction,
+        Reinforce: losses.policy_gradient.reduction,
+        Prefer: "sequence_mean",
     }
     out = {}
-    for component, mode in modes.items():
-        taking_part = [e for e in examples if getattr(e, component) is not None]
-        if component == "contrast":
-            lengths = [1] * len(taking_part)
-        else:
-            lengths = [len(e.response_ids) if e.response_mask is None else sum(e.response_mask) for e in taking_part]
+    for kind, mode in modes.items():
+        lengths = [_length(e) for e in examples if isinstance(e, kind)]
         constant = max_new_tokens if mode == "constant" else None
-        out[component] = step_denominator(lengths, mode, constant_length=constant)
+        out[kind.component] = step_denominator(lengths, mode, constant_length=constant)
     return out
 
 
-@dataclass
+def _length(example: Example) -> int:
+    """Unmasked response tokens of an example; a preference pair counts once."""
+    if isinstance(example, Prefer):
+        return 1
+    return len(example.response_ids) if example.response_mask is None else sum(example.response_mask)
+
+
+@dataclass(frozen=True)
 class MicroBatch:
     """Examples that share a forward pass, with what the frozen models said about them.
 
-    teacher    (scores, row) of each example: `scores.of(row)` is its top-k; None where it is not distilled
-    reference  log p_ref of each example's `referenced` sequences, in order; None without a reference
+    teacher    the teacher's rows of each example; None where it is not distilled
+    reference  log p_ref of each example's sequences, in their order; None where no reference was asked
     """
 
     examples: list[Example]
-    teacher: list[tuple[Scores, int] | None]
-    reference: list[list[np.ndarray]] | None
+    teacher: list[TeacherRows | None]
+    reference: list[Sequence[np.ndarray] | None]
     step: int
     coefficients: dict[str, float]
     denominators: dict[str, float]
@@ -83,158 +96,143 @@ class MicroBatch:
 
 @dataclass
 class Outcome:
-    """The share of the loss (with gradient), each component's share (floats), and sums to merge over micro-batches.
+    """A micro-batch's share of the loss, a scalar with gradient.
 
-    `parts` are the weighted shares with gradient, coefficient · L_c, whose sum is the loss.
+    weighted_losses  coefficient · L_c by component, with gradient; their sum is the loss
+    components       L_c by component, floats
+    diagnostics      by component, to be merged over micro-batches
     """
 
-    loss: Any
-    parts: dict[str, Any] = field(default_factory=dict)
+    loss: Tensor
+    weighted_losses: dict[str, Tensor] = field(default_factory=dict)
     components: dict[str, float] = field(default_factory=dict)
-    diagnostics: dict[str, dict[str, float]] = field(default_factory=dict)
+    diagnostics: dict[str, Diagnostics] = field(default_factory=dict)
 
 
-def objective(body: Any, weight_VH: torch.Tensor, batch: MicroBatch, losses: Losses) -> Outcome:
+def objective(body: Body, weight_VH: Tensor, batch: MicroBatch, losses: Losses) -> Outcome:
     """Forward pass and loss of one micro-batch. Raises NonFiniteLoss naming component, step and problems."""
-    from artifact.train.losses.finite import LossContext, check_finite
-
-    first = np.cumsum([0, *(len(sequences_of(e)) for e in batch.examples)])[:-1]  # row of each example's response
-    packed = pack([s for e in batch.examples for s in sequences_of(e)], batch.device)
+    packed = pack([s for e in batch.examples for s in e.sequences], batch.device)
     hidden_TH = response_hidden(body, packed)
-    view = _View(batch, packed, hidden_TH, weight_VH, first)
     outcome = Outcome(loss=hidden_TH.sum() * 0.0)
-    for component, share in (
-        ("distil", _distil),
-        ("nll", _nll),
-        ("policy_gradient", _policy_gradient),
-        ("contrast", _contrast),
-    ):
-        members = [i for i, e in enumerate(batch.examples) if getattr(e, component) not in (None, 0.0)]
+    for kind in KINDS:
+        component = kind.component
+        members = [i for i, e in enumerate(batch.examples) if isinstance(e, kind) and has_gradient(e, losses)]
         coefficient = batch.coefficients.get(component, 0.0)
         if not members or coefficient == 0.0:
             continue
-        value, diagnostics = share(view, members, losses)
+        part = _Part(batch, members, packed, hidden_TH, weight_VH)
+        value, diagnostics = LOSS_OF[kind](part, losses)
         check_finite(component, value, LossContext(batch.step, [batch.examples[i].problem_id for i in members]))
-        outcome.parts[component] = coefficient * value
-        outcome.loss = outcome.loss + outcome.parts[component]
+        outcome.weighted_losses[component] = coefficient * value
+        outcome.loss = outcome.loss + outcome.weighted_losses[component]
         outcome.components[component] = float(value.detach())
         outcome.diagnostics[component] = diagnostics
     return outcome
 
 
-@dataclass
-class _View:
-    """Rows of the packed batch by example, so that a component takes only those it needs through the output head."""
+class _Part:
+    """One component's view of a micro-batch: its examples, and the packed rows of their responses.
 
-    batch: MicroBatch
-    packed: Packed
-    hidden_TH: torch.Tensor
-    weight_VH: torch.Tensor
-    first: np.ndarray
+    `responses` lists what is taken through the output head: the members' responses, of preference pairs all chosen ones
+    and then all rejected ones. row_T are their rows among the packed response tokens, segment_T which of `responses`
+    each belongs to, mask_T its response mask.
+    """
 
-    def rows(self, sequences: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(row_T into the packed positions, segment_T = index into `sequences`) of these sequences, in their order."""
-        import torch
-
-        counts = torch.bincount(self.packed.segment_T, minlength=int(self.packed.input_BT.shape[0]))
+    def __init__(
+        self, batch: MicroBatch, members: Sequence[int], packed: Packed, hidden_TH: Tensor, weight_VH: Tensor
+    ) -> None:
+        self.members, self.weight_VH = members, weight_VH
+        self.examples = [batch.examples[i] for i in members]
+        self.teacher = [batch.teacher[i] for i in members]
+        self.reference = [batch.reference[i] for i in members]
+        self.denominator = batch.denominators[self.examples[0].component]
+        self.device = hidden_TH.device
+        # Float32 for all that is not a hidden state, even of a bfloat16 policy; float64 in checks.
+        self.real = torch.float64 if hidden_TH.dtype == torch.float64 else torch.float32
+        first = np.cumsum([0, *(len(e.sequences) for e in batch.examples)])  # each example's first sequence
+        per_example = len(self.examples[0].sequences)
+        sequences = [int(first[i]) + j for j in range(per_example) for i in members]
+        counts = torch.bincount(packed.segment_T, minlength=int(packed.input_BT.shape[0]))
         starts = torch.cumsum(counts, 0) - counts
-        row = torch.cat([torch.arange(int(starts[s]), int(starts[s] + counts[s])) for s in sequences]).to(
-            self.packed.segment_T.device
+        self.row_T = torch.cat([torch.arange(int(starts[s]), int(starts[s] + counts[s])) for s in sequences]).to(
+            self.device
         )
-        segment = torch.repeat_interleave(torch.arange(len(sequences)), counts[list(sequences)].cpu()).to(row.device)
-        return row, segment
+        self.segment_T = torch.repeat_interleave(torch.arange(len(sequences)), counts[sequences].cpu()).to(self.device)
+        self.n_responses = len(sequences)
+        self.hidden_TH = hidden_TH[self.row_T]
+        self.target_T = packed.target_T[self.row_T]
+        masks = [_masks(e)[j] for j in range(per_example) for e in self.examples]
+        lengths = [len(e.sequences[j][1]) for j in range(per_example) for e in self.examples]
+        chosen = [np.ones(n, bool) if m is None else np.asarray(m, bool) for m, n in zip(masks, lengths, strict=True)]
+        self.mask_T = self.tensor(np.concatenate(chosen))
 
-    @property
-    def real(self) -> torch.dtype:
-        """Number type of all that is not a hidden state: float32 even for a bfloat16 policy, float64 in checks."""
-        import torch
+    def tensor(self, values: np.ndarray | Sequence[float], dtype: torch.dtype | None = None) -> Tensor:
+        """`values` on the device of the hidden states."""
+        return torch.as_tensor(np.asarray(values), dtype=dtype, device=self.device)
 
-        return torch.float64 if self.hidden_TH.dtype == torch.float64 else torch.float32
-
-    def tensor(self, values: Any, dtype: Any = None) -> torch.Tensor:
-        import torch
-
-        return torch.as_tensor(np.asarray(values), dtype=dtype, device=self.hidden_TH.device)
-
-    def weights(self, members: list[int], component: str) -> torch.Tensor:
-        return self.tensor([getattr(self.batch.examples[i], component) for i in members], self.real)
-
-    def mask(self, members: list[int]) -> torch.Tensor:
-        """response mask of the members' responses, True = the policy chose the token."""
-        return self._masks([(e.response_ids, e.response_mask) for e in (self.batch.examples[i] for i in members)])
-
-    def pair_mask(self, members: list[int]) -> torch.Tensor:
-        """The same for preference pairs: all chosen responses, then all rejected ones."""
-        examples = [self.batch.examples[i] for i in members]
-        chosen = [(e.response_ids, e.response_mask) for e in examples]
-        return self._masks([*chosen, *((e.rejected_ids or (), e.rejected_mask) for e in examples)])
-
-    def _masks(self, responses: Sequence[tuple[Sequence[int], Sequence[bool] | None]]) -> torch.Tensor:
-        return self.tensor(
-            np.concatenate([np.ones(len(i), bool) if m is None else np.asarray(m, bool) for i, m in responses])
-        )
-
-    def token_weight(self, members: list[int]) -> torch.Tensor | None:
-        """The methods' own per-token factors; None when no member has any."""
-        given = [self.batch.examples[i].token_weight for i in members]
-        if all(g is None for g in given):
-            return None
-        parts = [
-            np.ones(len(self.batch.examples[i].response_ids)) if g is None else np.asarray(g)
-            for i, g in zip(members, given, strict=True)
-        ]
-        return self.tensor(np.concatenate(parts), self.real)
-
-    def target_logprobs(self, row_T: torch.Tensor) -> torch.Tensor:
-        """log p_S of the actual response token at each row, full vocabulary, temperature 1."""
-        from artifact.train.losses.lm_head import log_probs_at
-
-        return log_probs_at(self.hidden_TH[row_T], self.weight_VH, self.packed.target_T[row_T, None]).logprobs_TK[:, 0]
-
-    def per_token(self, members: list[int], values: Sequence[Sequence[float] | np.ndarray]) -> torch.Tensor:
+    def per_token(self, values: Sequence[Sequence[float] | np.ndarray]) -> Tensor:
+        """One array per response, joined to [T]."""
         return self.tensor(np.concatenate([np.asarray(v) for v in values]), self.real)
 
+    @property
+    def weight_S(self) -> Tensor:
+        """The weight of each example (the advantage of a policy-gradient example), [S]."""
+        return self.tensor([e.weight for e in self.examples], self.real)
 
-def _distil(view: _View, members: list[int], losses: Losses) -> tuple[torch.Tensor, dict[str, float]]:
-    """Token-level distillation on the teacher's top-k, UOPD Eq. 7–9 / CORE §3.3."""
-    import torch
+    def target_logprobs(self) -> Tensor:
+        """log p_S of the actual response token at each row, full vocabulary, temperature 1, [T]."""
+        return log_probs_at(self.hidden_TH, self.weight_VH, self.target_T[:, None]).logprobs_TK[:, 0]
 
-    from artifact.train.losses.diagnostics import distillation_diagnostics
-    from artifact.train.losses.divergence import token_divergence
-    from artifact.train.losses.lm_head import log_probs_at
-    from artifact.train.losses.reduction import reduce
-    from artifact.train.losses.token_weights import divergence_share, entropy_gap
+    def reference_logprobs(self, why: str) -> Tensor:
+        """log p_ref of the actual response tokens, [T]; ValueError, saying `why` they are needed, without them."""
+        per_example = len(self.examples[0].sequences)
+        known = []
+        for example, values in zip(self.examples, self.reference, strict=True):
+            if values is None:
+                raise ValueError(
+                    f"{why} needs reference log-probabilities, and example of problem {example.problem_id!r} has none; "
+                    "the method must declare Needs(reference=True)"
+                )
+            known.append(values)
+        return self.per_token([values[j] for j in range(per_example) for values in known])
 
+
+def _masks(example: Example) -> tuple[Mask, ...]:
+    if isinstance(example, Prefer):
+        return example.chosen_mask, example.rejected_mask
+    return (example.response_mask,)
+
+
+def distil_loss(part: _Part, losses: Losses) -> tuple[Tensor, Diagnostics]:
+    """Token-level distillation on the teacher's top-k, UOPD Eq. 7–9 / CORE §3.3.
+
+    ℓ_t = −Σ_j p̃_T(v_j) log p_S(v_j)          Eq. 7, `losses/divergence.py`
+    L   = 1/N Σ_s w_s · mean_t u_t ℓ_t          Eq. 8–9, `losses/reduction.py`
+    """
     settings = losses.distil
-    row, segment = view.rows([int(view.first[i]) for i in members])
-    pairs = [view.batch.teacher[i] for i in members]
-    slices = []
-    for i, pair in zip(members, pairs, strict=True):
-        if pair is None:
-            raise ValueError(
-                f"example of problem {view.batch.examples[i].problem_id!r} is to be distilled but was not scored"
-            )
-        scores, r = pair
-        slices.append((scores, slice(int(scores.offsets[r]), int(scores.offsets[r + 1]))))
-    ids = view.tensor(np.concatenate([s.ids[rows] for s, rows in slices]), torch.int64)
-    teacher = view.tensor(np.concatenate([s.logprobs[rows] for s, rows in slices]), view.real)
-    if ids.shape[0] != row.shape[0]:
+    rows = []
+    for example, found in zip(part.examples, part.teacher, strict=True):
+        if found is None:
+            raise ValueError(f"example of problem {example.problem_id!r} is to be distilled but was not scored")
+        rows.append(found)
+    ids_TK = part.tensor(np.concatenate([r.ids for r in rows]), torch.int64)
+    teacher_TK = part.tensor(np.concatenate([r.logprobs for r in rows]), part.real)
+    if ids_TK.shape[0] != part.row_T.shape[0]:
         raise ValueError(
-            f"teacher scored {ids.shape[0]} response tokens, the examples have {row.shape[0]}: token ids were changed"
+            f"teacher scored {ids_TK.shape[0]} response tokens, the examples have {part.row_T.shape[0]}: token ids "
+            "were changed"
         )
-    mask = view.mask(members)
-    need_entropy = settings.token_weight == "entropy_gap"
-    head = log_probs_at(
-        view.hidden_TH[row],
-        view.weight_VH,
-        ids,
+    student = log_probs_at(
+        part.hidden_TH,
+        part.weight_VH,
+        ids_TK,
         temperature=settings.temperature,
-        with_entropy=need_entropy,
+        with_entropy=settings.token_weight == "entropy_gap",
         with_argmax=True,
     )
     out = token_divergence(
-        teacher,
-        head.logprobs_TK,
+        teacher_TK,
+        student.logprobs_TK,
         kind=settings.divergence,
         support=settings.support,
         beta=settings.beta,
@@ -242,115 +240,106 @@ def _distil(view: _View, members: list[int], losses: Losses) -> tuple[torch.Tens
         teacher_temperature=settings.temperature,
         scale_by_tau_squared=settings.scale_by_tau_squared,
     )
-    token_weight = view.token_weight(members)
-    extra = None
+    token_weight_T = None
+    own = [e.token_weight for e in part.examples if isinstance(e, Distil)]
+    if any(u is not None for u in own):
+        lengths = [len(e.sequences[0][1]) for e in part.examples]
+        token_weight_T = part.per_token([np.ones(n) if u is None else u for u, n in zip(own, lengths, strict=True)])
+    extra_T = None
     if settings.token_weight == "entropy_gap":
-        entropy = view.tensor(np.concatenate([s.entropy[rows] for s, rows in slices]), view.real)
-        assert head.entropy_T is not None  # asked for above
-        extra = entropy_gap(head.entropy_T, entropy)
+        assert student.entropy_T is not None  # asked for above
+        extra_T = entropy_gap(student.entropy_T, part.per_token([r.entropy for r in rows]))
     elif settings.token_weight == "divergence_share":
-        extra = divergence_share(out.divergence_T, segment, len(members), mask)
-    if extra is not None:
-        token_weight = extra if token_weight is None else token_weight * extra
+        extra_T = divergence_share(out.divergence_T, part.segment_T, part.n_responses, part.mask_T)
+    if extra_T is not None:
+        token_weight_T = extra_T if token_weight_T is None else token_weight_T * extra_T
     value = reduce(
         out.loss_T,
-        segment,
-        view.weights(members, "distil"),
-        mask,
+        part.segment_T,
+        part.weight_S,
+        part.mask_T,
         settings.reduction,
-        view.batch.denominators["distil"],
-        token_weight_T=token_weight,
+        part.denominator,
+        token_weight_T=token_weight_T,
     )
     return value, distillation_diagnostics(
-        ids, teacher, head.logprobs_TK.detach(), mask, divergence_T=out.divergence_T, student_argmax_T=head.argmax_T
+        ids_TK,
+        teacher_TK,
+        student.logprobs_TK.detach(),
+        part.mask_T,
+        divergence_T=out.divergence_T,
+        student_argmax_T=student.argmax_T,
     )
 
 
-def _nll(view: _View, members: list[int], losses: Losses) -> tuple[torch.Tensor, dict[str, float]]:
-    """Negative log-likelihood of the responses."""
-    from artifact.train.losses.nll import token_nll
-    from artifact.train.losses.reduction import reduce
-
-    row, segment = view.rows([int(view.first[i]) for i in members])
-    mask = view.mask(members)
-    loss = token_nll(view.target_logprobs(row))
-    value = reduce(
-        loss,
-        segment,
-        view.weights(members, "nll"),
-        mask,
-        losses.distil.reduction,
-        view.batch.denominators["nll"],
-        token_weight_T=view.token_weight(members),
-    )
-    return value, {"tokens": float(mask.sum()), "nll": _mean(loss, mask)}
+def imitation_loss(part: _Part, losses: Losses) -> tuple[Tensor, Diagnostics]:
+    """Negative log-likelihood of the responses (`losses/nll.py`), reduced as distillation is."""
+    loss_T = token_nll(part.target_logprobs())
+    value = reduce(loss_T, part.segment_T, part.weight_S, part.mask_T, losses.distil.reduction, part.denominator)
+    return value, {"tokens": float(part.mask_T.sum()), "nll": _mean(loss_T, part.mask_T)}
 
 
-def _mean(value_T: torch.Tensor, mask_T: torch.Tensor) -> float:
-    """Mean over the unmasked tokens; 0 where there is none (a response of tool output only)."""
-    chosen = value_T.detach()[mask_T].double()
-    return float(chosen.mean()) if chosen.numel() else 0.0
-
-
-def _policy_gradient(view: _View, members: list[int], losses: Losses) -> tuple[torch.Tensor, dict[str, float]]:
-    """GRPO's clipped policy gradient, with an optional k3 KL term to the reference."""
-    from artifact.train.losses.policy_gradient import grpo_token_loss
-    from artifact.train.losses.reduction import reduce
-
+def policy_gradient_loss(part: _Part, losses: Losses) -> tuple[Tensor, Diagnostics]:
+    """GRPO's clipped policy gradient, with an optional k3 KL term to the reference (`losses/policy_gradient.py`)."""
     settings = losses.policy_gradient
-    row, segment = view.rows([int(view.first[i]) for i in members])
-    mask = view.mask(members)
-    behaviour = view.per_token(members, [view.batch.examples[i].behaviour_logprobs or () for i in members])
-    reference = None
-    if view.batch.reference is not None and settings.kl_coefficient > 0:
-        reference = view.per_token(members, [view.batch.reference[i][0] for i in members])
-    advantage = view.weights(members, "policy_gradient")[segment]
+    behaviour_T = part.per_token([e.behaviour_logprobs for e in part.examples if isinstance(e, Reinforce)])
+    reference_T = part.reference_logprobs("a KL coefficient above 0") if settings.kl_coefficient > 0 else None
     out = grpo_token_loss(
-        view.target_logprobs(row),
-        behaviour,
-        advantage,
+        part.target_logprobs(),
+        behaviour_T,
+        part.weight_S[part.segment_T],
         clip_low=settings.clip_low,
         clip_high=settings.clip_high,
-        reference_logprobs_T=reference,
-        kl_coefficient=settings.kl_coefficient if reference is not None else 0.0,
+        reference_logprobs_T=reference_T,
+        kl_coefficient=settings.kl_coefficient,
     )
-    ones = view.tensor(np.ones(len(members)), view.real)  # the advantage is inside the token loss
-    value = reduce(out.loss_T, segment, ones, mask, settings.reduction, view.batch.denominators["policy_gradient"])
+    ones_S = part.tensor(np.ones(part.n_responses), part.real)  # the advantage is inside the token loss
+    value = reduce(out.loss_T, part.segment_T, ones_S, part.mask_T, settings.reduction, part.denominator)
     diagnostics = {
-        "tokens": float(mask.sum()),
-        "clip_fraction": _mean(out.clipped_T, mask),
-        "ratio": _mean(out.ratio_T, mask),
+        "tokens": float(part.mask_T.sum()),
+        "clip_fraction": _mean(out.clipped_T, part.mask_T),
+        "ratio": _mean(out.ratio_T, part.mask_T),
     }
     if out.kl_T is not None:
-        diagnostics["reference_kl"] = _mean(out.kl_T, mask)
+        diagnostics["reference_kl"] = _mean(out.kl_T, part.mask_T)
     return value, diagnostics
 
 
-def _contrast(view: _View, members: list[int], losses: Losses) -> tuple[torch.Tensor, dict[str, float]]:
-    """Preference of the chosen over the rejected response, CORE §3.3."""
-    from artifact.train.losses.preference import dpo, sequence_logprobs, simpo
-    from artifact.train.losses.reduction import reduce_pairs
-
+def preference_loss(part: _Part, losses: Losses) -> tuple[Tensor, Diagnostics]:
+    """Preference of the chosen over the rejected response, CORE §3.3 (`losses/preference.py`)."""
     settings = losses.contrast
-    sequences = [int(view.first[i]) + j for j in (0, 1) for i in members]  # all chosen, then all rejected
-    row, segment = view.rows(sequences)
-    logprobs = view.target_logprobs(row)
-    mask = view.pair_mask(members)
+    pairs = len(part.examples)
     normalised = settings.length_normalised or settings.form == "simpo"
-    scores = sequence_logprobs(logprobs, segment, len(sequences), mask, length_normalised=normalised)
-    chosen, rejected = scores.split(len(members))
+
+    def per_response(logprobs_T: Tensor) -> tuple[Tensor, Tensor]:
+        """(chosen_P, rejected_P) from the log-probabilities of their tokens."""
+        scores = sequence_logprobs(
+            logprobs_T, part.segment_T, part.n_responses, part.mask_T, length_normalised=normalised
+        )
+        chosen_P, rejected_P = scores.split(pairs)
+        return chosen_P, rejected_P
+
+    policy = per_response(part.target_logprobs())
     if settings.form == "simpo":
-        out = simpo(chosen, rejected, beta=settings.beta, gamma=settings.simpo_margin)
+        out = simpo(*policy, beta=settings.beta, gamma=settings.simpo_margin)
     else:
-        if view.batch.reference is None:
-            raise ValueError("DPO needs reference log-probabilities; the method must declare Needs(reference=True)")
-        reference = view.per_token(members * 2, [view.batch.reference[i][j] for j in (0, 1) for i in members])
-        sums = sequence_logprobs(reference, segment, len(sequences), mask, length_normalised=normalised)
-        out = dpo(chosen, rejected, *sums.split(len(members)), beta=settings.beta)
-    value = reduce_pairs(out.loss_P, view.weights(members, "contrast"), view.batch.denominators["contrast"])
-    pairs = float(len(members))
-    return value, {
-        "tokens": pairs,
+        out = dpo(*policy, *per_response(part.reference_logprobs("DPO")), beta=settings.beta)
+    return reduce_pairs(out.loss_P, part.weight_S, part.denominator), {
+        "tokens": float(pairs),
         "margin": float(out.margin_P.mean()),
         "preference_accuracy": float(out.accuracy_P.float().mean()),
     }
+
+
+LOSS_OF: dict[type[Example], Callable[[_Part, Losses], tuple[Tensor, Diagnostics]]] = {
+    Distil: distil_loss,
+    Imitate: imitation_loss,
+    Reinforce: policy_gradient_loss,
+    Prefer: preference_loss,
+}
+
+
+def _mean(value_T: Tensor, mask_T: Tensor) -> float:
+    """Mean over the unmasked tokens; 0 where there is none (a response of tool output only)."""
+    chosen = value_T.detach()[mask_T].double()
+    return float(chosen.mean()) if chosen.numel() else 0.0

@@ -10,15 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Protocol, TypeVar
 
-if TYPE_CHECKING:
-    import torch
+import numpy as np
+import torch
+from torch import Tensor
 
-TokenPair = tuple[Sequence[int], Sequence[int]]
-"""(prompt_ids, response_ids)"""
+from artifact.train.examples import TokenPair
 
 Item = TypeVar("Item")
+
+
+class BodyOutput(Protocol):
+    """What a decoder's forward pass gives."""
+
+    last_hidden_state: Tensor
+
+
+class Body(Protocol):
+    """A decoder without its output head, as transformers has it: token ids [B, T] → hidden states [B, T, H]."""
+
+    def __call__(self, *, input_ids: Tensor, use_cache: bool) -> BodyOutput: ...
 
 
 @dataclass(frozen=True)
@@ -30,17 +42,14 @@ class Packed:
     segment_T   which sequence it belongs to
     """
 
-    input_BT: torch.Tensor
-    position_T: torch.Tensor
-    target_T: torch.Tensor
-    segment_T: torch.Tensor
+    input_BT: Tensor
+    position_T: Tensor
+    target_T: Tensor
+    segment_T: Tensor
 
 
 def pack(sequences: Sequence[TokenPair], device: str = "cpu") -> Packed:
     """Right-pad `sequences` and index their response positions; every response must have at least one token."""
-    import numpy as np
-    import torch
-
     width = max(len(p) + len(r) for p, r in sequences)
     tokens = np.zeros((len(sequences), width), dtype=np.int64)
     positions, targets, segments = [], [], []
@@ -56,14 +65,14 @@ def pack(sequences: Sequence[TokenPair], device: str = "cpu") -> Packed:
     return Packed(torch.from_numpy(tokens).to(device), *flat)
 
 
-def response_hidden(body: Any, packed: Packed) -> torch.Tensor:
+def response_hidden(body: Body, packed: Packed) -> Tensor:
     """hidden_TH: the last hidden states that predict the response tokens, from a transformers decoder `body`."""
     hidden_BTH = body(input_ids=packed.input_BT, use_cache=False).last_hidden_state
     return hidden_BTH.reshape(-1, hidden_BTH.shape[-1]).index_select(0, packed.position_T)
 
 
 def micro_batches(
-    items: Sequence[Item], sequences_of: Callable[[Item], list[TokenPair]], max_tokens: int
+    items: Sequence[Item], sequences_of: Callable[[Item], Sequence[TokenPair]], max_tokens: int
 ) -> Iterator[list[int]]:
     """Indices of items that share a forward pass: longest first, at most `max_tokens` padded tokens a pass.
 

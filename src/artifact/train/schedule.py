@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from artifact.config import Optimiser
+from artifact.train.settings import Optimiser
 
 
 def learning_rate(optimiser: Optimiser, step: int, total_steps: int) -> float:

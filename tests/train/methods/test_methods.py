@@ -7,7 +7,9 @@ import pytest
 from artifact.config import Config, ConfigError, load
 from artifact.errors import EmptyDataset, Mismatch
 from artifact.records import Group, Problem, Rollout, Status, Verdict
-from artifact.train.methods.base import Batch, Method, Needs, Step, available, make, register
+from artifact.train.examples import Distil, Imitate, Prefer, Reinforce
+from artifact.train.methods import base
+from artifact.train.methods.base import Batch, Method, Needs, StepContext, available, register
 
 RIGHT, WRONG, UNPARSED = Verdict(Status.CORRECT, "1"), Verdict(Status.WRONG, "2"), Verdict(Status.UNPARSED)
 
@@ -24,8 +26,12 @@ def _group(name: str, verdicts: list[Verdict], solution: str | None = "ab") -> G
 GROUPS = [_group("p", [RIGHT, WRONG, UNPARSED]), _group("q", [WRONG, WRONG, WRONG])]
 
 
-def _step(**kwargs) -> Step:
-    return Step(
+def make(config: Config) -> Method:
+    return config.make_method()
+
+
+def _step(**kwargs) -> StepContext:
+    return StepContext(
         0,
         lambda problem, context: (7,) if context == "solution" else (8,),
         lambda text: tuple(map(ord, text)),
@@ -48,15 +54,15 @@ def _batch(method: str, options: dict | None = None, groups: list[Group] | None 
 
 def test_opd_distils_every_rollout_with_weight_one():
     batch = _batch("opd")
-    assert [e.distil for e in batch.examples] == [1.0] * 6
+    assert [e.weight for e in batch.examples] == [1.0] * 6
     assert batch.coefficients == {"distil": 1.0}
-    assert all(e.nll is None and e.contrast is None and e.policy_gradient is None for e in batch.examples)
+    assert all(isinstance(e, Distil) for e in batch.examples)
 
 
 def test_uopd_weights_each_rollout_by_its_prompt_and_keeps_weight_zero_in_the_batch():
     batch = _batch("uopd", p=0.25, q=0.0)
-    assert [(e.problem_id, e.distil) for e in batch.examples] == [("p", 0.25)] * 3 + [("q", 0.0)] * 3
-    assert batch.facts == {"mean_weight": 0.125}
+    assert [(e.problem_id, e.weight) for e in batch.examples] == [("p", 0.25)] * 3 + [("q", 0.0)] * 3
+    assert batch.metrics == {"mean_weight": 0.125}
 
 
 def test_uopd_refuses_prompts_without_an_annotation():
@@ -71,20 +77,20 @@ def test_uopd_reads_gold_answers_only_for_the_oracle():
 
 def test_core_distils_the_correct_and_contrasts_the_rest_with_the_reference():
     batch = _batch("core")
-    distilled = [e for e in batch.examples if e.distil is not None]
-    pairs = [e for e in batch.examples if e.contrast is not None]
+    distilled = [e for e in batch.examples if isinstance(e, Distil)]
+    pairs = [e for e in batch.examples if isinstance(e, Prefer)]
     assert [e.response_ids for e in distilled] == [(10, 3)]
-    assert [(e.response_ids, e.rejected_ids) for e in pairs] == [
+    assert [(e.chosen_ids, e.rejected_ids) for e in pairs] == [
         ((97, 98), r) for r in [(11, 3), (12, 3), (10, 3), (11, 3), (12, 3)]
     ]
     assert batch.coefficients == {"distil": 5.0, "contrast": 1.0}
-    assert batch.facts == {"share_correct": 1 / 6, "pairs": 5.0, "pairs_without_chosen": 0.0}
+    assert batch.metrics == {"share_correct": 1 / 6, "pairs": 5.0, "pairs_without_chosen": 0.0}
 
 
 def test_core_own_correct_rollouts_may_be_chosen_and_a_prompt_without_any_is_counted():
     batch = _batch("core", {"chosen_order": ["own"], "parts": "contrast"})
-    assert [(e.response_ids, e.rejected_ids) for e in batch.examples] == [((10, 3), (11, 3)), ((10, 3), (12, 3))]
-    assert batch.facts["pairs_without_chosen"] == 3.0
+    assert [(e.chosen_ids, e.rejected_ids) for e in batch.examples] == [((10, 3), (11, 3)), ((10, 3), (12, 3))]
+    assert batch.metrics["pairs_without_chosen"] == 3.0
     assert batch.coefficients == {"contrast": 1.0}
 
 
@@ -116,8 +122,8 @@ def test_grpo_advantages_are_those_of_the_group():
     """Rewards 1, 0, 0: mean 1/3, SD with k − 1 is 1/√3; a group without a right answer has advantage 0."""
     batch = _batch("grpo")
     root = 3**0.5
-    assert [e.policy_gradient for e in batch.examples] == pytest.approx([2 / 3 * root, -root / 3, -root / 3, 0, 0, 0])
-    assert batch.facts == {"reward": pytest.approx(1 / 6), "informative_groups": 0.5}
+    assert [e.advantage for e in batch.examples] == pytest.approx([2 / 3 * root, -root / 3, -root / 3, 0, 0, 0])
+    assert batch.metrics == {"reward": pytest.approx(1 / 6), "informative_groups": 0.5}
     assert batch.examples[0].behaviour_logprobs == (-0.1, -0.2)
 
 
@@ -128,8 +134,8 @@ def test_grpo_refuses_one_rollout_a_prompt():
 
 def test_sft_imitates_reference_solutions_and_counts_those_missing():
     batch = _batch("sft", groups=[_group("p", []), _group("q", [], solution=None)])
-    assert [(e.problem_id, e.response_ids, e.nll) for e in batch.examples] == [("p", (97, 98), 1.0)]
-    assert batch.facts == {"without_solution": 1.0}
+    assert [(e.problem_id, e.response_ids, e.weight) for e in batch.examples] == [("p", (97, 98), 1.0)]
+    assert batch.metrics == {"without_solution": 1.0}
     with pytest.raises(EmptyDataset):
         _batch("sft", groups=[_group("q", [], solution=None)])
 
@@ -147,7 +153,7 @@ def test_a_users_own_method_can_be_registered_and_replaced_by_itself_only():
         class Longest(Method):
             needs = Needs(teacher=True)
 
-            def batch(self, groups, step):
+            def batch(self, groups, context):
                 return Batch((), {"distil": 1.0})
 
         return Longest
@@ -171,9 +177,12 @@ def test_seqkd_imitates_only_verified_teacher_samples_in_turns():
     }
     config = _config("seqkd", sampling__samples_per_prompt=4)
     batch = make(config).batch(GROUPS, _step(teacher_samples=samples))
-    assert [(e.problem_id, e.response_ids, e.nll) for e in batch.examples] == [("p", (20, 3), 1.0), ("p", (22, 3), 1.0)]
+    assert [(e.problem_id, e.response_ids, e.weight) for e in batch.examples] == [
+        ("p", (20, 3), 1.0),
+        ("p", (22, 3), 1.0),
+    ]
     assert batch.coefficients == {"nll": 1.0}
-    assert batch.facts == {"prompts_without_sample": 1.0}
+    assert batch.metrics == {"prompts_without_sample": 1.0}
 
 
 def test_seqkd_says_which_problems_have_no_samples_and_when_nothing_is_verified():
@@ -202,8 +211,8 @@ def test_opsd_without_a_solution_says_what_to_set():
 
 def test_opposite_routing_distils_the_wrong_and_imitates_the_right():
     batch = _batch("opposite")
-    assert [e.response_ids for e in batch.examples if e.nll is not None] == [(10, 3)]
-    assert [e.response_ids for e in batch.examples if e.distil is not None] == [
+    assert [e.response_ids for e in batch.examples if isinstance(e, Imitate)] == [(10, 3)]
+    assert [e.response_ids for e in batch.examples if isinstance(e, Distil)] == [
         (11, 3),
         (12, 3),
         (10, 3),
@@ -228,10 +237,10 @@ def test_core_asks_the_teacher_only_where_nothing_else_can_be_chosen(how):
     options = {"chosen_order": ["own"], "fallback": how}
     batch = make(_config("core", options)).batch(GROUPS, _step(ask_teacher=ask))
     assert asked == [("q", how, "none")]
-    chosen = {(e.problem_id, e.response_ids) for e in batch.examples if e.contrast is not None}
+    chosen = {(e.problem_id, e.chosen_ids) for e in batch.examples if isinstance(e, Prefer)}
     assert chosen == {("p", (10, 3)), ("q", (21, 3))}, "the verified answer, and never the unverified one"
-    assert batch.facts["fallback_prompts"] == batch.facts["fallback_verified"] == 1.0
-    assert batch.facts["pairs_without_chosen"] == 0.0
+    assert batch.metrics["fallback_prompts"] == batch.metrics["fallback_verified"] == 1.0
+    assert batch.metrics["pairs_without_chosen"] == 0.0
 
 
 def test_an_unverified_teacher_answer_is_never_chosen():
@@ -239,11 +248,38 @@ def test_an_unverified_teacher_answer_is_never_chosen():
     batch = make(_config("core", {"chosen_order": ["own"], "fallback": "generate"})).batch(
         GROUPS, _step(ask_teacher=ask)
     )
-    assert {e.problem_id for e in batch.examples if e.contrast is not None} == {"p"}
-    assert batch.facts["pairs_without_chosen"] == 3.0
-    assert (batch.facts["fallback_prompts"], batch.facts["fallback_verified"]) == (1.0, 0.0)
+    assert {e.problem_id for e in batch.examples if isinstance(e, Prefer)} == {"p"}
+    assert batch.metrics["pairs_without_chosen"] == 3.0
+    assert (batch.metrics["fallback_prompts"], batch.metrics["fallback_verified"]) == (1.0, 0.0)
 
 
 def test_asking_a_teacher_that_was_not_declared_is_an_error():
-    with pytest.raises(ConfigError, match=r"set Needs\(teacher=True\)"):
+    with pytest.raises(ConfigError, match=r"set Needs\(teacher=True, teacher_answers=True\)"):
         _step().ask_teacher([GROUPS[0].problem], "generate", "none")
+
+
+def test_a_component_without_a_coefficient_is_no_silent_omission():
+    example = Distil("p", (1,), (2,))
+    with pytest.raises(ValueError, match=r"component\(s\) \['distil'\] have no coefficient"):
+        Batch((example,), {"nll": 1.0})
+
+
+def test_every_example_takes_part_in_one_component_and_says_which():
+    reference = {"p": 0.5, "q": 0.5}
+    samples = {n: [_sample(n, 0, RIGHT)] for n in "pq"}
+    kinds = {Distil: "distil", Imitate: "nll", Reinforce: "policy_gradient", Prefer: "contrast"}
+    for name in available():
+        method = base.make(name, load("tiny").run_settings)
+        batch = method.batch(GROUPS, _step(weights=reference, teacher_samples=samples))
+        assert batch.examples and {type(e) for e in batch.examples} <= set(kinds), name
+        assert all(e.component == kinds[type(e)] and e.component in batch.coefficients for e in batch.examples), name
+
+
+def test_options_are_checked_without_a_configuration_too():
+    settings = load("tiny").run_settings
+    with pytest.raises(ConfigError, match=r"method 'core' has no option 'alfa'; it has: parts, alpha"):
+        base.make("core", settings, alfa=1)
+    with pytest.raises(ValueError, match=r"alpha = -1.*≥ 0"):
+        base.make("core", settings, alpha=-1.0)
+    with pytest.raises(ValueError, match=r"weighting = 'sof'.*'soft'"):
+        base.make("uopd", settings, weighting="sof")

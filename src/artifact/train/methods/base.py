@@ -12,12 +12,13 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal
 
-from artifact.config import Config, ConfigError, Section, checked
-from artifact.errors import Mismatch
-from artifact.records import COMPONENTS, Example, Group, Problem, Rollout
+from artifact.errors import ConfigError, Mismatch
+from artifact.records import Group, Problem, Rollout
+from artifact.train.examples import COMPONENTS, Example
+from artifact.train.settings import RunSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Needs:
     rollouts         sample the current policy (False: train on given texts alone)
     verdicts         verify each rollout
     teacher          the run's teacher, for anything: scores, samples, fresh responses
-    self_teacher     `distil` examples are scored by the frozen *initial student* instead of the teacher
+    self_teacher     `Distil` examples are scored by the frozen *initial student* instead of the teacher
+    teacher_answers  fresh responses of the teacher while training (`StepContext.ask_teacher`)
     teacher_samples  the teacher's stored, verified responses (those of its annotation), by problem id
     reference        log-probabilities under the frozen initial student
     uncertainty      the teacher's semantic-entropy weights, by problem id
@@ -38,6 +40,7 @@ class Needs:
     verdicts: bool = False
     teacher: bool = False
     self_teacher: bool = False
+    teacher_answers: bool = False
     teacher_samples: bool = False
     reference: bool = False
     uncertainty: bool = False
@@ -54,26 +57,40 @@ class Needs:
         return self.uncertainty or self.teacher_samples
 
 
+@dataclass(frozen=True)
+class Weighting:
+    """Which weights w(x) of phase 1 a method wants (`phase1/weights.py`): a scheme, with the parameter it reads.
+
+    tau   threshold of `binary` on H / log N
+    seed  of the permutation of `shuffled`
+    """
+
+    scheme: Literal["uniform", "binary", "soft", "shuffled", "gold"] = "soft"
+    tau: float | None = None
+    seed: int | None = None
+
+
 def no_teacher_at_hand(problems: Sequence[Problem], how: str, context: str) -> list[tuple[Rollout, ...]]:
-    """The `Step.ask_teacher` of a loop that has no teacher: asking is an error, never an empty answer."""
+    """The `StepContext.ask_teacher` of a loop without one: asking is an error, never an empty answer."""
     raise ConfigError(
-        f"{len(problems)} problem(s) asked for a teacher response ({how}), but the method declared no teacher; set "
-        "Needs(teacher=True)"
+        f"{len(problems)} problem(s) asked for a teacher response ({how}), but the method declared no such need; set "
+        "Needs(teacher=True, teacher_answers=True)"
     )
 
 
 @dataclass(frozen=True)
-class Step:
+class StepContext:
     """What a method may look at besides the groups.
 
     encode(problem, context) gives prompt ids with `none`, `answer` or `solution` in the system message.
     encode_text(text) gives the ids of a response text, end of sequence included; mask_text(text) is False where a tool
     would have written them, None without a tool.
-    ask_teacher(problems, how, context) lets the teacher answer now, `generate` or `autoregress` (`actors/teacher.py`),
-    reading `context`; gives verified responses, one tuple a problem.
+    weights, teacher_samples are what phase 1 says, by problem id.
+    ask_teacher(problems, how, context) lets the teacher answer now, `generate` or `autoregress`, reading `context`;
+    gives verified responses, one tuple per problem.
     """
 
-    index: int
+    step: int
     encode: Callable[[Problem, str], tuple[int, ...]]
     encode_text: Callable[[str], tuple[int, ...]]
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -86,20 +103,24 @@ class Step:
 class Batch:
     """The examples of one optimiser step and the coefficient of each loss component that takes part.
 
-    `facts` are numbers to log beside the losses, such as the share of correct rollouts.
+    `metrics` are numbers to log beside the losses, such as the share of correct rollouts. An example of a component
+    without a coefficient would be left out in silence: that is a ValueError, as is an unknown component.
     """
 
     examples: tuple[Example, ...]
     coefficients: dict[str, float]
-    facts: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.coefficients) - set(COMPONENTS))
         if unknown:
             raise ValueError(f"unknown loss component(s) {unknown}; the components are {COMPONENTS}")
+        silent = sorted({e.component for e in self.examples} - set(self.coefficients))
+        if silent:
+            raise ValueError(f"examples of component(s) {silent} have no coefficient; there are {self.coefficients}")
 
 
-def require_annotated(groups: Sequence[Group], known: Mapping[str, Any], what: str) -> None:
+def require_annotated(groups: Sequence[Group], known: Mapping[str, object], what: str) -> None:
     """Mismatch unless phase 1 says something (`what`) about every problem of the step."""
     missing = [g.problem.id for g in groups if g.problem.id not in known]
     if missing:
@@ -109,27 +130,29 @@ def require_annotated(groups: Sequence[Group], known: Mapping[str, Any], what: s
         )
 
 
-class NoOptions(Section):
+@dataclass(frozen=True)
+class NoOptions(Settings):
     """Options of a method that has none."""
 
 
 class Method(ABC):
-    """Base of all methods. Subclasses set `needs`, optionally `Options`, and define `batch`."""
+    """Base of all methods. Subclasses set `needs`, optionally `Options` (a dataclass), and define `batch`."""
 
     name: ClassVar[str]
-    Options: ClassVar[type[Section]] = NoOptions
+    Options: ClassVar[type[Settings]] = NoOptions
     needs: Needs = Needs()
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.options: Any = checked(self.Options, config.method_options, f"options of method {self.name!r}")
+    def __init__(self, settings: RunSettings, options: Any = None) -> None:
+        # Any: an instance of the subclass's own `Options`, which this class cannot name.
+        self.settings = settings
+        self.options: Any = self.Options() if options is None else options
 
-    def weighting(self) -> dict[str, Any]:
-        """Which uncertainty weights the method wants (`scheme` and its parameters); only asked if it needs them."""
-        return {"scheme": "soft"}
+    def weighting(self) -> Weighting:
+        """Which uncertainty weights the method wants; only asked if it needs them."""
+        return Weighting()
 
     @abstractmethod
-    def batch(self, groups: Sequence[Group], step: Step) -> Batch:
+    def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:
         """The weighted examples of one optimiser step."""
 
 
@@ -162,13 +185,21 @@ def available() -> list[str]:
     return sorted(shipped | set(_REGISTRY))
 
 
-def make(config: Config) -> Method:
-    """The method `config.method` with its options checked; an unknown name is an error that lists the right ones."""
-    name = config.method
+def find_method(name: str) -> type[Method]:
+    """The class of method `name`; ConfigError lists the right names for an unknown one."""
     if name not in _REGISTRY:
         if name not in available():
             near = difflib.get_close_matches(name, available(), n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ConfigError(f"unknown method {name!r}; {hint}the methods are: {', '.join(available())}")
         importlib.import_module(f"artifact.train.methods.{name}")
-    return _REGISTRY[name](config)
+    return _REGISTRY[name]
+
+
+def make(name: str, settings: RunSettings, **options: object) -> Method:
+    """Method `name` with its options checked. A configuration's method is made by `config.make_method`."""
+    cls = find_method(name)
+    known = [f.name for f in fields(cls.Options)]
+    if unknown := sorted(set(options) - set(known)):
+        raise ConfigError(f"method {name!r} has no option {unknown[0]!r}; it has: {', '.join(known) or 'none'}")
+    return cls(settings, cls.Options(**options))

@@ -12,16 +12,16 @@ distilled ("the full set of student-generated responses"); otherwise the correct
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field, model_validator
-
-from artifact.config import Config, Section
-from artifact.records import Example, Group
+from artifact.records import Group
+from artifact.train.examples import Distil, Mask, Prefer, TokenIds
 from artifact.train.losses.mix import mix_coefficients
-from artifact.train.methods.base import Batch, Method, Needs, Step, register
+from artifact.train.methods.base import Batch, Method, Needs, StepContext, register
+from artifact.train.settings import NotNegative, RunSettings, Settings
 
-Chosen = tuple[tuple[int, ...], tuple[bool, ...] | None]
+Chosen = tuple[TokenIds, Mask]
 """A response that may be chosen: its token ids and their mask."""
 
 
@@ -29,9 +29,10 @@ Chosen = tuple[tuple[int, ...], tuple[bool, ...] | None]
 class ContrastiveOnPolicyDistillation(Method):
     """Needs verifier, teacher and reference; reads gold answers and solutions."""
 
-    class Options(Section):
+    @dataclass(frozen=True)
+    class Options(Settings):
         """parts           both terms, or one alone (the papers' ablation rows)
-        alpha, mix      weight of distillation, and how it is combined (`train/losses/mix.py`)
+        alpha, mix      weight of distillation, and how it is combined (`losses/mix.py`)
         chosen_order    where a chosen response comes from, first that is there
         fallback        what to do for a prompt that has none of them
         teacher_context what the teacher reads besides the question when it scores
@@ -39,32 +40,33 @@ class ContrastiveOnPolicyDistillation(Method):
         """
 
         parts: Literal["both", "distil", "contrast"] = "both"
-        alpha: float = Field(5.0, ge=0)
+        alpha: NotNegative = 5.0
         mix: Literal["weighted", "convex", "adaptive"] = "weighted"
         chosen_order: tuple[Literal["reference", "own"], ...] = ("reference", "own")
         fallback: Literal["skip", "generate", "autoregress"] = "skip"
         teacher_context: Literal["none", "answer", "solution"] = "none"
         distil_on: Literal["correct", "all"] | None = None
 
-        @model_validator(mode="after")
-        def _mix_is_possible(self) -> ContrastiveOnPolicyDistillation.Options:
+        def __post_init__(self) -> None:
+            super().__post_init__()
             mix_coefficients(self.mix, alpha=self.alpha, batch_accuracy=0.5)  # refuses α > 1 with `convex`
-            return self
 
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
+    def __init__(self, settings: RunSettings, options: Options | None = None) -> None:
+        super().__init__(settings, options)
         contrast = self.options.parts != "distil"
+        answers = contrast and self.options.fallback != "skip"
         self.needs = Needs(
             verdicts=True,
-            teacher=self.options.parts != "contrast" or self.options.fallback != "skip",
-            reference=contrast and config.losses.contrast.form == "dpo",
+            teacher=self.options.parts != "contrast" or answers,
+            teacher_answers=answers,
+            reference=contrast and settings.losses.contrast.form == "dpo",
             gold=True,
         )
 
-    def batch(self, groups: Sequence[Group], step: Step) -> Batch:
+    def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:
         o = self.options
-        distilled = self._distilled(groups, step) if o.parts != "contrast" else []
-        pairs, facts = self._pairs(groups, step) if o.parts != "distil" else ([], {})
+        distilled = self._distilled(groups, context) if o.parts != "contrast" else []
+        pairs, metrics = self._pairs(groups, context) if o.parts != "distil" else ([], {})
         accuracy = sum(len(g.correct) for g in groups) / sum(len(g.rollouts) for g in groups)
         mixed = mix_coefficients(o.mix, alpha=o.alpha, batch_accuracy=accuracy)
         coefficients = {
@@ -72,35 +74,33 @@ class ContrastiveOnPolicyDistillation(Method):
             "distil": {"distil": 1.0},
             "contrast": {"contrast": 1.0},
         }[o.parts]
-        facts |= {"share_correct": accuracy, "pairs": float(len(pairs))}
-        return Batch((*distilled, *pairs), coefficients, facts)
+        metrics |= {"share_correct": accuracy, "pairs": float(len(pairs))}
+        return Batch((*distilled, *pairs), coefficients, metrics)
 
-    def _distilled(self, groups: Sequence[Group], step: Step) -> list[Example]:
+    def _distilled(self, groups: Sequence[Group], context: StepContext) -> list[Distil]:
         """Distillation examples: the correct rollouts, or all of them, scored under the teacher's context."""
         o = self.options
         distil_on = o.distil_on or ("correct" if o.teacher_context == "none" else "all")
         out = []
         for group in groups:
-            context = None if o.teacher_context == "none" else step.encode(group.problem, o.teacher_context)
+            informed = None if o.teacher_context == "none" else context.encode(group.problem, o.teacher_context)
             for r in group.correct if distil_on == "correct" else group.rollouts:
-                out.append(Example.of(r, distil=1.0, teacher_prompt_ids=context))
+                out.append(Distil.of(r, teacher_prompt_ids=informed))
         return out
 
-    def _pairs(self, groups: Sequence[Group], step: Step) -> tuple[list[Example], dict[str, float]]:
+    def _pairs(self, groups: Sequence[Group], context: StepContext) -> tuple[list[Prefer], dict[str, float]]:
         """Preference pairs, one for each incorrect rollout that has a chosen response; and what became of the rest."""
         o = self.options
-        bare = [g.problem for g in groups if g.incorrect and not self._candidates(g, step)]
+        bare = [g.problem for g in groups if g.incorrect and not self._candidates(g, context)]
         taught: dict[str, list[Chosen]] = {}
         if bare and o.fallback != "skip":
-            answers = step.ask_teacher(bare, o.fallback, o.teacher_context)
+            answers = context.ask_teacher(bare, o.fallback, o.teacher_context)
             for problem, responses in zip(bare, answers, strict=True):
-                taught[problem.id] = [
-                    (r.response_ids, r.response_mask) for r in responses if r.verdict is not None and r.verdict.correct
-                ]
-        pairs: list[Example] = []
+                taught[problem.id] = [(r.response_ids, r.response_mask) for r in responses if r.correct]
+        pairs: list[Prefer] = []
         without = 0
         for group in groups:
-            candidates = self._candidates(group, step) or taught.get(group.problem.id, [])
+            candidates = self._candidates(group, context) or taught.get(group.problem.id, [])
             for rejected in group.incorrect:
                 if not candidates:
                     without += 1
@@ -108,29 +108,29 @@ class ContrastiveOnPolicyDistillation(Method):
                 # Own correct rollouts take turns, so that one sample is not chosen for all.
                 ids, mask = candidates[rejected.sample % len(candidates)]
                 pairs.append(
-                    Example(
+                    Prefer(
                         group.problem.id,
                         group.prompt_ids,
                         ids,
-                        contrast=1.0,
-                        response_mask=mask,
-                        rejected_ids=rejected.response_ids,
+                        rejected.response_ids,
+                        chosen_mask=mask,
                         rejected_mask=rejected.response_mask,
                     )
                 )
-        facts = {"pairs_without_chosen": float(without)}
+        metrics = {"pairs_without_chosen": float(without)}
         if o.fallback != "skip":
-            facts |= {
+            metrics |= {
                 "fallback_prompts": float(len(bare)),
                 "fallback_verified": float(sum(bool(responses) for responses in taught.values())),
             }
-        return pairs, facts
+        return pairs, metrics
 
-    def _candidates(self, group: Group, step: Step) -> list[Chosen]:
+    def _candidates(self, group: Group, context: StepContext) -> list[Chosen]:
         """Responses that may be chosen for this prompt: those of the first source in `chosen_order` that has any."""
         for source in self.options.chosen_order:
             if source == "reference" and group.problem.solution:
-                return [(step.encode_text(group.problem.solution), step.mask_text(group.problem.solution))]
+                solution = group.problem.solution
+                return [(context.encode_text(solution), context.mask_text(solution))]
             if source == "own" and group.correct:
                 return [(r.response_ids, r.response_mask) for r in group.correct]
         return []

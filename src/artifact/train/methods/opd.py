@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from artifact.records import Example, Group
-from artifact.train.methods.base import Batch, Method, Needs, Step, register
+from artifact.records import Group
+from artifact.train.examples import Distil
+from artifact.train.methods.base import Batch, Method, Needs, StepContext, register
 
 
-def distil_all(groups: Sequence[Group], weight_of: dict[str, float] | None = None) -> tuple[Example, ...]:
+def distil_all(groups: Sequence[Group], weight_of: dict[str, float] | None = None) -> tuple[Distil, ...]:
     """A distillation example for each rollout, weighted by its problem's entry in `weight_of` (1 without it).
 
     A rollout of weight 0 stays in the batch: it counts in the denominator of Eq. 9.
     """
     return tuple(
-        Example.of(r, distil=1.0 if weight_of is None else weight_of[r.problem_id])
-        for group in groups
-        for r in group.rollouts
+        Distil.of(r, 1.0 if weight_of is None else weight_of[r.problem_id]) for group in groups for r in group.rollouts
     )
 
 
@@ -26,5 +25,5 @@ class OnPolicyDistillation(Method):
 
     needs = Needs(teacher=True)
 
-    def batch(self, groups: Sequence[Group], step: Step) -> Batch:
+    def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:
         return Batch(distil_all(groups), {"distil": 1.0})

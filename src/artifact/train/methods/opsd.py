@@ -11,37 +11,41 @@ at the leak check (`stats/leak.py`) beside its accuracy.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from artifact.config import Config, ConfigError, Section
-from artifact.records import Example, Group
-from artifact.train.methods.base import Batch, Method, Needs, Step, register
+from artifact.errors import ConfigError
+from artifact.records import Group
+from artifact.train.examples import Distil
+from artifact.train.methods.base import Batch, Method, Needs, StepContext, register
+from artifact.train.settings import RunSettings, Settings
 
 
 @register("opsd")
 class SelfDistilledReasoner(Method):
     """Needs reference solutions (or answers, under `context: answer`); no verifier."""
 
-    class Options(Section):
+    @dataclass(frozen=True)
+    class Options(Settings):
         """teacher: whose weights score; context: what the scoring model reads besides the question."""
 
         teacher: Literal["self", "teacher"] = "self"
         context: Literal["answer", "solution"] = "solution"
 
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
+    def __init__(self, settings: RunSettings, options: Options | None = None) -> None:
+        super().__init__(settings, options)
         own = self.options.teacher == "self"
         self.needs = Needs(teacher=not own, self_teacher=own, gold=True)
 
-    def batch(self, groups: Sequence[Group], step: Step) -> Batch:
+    def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:
         bare = [g.problem.id for g in groups if self.options.context == "solution" and not g.problem.solution]
         if bare:
             raise ConfigError(
                 f"problem(s) {bare[:3]} ({len(bare)} in this step) have no reference solution for the teacher to read; "
                 "use method_options.context = answer"
             )
-        examples = []
+        examples: list[Distil] = []
         for group in groups:
-            informed = step.encode(group.problem, self.options.context)
-            examples += [Example.of(r, distil=1.0, teacher_prompt_ids=informed) for r in group.rollouts]
+            informed = context.encode(group.problem, self.options.context)
+            examples += [Distil.of(r, teacher_prompt_ids=informed) for r in group.rollouts]
         return Batch(tuple(examples), {"distil": 1.0})

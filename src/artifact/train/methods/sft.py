@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from artifact.errors import EmptyDataset
-from artifact.records import Example, Group
-from artifact.train.methods.base import Batch, Method, Needs, Step, register
+from artifact.records import Group
+from artifact.train.examples import Imitate
+from artifact.train.methods.base import Batch, Method, Needs, StepContext, register
 
 
 @register("sft")
@@ -18,21 +19,20 @@ class SupervisedFineTuning(Method):
 
     needs = Needs(rollouts=False, gold=True)
 
-    def batch(self, groups: Sequence[Group], step: Step) -> Batch:
+    def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:
         examples = tuple(
-            Example(
+            Imitate(
                 g.problem.id,
                 g.prompt_ids,
-                step.encode_text(g.problem.solution),
-                nll=1.0,
-                response_mask=step.mask_text(g.problem.solution),
+                context.encode_text(g.problem.solution),
+                response_mask=context.mask_text(g.problem.solution),
             )
             for g in groups
             if g.problem.solution
         )
         if not examples:
             raise EmptyDataset(
-                f"none of the {len(groups)} problems of step {step.index} has a reference solution; SFT has nothing to "
-                "imitate"
+                f"none of the {len(groups)} problems of step {context.step} has a reference solution; SFT has nothing "
+                "to imitate"
             )
         return Batch(examples, {"nll": 1.0}, {"without_solution": float(len(groups) - len(examples))})

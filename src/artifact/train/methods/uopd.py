@@ -10,40 +10,37 @@ step?) and `gold` (1 if the teacher's majority answer is right: what a perfect u
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from pydantic import Field
-
-from artifact.config import Config, Section
 from artifact.records import Group
-from artifact.train.methods.base import Batch, Method, Needs, Step, register, require_annotated
+from artifact.train.methods.base import Batch, Method, Needs, StepContext, Weighting, register, require_annotated
 from artifact.train.methods.opd import distil_all
+from artifact.train.settings import Bound, RunSettings, Settings
 
 
 @register("uopd")
 class UncertaintyWeightedDistillation(Method):
     """Needs the teacher and its uncertainty weights; reads gold answers only under `weighting: gold`."""
 
-    class Options(Section):
+    @dataclass(frozen=True)
+    class Options(Settings):
         """weighting: scheme; tau: threshold of `binary` on H / log N."""
 
         weighting: Literal["uniform", "soft", "binary", "shuffled", "gold"] = "soft"
-        tau: float = Field(0.5, ge=0, le=1)
+        tau: Annotated[float, Bound(ge=0, le=1)] = 0.5
 
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
+    def __init__(self, settings: RunSettings, options: Options | None = None) -> None:
+        super().__init__(settings, options)
         self.needs = Needs(teacher=True, uncertainty=True, gold=self.options.weighting == "gold")
 
-    def weighting(self) -> dict[str, Any]:
-        chosen: dict[str, Any] = {"scheme": self.options.weighting}
-        if self.options.weighting == "binary":
-            chosen["tau"] = self.options.tau
-        if self.options.weighting == "shuffled":
-            chosen["seed"] = self.config.seed
-        return chosen
+    def weighting(self) -> Weighting:
+        scheme = self.options.weighting
+        tau = self.options.tau if scheme == "binary" else None
+        return Weighting(scheme, tau, self.settings.seed if scheme == "shuffled" else None)
 
-    def batch(self, groups: Sequence[Group], step: Step) -> Batch:
-        require_annotated(groups, step.weights, "uncertainty weight")
-        weights = {g.problem.id: step.weights[g.problem.id] for g in groups}
+    def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:
+        require_annotated(groups, context.weights, "uncertainty weight")
+        weights = {g.problem.id: context.weights[g.problem.id] for g in groups}
         mean = sum(weights.values()) / len(weights)
         return Batch(distil_all(groups, weights), {"distil": 1.0}, {"mean_weight": mean})

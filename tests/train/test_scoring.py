@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from artifact.actors.placement import Slot
-from artifact.actors.scoring import FrozenModel
+from artifact.actors.checkpoints import load_frozen
 from artifact.paths import resolve_model
+from artifact.train.scoring import FrozenModel
 
 STUDENT = resolve_model("models/tiny/student")
 FIRST, SECOND = ((5, 9, 11), (7, 8, 20, 2)), ((5, 9, 11), (30, 2))
@@ -28,15 +28,15 @@ def plain(sequence: tuple[tuple[int, ...], tuple[int, ...]]) -> np.ndarray:
 
 
 def test_a_response_that_is_chosen_for_several_is_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    frozen, passed = FrozenModel(Slot("reference", 1.0, 0.0, "cpu", 1), "float32"), []
+    frozen, passed = FrozenModel(load_frozen(STUDENT, "float32")), []
     real = frozen.passes
 
-    def spy(path: str, sequences: Any, max_tokens: int) -> Any:
+    def spy(sequences: Any, max_tokens: int) -> Any:
         passed.append(list(sequences))
-        return real(path, sequences, max_tokens)
+        return real(sequences, max_tokens)
 
     monkeypatch.setattr(frozen, "passes", spy)
-    found = frozen.logprobs(STUDENT, [FIRST, SECOND, FIRST, (list(SECOND[0]), list(SECOND[1]))])
+    found = frozen.logprobs([FIRST, SECOND, FIRST, (list(SECOND[0]), list(SECOND[1]))])
     assert passed == [[FIRST, SECOND]]
     for values, sequence in zip(found, (FIRST, SECOND, FIRST, SECOND), strict=True):
         np.testing.assert_allclose(values, plain(sequence), atol=2e-5)

@@ -1,0 +1,192 @@
+"""`train.workers.Workers` on Ray: student ranks, engines, teacher and reference, every call with a deadline.
+
+Weight sync is proven each time: after the transfer both sides score the same fixed tokens, because a version counter
+alone would say that all is well. The papers' driver is VtDTrainerRay. Left out: opening the actors (`session.py`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from artifact.actors.session import Actors, call
+from artifact.actors.weight_sync import Spec
+from artifact.config import Config
+from artifact.errors import ActorTimeout
+from artifact.paths import resolve_model
+from artifact.train.examples import Example, TokenPair
+from artifact.train.inputs import RunInputs
+from artifact.train.objective import to_reference, to_score
+from artifact.train.rollouts import Completion
+from artifact.train.sync_check import check_weight_sync
+from artifact.train.workers import Handle, StepWork
+
+
+class RayWorkers:
+    """The actors of one run under `config`.
+
+    self_teacher    distillation is scored by the student's own initial weights instead of the run's teacher
+    stop_token_ids  where a teacher's own answer ends
+    """
+
+    def __init__(
+        self, config: Config, actors: Actors, inputs: RunInputs, stop_token_ids: Sequence[int], *, self_teacher: bool
+    ) -> None:
+        self.config, self.actors, self.stop_token_ids = config, actors, tuple(stop_token_ids)
+        self.base = resolve_model(config.models.student)
+        self.scorer = self.base if self_teacher else resolve_model(config.teacher_path)
+        self.ranks = len(actors.students)
+        self.probe = probe_sequences(inputs)
+        self._spec: Spec | None = None
+
+    def _call(self, refs: Any, what: str) -> Any:
+        return call(refs, self.config.cluster.step_timeout_s, what)
+
+    def start(self, total_steps: int) -> None:
+        """Reset the student to the base weights, and form the weight-sync group where it is not formed yet."""
+        self._spec = start_student(self.actors, self.config, total_steps)
+
+    def teacher_scores(self, shards: Sequence[Sequence[Example]]) -> list[Handle | None]:
+        """The scorer's top-k of each shard's distillation examples of a weight other than 0, in the object store."""
+        d = self.config.losses.distil
+        out: list[Handle | None] = []
+        for shard in shards:
+            wanted = to_score(shard)
+            ref = None
+            if wanted:
+                ref = self.actors.teacher.teacher_scores.remote(
+                    self.scorer, wanted, d.top_k, d.temperature, self.config.optimiser.micro_batch_tokens
+                )
+                self._wait(ref, "teacher scores")
+            out.append(ref)
+        return out
+
+    def reference_logprobs(self, shards: Sequence[Sequence[Example]]) -> list[Handle | None]:
+        """log p_ref of each shard's preference and policy-gradient examples, in the object store."""
+        out: list[Handle | None] = []
+        for shard in shards:
+            wanted = to_reference(shard, self.config.losses)
+            ref = None
+            if wanted:
+                ref = self.actors.reference.reference_logprobs.remote(
+                    self.base, wanted, self.config.optimiser.micro_batch_tokens
+                )
+                self._wait(ref, "reference log-probabilities")
+            out.append(ref)
+        return out
+
+    def _wait(self, ref: Any, what: str) -> None:
+        """Until `ref` is there or its task failed (then whoever opens it says why); nothing is fetched."""
+        import ray
+
+        timeout = self.config.cluster.step_timeout_s
+        if not ray.wait([ref], timeout=timeout, fetch_local=False)[0]:
+            raise ActorTimeout(f"{what} did not finish within {timeout:.0f} s; raise cluster.step_timeout_s")
+
+    def teacher_answers(
+        self, prompts: Sequence[tuple[int, ...]], how: str, *, temperature: float, max_new_tokens: int, seed: int
+    ) -> list[Completion]:
+        """A fresh response of the scorer to each prompt."""
+        ref = self.actors.teacher.answer.remote(
+            self.scorer,
+            prompts,
+            how,
+            top_k=self.config.losses.distil.top_k,
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            stop_token_ids=self.stop_token_ids,
+            seed=seed,
+        )
+        return self._call(ref, f"teacher answers ({how})")
+
+    def step(
+        self,
+        work: StepWork,
+        shards: Sequence[Sequence[Example]],
+        scores: Sequence[Handle | None],
+        reference: Sequence[Handle | None],
+    ) -> list[dict[str, float]]:
+        """One optimiser step, a shard per rank."""
+        refs = [
+            s.step.remote(work, list(shard), sc, ref)
+            for s, shard, sc, ref in zip(self.actors.students, shards, scores, reference, strict=True)
+        ]
+        return self._call(refs, f"optimiser step {work.step}")
+
+    def sync_weights(self, version: int) -> float:
+        """Broadcast the student's weights into every engine, then prove that they arrived.
+
+        Returns the largest |Δ log-prob| between student and engines on the probe, in nats. Raises StaleEngine above
+        `cluster.sync_tolerance`.
+        """
+        assert self._spec is not None, "start comes first"
+        return sync_weights(self.actors, self._spec, self.probe, version, self.config)
+
+    def save_checkpoint(self, folder: Path, tag: str) -> None:
+        """Weights and optimiser state of every rank."""
+        self._call([s.save_checkpoint.remote(str(folder), tag) for s in self.actors.students], "saving a checkpoint")
+
+    def load_checkpoint(self, folder: Path, tag: str) -> None:
+        """Take up weights and optimiser state on every rank."""
+        self._call([s.load_checkpoint.remote(str(folder), tag) for s in self.actors.students], "loading the checkpoint")
+
+    def save_weights(self, folder: Path) -> None:
+        """The current weights as a Hugging Face checkpoint."""
+        self._call([s.save_weights.remote(str(folder)) for s in self.actors.students], "saving the final weights")
+
+
+def probe_sequences(inputs: RunInputs) -> list[TokenPair]:
+    """Two fixed token sequences for the sync proof: training prompts, their first token given, the rest scored."""
+    ids = [inputs.encode(p, "none") for p in inputs.train[:2]]
+    return [(x[:1], x[1:]) for x in ids]
+
+
+def start_student(actors: Actors, config: Config, total_steps: int) -> Spec:
+    """Reset the student to the base weights and form the weight-sync group where it is not formed yet.
+
+    Returns the `Spec` of the parameters that weight sync sends.
+    """
+    cluster, limit = config.cluster, config.cluster.start_timeout_s
+    first = actors.students[0]
+    host, port = call(first.address.remote(), limit, "asking the student for its address")
+    call(
+        [s.init_distributed.remote(host, port, len(actors.students)) for s in actors.students],
+        limit,
+        "forming the student group",
+    )
+    members = [first.sync_channel.remote(), *(e.sync_channel.remote() for e in actors.engines)]
+    channels = set(call(members, limit, "asking for the weight-sync group"))
+    if len(channels) != 1 or None in channels:
+        host, port = call(first.address.remote(), limit, "asking the student for its address")
+        size = cluster.engine.tensor_parallel_size
+        world_size = 1 + size * len(actors.engines)
+        name, timeout = uuid.uuid4().hex, cluster.step_timeout_s
+        joins = [first.join_sync.remote(host, port, world_size, timeout, name)]
+        joins += [
+            e.join_sync.remote(host, port, 1 + i * size, world_size, cluster.sync_backend, timeout, name)
+            for i, e in enumerate(actors.engines)
+        ]
+        call(joins, limit, "forming the weight-sync group")
+    model = resolve_model(config.models.student)
+    resets = [s.reset.remote(model, config.optimiser, config.losses, total_steps, config.seed) for s in actors.students]
+    return call(resets, limit, "resetting the student")[0]
+
+
+def sync_weights(actors: Actors, spec: Spec, probe: Sequence[TokenPair], version: int, config: Config) -> float:
+    """Broadcast the student's weights into every engine, then prove that they arrived (`RayWorkers.sync_weights`)."""
+    limit = config.cluster.step_timeout_s
+    sent = [
+        actors.students[0].broadcast.remote(spec),
+        *(e.receive_weights.remote(spec, version) for e in actors.engines),
+    ]
+    call(sent, limit, "weight sync")
+
+    def scored() -> list[list[np.ndarray]]:
+        sides = [actors.students[0].logprobs.remote(probe), *(e.score.remote(probe) for e in actors.engines)]
+        return call(sides, limit, "the sync proof")
+
+    return check_weight_sync(scored, config.cluster.sync_tolerance, f"after weight sync {version}")

@@ -1,0 +1,176 @@
+"""A frozen model asked about given token ids: the teacher's top-k at each response position, or log-probabilities.
+
+UOPD §3.2, CORE §3.5: for every response token t the teacher's distribution given prompt and y_<t, cut to its k most
+likely tokens. Values are log-probabilities of the *full* soft-max, so the mass outside the support is known; the loss
+renormalises (Eq. 7) where its support mode says so. Logits are formed for `CHUNK` positions at a time, so [T, V] is
+never held for a whole batch. Tokens in, numbers out: nothing is decoded, nothing encoded again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from artifact.train.examples import TokenPair
+from artifact.train.packing import Body, Packed, micro_batches, pack, response_hidden
+
+CHUNK = 1024
+"""Response positions whose logits are held at once."""
+
+
+class Head(Protocol):
+    """An output head: its rows are the vocabulary's."""
+
+    weight: Tensor
+
+
+class Network(Protocol):
+    """A causal language model as transformers has it: a decoder and an output head."""
+
+    model: Body
+    lm_head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherRows:
+    """The teacher's scores of one response of T tokens.
+
+    ids_TK int32, logprobs_TK float32 (nats, full-vocabulary soft-max, descending), entropy_T float32 (nats, of the full
+    vocabulary). Row t is the distribution from which response token t was to be drawn, so row 0 is conditioned on the
+    prompt alone.
+    """
+
+    ids: np.ndarray
+    logprobs: np.ndarray
+    entropy: np.ndarray
+
+    @property
+    def mass(self) -> np.ndarray:
+        """Probability on the support at each position, [T]."""
+        return np.exp(self.logprobs).sum(-1)
+
+
+@dataclass(frozen=True)
+class TeacherScores:
+    """Teacher scores of several responses, packed, each with the index of the example it belongs to.
+
+    Response i owns rows offsets[i]:offsets[i+1] of ids_TK, logprobs_TK and entropy_T, and belongs to `example[i]`.
+    """
+
+    ids: np.ndarray
+    logprobs: np.ndarray
+    entropy: np.ndarray
+    offsets: np.ndarray
+    example: np.ndarray
+
+    def __post_init__(self) -> None:
+        rows = int(self.offsets[-1])
+        if (
+            len(self.offsets) != len(self.example) + 1
+            or not len(self.ids) == len(self.logprobs) == len(self.entropy) == rows
+        ):
+            raise ValueError(
+                f"teacher scores disagree: {len(self.example)} responses, {len(self.offsets)} offsets to row {rows}, "
+                f"{len(self.ids)} ids, {len(self.logprobs)} log-probabilities, {len(self.entropy)} entropies"
+            )
+
+    def by_example(self) -> dict[int, TeacherRows]:
+        """The rows of each example that was scored."""
+        bounds = [slice(int(a), int(b)) for a, b in zip(self.offsets[:-1], self.offsets[1:], strict=True)]
+        return {
+            int(i): TeacherRows(self.ids[rows], self.logprobs[rows], self.entropy[rows])
+            for i, rows in zip(self.example, bounds, strict=True)
+        }
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that travel from teacher to student."""
+        return int(self.ids.nbytes + self.logprobs.nbytes + self.entropy.nbytes)
+
+
+class FrozenModel:
+    """One checkpoint that is never trained."""
+
+    def __init__(self, network: Network, device: str = "cpu") -> None:
+        self.network, self.device = network, device
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the output head."""
+        return int(self.network.lm_head.weight.shape[0])
+
+    def teacher_scores(
+        self, sequences: Mapping[int, TokenPair], k: int, temperature: float = 1.0, max_tokens: int = 16384
+    ) -> TeacherScores:
+        """Top-k log-probabilities at `temperature` for each response token of each sequence, by index of its example.
+
+        k is capped at the vocabulary; k = V gives the full distribution. At most `max_tokens` padded tokens share a
+        forward pass.
+        """
+        pairs = list(sequences.values())
+        offsets = np.concatenate([[0], np.cumsum([len(response) for _, response in pairs])]).astype(np.int64)
+        k = min(k, self.vocabulary)
+        ids = np.empty((offsets[-1], k), dtype=np.int32)
+        logprobs = np.empty((offsets[-1], k), dtype=np.float32)
+        entropy = np.empty(offsets[-1], dtype=np.float32)
+        for batch, _, hidden_TH, weight_VH in self.passes(pairs, max_tokens):
+            rows_of_batch = np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in batch])
+
+            def keep(rows: slice, logprobs_TV: Tensor, target: np.ndarray = rows_of_batch) -> None:
+                top = logprobs_TV.topk(k, dim=-1)
+                where = target[rows]
+                ids[where] = top.indices.cpu().numpy()
+                logprobs[where] = top.values.cpu().numpy()
+                entropy[where] = -(logprobs_TV.exp() * logprobs_TV).sum(-1).cpu().numpy()
+
+            log_softmax_chunks(hidden_TH / temperature, weight_VH, keep)
+        return TeacherScores(ids, logprobs, entropy, offsets, np.fromiter(sequences, dtype=np.int64))
+
+    def logprobs(self, sequences: Sequence[TokenPair], max_tokens: int = 16384) -> list[np.ndarray]:
+        """Log-probability of every response token, temperature 1, one float32 array per sequence.
+
+        A sequence that occurs several times (one chosen response beside several rejected ones) is computed once.
+        """
+        distinct = list(dict.fromkeys((tuple(prompt), tuple(response)) for prompt, response in sequences))
+        found: dict[TokenPair, np.ndarray] = {}
+        for batch, packed, hidden_TH, weight_VH in self.passes(distinct, max_tokens):
+            flat = np.empty(hidden_TH.shape[0], dtype=np.float32)
+
+            def keep(
+                rows: slice, logprobs_TV: Tensor, values: np.ndarray = flat, target_T: Tensor = packed.target_T
+            ) -> None:
+                values[rows] = logprobs_TV.gather(1, target_T[rows, None])[:, 0].cpu().numpy()
+
+            log_softmax_chunks(hidden_TH, weight_VH, keep)
+            pieces = np.split(flat, np.cumsum([len(distinct[i][1]) for i in batch])[:-1])
+            found |= {distinct[i]: piece for i, piece in zip(batch, pieces, strict=True)}
+        return [found[tuple(prompt), tuple(response)] for prompt, response in sequences]
+
+    def reference_logprobs(
+        self, sequences: Mapping[int, Sequence[TokenPair]], max_tokens: int = 16384
+    ) -> dict[int, list[np.ndarray]]:
+        """`logprobs` of each example's sequences, by index of the example, all scored together."""
+        values = iter(self.logprobs([s for of in sequences.values() for s in of], max_tokens))
+        return {example: [next(values) for _ in of] for example, of in sequences.items()}
+
+    def passes(
+        self, sequences: Sequence[TokenPair], max_tokens: int
+    ) -> Iterator[tuple[list[int], Packed, Tensor, Tensor]]:
+        """Forward passes over `sequences`: (indices, packed, hidden_TH, weight_VH) each."""
+        with torch.inference_mode():
+            for batch in micro_batches(sequences, lambda s: [s], max_tokens):
+                packed = pack([sequences[i] for i in batch], self.device)
+                yield batch, packed, response_hidden(self.network.model, packed), self.network.lm_head.weight
+
+
+def log_softmax_chunks(hidden_TH: Tensor, weight_VH: Tensor, use: Callable[[slice, Tensor], None]) -> None:
+    """Call `use(rows, logprobs)` with the full-vocabulary log-softmax of each chunk of positions, in float32."""
+    for start in range(0, hidden_TH.shape[0], CHUNK):
+        rows = slice(start, min(start + CHUNK, hidden_TH.shape[0]))
+        logits = (hidden_TH[rows] @ weight_VH.T).float()
+        use(rows, torch.log_softmax(logits, dim=-1))

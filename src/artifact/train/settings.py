@@ -1,0 +1,201 @@
+"""The settings of the loop and its losses, as plain dataclasses that check themselves.
+
+They are what a run needs once it is under way; `config.py` reads them from a tier's YAML, beside models, task and
+machine. A value out of its bounds, a word that is none of the allowed ones, or a number that is not finite raises
+ValueError, whether it came from a file or from Python. Left out: defaults of a tier (`configs/tiers/`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The interval a number must lie in. Whoever reads files by a schema finds it there as well."""
+
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+
+    def allows(self, value: float) -> bool:
+        """Whether `value` lies inside."""
+        return (
+            (self.gt is None or value > self.gt)
+            and (self.ge is None or value >= self.ge)
+            and (self.lt is None or value < self.lt)
+            and (self.le is None or value <= self.le)
+        )
+
+    def __str__(self) -> str:
+        signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+        return " and ".join(f"{signs[f.name]} {v:g}" for f in fields(self) if (v := getattr(self, f.name)) is not None)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """pydantic's hook, by name alone: this file needs nothing but Python."""
+        return handler(source) | {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
+
+
+Positive = Annotated[float, Bound(gt=0)]
+NotNegative = Annotated[float, Bound(ge=0)]
+Share = Annotated[float, Bound(gt=0, le=1)]
+Count = Annotated[int, Bound(ge=1)]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of every settings class: immutable, and checked when made."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
+
+    def __post_init__(self) -> None:
+        for name, hint in _hints(type(self)).items():  # type: ignore[arg-type]
+            if fault := _fault(getattr(self, name), hint):
+                raise ValueError(f"{type(self).__name__}.{name} = {getattr(self, name)!r}: {fault}")
+
+
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    """The type of each field, with its bounds."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {f.name: hints[f.name] for f in fields(cls)}
+
+
+def _fault(value: Any, hint: Any) -> str:
+    """Why `value` is not of the annotated kind, or "": its bounds, allowed words and finiteness, entry by entry."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        bound = next(a for a in arguments[1:] if isinstance(a, Bound))
+        return _fault(value, arguments[0]) or ("" if bound.allows(value) else f"must be {bound}")
+    if origin is Literal:
+        return "" if value in arguments else f"must be one of {', '.join(map(repr, arguments))}"
+    if origin in (Union, UnionType):
+        faults = [_fault(value, a) for a in arguments if not (value is None and a is type(None))]
+        return "" if value is None and type(None) in arguments else min(faults, key=len, default="")
+    if origin is tuple:
+        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
+        return next((f for v, k in zip(value, kinds, strict=True) if (f := _fault(v, k))), "")
+    if hint in (int, float) and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        return "must be a number"
+    return "must be finite" if isinstance(value, float) and not math.isfinite(value) else ""
+
+
+@dataclass(frozen=True)
+class Sampling(Settings):
+    """How the policy is sampled: K responses per prompt, at most `max_new_tokens` tokens each."""
+
+    samples_per_prompt: Count
+    max_new_tokens: Count
+    temperature: NotNegative = 0.7
+    top_p: Share = 1.0
+
+
+@dataclass(frozen=True)
+class DistilSettings(Settings):
+    """Token-level distillation, UOPD Eq. 7–8 and CORE §3.3.
+
+    top_k   teacher tokens kept per position
+    beta    mixture of the generalised JSD, which vanishes at 0 and 1
+    """
+
+    top_k: Count
+    divergence: Literal["forward_kl", "reverse_kl", "jsd"] = "forward_kl"
+    support: Literal["renorm", "tail", "raw"] = "renorm"
+    beta: Annotated[float, Bound(gt=0, lt=1)] = 0.5
+    temperature: Positive = 1.0
+    scale_by_tau_squared: bool = True
+    reduction: Literal["sequence_mean", "token_mean"] = "sequence_mean"
+    token_weight: Literal["none", "entropy_gap", "divergence_share"] = "none"
+
+
+@dataclass(frozen=True)
+class ContrastSettings(Settings):
+    """The preference term, CORE §3.3."""
+
+    form: Literal["dpo", "simpo"] = "dpo"
+    beta: Positive = 0.1
+    length_normalised: bool = False
+    simpo_margin: float = 0.5
+
+
+@dataclass(frozen=True)
+class PolicyGradientSettings(Settings):
+    """GRPO's clipped policy-gradient term."""
+
+    clip_low: Positive = 0.2
+    clip_high: Positive = 0.2
+    kl_coefficient: NotNegative = 0.0
+    reduction: Literal["sequence_mean", "token_mean", "constant"] = "sequence_mean"
+
+
+@dataclass(frozen=True)
+class Losses(Settings):
+    """The settings of every loss component; imitation (`Imitate`) is reduced as distillation is."""
+
+    distil: DistilSettings
+    contrast: ContrastSettings = ContrastSettings()
+    policy_gradient: PolicyGradientSettings = PolicyGradientSettings()
+
+
+@dataclass(frozen=True)
+class Optimiser(Settings):
+    """AdamW and its schedule (`schedule.py`).
+
+    final_fraction      share of the peak learning rate left at the last step
+    clip                largest global gradient norm
+    micro_batch_tokens  packed tokens in one forward pass
+    """
+
+    lr: Positive
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: Positive = 1e-8
+    weight_decay: NotNegative = 0.0
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    warmup_fraction: Annotated[float, Bound(ge=0, lt=1)] = 0.05
+    final_fraction: Annotated[float, Bound(ge=0, le=1)] = 0.0
+    clip: Positive = 1.0
+    micro_batch_tokens: Count = 16384
+
+
+@dataclass(frozen=True)
+class Train(Settings):
+    """The loop.
+
+    episodes               passes over the training problems, with fresh rollouts each; replaces `steps`
+    with_replacement       draw prompts with replacement instead of by shuffled passes
+    curve_every            steps between evaluations on the curve split; 0 = never
+    component_norms_every  steps between measurements of each loss component's own gradient norm; 0 = never
+    """
+
+    steps: Count
+    prompts_per_step: Count
+    episodes: Count | None = None
+    with_replacement: bool = False
+    curve_every: Annotated[int, Bound(ge=0)] = 0
+    checkpoint_every: Count = 20
+    component_norms_every: Annotated[int, Bound(ge=0)] = 0
+
+    def total_steps(self, problems: int) -> int:
+        """Optimiser steps of a run over `problems` training problems."""
+        return self.steps if self.episodes is None else self.episodes * math.ceil(problems / self.prompts_per_step)
+
+
+@dataclass(frozen=True)
+class RunSettings(Settings):
+    """All that the loop, its methods and its losses read of a run's configuration.
+
+    curve_tokens  token budget of a greedy response on the curve split
+    """
+
+    sampling: Sampling
+    losses: Losses
+    optimiser: Optimiser
+    train: Train
+    seed: Annotated[int, Bound(ge=0)] = 0
+    curve_tokens: Count = 1
