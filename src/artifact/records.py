@@ -80,9 +80,9 @@ class Record:
 class Problem(Record):
     """A question with its ground truth.
 
-    `tier` is the difficulty tier (easy, medium, hard, competition), `task` the registry name of the task it came from,
-    `solution` a reference chain of thought that ends in the answer (None where the source has none), `meta` free text
-    facts such as the problem family or the lineage of an evolved problem.
+    `difficulty` is easy, medium, hard or competition, or the source's own grade (`level 3`), `task` the registry name
+    of the task it came from, `solution` a reference chain of thought that ends in the answer (None where the source
+    has none), `meta` free text facts such as the problem family or the lineage of an evolved problem.
     """
 
     id: str
@@ -90,7 +90,7 @@ class Problem(Record):
     answer: str
     solution: str | None
     task: str
-    tier: str
+    difficulty: str
     meta: dict[str, Any] = field(default_factory=dict)
 
     COLUMNS: ClassVar[dict[str, str]] = {
@@ -99,7 +99,7 @@ class Problem(Record):
         "answer": "str",
         "solution": "str",
         "task": "str",
-        "tier": "str",
+        "difficulty": "str",
         "meta": "json",
     }
 

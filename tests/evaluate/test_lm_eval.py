@@ -99,12 +99,12 @@ def test_a_line_by_hand() -> None:
         "answer": "1",
         "solution": None,
         "task": "gsm8k",
-        "tier": "easy",
+        "difficulty": "easy",
         "meta": {"family": "sum"},
     }
     written = (
         '{\n  "id": "p1",\n  "question": "question ü 1",\n  "answer": "1",\n  "solution": null,\n  "task": "gsm8k",\n'
-        '  "tier": "easy",\n  "meta": {\n    "family": "sum"\n  }\n}'
+        '  "difficulty": "easy",\n  "meta": {\n    "family": "sum"\n  }\n}'
     )
     assert row == {
         "doc_id": 1,

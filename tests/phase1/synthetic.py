@@ -6,7 +6,7 @@ import numpy as np
 
 from artifact.records import Problem, Rollout, Status, Verdict
 
-FAMILIES, TIERS = ("sum", "eq", "mod"), ("easy", "hard")
+FAMILIES, DIFFICULTIES = ("sum", "eq", "mod"), ("easy", "hard")
 
 
 def world(problems: int = 60, samples: int = 16, seed: int = 0, draw: int = 0) -> tuple[list[Problem], list[Rollout]]:
@@ -19,8 +19,8 @@ def world(problems: int = 60, samples: int = 16, seed: int = 0, draw: int = 0) -
     out, rollouts = [], []
     for p in range(problems):
         gold, reliability = 2 * int(fixed.integers(1, 40)), fixed.random() ** 0.5
-        family, tier = FAMILIES[p % 3], TIERS[int(reliability < 0.6)]
-        out.append(Problem(f"p{p:03d}", f"Problem {p}?", str(gold), None, "toy", tier, {"family": family}))
+        family, difficulty = FAMILIES[p % 3], DIFFICULTIES[int(reliability < 0.6)]
+        out.append(Problem(f"p{p:03d}", f"Problem {p}?", str(gold), None, "toy", difficulty, {"family": family}))
         for n in range(samples):
             right = rng.random() < reliability
             value = gold if right else gold + 1 if family == "mod" else gold + 1 + 2 * int(rng.integers(0, 5))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from artifact.worlds.tiny.problems import FAMILIES, TIERS
+from artifact.worlds.tiny.problems import DIFFICULTIES, FAMILIES
 
 TEACHERS, LABELS, SEEDS = ("A", "B"), ("OPD (uniform)", "UOPD (soft)", "UOPD (binary 0.5)"), (0, 1, 2)
 
@@ -26,7 +26,7 @@ def evaluation_frame(problems: int = 60) -> pd.DataFrame:
                         "key": f"{label}{teacher}{seed}",
                         "split": "evaluation",
                         "problem_id": f"p{i:03d}",
-                        "tier": TIERS[i % 4],
+                        "difficulty": DIFFICULTIES[i % 4],
                         "family": FAMILIES[i % 5],
                         "sample": 0,
                         "correct": bool(rng.random() < (0.3 if label == "Base" else 0.5)),
@@ -54,7 +54,7 @@ def curve_frame() -> pd.DataFrame:
                                 "seed": seed,
                                 "step": step,
                                 "problem_id": f"c{i}",
-                                "tier": TIERS[i % 4],
+                                "difficulty": DIFFICULTIES[i % 4],
                                 "family": FAMILIES[i % 5],
                                 "correct": bool(rng.random() < 0.3 + step / 150),
                                 "response_tokens_so_far": 3000 * step,
@@ -112,7 +112,7 @@ def annotation_frame(seed: int = 0, n: int = 200) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "problem_id": [f"t{i}" for i in range(n)],
-            "tier": [TIERS[i % 4] for i in range(n)],
+            "difficulty": [DIFFICULTIES[i % 4] for i in range(n)],
             "family": [FAMILIES[i % 5] for i in range(n)],
             "question": "?",
             "normalised": entropy,

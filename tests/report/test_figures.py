@@ -33,7 +33,7 @@ def test_looks_do_not_depend_on_company_or_spelling() -> None:
         style.looks([f"cell {i}" for i in range(len(style.SPARE) + 1)])
 
 
-def test_tiers_and_families_have_their_own_order() -> None:
+def test_difficulties_and_families_have_their_own_order() -> None:
     assert style.ordered(["hard", "easy", "competition", "hard"]) == ["easy", "hard", "competition"]
     assert style.ordered(["z", "mod", "a", "sum"]) == ["sum", "mod", "z", "a"]
 
@@ -46,17 +46,17 @@ def test_accuracy_by_entropy_counts() -> None:
     assert [t.get_text() for t in figure.axes[0].texts] == ["2", "3"]
 
 
-def test_entropy_by_tier_shares() -> None:
-    frame = pd.DataFrame({"tier": ["hard", "easy", "easy", "hard"], "normalised": [1.0, 0.0, 0.6, 0.0]})
-    figure, data = figures_se.entropy_by_tier({"A": frame}, bins=2)
-    assert data["tier"].unique().tolist() == ["easy", "hard"]
+def test_entropy_by_difficulty_shares() -> None:
+    frame = pd.DataFrame({"difficulty": ["hard", "easy", "easy", "hard"], "normalised": [1.0, 0.0, 0.6, 0.0]})
+    figure, data = figures_se.entropy_by_difficulty({"A": frame}, bins=2)
+    assert data["difficulty"].unique().tolist() == ["easy", "hard"]
     assert data["n"].tolist() == [1, 1, 1, 1] and data["share"].tolist() == [0.5] * 4
     assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["easy (n = 2)", "hard (n = 2)"]
 
 
-def test_entropy_of_one_tier_is_drawn_once() -> None:
-    frame = pd.DataFrame({"tier": ["easy"] * 3, "normalised": [1.0, 0.0, 0.6]})
-    figure, data = figures_se.entropy_by_tier({"A": frame, "B": frame}, bins=2)
+def test_entropy_of_one_difficulty_is_drawn_once() -> None:
+    frame = pd.DataFrame({"difficulty": ["easy"] * 3, "normalised": [1.0, 0.0, 0.6]})
+    figure, data = figures_se.entropy_by_difficulty({"A": frame, "B": frame}, bins=2)
     assert len(figure.axes) == 2 and data["n"].tolist() == [1, 2] * 2
     assert {ax.get_ylabel() for ax in figure.axes} == {"share of all problems", ""}
 
@@ -149,13 +149,13 @@ def test_the_pipeline_shows_the_settings_of_the_tier() -> None:
 
 
 def test_model_accuracy_turns_percent_back_into_counts() -> None:
-    problems = load_split("evaluation", 40)  # 10 a tier, 8 a family
+    problems = load_split("evaluation", 40)  # 10 per difficulty, 8 per family
     accuracy = dict.fromkeys(("easy", "medium", "hard", "competition"), 30.0) | dict.fromkeys(
         ("sum", "mul", "frac", "eq", "mod"), 12.5
     )
     _, data = figures_overview.model_accuracy({"models": {"m": {"greedy_accuracy_evaluation": accuracy}}}, problems)
     assert (
-        data[data["kind"] == "tier"]["n"].tolist() == [10] * 4
+        data[data["kind"] == "difficulty"]["n"].tolist() == [10] * 4
         and data[data["kind"] == "family"]["n"].tolist() == [8] * 5
     )
     assert data["accuracy"].tolist() == pytest.approx([0.3] * 4 + [0.125] * 5)

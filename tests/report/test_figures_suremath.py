@@ -11,7 +11,7 @@ from artifact.suremath.lineage import Evolved
 from artifact.suremath.load import Published
 
 
-def item(item_id: str, tier: str = "easy", strategy: str = "seed", *parents: str, round_: int = 0) -> Evolved:
+def item(item_id: str, difficulty: str = "easy", strategy: str = "seed", *parents: str, round_: int = 0) -> Evolved:
     return Evolved(
         id=item_id,
         question=f"Question $x$ of {item_id}?",
@@ -19,12 +19,12 @@ def item(item_id: str, tier: str = "easy", strategy: str = "seed", *parents: str
         answer_source="ground_truth",
         solution=None,
         task="tinymath",
-        tier=tier,
+        difficulty=difficulty,
         strategy=strategy,
         round=round_,
         parent_ids=parents,
         root_id="s",
-        seed_tier="easy",
+        seed_difficulty="easy",
         source="test",
         generator="test",
     )
@@ -41,7 +41,7 @@ def test_counts_by_strategy() -> None:
         item("c", "hard", "compose", "s", "t", round_=1),
     ]
     figure, data = figures.counts_by_strategy([*items, item("d", "easy", "curated")])
-    cells = data.set_index(["tier", "strategy"])["n"].to_dict()
+    cells = data.set_index(["difficulty", "strategy"])["n"].to_dict()
     assert cells == {("easy", "curated"): 1, ("hard", "curated"): 2, ("easy", "compose"): 0, ("hard", "compose"): 1}
     axis = figure.axes[0]
     assert [t.get_text() for t in axis.get_yticklabels()] == ["easy (n = 1)", "hard (n = 3)"]
@@ -75,7 +75,7 @@ def test_entropy_by_difficulty_quartiles() -> None:
     figure, data = figures.entropy_by_difficulty(rows)
     curated = data[data["origin"] == "curated"].iloc[0]
     assert (curated["n"], curated["q1"], curated["median"], curated["q3"], curated["mean"]) == (5, 0.25, 0.5, 0.75, 0.5)
-    assert curated["share_zero"] == 0.2 and list(data["tier"]) == ["easy", "easy"]
+    assert curated["share_zero"] == 0.2 and list(data["difficulty"]) == ["easy", "easy"]
     assert [t.get_text() for t in figure.axes[0].texts] == ["5", "1"]
     with pytest.raises(ValueError, match="no row has an entropy"):
         figures.entropy_by_difficulty(rows[-1:])
@@ -83,14 +83,35 @@ def test_entropy_by_difficulty_quartiles() -> None:
 
 def test_filter_funnel_subtracts_stage_by_stage() -> None:
     funnel = (
-        {"stage": "seeds", "seed_tier": "easy", "strategy": "seed", "reason": "ngram", "n": 9},
-        {"stage": "evolve", "seed_tier": "easy", "strategy": "harder", "reason": "nothing", "n": 2},
-        {"stage": "solvable", "seed_tier": "hard", "strategy": "harder", "reason": "disagreement", "n": 1},
+        {"stage": "seeds", "seed_difficulty": "easy", "strategy": "seed", "reason": "ngram", "n": 9},
+        {"stage": "evolve", "seed_difficulty": "easy", "strategy": "harder", "reason": "nothing", "n": 2},
+        {"stage": "solvable", "seed_difficulty": "hard", "strategy": "harder", "reason": "disagreement", "n": 1},
     )
     kept = (
-        {"split": "train", "tier": "easy", "seed_tier": "easy", "strategy": "harder", "answer_source": "model", "n": 5},
-        {"split": "train", "tier": "easy", "seed_tier": "easy", "strategy": "curated", "answer_source": "gold", "n": 7},
-        {"split": "train", "tier": "hard", "seed_tier": "hard", "strategy": "apply", "answer_source": "model", "n": 3},
+        {
+            "split": "train",
+            "difficulty": "easy",
+            "seed_difficulty": "easy",
+            "strategy": "harder",
+            "answer_source": "model",
+            "n": 5,
+        },
+        {
+            "split": "train",
+            "difficulty": "easy",
+            "seed_difficulty": "easy",
+            "strategy": "curated",
+            "answer_source": "gold",
+            "n": 7,
+        },
+        {
+            "split": "train",
+            "difficulty": "hard",
+            "seed_difficulty": "hard",
+            "strategy": "apply",
+            "answer_source": "model",
+            "n": 3,
+        },
     )
     report = BuildReport("x", "g", "l", 7, 0, 4, 11, 8, 15, funnel, kept, (), (), {})
     report.check()

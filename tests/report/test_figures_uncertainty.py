@@ -130,13 +130,13 @@ def test_intra_inter_counts_cells() -> None:
     assert cells == [(0, 0), (0, 0.3), (0.5, 0), (0.9, 0)] and first["accuracy"].tolist() == [1, 0, 1, 1]
 
 
-def test_auroc_within_tiers_keeps_the_order_of_tiers() -> None:
-    groups = dict(zip(BOTH["A"]["problem_id"], BOTH["A"]["tier"], strict=True))
+def test_auroc_within_difficulties_keeps_the_order_of_difficulties() -> None:
+    groups = dict(zip(BOTH["A"]["problem_id"], BOTH["A"]["difficulty"], strict=True))
     tables = {name: auroc_by_group(table, groups, resamples=20) for name, table in SCORES.items()}
-    figure, data = F.auroc_within_tiers(tables)
+    figure, data = F.auroc_within_difficulties(tables)
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == [
         "all problems",
-        "pairs of one tier",
+        "pairs of one difficulty",
         "easy",
         "medium",
         "hard",
@@ -145,8 +145,8 @@ def test_auroc_within_tiers_keeps_the_order_of_tiers() -> None:
     assert len(data) == 12
 
 
-def test_entropy_by_tier_adds_up_to_the_whole_set() -> None:
-    figure, data = figures_se.entropy_by_tier(BOTH)
+def test_entropy_by_difficulty_adds_up_to_the_whole_set() -> None:
+    figure, data = figures_se.entropy_by_difficulty(BOTH)
     assert data.groupby("teacher")["share_of_all"].sum().tolist() == pytest.approx([1, 1])
     zeros = {name: int((frame["normalised"] == 0).sum()) for name, frame in BOTH.items()}
     assert data.groupby("teacher")["zero"].sum().to_dict() == zeros

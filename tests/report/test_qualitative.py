@@ -35,7 +35,7 @@ ALL = [*SURE, *BLIND, *LOST]
 FRAME = pd.DataFrame(
     {
         "problem_id": [a.problem_id for a in ALL],
-        "tier": "easy",
+        "difficulty": "easy",
         "family": ["eq" if i < 6 else "mod" for i in range(8)] + ["mod"] + ["sum"] * 4,
         "question": "Is <b>5</b> | five?",
         "answer": "5",

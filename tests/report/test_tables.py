@@ -25,7 +25,7 @@ def evaluation(outcomes: dict[tuple[str, int], str], teacher: str = "A") -> pd.D
                     "seed": seed,
                     "split": "evaluation",
                     "problem_id": f"p{i}",
-                    "tier": "easy" if i < len(bits) / 2 else "hard",
+                    "difficulty": "easy" if i < len(bits) / 2 else "hard",
                     "family": "sum",
                     "sample": 0,
                     "correct": bit == "1",
@@ -48,7 +48,7 @@ def test_accuracy_by_hand() -> None:
     assert row["sd"] == pytest.approx(math.sqrt(2 * 0.125**2))
     assert (row["seeds"], row["problems"], row["samples"]) == (2, 4, 1)
     assert row["response_tokens"] == pytest.approx(11.5)
-    assert row["tier:easy"] == pytest.approx(0.75) and row["tier:hard"] == 0.0
+    assert row["difficulty:easy"] == pytest.approx(0.75) and row["difficulty:hard"] == 0.0
     assert row["low"] <= 0.375 <= row["high"]
     assert pd.isna(table.loc["Base", "sd"])  # one run has no spread
     assert list(table.index) == ["Base", REF, "UOPD (soft)"]  # the study's order, not a ranking
@@ -81,7 +81,7 @@ def test_equal_methods_cannot_be_told_apart() -> None:
 
 def test_a_uniform_gain_is_told_apart_and_said() -> None:
     frame = evaluation({(REF, 0): "0" * 20, ("UOPD (soft)", 0): "1" * 19 + "0"})
-    table = tables.difference_table(frame, by="tier", resamples=500)
+    table = tables.difference_table(frame, by="difficulty", resamples=500)
     assert table["scope"].tolist() == ["all", "easy", "hard"]
     assert table["difference"].tolist() == pytest.approx([0.95, 1.0, 0.9])
     assert table["verdict"].iloc[0] == "higher"
@@ -197,7 +197,7 @@ def test_equal_footing_says_who_sampled_who_scored_and_who_read_what() -> None:
 def test_annotation_summary_by_hand() -> None:
     frame = pd.DataFrame(
         {
-            "tier": ["easy", "easy", "hard", "hard"],
+            "difficulty": ["easy", "easy", "hard", "hard"],
             "family": "eq",
             "normalised": [0.0, 0.2, 0.6, 1.0],
             "weight": [1.0, 0.8, 0.4, 0.0],

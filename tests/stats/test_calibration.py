@@ -69,8 +69,8 @@ def test_reliability_bins():
     assert empty["n"].tolist() == [0, 1] and math.isnan(empty["mean_weight"][0])
 
 
-def test_table_by_tier():
-    frame = pd.DataFrame({"weight": WEIGHT, "greedy_correct": RIGHT, "tier": ["easy", "hard"] * 200})
+def test_table_by_difficulty():
+    frame = pd.DataFrame({"weight": WEIGHT, "greedy_correct": RIGHT, "difficulty": ["easy", "hard"] * 200})
     table = calibration_table(frame, resamples=200).set_index("group")
     assert table.index.tolist() == ["all", "easy", "hard"] and table["n"].tolist() == [400, 200, 200]
     easy = calibration(WEIGHT[::2], RIGHT[::2])
@@ -86,7 +86,7 @@ def test_table_by_tier():
 
 
 def test_a_group_that_is_always_right_has_missing_values_not_an_error():
-    frame = pd.DataFrame({"weight": [0.5, 0.9, 0.2], "greedy_correct": True, "tier": "easy"})
+    frame = pd.DataFrame({"weight": [0.5, 0.9, 0.2], "greedy_correct": True, "difficulty": "easy"})
     row = calibration_table(frame, resamples=20).iloc[1]
     assert row["group"] == "easy" and math.isnan(row["spearman"]) and math.isnan(row["skill"])
 

@@ -73,7 +73,7 @@ def test_the_report_counts_what_the_tables_hold(built: Path) -> None:
 
 def _missing_seeds(dropped: Sequence[Dropped]) -> int:
     rounds = {"easy": 1, "medium": 2, "hard": 3, "competition": 5}
-    return sum(rounds[d.seed_tier] for d in dropped if d.stage == "seeds")
+    return sum(rounds[d.seed_difficulty] for d in dropped if d.stage == "seeds")
 
 
 def test_a_report_that_does_not_add_up_is_refused(built: Path) -> None:
@@ -91,7 +91,7 @@ def test_lineage_reaches_a_seed_round_by_round(built: Path) -> None:
         line = ancestors(i.id, known)
         assert line[0] == known[i.id] and any(a.id == i.root_id and a.round == 0 for a in line)
         first = known[i.parent_ids[0]]
-        assert first.root_id == i.root_id and first.round < i.round and i.seed_tier == known[i.root_id].tier
+        assert first.root_id == i.root_id and first.round < i.round and i.seed_difficulty == known[i.root_id].difficulty
         assert len(i.parent_ids) == (2 if i.strategy == "compose" else 1)
         if first.round:
             assert i.strategy in ("harder", "competition", "compose") and i.strategy != first.strategy
@@ -108,11 +108,11 @@ def test_nothing_in_training_overlaps_a_test_set_or_repeats(built: Path) -> None
     assert all(jaccard(a, b) < 0.8 for k, a in enumerate(sets) for b in sets[:k])
 
 
-def test_the_held_out_part_is_balanced_over_tiers(built: Path) -> None:
+def test_the_held_out_part_is_balanced_over_difficulties(built: Path) -> None:
     _, test, _ = tables(built)
     assert len(test) == 12 and all(i.answer_source == "ground_truth" and i.strategy == "curated" for i in test)
-    per_tier = [sum(i.tier == t for i in test) for t in ("easy", "medium", "hard", "competition")]
-    assert max(per_tier) - min(per_tier) <= 1  # the 60 drawn are nearly balanced themselves
+    per_difficulty = [sum(i.difficulty == t for i in test) for t in ("easy", "medium", "hard", "competition")]
+    assert max(per_difficulty) - min(per_difficulty) <= 1  # the 60 drawn are nearly balanced themselves
 
 
 def test_planted_overlaps_are_dropped_and_named(tmp_path: Path) -> None:

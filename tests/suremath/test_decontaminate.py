@@ -79,7 +79,7 @@ def _real(name: str, question: str) -> tuple[Evolved, ...]:
         question_field=question,
         answer_field=None,
         solution_field=None,
-        tier="hard",
+        difficulty="hard",
     )
     return load_source(source, "benchmark").items
 

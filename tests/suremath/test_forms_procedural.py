@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from suremath_world import item
 
-from artifact.suremath.forms import FormError, FracForm, SumForm, build, difficulty, parse
+from artifact.suremath.forms import FormError, FracForm, SumForm, build, difficulty_of, parse
 from artifact.suremath.generator import NOT_APPLICABLE, PROPOSED, Proposal, Request
 from artifact.suremath.procedural import ProceduralGenerator, fold, numbers
 from artifact.suremath.strategies import STRATEGIES
-from artifact.worlds.tiny.problems import FAMILIES, TIERS, Draft, draw
+from artifact.worlds.tiny.problems import DIFFICULTIES, FAMILIES, Draft, draw
 from artifact.worlds.tiny.tokenizer import build_tokenizer
 
-cells = st.tuples(st.sampled_from(FAMILIES), st.sampled_from(TIERS), st.integers(0, 2**31))
+cells = st.tuples(st.sampled_from(FAMILIES), st.sampled_from(DIFFICULTIES), st.integers(0, 2**31))
 
 
 def drawn(cell: tuple[str, str, int]) -> Draft:
@@ -27,7 +27,7 @@ def drawn(cell: tuple[str, str, int]) -> Draft:
 
 
 def evolve(strategy: str, seed: int, *parents: Draft) -> Proposal:
-    items = tuple(item(f"p{i}", d.question, d.answer, tier=d.tier) for i, d in enumerate(parents))
+    items = tuple(item(f"p{i}", d.question, d.answer, difficulty=d.difficulty) for i, d in enumerate(parents))
     return ProceduralGenerator().evolve([Request("c", items, strategy, 1, seed)])[0]
 
 
@@ -35,15 +35,15 @@ def evolve(strategy: str, seed: int, *parents: Draft) -> Proposal:
 @given(cells)
 def test_parse_and_build_release_actors_what_the_world_drew(cell: tuple[str, str, int]) -> None:
     draft = drawn(cell)
-    assert build(parse(draft.question), draft.tier) == draft
+    assert build(parse(draft.question), draft.difficulty) == draft
 
 
 @settings(max_examples=100, deadline=None)
 @given(cells)
-def test_difficulty_is_the_tier_it_was_drawn_for(cell: tuple[str, str, int]) -> None:
+def test_a_form_has_the_difficulty_it_was_drawn_for(cell: tuple[str, str, int]) -> None:
     draft = drawn(cell)
     if draft.family != "frac":  # medium and hard fractions overlap: two different small denominators
-        assert difficulty(parse(draft.question)) == draft.tier
+        assert difficulty_of(parse(draft.question)) == draft.difficulty
 
 
 @pytest.mark.parametrize(
@@ -109,15 +109,15 @@ def test_rewriting_keeps_numbers_and_answer(cell: tuple[str, str, int], seed: in
 
 @settings(max_examples=100, deadline=None)
 @given(cells, st.integers(0, 2**31))
-def test_harder_goes_one_tier_up_and_competition_to_the_top(cell: tuple[str, str, int], seed: int) -> None:
+def test_harder_goes_one_step_up_and_competition_to_the_top(cell: tuple[str, str, int], seed: int) -> None:
     parent = drawn(cell)
-    own = difficulty(parse(parent.question))
+    own = difficulty_of(parse(parent.question))
     harder, top = evolve("harder", seed, parent), evolve("competition", seed, parent)
-    assert top.tier == "competition"
+    assert top.difficulty == "competition"
     if parent.family == "frac":  # a medium fraction gets a third term at once
-        assert TIERS.index(str(harder.tier)) >= TIERS.index(own)
+        assert DIFFICULTIES.index(str(harder.difficulty)) >= DIFFICULTIES.index(own)
     else:
-        assert harder.tier == TIERS[min(TIERS.index(own) + 1, 3)]
+        assert harder.difficulty == DIFFICULTIES[min(DIFFICULTIES.index(own) + 1, 3)]
 
 
 def test_worked_examples() -> None:
@@ -131,7 +131,7 @@ def test_worked_examples() -> None:
     told = evolve("apply", 2, division)  # the remainder stays when all full boxes are sold
     assert told.answer == division.answer and str(form.number) in told.question  # type: ignore[union-attr]
     joined = evolve("compose", 3, story, build(parse("Ana packs 6 boxes of 7 pens. How many pens?")))
-    assert "42" in joined.question and joined.tier == "hard"  # 6·7 = 42 enters the story as one more event
+    assert "42" in joined.question and joined.difficulty == "hard"  # 6·7 = 42 enters the story as one more event
 
 
 @given(st.integers(0, 10_000), st.integers(1, 50), st.integers(0, 100))

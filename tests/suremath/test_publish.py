@@ -108,9 +108,9 @@ def test_the_card_states_what_is_there(published: Path) -> None:
     assert "not a paper number" in text and "under-represented" in text and "Teacher: teacher A." in text
     facts = json.loads((published / "statistics.json").read_text(encoding="utf-8"))
     assert facts == json.loads(json.dumps(statistics({"train": rows, "test": load(published, "test")})))
-    easy = [r.normalised for r in rows if r.tier == "easy" and r.normalised is not None]
+    easy = [r.normalised for r in rows if r.difficulty == "easy" and r.normalised is not None]
     assert facts["entropy"]["easy"]["mean_normalised"] == pytest.approx(sum(easy) / len(easy))
-    assert sum(sum(v.values()) for v in facts["tier_by_strategy"].values()) == len(rows)
+    assert sum(sum(v.values()) for v in facts["difficulty_by_strategy"].values()) == len(rows)
 
 
 def test_croissant_describes_the_files(published: Path) -> None:

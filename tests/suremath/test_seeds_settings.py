@@ -18,7 +18,7 @@ from artifact.worlds.tiny.splits import part_of
 
 
 def source(path: Path, **fields: object) -> Source:
-    return Source.model_validate({"name": "mine", "kind": "file", "path": str(path), "tier": "easy"} | fields)
+    return Source.model_validate({"name": "mine", "kind": "file", "path": str(path), "difficulty": "easy"} | fields)
 
 
 def lines(path: Path, *rows: object) -> Path:
@@ -38,10 +38,12 @@ def test_parquet_and_jsonl_give_the_same(tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", problems, Problem)
     lines(
         tmp_path / "a.jsonl",
-        *({"id": p.id, "question": p.question, "answer": p.answer, "tier": "hard"} for p in problems),
+        *({"id": p.id, "question": p.question, "answer": p.answer, "difficulty": "hard"} for p in problems),
     )
-    found = [load_source(source(tmp_path / f"a.{kind}", tier=None), "seed").items for kind in ("parquet", "jsonl")]
-    assert found[0] == found[1] and found[0][0].tier == "hard"
+    found = [
+        load_source(source(tmp_path / f"a.{kind}", difficulty=None), "seed").items for kind in ("parquet", "jsonl")
+    ]
+    assert found[0] == found[1] and found[0][0].difficulty == "hard"
 
 
 def test_seeds_without_answers_are_counted_where_the_source_promises_them(tmp_path: Path) -> None:
@@ -89,7 +91,12 @@ def test_where_and_limit_choose_rows(tmp_path: Path) -> None:
         ([{"problem": "A?"}], {}, SourceError, "has no field 'question'; its fields are problem"),
         ([{"question": "A?", "answer": "1"}], {"where": {"level": 1}}, SourceError, "has no field 'level'"),
         ([{"question": "A?", "answer": "1", "level": 2}], {"where": {"level": 1}}, EmptyDataset, "no row that matches"),
-        ([{"question": "A?", "answer": "1", "tier": "huge"}], {"tier": None}, SourceError, "has tier 'huge'"),
+        (
+            [{"question": "A?", "answer": "1", "difficulty": "huge"}],
+            {"difficulty": None},
+            SourceError,
+            "has difficulty 'huge'",
+        ),
         ([{"question": "", "answer": "1"}], {}, EmptyDataset, "none of the 1 rows"),
         ([], {}, EmptyDataset, "holds no row"),
     ],
@@ -118,7 +125,7 @@ def test_duplicate_ids_over_sources_are_refused(tmp_path: Path) -> None:
 
 def test_a_hub_id_that_is_not_cached_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    wanted = Source(name="hub", kind="hub", hub="nobody/nothing-of-this-name", tier="easy")
+    wanted = Source(name="hub", kind="hub", hub="nobody/nothing-of-this-name", difficulty="easy")
     with pytest.raises(SourceError, match=r"nobody/nothing-of-this-name.*not in the local cache.*kind: file"):
         load_source(wanted, "seed")
 
@@ -132,9 +139,9 @@ def test_a_task_s_curated_problems_keep_their_ids() -> None:
 
 
 def test_embedded_seeds_are_distinct_public_text() -> None:
-    found = load_source(Source(name="w", kind="tinyworld", tier="hard", limit=50), "seed").items
+    found = load_source(Source(name="w", kind="tinyworld", difficulty="hard", limit=50), "seed").items
     assert len({i.question for i in found}) == 50
-    assert all(part_of(i.question) == "pretraining" and i.tier == "hard" for i in found)
+    assert all(part_of(i.question) == "pretraining" and i.difficulty == "hard" for i in found)
 
 
 @pytest.mark.parametrize("name", ["tiny", "paper"])
@@ -153,10 +160,10 @@ def test_the_shipped_settings_are_valid(name: str) -> None:
         ({"filters.ngrams": 8}, "unknown key 'filters.ngrams'; did you mean 'ngram'"),
         ({"seeds": [{"name": "a", "kind": "file", "pth": "x"}]}, r"seeds\[0\]: unknown key 'pth'; did you mean 'path'"),
         ({"seeds": [{"name": "a", "kind": "file"}]}, "needs the key 'path'"),
-        ({"seeds": [{"name": "a", "kind": "tinyworld", "tier": "easy"}]}, "needs a tier and a limit"),
+        ({"seeds": [{"name": "a", "kind": "tinyworld", "difficulty": "easy"}]}, "needs a difficulty and a limit"),
         ({"curated.test": 2000}, "must be smaller than curated.size"),
         ({"generator.kind": "llm"}, "needs the key 'model'"),
-        ({"evolution.rounds": {"easy": 1}}, "lacks the tier"),
+        ({"evolution.rounds": {"easy": 1}}, "lacks the difficulties medium, hard, competition"),
         ({"evolution.weights.easy": {"harder": 0}}, "positive sum"),
         ({"filters.min_chars": 9999}, "exceeds max_chars"),
         ({"seeds": SMALL["seeds"][:1] * 2}, "used twice"),

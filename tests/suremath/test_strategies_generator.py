@@ -24,7 +24,7 @@ def test_the_paper_s_strategies_and_rounds() -> None:
         favoured = [
             sum(strategy_odds(evolution, t, None)[s] for s in ("harder", "competition")) for t in evolution.rounds
         ]
-        assert favoured == sorted(favoured) and favoured[0] < favoured[-1]  # higher tiers favour the two
+        assert favoured == sorted(favoured) and favoured[0] < favoured[-1]  # higher difficulties favour the two
 
 
 def test_every_strategy_has_its_own_prompt() -> None:
@@ -47,17 +47,19 @@ def test_strategies_are_drawn_with_their_odds() -> None:
         assert abs(counts[name] / n - p) < 4 * (p * (1 - p) / n) ** 0.5  # four standard errors
 
 
-def test_a_tier_whose_weights_leave_no_follow_up_still_gets_one() -> None:
+def test_a_difficulty_whose_weights_leave_no_follow_up_still_gets_one() -> None:
     evolution = small(evolution__weights__easy={"rewrite": 1}).evolution
     assert strategy_odds(evolution, "easy", None)["rewrite"] == 1
     assert strategy_odds(evolution, "easy", "harder") == {"compose": 0.5, "competition": 0.5}
 
 
-def test_a_round_asks_the_tiers_that_have_it_and_composes_across_families() -> None:
+def test_a_round_asks_the_difficulties_that_have_it_and_composes_across_families() -> None:
     settings = small()
-    tiers = ("easy", "medium", "hard", "competition")
+    difficulties = ("easy", "medium", "hard", "competition")
     seeds = [
-        item(f"{t}{i}", "q", seed_tier=t, meta={"family": ("sum", "mod")[i % 2]}) for t in tiers for i in range(20)
+        item(f"{t}{i}", "q", seed_difficulty=t, meta={"family": ("sum", "mod")[i % 2]})
+        for t in difficulties
+        for i in range(20)
     ]
     asked = {r: plan_round(settings, r, seeds, {s.id: s for s in seeds}) for r in range(1, 7)}
     assert [len(asked[r]) for r in range(1, 7)] == [80, 60, 40, 20, 20, 0]

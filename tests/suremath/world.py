@@ -1,7 +1,7 @@
 """What the tests of this room share: a small build of the embedded world, and a labeller that knows the answers.
 
 The labeller is a stand-in for a language model: it derives its samples from the *true* answer, right with a probability
-that falls with the tier. Nothing about models can be concluded from it; it only feeds the pipeline.
+that falls with the difficulty. Nothing about models can be concluded from it; it only feeds the pipeline.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ SMALL: dict[str, Any] = {
     "rows_per_shard": 30,
     "curated.sources": [{"name": "tinymath-train", "kind": "task", "task": "tinymath", "split": "train", "limit": 70}],
     "seeds": [
-        {"name": f"s-{tier}", "kind": "tinyworld", "tier": tier, "limit": n}
-        for tier, n in (("easy", 14), ("medium", 8), ("hard", 6), ("competition", 4))
+        {"name": f"s-{difficulty}", "kind": "tinyworld", "difficulty": difficulty, "limit": n}
+        for difficulty, n in (("easy", 14), ("medium", 8), ("hard", 6), ("competition", 4))
     ],
     "benchmarks": [{"name": "evaluation", "kind": "task", "task": "tinymath", "split": "evaluation", "limit": 200}],
 }
@@ -42,7 +42,7 @@ def samples(problem: Problem, n: int = 8, skill: float | None = None) -> list[Ro
     rng = Random(f"labeller/{problem.id}")
     out = []
     for k in range(n):
-        u, right = rng.random(), SKILL[problem.tier] if skill is None else skill
+        u, right = rng.random(), SKILL[problem.difficulty] if skill is None else skill
         answer = problem.answer if u < right else str(rng.randint(1, 40)) if u < 0.97 else None
         status = Status.UNPARSED if answer is None else Status.CORRECT if answer == problem.answer else Status.WRONG
         length = rng.randint(5, 20)
@@ -68,13 +68,13 @@ def item(item_id: str, question: str, answer: str = "1", **fields: Any) -> Evolv
         "answer": answer,
         "solution": None,
         "task": "tinymath",
-        "tier": "easy",
+        "difficulty": "easy",
         "answer_source": "ground_truth" if answer else "unknown",
         "strategy": "seed",
         "round": 0,
         "parent_ids": (),
         "root_id": item_id,
-        "seed_tier": "easy",
+        "seed_difficulty": "easy",
         "source": "test",
         "generator": "test",
     }

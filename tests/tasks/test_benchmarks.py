@@ -105,7 +105,7 @@ def test_the_table_has_every_source_of_both_papers() -> None:
     for benchmark in TABLE:
         task = get_task(benchmark.name)
         assert isinstance(task, Task) and task.name == benchmark.name
-        assert benchmark.tier in ("easy", "medium", "hard", "competition") and benchmark.licence
+        assert benchmark.difficulty in ("easy", "medium", "hard", "competition") and benchmark.licence
 
 
 @pytest.mark.parametrize(("name", "split", "count"), LOCAL)
@@ -118,7 +118,7 @@ def test_real_file(name: str, split: str, count: int) -> None:
     assert dict(found.excluded) == EXCLUDED.get(name, {})
     assert len(index_by_id(found.problems)) == count
     for p in found.problems:
-        assert p.task == name and p.question.strip() and p.answer.strip() and p.tier
+        assert p.task == name and p.question.strip() and p.answer.strip() and p.difficulty
         assert p.meta["answer_type"] in ("number", "expression", "set", "tuple", "interval", "text")
         json.dumps(p.to_row())
 
@@ -164,12 +164,12 @@ def test_boxed_reference_solutions_agree_with_the_answer_field(
 
 
 def test_difficulty_is_the_sources_own_where_it_has_one() -> None:
-    tiers = Counter(p.tier for p in load("math-500", "test").problems)
-    assert tiers == {"level 1": 43, "level 2": 90, "level 3": 105, "level 4": 128, "level 5": 134}
+    difficulties = Counter(p.difficulty for p in load("math-500", "test").problems)
+    assert difficulties == {"level 1": 43, "level 2": 90, "level 3": 105, "level 4": 128, "level 5": 134}
     omni = load("omni-math", "test").problems
-    assert {p.tier for p in omni} == {f"difficulty {n}" for n in range(1, 10)}
-    assert {p.meta["source_tier"] for p in omni} == {"hard"}
-    assert {p.tier for p in load("gsm8k", "test").problems} == {"easy"}
+    assert {p.difficulty for p in omni} == {f"difficulty {n}" for n in range(1, 10)}
+    assert {p.meta["source_difficulty"] for p in omni} == {"hard"}
+    assert {p.difficulty for p in load("gsm8k", "test").problems} == {"easy"}
 
 
 def test_answer_types_of_the_source_are_believed() -> None:
@@ -293,7 +293,7 @@ HUB_ROWS = {
         ("\\frac{\\pi}{4}", "difficulty 5", "Mathematics -> Algebra"),
     ),
 }
-"""One row of each hub dataset in its documented form, and (answer, tier, family) read off by hand."""
+"""One row of each hub dataset in its documented form, and (answer, difficulty, family) read off by hand."""
 
 
 @pytest.mark.parametrize("name", HUB_ROWS)
@@ -302,15 +302,15 @@ def test_row_of_the_hub(name: str) -> None:
     benchmark = BENCHMARKS[name]
     problem, reason = to_problem(benchmark, benchmark.main, 0, row)
     assert reason == "" and problem is not None
-    assert (problem.answer, problem.tier, problem.meta["family"]) == expected
+    assert (problem.answer, problem.difficulty, problem.meta["family"]) == expected
     assert "\n" not in problem.question  # AMO-Bench's own answer format is not part of the question
     assert set(row) - set(benchmark.columns) <= {"year", "messages", "context", "question_concat"}
 
 
-def test_level_unknown_falls_back_to_the_tier() -> None:
+def test_an_unknown_level_falls_back_to_the_difficulty_of_the_source() -> None:
     row = HUB_ROWS["math"][0] | {"level": "Level ?"}
     problem, _ = to_problem(BENCHMARKS["math"], "train", 0, row)
-    assert problem is not None and problem.tier == "medium"
+    assert problem is not None and problem.difficulty == "medium"
 
 
 def write_rows(folder: Path, local: str, rows: list[dict]) -> None:
@@ -345,7 +345,7 @@ def test_sure_math_is_read_from_this_projects_own_parquet(tmp_path: Path) -> Non
     ]
     write_parquet(tmp_path / "sure_math" / "train.parquet", made, Problem)
     found = get_task("sure-math", data_dir=tmp_path).load("train")
-    assert [(p.id, p.answer, p.tier, p.meta["lineage"]) for p in found] == [
+    assert [(p.id, p.answer, p.difficulty, p.meta["lineage"]) for p in found] == [
         ("sure-math-train-s1", "4", "hard", ["a"]),
         ("sure-math-train-s2", "4", "hard", ["a"]),
     ]
@@ -364,7 +364,7 @@ def test_adding_a_benchmark_is_one_row(tmp_path: Path, monkeypatch: pytest.Monke
     assert (problem.id, problem.answer) == ("own-set-test-00000", "2")
     assert "1+1?" in get_task("own-set").messages(problem)[0]["content"]
     with pytest.raises(TaskError, match="registered already"):
-        register_benchmark(replace(own, tier="hard"))
+        register_benchmark(replace(own, difficulty="hard"))
     with pytest.raises(TaskError, match="by 'magic'"):
         register_benchmark(replace(own, name="other", gold="magic"))
     with pytest.raises(TaskError, match="main split 'dev'"):

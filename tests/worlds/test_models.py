@@ -15,7 +15,7 @@ from artifact.worlds.tiny.tokenizer import build_tokenizer
 
 NAMES = tuple(MODELS)
 FOLDER = project_root() / "models" / "tiny"
-TIERS = ("easy", "medium", "hard", "competition")
+DIFFICULTIES = ("easy", "medium", "hard", "competition")
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +81,10 @@ def test_the_lot_is_small_enough_to_ship() -> None:
 
 
 def test_recorded_accuracies_are_graded_and_ordered(manifest: dict) -> None:
-    """What the studies rely on: reliability falls with the tier; B and the student are worse than A, and where."""
+    """What the studies rely on: reliability falls with difficulty; B and the student are worse than A, and where."""
     a, b, student = (manifest["models"][n]["greedy_accuracy_evaluation"] for n in ("teacher-a", "teacher-b", "student"))
     for table in (a, b, student):
-        assert [table[t] for t in TIERS] == sorted((table[t] for t in TIERS), reverse=True)
+        assert [table[d] for d in DIFFICULTIES] == sorted((table[d] for d in DIFFICULTIES), reverse=True)
     assert a["all"] > b["all"] + 10
     assert a["all"] > student["all"] + 15
     assert b["mod"] < 5

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifact.worlds.tiny.problems import (
+    DIFFICULTIES,
     FAMILIES,
-    TIERS,
     ProblemError,
     decimal_text,
     draw,
@@ -21,7 +21,7 @@ from artifact.worlds.tiny.problems import (
     surface_forms,
 )
 
-CELLS = [(f, t) for f in FAMILIES for t in TIERS]
+CELLS = [(f, d) for f in FAMILIES for d in DIFFICULTIES]
 
 
 def evaluate(expression: str, x: int = 0) -> Fraction:
@@ -66,19 +66,19 @@ def solve(question: str) -> Fraction:
     return evaluate(re.search(r"[\d/+]{3,}", question)[0])
 
 
-@pytest.mark.parametrize(("family", "tier"), CELLS)
-def test_answer_follows_from_the_question(family: str, tier: str) -> None:
-    rng = Random(f"oracle {family} {tier}")
+@pytest.mark.parametrize(("family", "difficulty"), CELLS)
+def test_answer_follows_from_the_question(family: str, difficulty: str) -> None:
+    rng = Random(f"oracle {family} {difficulty}")
     for _ in range(300):
-        draft = draw(family, tier, rng)
+        draft = draw(family, difficulty, rng)
         assert solve(draft.question) == draft.value, draft.question
 
 
-@pytest.mark.parametrize(("family", "tier"), CELLS)
-def test_every_equation_is_true_and_the_box_holds_the_answer(family: str, tier: str) -> None:
-    rng = Random(f"equations {family} {tier}")
+@pytest.mark.parametrize(("family", "difficulty"), CELLS)
+def test_every_equation_is_true_and_the_box_holds_the_answer(family: str, difficulty: str) -> None:
+    rng = Random(f"equations {family} {difficulty}")
     for _ in range(300):
-        draft = draw(family, tier, rng)
+        draft = draw(family, difficulty, rng)
         *equations, box = render_solution(draft, rng).split(";")
         unknown = int(draft.value) if family == "eq" else 0
         assert equations
@@ -140,8 +140,8 @@ def test_decimal_forms(value: tuple[int, int], text: str | None) -> None:
 
 
 def test_canonical_form_comes_first() -> None:
-    for family, tier in CELLS:
-        draft = draw(family, tier, Random(3))
+    for family, difficulty in CELLS:
+        draft = draw(family, difficulty, Random(3))
         assert surface_forms(draft)[0] == draft.answer
 
 

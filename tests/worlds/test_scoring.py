@@ -30,9 +30,9 @@ def test_boxed_value(text: str, value: Fraction | None) -> None:
     assert boxed_value(text) == value
 
 
-def test_accuracy_by_tier_family_and_cell() -> None:
-    def problem(i: int, tier: str, family: str) -> Problem:
-        return Problem(str(i), "", "1/2", None, "tinymath", tier, {"family": family})
+def test_accuracy_by_difficulty_family_and_cell() -> None:
+    def problem(i: int, difficulty: str, family: str) -> Problem:
+        return Problem(str(i), "", "1/2", None, "tinymath", difficulty, {"family": family})
 
     problems = [
         problem(0, "easy", "frac"),

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from artifact.worlds.tiny.problems import FAMILIES, TIERS
+from artifact.worlds.tiny.problems import DIFFICULTIES, FAMILIES
 from artifact.worlds.tiny.splits import DEFAULT_SIZES, SplitError, load_split, part_of, pretraining_drafts
 
 SPLITS = tuple(DEFAULT_SIZES)
@@ -50,12 +50,12 @@ def test_larger_splits_stay_disjoint_and_keep_their_prefix(questions: dict[str, 
 @pytest.mark.parametrize("name", SPLITS)
 @pytest.mark.parametrize("size", [20, 400])
 def test_every_prefix_is_balanced(name: str, size: int) -> None:
-    cells = Counter((p.meta["family"], p.tier) for p in load_split(name, size))
-    assert cells == {(f, t): size // 20 for f in FAMILIES for t in TIERS}
+    cells = Counter((p.meta["family"], p.difficulty) for p in load_split(name, size))
+    assert cells == {(f, d): size // 20 for f in FAMILIES for d in DIFFICULTIES}
 
 
-def test_evaluation_has_400_a_tier() -> None:
-    assert Counter(p.tier for p in load_split("evaluation")) == dict.fromkeys(TIERS, 400)
+def test_evaluation_has_400_per_difficulty() -> None:
+    assert Counter(p.difficulty for p in load_split("evaluation")) == dict.fromkeys(DIFFICULTIES, 400)
 
 
 def test_ids_are_unique_over_all_splits() -> None:

@@ -7,14 +7,14 @@ from random import Random
 import pytest
 
 from artifact.worlds.tiny.corpus import Corpus, Shift, documents, write_document
-from artifact.worlds.tiny.problems import FAMILIES, TIERS, draw, render_solution
+from artifact.worlds.tiny.problems import DIFFICULTIES, FAMILIES, draw, render_solution
 from artifact.worlds.tiny.tokenizer import ROLES, VOCABULARY, build_tokenizer
 
 
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
     rng = Random(11)
-    drafts = [draw(rng.choice(FAMILIES), rng.choice(TIERS), rng) for _ in range(4000)]
+    drafts = [draw(rng.choice(FAMILIES), rng.choice(DIFFICULTIES), rng) for _ in range(4000)]
     return [
         t for d in drafts for t in (d.question, render_solution(d, rng), render_solution(d, rng, rng.randint(-9, 9)))
     ]
@@ -106,7 +106,7 @@ def test_informed_documents_are_always_right() -> None:
     rng = Random(9)
     corpus = Corpus(solution_share=0.5, answer_share=0.5, shifts={f: Shift(1.0, (3,)) for f in FAMILIES})
     for _ in range(300):
-        draft = draw(rng.choice(FAMILIES), rng.choice(TIERS), rng)
+        draft = draw(rng.choice(FAMILIES), rng.choice(DIFFICULTIES), rng)
         messages, response = write_document(draft, corpus, rng)
         assert messages[0]["role"] == "system"
         assert response.split(";")[-2].endswith(f"={draft.answer}")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def to_frame(problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], split: str) -> pd.DataFrame:
     """One row a response.
 
-    Columns: split, problem_id, tier, family, sample, correct, status, extracted, response_tokens, finish_reason.
+    Columns: split, problem_id, difficulty, family, sample, correct, status, extracted, response_tokens, finish_reason.
     """
     import pandas as pd
 
@@ -26,7 +26,7 @@ def to_frame(problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], s
         {
             "split": split,
             "problem_id": p.id,
-            "tier": p.tier,
+            "difficulty": p.difficulty,
             "family": p.meta.get("family", ""),
             "sample": r.sample,
             "correct": r.correct,

@@ -15,7 +15,7 @@ from artifact.config import Config
 from artifact.records import Problem
 from artifact.report.figures_se import Drawn, panels
 from artifact.report.styles import SPARE, TEACHERS, rc
-from artifact.worlds.tiny.problems import FAMILIES, TIERS
+from artifact.worlds.tiny.problems import DIFFICULTIES, FAMILIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,7 +110,7 @@ def _path(axis: Axes, *points: tuple[float, float]) -> None:
 
 
 def model_accuracy(manifest: Mapping[str, Any], problems: Sequence[Problem]) -> Drawn:
-    """Greedy accuracy of the embedded models by difficulty tier and by family, with Wilson intervals over problems.
+    """Greedy accuracy of the embedded models by difficulty and by family, with Wilson intervals over problems.
 
     `manifest` is `models/tiny/MANIFEST.json`, `problems` the evaluation split its accuracies (in percent) were measured
     on. Raises ValueError for a model whose accuracies were left out when it was made.
@@ -124,9 +124,9 @@ def model_accuracy(manifest: Mapping[str, Any], problems: Sequence[Problem]) -> 
         accuracy = entry["greedy_accuracy_evaluation"]
         if accuracy is None:
             raise ValueError(f"the manifest has no accuracies of {name!r}; make it again with `artifact make-models`")
-        for kind, values in (("tier", TIERS), ("family", FAMILIES)):
+        for kind, values in (("difficulty", DIFFICULTIES), ("family", FAMILIES)):
             for value in values:
-                n = sum((p.tier if kind == "tier" else p.meta["family"]) == value for p in problems)
+                n = sum((p.difficulty if kind == "difficulty" else p.meta["family"]) == value for p in problems)
                 bar = wilson_interval(round(accuracy[value] * n / 100), n)
                 rows.append(
                     {

@@ -114,25 +114,26 @@ def roc(scores: Mapping[str, pd.DataFrame], aurocs: pd.DataFrame) -> Drawn:
     return figure, data[["teacher", "score", "threshold", "false_positive_rate", "true_positive_rate"]]
 
 
-def entropy_by_tier(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) -> Drawn:
-    """U-F3: the distribution of H / log N over the training problems, by difficulty tier.
+def entropy_by_difficulty(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) -> Drawn:
+    """U-F3: the distribution of H / log N over the training problems, by difficulty.
 
-    Above: the histogram over all problems, each bar split by tier; the title says how many have H = 0 exactly. Below: a
-    curve for each tier, in shares of the tier; with one tier alone it would repeat the histogram and is left out.
-    Numbers: teacher, tier, low, high, n, zero (of them with H = 0), share (of the tier), share_of_all.
+    Above: the histogram over all problems, each bar split by difficulty; the title says how many have H = 0 exactly.
+    Below: one curve per difficulty, in shares of its problems; with one difficulty alone it would repeat the histogram
+    and is left out. Numbers: teacher, difficulty, low, high, n, zero (of them with H = 0), share (of the difficulty),
+    share_of_all.
     """
     import matplotlib
 
     edges = np.linspace(0, 1, bins + 1)
     rows = []
     for teacher, frame in annotations.items():
-        for tier in ordered(frame["tier"]):
-            values = frame.loc[frame["tier"] == tier, "normalised"].to_numpy()
+        for difficulty in ordered(frame["difficulty"]):
+            values = frame.loc[frame["difficulty"] == difficulty, "normalised"].to_numpy()
             counts, _ = np.histogram(values, bins=edges)
             rows += [
                 {
                     "teacher": teacher,
-                    "tier": tier,
+                    "difficulty": difficulty,
                     "low": edges[b],
                     "high": edges[b + 1],
                     "n": int(c),
@@ -144,15 +145,15 @@ def entropy_by_tier(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) 
             ]
     data = pd.DataFrame(rows)
     hatches = ("", "////", "....", "xxxx")
-    split = data["tier"].nunique() > 1
+    split = data["difficulty"].nunique() > 1
     with matplotlib.rc_context(rc(1 + split, len(annotations), ratio=0.62) | {"hatch.linewidth": 0.25}):
         figure, axes = panels(1 + split, len(annotations), sharex=True, sharey="row")
         for column, (teacher, part) in enumerate(data.groupby("teacher", sort=False)):
             bars = axes[0, column]
             below = np.zeros(bins)
-            for i, (tier, line) in enumerate(part.groupby("tier", sort=False)):
-                color = DIFFICULTY.get(str(tier), SPARE[i % len(SPARE)].color)
-                label = f"{tier} (n = {line['n'].sum()})"
+            for i, (difficulty, line) in enumerate(part.groupby("difficulty", sort=False)):
+                color = DIFFICULTY.get(str(difficulty), SPARE[i % len(SPARE)].color)
+                label = f"{difficulty} (n = {line['n'].sum()})"
                 bars.bar(
                     line["low"],
                     line["share_of_all"],
@@ -169,7 +170,9 @@ def entropy_by_tier(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) 
                 if split:
                     marker, style = ("o", "s", "^", "D")[i % 4], ("-", "--", "-.", ":")[i % 4]
                     middle = (line["low"] + line["high"]) / 2
-                    axes[1, column].plot(middle, line["share"], color=color, marker=marker, linestyle=style, label=tier)
+                    axes[1, column].plot(
+                        middle, line["share"], color=color, marker=marker, linestyle=style, label=difficulty
+                    )
             zero = part["zero"].sum() / part["n"].sum()
             middle_of_mass = np.average((part["low"] + part["high"]) / 2, weights=part["n"])
             bars.set(xlim=(0, 1), title=f"teacher {teacher}; H = 0 on {100 * zero:.1f} %")
@@ -178,7 +181,7 @@ def entropy_by_tier(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) 
             for ax in axes[:, column]:
                 ax.legend(loc="upper left" if middle_of_mass > 0.5 else "upper right")
         if split:
-            axes[1, 0].set(ylabel="share of the tier", ylim=(0, 1.08 * float(data["share"].max())))
+            axes[1, 0].set(ylabel="share within the difficulty", ylim=(0, 1.08 * float(data["share"].max())))
         highest = float(data.groupby(["teacher", "low"])["share_of_all"].sum().max())
         axes[0, 0].set(ylabel="share of all problems", ylim=(0, 1.08 * highest))
     return figure, data

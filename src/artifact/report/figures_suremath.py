@@ -35,35 +35,42 @@ STAGE_LABELS = {
 
 
 def counts_by_strategy(items: Iterable[Evolved | Published]) -> Drawn:
-    """Problems by difficulty tier (rows) and strategy (columns); the shade is the share within the tier."""
+    """Problems by difficulty (rows) and strategy (columns); the shade is the share within the difficulty."""
     import matplotlib
 
-    frame = pd.DataFrame([{"tier": i.tier, "strategy": i.strategy} for i in items])
-    tiers, columns = ordered(frame["tier"]), [s for s in (CURATED, *STRATEGIES) if (frame["strategy"] == s).any()]
-    table = pd.crosstab(frame["tier"], frame["strategy"]).reindex(index=tiers, columns=columns, fill_value=0)
+    frame = pd.DataFrame([{"difficulty": i.difficulty, "strategy": i.strategy} for i in items])
+    difficulties, columns = (
+        ordered(frame["difficulty"]),
+        [s for s in (CURATED, *STRATEGIES) if (frame["strategy"] == s).any()],
+    )
+    table = pd.crosstab(frame["difficulty"], frame["strategy"]).reindex(
+        index=difficulties, columns=columns, fill_value=0
+    )
     share = table.div(table.sum(axis=1), axis=0)
     with matplotlib.rc_context(rc(1, 1, ratio=0.36)):
         figure, axes = panels(1, 1)
         axis = axes[0, 0]
         axis.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        for r, tier in enumerate(tiers):
+        for r, difficulty in enumerate(difficulties):
             for c, name in enumerate(columns):
-                dark = share.loc[tier, name] > 0.5
+                dark = share.loc[difficulty, name] > 0.5
                 axis.text(
                     c,
                     r,
-                    str(table.loc[tier, name]),
+                    str(table.loc[difficulty, name]),
                     ha="center",
                     va="center",
                     color="white" if dark else "black",
                     fontsize=6,
                 )
         axis.set_xticks(range(len(columns)), columns)
-        axis.set_yticks(range(len(tiers)), [f"{t} (n = {table.loc[t].sum()})" for t in tiers])
+        axis.set_yticks(range(len(difficulties)), [f"{t} (n = {table.loc[t].sum()})" for t in difficulties])
         axis.grid(False)
-        axis.set(xlabel="strategy of the last round", ylabel="difficulty tier")
-    data = table.rename_axis(columns=None).reset_index().melt("tier", var_name="strategy", value_name="n")
-    return figure, data.assign(share=[share.loc[t, s] for t, s in zip(data["tier"], data["strategy"], strict=True)])
+        axis.set(xlabel="strategy of the last round", ylabel="difficulty")
+    data = table.rename_axis(columns=None).reset_index().melt("difficulty", var_name="strategy", value_name="n")
+    return figure, data.assign(
+        share=[share.loc[t, s] for t, s in zip(data["difficulty"], data["strategy"], strict=True)]
+    )
 
 
 def lineage_tree(item_id: str, items: Mapping[str, Evolved], *, width: int = 38, lines: int = 5) -> Drawn:
@@ -96,7 +103,7 @@ def lineage_tree(item_id: str, items: Mapping[str, Evolved], *, width: int = 38,
         figure, axes = panels(1, 1)
         axis = axes[0, 0]
         for item in family:
-            edge = DIFFICULTY.get(item.tier, GREY)
+            edge = DIFFICULTY.get(item.difficulty, GREY)
             box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": edge, "linewidth": 1.1}
             x, y = column[item.id], -row[item.id]
             axis.text(x, y, shown[item.id], ha="center", va="center", fontsize=5.2, bbox=box, zorder=3)
@@ -116,7 +123,7 @@ def lineage_tree(item_id: str, items: Mapping[str, Evolved], *, width: int = 38,
                 "id": i.id,
                 "round": i.round,
                 "strategy": i.strategy,
-                "tier": i.tier,
+                "difficulty": i.difficulty,
                 "parents": " ".join(i.parent_ids),
                 "answer": i.answer,
                 "question": i.question,
@@ -131,11 +138,11 @@ def _box_text(item: Evolved, width: int, lines: int) -> str:
     wrapped = textwrap.wrap(item.question, width)
     told = "\n".join([*wrapped[:lines], *(["…"] if len(wrapped) > lines else [])]).replace("$", r"\$")
     name = item.strategy if item.strategy in (SEED, CURATED) else f"round {item.round}"
-    return f"{told}\n[{name}, {item.tier}; answer {item.answer or 'unknown'}]"
+    return f"{told}\n[{name}, {item.difficulty}; answer {item.answer or 'unknown'}]"
 
 
 def entropy_by_difficulty(rows: Sequence[Published]) -> Drawn:
-    """H / log N of the annotated training problems by difficulty tier, curated beside evolved.
+    """H / log N of the annotated training problems by difficulty, curated beside evolved.
 
     Box: quartiles and median; whiskers: 5th and 95th percentile over problems; diamond: mean. An entropy is a property
     of the teacher, and the labeller's filter has removed problems: the caption must name both.
@@ -144,19 +151,19 @@ def entropy_by_difficulty(rows: Sequence[Published]) -> Drawn:
 
     frame = pd.DataFrame(
         [
-            {"tier": r.tier, "origin": CURATED if r.round == 0 else "evolved", "normalised": r.normalised}
+            {"difficulty": r.difficulty, "origin": CURATED if r.round == 0 else "evolved", "normalised": r.normalised}
             for r in rows
             if r.normalised is not None
         ]
     )
     if frame.empty:
         raise ValueError("no row has an entropy: publish the build with a teacher's annotations first")
-    tiers = ordered(frame["tier"])
+    difficulties = ordered(frame["difficulty"])
     out, boxes, places, colors = [], [], [], []
     looks = dict(zip((CURATED, "evolved"), (SPARE[5].color, SPARE[1].color), strict=True))
-    for t, tier in enumerate(tiers):
+    for t, difficulty in enumerate(difficulties):
         for k, origin in enumerate(looks):
-            values = frame.loc[(frame["tier"] == tier) & (frame["origin"] == origin), "normalised"]
+            values = frame.loc[(frame["difficulty"] == difficulty) & (frame["origin"] == origin), "normalised"]
             if values.empty:
                 continue
             low, q1, median, q3, high = np.percentile(values, [5, 25, 50, 75, 95])
@@ -167,7 +174,7 @@ def entropy_by_difficulty(rows: Sequence[Published]) -> Drawn:
             colors.append(looks[origin])
             out.append(
                 {
-                    "tier": tier,
+                    "difficulty": difficulty,
                     "origin": origin,
                     "n": len(values),
                     "mean": values.mean(),
@@ -197,12 +204,12 @@ def entropy_by_difficulty(rows: Sequence[Published]) -> Drawn:
             patch.set(facecolor=color, alpha=0.85, linewidth=0.6)
         for place, line in zip(places, out, strict=True):
             axis.text(place, 1.06, str(line["n"]), ha="center", va="bottom", fontsize=5, color="#555555")
-        axis.set_xticks(range(len(tiers)), tiers)
+        axis.set_xticks(range(len(difficulties)), difficulties)
         axis.set(
-            xlim=(-0.6, len(tiers) - 0.4),
+            xlim=(-0.6, len(difficulties) - 0.4),
             ylim=(-0.03, 1.15),
             ylabel="H / log N",
-            xlabel="difficulty tier (number of problems above)",
+            xlabel="difficulty (number of problems above)",
         )
         from matplotlib.patches import Patch
 
@@ -214,27 +221,27 @@ def entropy_by_difficulty(rows: Sequence[Published]) -> Drawn:
 
 
 def filter_funnel(report: BuildReport) -> Drawn:
-    """Proposals left after each stage, by difficulty tier of the seed; beside each bar the number and what was lost."""
+    """Proposals left after each stage, by difficulty of the seed; beside each bar the number and what was lost."""
     import matplotlib
 
     data = report.remaining()
-    stages, tiers = list(dict.fromkeys(data["stage"])), ordered(data["seed_tier"])
+    stages, difficulties = list(dict.fromkeys(data["stage"])), ordered(data["seed_difficulty"])
     totals = data.groupby("stage", sort=False)["n"].sum()
     with matplotlib.rc_context(rc(1, 1, ratio=0.4)):
         figure, axes = panels(1, 1)
         axis = axes[0, 0]
         left = np.zeros(len(stages))
-        for tier, hatch in zip(tiers, ("", "///", "...", "xxx"), strict=False):
-            values = data[data["seed_tier"] == tier].set_index("stage")["n"].reindex(stages).to_numpy()
+        for difficulty, hatch in zip(difficulties, ("", "///", "...", "xxx"), strict=False):
+            values = data[data["seed_difficulty"] == difficulty].set_index("stage")["n"].reindex(stages).to_numpy()
             axis.barh(
                 range(len(stages)),
                 values,
                 left=left,
-                color=DIFFICULTY.get(tier, GREY),
+                color=DIFFICULTY.get(difficulty, GREY),
                 hatch=hatch,
                 edgecolor="white",
                 linewidth=0.4,
-                label=tier,
+                label=difficulty,
             )
             left += values
         for i in range(len(stages)):
@@ -244,5 +251,5 @@ def filter_funnel(report: BuildReport) -> Drawn:
         axis.invert_yaxis()
         axis.grid(False, axis="y")
         axis.set(xlim=(0, 1.18 * totals.max()), xlabel="proposals left")
-        axis.legend(title="tier of the seed", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        axis.legend(title="difficulty of the seed", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure, data

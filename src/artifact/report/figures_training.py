@@ -149,7 +149,7 @@ def family_bars(
     by: str = "family",
     resamples: int = RESAMPLES,
 ) -> Drawn:
-    """Accuracy by problem family (or tier), the labels side by side, a panel for each teacher (and split)."""
+    """Accuracy by problem family (or difficulty), the labels side by side, a panel for each teacher (and split)."""
     import matplotlib
 
     data = family_points(evaluation, labels, by=by, resamples=resamples)

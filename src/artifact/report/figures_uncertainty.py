@@ -2,7 +2,7 @@
 
 Each function takes one frame for each teacher (a panel), returns the figure and the tidy numbers it draws, like
 `figures_se`. Polarity: positive = the teacher is wrong, a high score = unsure. The caption must say which label the
-frames carry. Left out: computing the frames (`phase1/`), and the distribution by tier (`figures_se`).
+frames carry. Left out: computing the frames (`phase1/`), and the distribution by difficulty (`figures_se`).
 """
 
 from __future__ import annotations
@@ -354,8 +354,8 @@ def intra_inter(annotations: Mapping[str, pd.DataFrame], *, correct: str = "gree
     return figure, data
 
 
-def auroc_within_tiers(tables: Mapping[str, pd.DataFrame]) -> Drawn:
-    """AUROC over all problems, within pairs of one difficulty tier, and inside each tier, with 95 % intervals.
+def auroc_within_difficulties(tables: Mapping[str, pd.DataFrame]) -> Drawn:
+    """AUROC over all problems, within pairs of one difficulty, and inside each difficulty, with 95 % intervals.
 
     `tables` holds `validation.auroc_by_group` for each teacher.
     """
@@ -363,7 +363,7 @@ def auroc_within_tiers(tables: Mapping[str, pd.DataFrame]) -> Drawn:
 
     data = by_teacher(tables)
     groups = ["all", "within", *ordered(g for g in data["group"] if g not in ("all", "within"))]
-    names = {"all": "all problems", "within": "pairs of one tier"}
+    names = {"all": "all problems", "within": "pairs of one difficulty"}
     with matplotlib.rc_context(rc(1, 1, ratio=0.45, width=0.8)):
         figure, axes = panels(1, 1)
         axis = axes[0, 0]

@@ -88,7 +88,7 @@ def aurocs(table: pd.DataFrame) -> list[str]:
 
 
 def blind_spots(summary: pd.DataFrame) -> list[str]:
-    """For each teacher: the group (family or tier) with the largest share of sure and wrong problems."""
+    """For each teacher: the group (family or difficulty) with the largest share of sure and wrong problems."""
     out = []
     for teacher, rows in summary[summary["group"] != "all"].groupby("teacher", sort=False):
         worst = rows.loc[rows["sure_and_wrong"].idxmax()]

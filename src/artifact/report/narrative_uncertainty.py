@@ -153,7 +153,7 @@ def split_half(table: pd.DataFrame) -> list[str]:
     return out
 
 
-def within(table: pd.DataFrame, kind: str = "tier") -> list[str]:
+def within(table: pd.DataFrame, kind: str = "difficulty") -> list[str]:
     """How much of the AUROC is left when only problems of one group are compared, and where it is lowest."""
     out = []
     for teacher, rows in table.groupby("teacher", sort=False):

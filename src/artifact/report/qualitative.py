@@ -98,7 +98,7 @@ def examples(
                    majority answer, which is the answer that is shown
     annotations    the records behind it
     before, after  the student's greedy answers, before and after training; left out where None
-    Columns: group, in_group (problems in the whole group), problem_id, tier, family, question, answer (gold),
+    Columns: group, in_group (problems in the whole group), problem_id, difficulty, family, question, answer (gold),
     majority_answer, right, clusters (text), entropy (H / log N), weight, and with student answers before,
     before_correct, after, after_correct. A group without problems has no rows.
     Raises QualitativeError when a drawn problem has no annotation or, where given, no answer of the student.
@@ -114,7 +114,7 @@ def examples(
                 "group": name,
                 "in_group": len(part),
                 "problem_id": problem_id,
-                "tier": r["tier"],
+                "difficulty": r["difficulty"],
                 "family": r["family"],
                 "question": r["question"],
                 "answer": r["answer"],
@@ -158,7 +158,7 @@ def show_examples(table: pd.DataFrame) -> pd.DataFrame:
             "group": [f"{g} ({n})" for g, n in zip(table["group"], table["in_group"], strict=True)],
             "problem": [
                 f"{shorten(q)} [{f}, {t}]"
-                for q, f, t in zip(table["question"], table["family"], table["tier"], strict=True)
+                for q, f, t in zip(table["question"], table["family"], table["difficulty"], strict=True)
             ],
             "teacher's classes": [shorten(c, 160) for c in table["clusters"]],
             "majority": table["majority_answer"].where(table["majority_answer"] != "", "no answer"),
@@ -209,7 +209,7 @@ def examples_html(table: pd.DataFrame, annotations: Sequence[Annotation]) -> str
             student = "".join(_student_html(row, c) for c in ("before", "after") if c in table.columns)
             parts.append(
                 f"<div style='{_CARD}'><div><b>{html.escape(row['question'])}</b> "
-                f"<span style='color:#777'>{html.escape(row['family'])}, {html.escape(row['tier'])}</span></div>"
+                f"<span style='color:#777'>{html.escape(row['family'])}, {html.escape(row['difficulty'])}</span></div>"
                 f"<div>gold <code>{html.escape(row['answer'])}</code>; majority "
                 f"<code>{html.escape(row['majority_answer'] or 'no answer')}</code>, teacher "
                 f"<span style='color:{_COLORS[row['right']]}'>{_mark(row['right'])}</span>; "

@@ -11,7 +11,7 @@ import datetime
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from artifact.worlds.tiny.problems import FAMILIES, TIERS
+from artifact.worlds.tiny.problems import DIFFICULTIES, FAMILIES
 
 DPI = 200
 FIXED_DATE = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -114,9 +114,9 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
 
 
 def ordered(values: Iterable[str]) -> list[str]:
-    """Distinct values: difficulty tiers and problem families in their own order, anything else as first seen."""
+    """Distinct values: difficulties and problem families in their own order, anything else as first seen."""
     seen = list(dict.fromkeys(values))
-    rank = {name: i for i, name in enumerate((*TIERS, *FAMILIES))}
+    rank = {name: i for i, name in enumerate((*DIFFICULTIES, *FAMILIES))}
     return sorted(seen, key=lambda v: rank.get(v, len(rank)))
 
 

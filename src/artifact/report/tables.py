@@ -69,8 +69,8 @@ def outcomes(evaluation: pd.DataFrame) -> pd.DataFrame:
 def accuracy_table(evaluation: pd.DataFrame, *, level: float = 0.95, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Accuracy of each label under each teacher (UOPD Table 1 and 2).
 
-    Columns: split, teacher, label, seeds, problems, samples (a problem), accuracy, sd (over seeds; missing with one),
-    low, high (over problems, seeds averaged), response_tokens (mean), and `tier:<name>`, `sd:<name>` a difficulty tier.
+    Columns: split, teacher, label, seeds, problems, samples (per problem), accuracy, sd (over seeds; missing with one),
+    low, high (over problems, seeds averaged), response_tokens (mean), `difficulty:<name>`, `sd:<name>` per difficulty.
     """
     evaluation = with_base(evaluation)
     rows = []
@@ -90,11 +90,14 @@ def accuracy_table(evaluation: pd.DataFrame, *, level: float = 0.95, resamples: 
             "high": interval.high,
             "response_tokens": float(group["response_tokens"].mean()),
         }
-        tier_of = group.drop_duplicates("problem_id").set_index("problem_id")["tier"]
-        for tier in ordered(evaluation["tier"]):
-            columns = [p for p in table.columns if tier_of[p] == tier]
+        difficulty_of = group.drop_duplicates("problem_id").set_index("problem_id")["difficulty"]
+        for difficulty in ordered(evaluation["difficulty"]):
+            columns = [p for p in table.columns if difficulty_of[p] == difficulty]
             inside = seed_spread(table[columns].to_numpy()) if columns else None
-            row |= {f"tier:{tier}": inside.mean if inside else None, f"sd:{tier}": inside.sd if inside else None}
+            row |= {
+                f"difficulty:{difficulty}": inside.mean if inside else None,
+                f"sd:{difficulty}": inside.sd if inside else None,
+            }
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -118,7 +121,7 @@ def difference_table(
 ) -> pd.DataFrame:
     """Each label minus `reference` on the same problems, under the same teacher.
 
-    by  None: all problems; `family` or `tier`: one row for each of its values as well.
+    by  None: all problems; `family` or `difficulty`: one row for each of its values as well.
     Columns: split, teacher, label, reference, scope (`all` or the value), problems, seeds, difference, low, high,
     p_value (sign flips over problems), p_holm (over the labels of one teacher, split and scope), smallest_detectable
     (80 % power), seeds_agreeing (per-seed differences with the sign of the mean, `2/3`; missing where the seeds of the
@@ -261,9 +264,9 @@ def auroc_table(scores: Mapping[str, pd.DataFrame], *, resamples: int = 2000) ->
 
 
 def annotation_summary(
-    annotations: Mapping[str, pd.DataFrame], by: str = "tier", threshold: float = 0.5
+    annotations: Mapping[str, pd.DataFrame], by: str = "difficulty", threshold: float = 0.5
 ) -> pd.DataFrame:
-    """Phase 1 in numbers, for each teacher and each value of `by` (`tier` or `family`), and over all.
+    """Phase 1 in numbers, for each teacher and each value of `by` (`difficulty` or `family`), and over all.
 
     Columns: teacher, group, n, greedy_accuracy, majority_accuracy, entropy (mean H / log N), zero (share with H = 0),
     weight (mean w), clusters (mean), sure_and_wrong (share with H / log N ≤ threshold whose greedy answer is wrong:
@@ -328,9 +331,9 @@ def show_accuracy(table: pd.DataFrame, differences: pd.DataFrame | None = None) 
         name = overall["reference"].iloc[0]
         mine = zip(table["split"], table["teacher"], table["label"], strict=True)
         shown[f"against {name}"] = [verdicts.get(key, "reference") for key in mine]
-    for column in [c for c in table.columns if c.startswith("tier:")]:
-        tier = column.removeprefix("tier:")
-        shown[tier] = list(map(spread, table[column], table[f"sd:{tier}"]))
+    for column in [c for c in table.columns if c.startswith("difficulty:")]:
+        difficulty = column.removeprefix("difficulty:")
+        shown[difficulty] = list(map(spread, table[column], table[f"sd:{difficulty}"]))
     return shown
 
 

@@ -1,7 +1,7 @@
 """Is the distillation weight w = 1 − H / log N also the probability that the teacher is right? (UOPD, Eq. 6)
 
 The method needs only that w is larger where the teacher is right; it does not claim that w is a probability. Read as
-one, its faults can be seen and compared between teachers and difficulty tiers:
+one, its faults can be seen and compared between teachers and difficulties:
 
     bin b     problems with low_b ≤ w < low_{b+1} (equal width, the last closed): equal weights share a bin
     ECE       Σ_b (n_b / P) |accuracy_b − mean w_b|            Naeini et al. 2015; biased upwards when bins are small
@@ -114,7 +114,7 @@ def calibration_table(
     frame: pd.DataFrame,
     *,
     correct: str = "greedy_correct",
-    by: str = "tier",
+    by: str = "difficulty",
     bins: int = 10,
     confidence: float = 0.95,
     resamples: int = 1000,

@@ -171,7 +171,7 @@ def auroc_by_group(
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """AUROC of one score over all problems, within pairs of one group, and inside each group (difficulty tier, family).
+    """AUROC of one score over all problems, within pairs of one group, and inside each group (difficulty, family).
 
     A score can reach a high AUROC by telling easy from hard problems only. `within` counts only pairs (wrong, right) of
     the same group: Σ_g n_g⁺ n_g⁻ AUROC_g / Σ_g n_g⁺ n_g⁻, with an interval over resamples within groups and classes.
@@ -235,19 +235,22 @@ def confidently_wrong(
     return rows.reset_index(drop=True), summary.sort_values("sure_and_wrong", ascending=False, ignore_index=True)
 
 
-def entropy_histogram(annotations: Sequence[Annotation], tiers: Mapping[str, str], *, bins: int = 10) -> pd.DataFrame:
-    """Distribution of H / log N by difficulty tier: columns tier, low, high, n, share (of its tier).
+def entropy_histogram(
+    annotations: Sequence[Annotation], difficulty_of: Mapping[str, str], *, bins: int = 10
+) -> pd.DataFrame:
+    """Distribution of H / log N by difficulty: columns difficulty, low, high, n, share (of its difficulty).
 
-    `tiers` maps problem id → tier; tiers come in order of first appearance. A problem without one is a ValueError.
+    `difficulty_of` is keyed by problem id; rows come in order of first appearance. A problem without one is a
+    ValueError.
     """
-    missing = [a.problem_id for a in annotations if a.problem_id not in tiers]
+    missing = [a.problem_id for a in annotations if a.problem_id not in difficulty_of]
     if missing:
-        raise ValueError(f"{len(missing)} annotated problems have no difficulty tier, first {missing[0]!r}")
+        raise ValueError(f"{len(missing)} annotated problems have no difficulty, first {missing[0]!r}")
     index = _bin_index(np.array([a.normalised for a in annotations], dtype=np.float64), bins)
     edges = np.linspace(0, 1, bins + 1)
-    of_problem = [tiers[a.problem_id] for a in annotations]
+    of_problem = [difficulty_of[a.problem_id] for a in annotations]
     rows = []
-    for tier in dict.fromkeys(of_problem):
-        inside = np.bincount(index[[t == tier for t in of_problem]], minlength=bins)
-        rows += [(tier, edges[b], edges[b + 1], int(inside[b]), inside[b] / inside.sum()) for b in range(bins)]
-    return pd.DataFrame(rows, columns=["tier", "low", "high", "n", "share"])
+    for difficulty in dict.fromkeys(of_problem):
+        inside = np.bincount(index[[d == difficulty for d in of_problem]], minlength=bins)
+        rows += [(difficulty, edges[b], edges[b + 1], int(inside[b]), inside[b] / inside.sum()) for b in range(bins)]
+    return pd.DataFrame(rows, columns=["difficulty", "low", "high", "n", "share"])

@@ -39,7 +39,7 @@ def main_split(benchmark: str) -> str:
 
 
 def benchmark_list(data_dir: str | Path | None = None) -> pd.DataFrame:
-    """What `--benchmark` knows: name, main split, all splits, rows of the main split, difficulty tier, licence, data.
+    """What `--benchmark` knows: name, main split, all splits, rows of the main split, difficulty, licence, data.
 
     `data` is the local file where one is found (`hub.data_dirs`), else the hub id.
     """
@@ -55,7 +55,7 @@ def benchmark_list(data_dir: str | Path | None = None) -> pd.DataFrame:
             row |= {
                 "splits": ", ".join(b.sources),
                 "rows": source.rows or source.hub_rows or "",
-                "tier": b.tier,
+                "difficulty": b.difficulty,
                 "licence": b.licence,
                 "data": local or (f"hub: {source.hub}" if source.hub else "absent"),
             }
@@ -64,7 +64,7 @@ def benchmark_list(data_dir: str | Path | None = None) -> pd.DataFrame:
             row |= {
                 "splits": ", ".join(sizes),
                 "rows": sizes.get(row["main"], ""),
-                "tier": "",
+                "difficulty": "",
                 "licence": "",
                 "data": "made by the package" if name in MADE else "registered",
             }

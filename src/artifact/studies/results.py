@@ -56,7 +56,10 @@ def _task(info: RunInfo) -> TaskSection:
 
 
 def evaluation_frame(runs: Iterable[RunInfo], decoding: str = "greedy") -> pd.DataFrame:
-    """One row a response on the final splits: label, teacher, seed, key, split, problem_id, tier, family, correct, …"""
+    """One row per response on the final splits.
+
+    Columns: label, teacher, seed, key, split, problem_id, difficulty, family, correct, …
+    """
     import pandas as pd
 
     parts = []
@@ -123,10 +126,10 @@ def transcripts(
     wrong: bool = False,
     limit: int | None = None,
 ) -> pd.DataFrame:
-    """The stored responses of a result of `KINDS`, as text: one row a response, in stored order.
+    """The stored responses of a result of `KINDS`, as text: one row per response, in stored order.
 
     `what` is a part of `WHAT`; default: the first of them that the result holds.
-    Columns: source (file), problem_id, sample, tier, question, gold, response, extracted, status, rule, detail,
+    Columns: source (file), problem_id, sample, difficulty, question, gold, response, extracted, status, rule, detail,
     finish_reason, response_tokens. `problem` keeps one problem, `wrong` all responses that were not judged correct.
     Raises ArtifactError where the folder holds no such responses or the problem is not among them.
     """
@@ -151,7 +154,7 @@ def transcripts(
                     "source": path.stem,
                     "problem_id": p.id,
                     "sample": r.sample,
-                    "tier": p.tier,
+                    "difficulty": p.difficulty,
                     "question": p.question,
                     "gold": p.answer,
                     "response": r.text,
@@ -209,9 +212,9 @@ def metrics_frame(runs: Iterable[RunInfo]) -> pd.DataFrame:
 
 
 def curve_frame(runs: Sequence[RunInfo]) -> pd.DataFrame:
-    """One row a problem and evaluation point, with the tokens and seconds that had been spent by then.
+    """One row per problem and evaluation point, with the tokens and seconds that had been spent by then.
 
-    Columns: label, teacher, seed, step, problem_id, tier, family, correct, response_tokens_so_far,
+    Columns: label, teacher, seed, step, problem_id, difficulty, family, correct, response_tokens_so_far,
     teacher_tokens_so_far, seconds_so_far (phases of the loop, without evaluations).
     """
     import pandas as pd
@@ -224,7 +227,7 @@ def curve_frame(runs: Sequence[RunInfo]) -> pd.DataFrame:
             step = int(path.stem.split("-")[1])
             before = spent["step"] < step
             frame = _frame(path, _task(info), info.manifest["config"]["evaluation"]["curve"])[
-                ["problem_id", "tier", "family", "correct"]
+                ["problem_id", "difficulty", "family", "correct"]
             ]
             totals = {
                 "step": step,
@@ -237,7 +240,7 @@ def curve_frame(runs: Sequence[RunInfo]) -> pd.DataFrame:
 
 
 def annotation_frame(folder: Path) -> pd.DataFrame:
-    """One row an annotated problem, joined with the problem's text and tier and with the teacher's greedy verdict."""
+    """One row per annotated problem, with the problem's text and difficulty and the teacher's greedy verdict."""
     import pandas as pd
 
     task = TaskSection.model_validate(store.finished(folder)["settings"]["task"])
@@ -250,7 +253,7 @@ def annotation_frame(folder: Path) -> pd.DataFrame:
         rows.append(
             {
                 "problem_id": p.id,
-                "tier": p.tier,
+                "difficulty": p.difficulty,
                 "family": p.meta.get("family", ""),
                 "question": p.question,
                 "answer": p.answer,

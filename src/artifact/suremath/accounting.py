@@ -1,8 +1,9 @@
 """What became of every problem: the builder's report, as counts that add up.
 
-`funnel` has a row for each (stage, seed tier, strategy, reason) with the number dropped there; `kept` the survivors by
-split, tier and strategy. `check` refuses a report in which a proposal is neither kept nor dropped. Nothing in the
-stored form depends on the clock, so that a resumed build writes the same bytes; `seconds` lives in memory only.
+`funnel` has a row for each (stage, difficulty of the seed, strategy, reason) with the number dropped there; `kept` the
+survivors by split, difficulty and strategy. `check` refuses a report in which a proposal is neither kept nor dropped.
+Nothing in the stored form depends on the clock, so that a resumed build writes the same bytes; `seconds` lives in
+memory only.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class BuildReport:
     """The outcome of a build. Counts only; the problems themselves lie in the build's Parquet files.
 
     curated, test, seeds, proposed, evolved, train   numbers of problems (train = curated part + evolved)
-    funnel     dropped: stage, seed_tier, strategy, reason, n
-    kept       survivors: split, tier, seed_tier, strategy, answer_source, n
+    funnel     dropped: stage, seed_difficulty, strategy, reason, n
+    kept       survivors: split, difficulty, seed_difficulty, strategy, answer_source, n
     sources    of seeds and curated problems: role, source, usable, dropped
     overlaps   dropped for an overlap: stage, source, benchmark, reason, n
     benchmarks items in each benchmark
@@ -84,25 +85,27 @@ class BuildReport:
             raise RecordError(f"{path} is not a build report ({err}); delete it and build again") from err
 
     def remaining(self) -> pd.DataFrame:
-        """Proposals left after each stage: columns stage, seed_tier, n; the first stage is `proposed`."""
+        """Proposals left after each stage: columns stage, seed_difficulty, n; the first stage is `proposed`."""
         import pandas as pd
 
         rows = []
         kept: Counter[str] = Counter()
         for r in self.kept:
             if r["strategy"] != "curated":
-                kept[r["seed_tier"]] += r["n"]
-        for tier in dict.fromkeys([*kept, *(r["seed_tier"] for r in self.funnel if r["stage"] in PROPOSAL_STAGES)]):
+                kept[r["seed_difficulty"]] += r["n"]
+        for difficulty in dict.fromkeys(
+            [*kept, *(r["seed_difficulty"] for r in self.funnel if r["stage"] in PROPOSAL_STAGES)]
+        ):
             by_stage: Counter[str] = Counter()
             for r in self.funnel:
-                if r["seed_tier"] == tier and r["stage"] in PROPOSAL_STAGES:
+                if r["seed_difficulty"] == difficulty and r["stage"] in PROPOSAL_STAGES:
                     by_stage[r["stage"]] += r["n"]
-            left = kept[tier] + sum(by_stage.values())
-            rows.append({"stage": "proposed", "seed_tier": tier, "n": left})
+            left = kept[difficulty] + sum(by_stage.values())
+            rows.append({"stage": "proposed", "seed_difficulty": difficulty, "n": left})
             for stage in PROPOSAL_STAGES:
                 left -= by_stage[stage]
-                rows.append({"stage": stage, "seed_tier": tier, "n": left})
-        return pd.DataFrame(rows, columns=["stage", "seed_tier", "n"])
+                rows.append({"stage": stage, "seed_difficulty": difficulty, "n": left})
+        return pd.DataFrame(rows, columns=["stage", "seed_difficulty", "n"])
 
 
 def tally(rows: Iterable[tuple[Any, ...]], names: Sequence[str]) -> tuple[dict[str, Any], ...]:
@@ -140,12 +143,12 @@ def account(
         evolved=evolved,
         train=len(train),
         funnel=tally(
-            ((d.stage, d.seed_tier, d.strategy, d.reason) for d in dropped),
-            ("stage", "seed_tier", "strategy", "reason"),
+            ((d.stage, d.seed_difficulty, d.strategy, d.reason) for d in dropped),
+            ("stage", "seed_difficulty", "strategy", "reason"),
         ),
         kept=tally(
-            ((s, i.tier, i.seed_tier, i.strategy, i.answer_source) for s, i in kept),
-            ("split", "tier", "seed_tier", "strategy", "answer_source"),
+            ((s, i.difficulty, i.seed_difficulty, i.strategy, i.answer_source) for s, i in kept),
+            ("split", "difficulty", "seed_difficulty", "strategy", "answer_source"),
         ),
         sources=tuple(
             {"role": role, "source": source, "usable": n, "dropped": unusable[source]}

@@ -17,7 +17,7 @@ from artifact.suremath.lineage import CURATED, MODEL
 from artifact.suremath.load import SPLITS, Published
 from artifact.suremath.settings import SureMathSettings
 from artifact.suremath.strategies import STRATEGIES
-from artifact.worlds.tiny.problems import TIERS
+from artifact.worlds.tiny.problems import DIFFICULTIES
 
 STAGE_WORDS = {
     "evolve": "the generator gave no problem",
@@ -30,13 +30,13 @@ STAGE_WORDS = {
 
 
 def statistics(rows: Mapping[str, Sequence[Published]]) -> dict[str, Any]:
-    """Counts by split, tier, strategy and answer source, and the entropy by tier (annotated rows only)."""
+    """Counts by split, difficulty, strategy and answer source, and the entropy by difficulty (annotated rows only)."""
     train = rows["train"]
     entropy = {}
-    for tier in TIERS:
-        values = [r.normalised for r in train if r.tier == tier and r.normalised is not None]
+    for difficulty in DIFFICULTIES:
+        values = [r.normalised for r in train if r.difficulty == difficulty and r.normalised is not None]
         if values:
-            entropy[tier] = {
+            entropy[difficulty] = {
                 "n": len(values),
                 "mean_normalised": sum(values) / len(values),
                 "share_zero": sum(v == 0 for v in values) / len(values),
@@ -44,10 +44,11 @@ def statistics(rows: Mapping[str, Sequence[Published]]) -> dict[str, Any]:
             }
     return {
         "rows": {split: len(rows[split]) for split in SPLITS},
-        "tier_by_strategy": {
-            t: {s: sum(r.tier == t and r.strategy == s for r in train) for s in (CURATED, *STRATEGIES)} for t in TIERS
+        "difficulty_by_strategy": {
+            d: {s: sum(r.difficulty == d and r.strategy == s for r in train) for s in (CURATED, *STRATEGIES)}
+            for d in DIFFICULTIES
         },
-        "test_tiers": {t: sum(r.tier == t for r in rows["test"]) for t in TIERS},
+        "test_difficulties": {d: sum(r.difficulty == d for r in rows["test"]) for d in DIFFICULTIES},
         "answer_source": dict(sorted(Counter(r.answer_source for r in train).items())),
         "rounds": {str(k): n for k, n in sorted(Counter(r.round for r in train).items())},
         "characters": {
@@ -98,14 +99,14 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def _contents(report: BuildReport, facts: Mapping[str, Any]) -> str:
     names = (CURATED, *STRATEGIES)
-    table = facts["tier_by_strategy"]
-    rows = [[t, *(table[t][s] for s in names), sum(table[t].values())] for t in TIERS]
-    rows.append(["all", *(sum(table[t][s] for t in TIERS) for s in names), facts["rows"]["train"]])
+    table = facts["difficulty_by_strategy"]
+    rows = [[d, *(table[d][s] for s in names), sum(table[d].values())] for d in DIFFICULTIES]
+    rows.append(["all", *(sum(table[d][s] for d in DIFFICULTIES) for s in names), facts["rows"]["train"]])
     sources = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in facts["answer_source"].items())
     return (
         f"## Contents\n\n{facts['rows']['train']} training problems ({report.train - report.evolved} curated and "
         f"{report.evolved} evolved) and {facts['rows']['test']} held-out curated problems with ground truth.\n\n"
-        f"Training problems by difficulty tier and strategy:\n\n{_table(['tier', *names, 'all'], rows)}\n\n"
+        f"Training problems by difficulty and strategy:\n\n{_table(['difficulty', *names, 'all'], rows)}\n\n"
         f"Answers of the training problems: {sources}. Every row carries its lineage: `strategy`, `round`, "
         "`parent_ids`, `root_id`, `source`. `lineage.parquet` has the ancestry and the fate of every proposal, kept or "
         "not."
@@ -119,7 +120,7 @@ def _annotation(facts: Mapping[str, Any], teacher: str) -> str:
         [t, e["n"], f"{e['mean_normalised']:.3f}", f"{e['share_zero']:.3f}", f"{e['mean_weight']:.3f}"]
         for t, e in facts["entropy"].items()
     ]
-    head = ["tier", "problems", "mean H / log N", "share with H = 0", "mean w = 1 − H / log N"]
+    head = ["difficulty", "problems", "mean H / log N", "share with H = 0", "mean w = 1 − H / log N"]
     return (
         f"## Semantic entropy\n\nTeacher: {teacher}. H is over classes of equivalent answers among N samples; it is "
         f"a property of that teacher, not of the problem.\n\n{_table(head, rows)}"
@@ -137,11 +138,11 @@ def _making(settings: SureMathSettings, report: BuildReport) -> str:
         lost = sum(r["n"] for r in report.funnel if r["stage"] == stage)
         left -= lost
         funnel.append([STAGE_WORDS[stage], lost, left])
-    rounds = ", ".join(f"{t} {settings.evolution.rounds[t]}" for t in TIERS)  # type: ignore[index]
+    rounds = ", ".join(f"{d} {settings.evolution.rounds[d]}" for d in DIFFICULTIES)  # type: ignore[index]
     sources_head = ["role", "source", "from", "licence", "usable rows", "unusable rows"]
     return (
         f"## How it was made\n\nGenerator: {report.generator}. Labeller: {report.labeller}. Rounds of evolution by "
-        f"tier of the seed: {rounds}.\n\n{_table(sources_head, rows)}\n\n"
+        f"difficulty of the seed: {rounds}.\n\n{_table(sources_head, rows)}\n\n"
         f"{report.proposed} proposals were made from {report.seeds} seeds:\n\n"
         f"{_table(['dropped because', 'dropped', 'left'], funnel)}"
     )
@@ -173,7 +174,7 @@ def _limits(settings: SureMathSettings, report: BuildReport, facts: Mapping[str,
         f"({settings.filters.long_ngram} against long items); a paraphrase or a translation of a benchmark item "
         "is not found.",
         f"An n-gram in more than {settings.filters.boilerplate_items} benchmark items counts as a stock phrase.",
-        "`tier` of a problem evolved by a language model is its parent's; nobody has graded its difficulty.",
+        "`difficulty` of a problem evolved by a language model is its parent's; nobody has graded the problem itself.",
         "Not for measuring models by the training split; not for any decision about people.",
     ]
     if settings.tier == "tiny":

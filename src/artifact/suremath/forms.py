@@ -179,20 +179,20 @@ def _equation(template: str, match: re.Match[str]) -> EqForm | None:
     return EqForm(template, shape, x, b, a, c, inner)
 
 
-def build(form: Form, tier: str | None = None) -> Draft:
-    """The problem of a form; `tier` overrides `difficulty`. Raises FormError on numbers that make no such problem."""
-    tier = tier or difficulty(form)
+def build(form: Form, difficulty: str | None = None) -> Draft:
+    """The problem of a form; `difficulty` overrides `difficulty_of`. Raises FormError where the numbers make none."""
+    difficulty = difficulty or difficulty_of(form)
     if isinstance(form, SumForm):
-        return _build_sum(form, tier)
+        return _build_sum(form, difficulty)
     if isinstance(form, MulForm):
-        return _build_mul(form, tier)
+        return _build_mul(form, difficulty)
     if isinstance(form, FracForm):
-        return _build_frac(form, tier)
-    return _build_eq(form, tier) if isinstance(form, EqForm) else _build_mod(form, tier)
+        return _build_frac(form, difficulty)
+    return _build_eq(form, difficulty) if isinstance(form, EqForm) else _build_mod(form, difficulty)
 
 
-def difficulty(form: Form) -> str:
-    """The tier whose structure a form has: the number of steps decides, then the size of the numbers."""
+def difficulty_of(form: Form) -> str:
+    """The difficulty whose structure a form has: the number of steps decides, then the size of the numbers."""
     if isinstance(form, SumForm):
         return ("easy", "medium", "hard", "competition")[min(len(form.events), 4) - 1]
     if isinstance(form, MulForm):
@@ -217,7 +217,7 @@ def _check(condition: bool, form: Form) -> None:
         raise FormError(f"these numbers make no problem: {form}")
 
 
-def _build_sum(form: SumForm, tier: str) -> Draft:
+def _build_sum(form: SumForm, difficulty: str) -> Draft:
     totals = form.totals
     _check(bool(form.events) and min(totals) >= 0 and max(totals) <= 999 and all(n > 0 for _, n in form.events), form)
     equations = tuple(
@@ -226,10 +226,10 @@ def _build_sum(form: SumForm, tier: str) -> Draft:
     )
     told = ",".join(f"{verb} {n}" for verb, n in form.events)
     question = f"{form.name} has {form.start}{form.item},{told}. How many{form.item}?"
-    return Draft("sum", tier, question, equations, Fraction(totals[-1]), form.item)
+    return Draft("sum", difficulty, question, equations, Fraction(totals[-1]), form.item)
 
 
-def _build_mul(form: MulForm, tier: str) -> Draft:
+def _build_mul(form: MulForm, difficulty: str) -> Draft:
     _check(1 <= len(form.groups) <= 2 and all(2 <= a <= 99 and 2 <= b <= 99 for _, a, b in form.groups), form)
     products = [a * b for _, a, b in form.groups]
     equations = [(f"{a}*{b}", str(a * b)) for _, a, b in form.groups]
@@ -237,10 +237,10 @@ def _build_mul(form: MulForm, tier: str) -> Draft:
         equations.append((f"{products[0]}+{products[1]}", str(sum(products))))
     told = " and".join(f" {a}{box} of {b}{form.item}" for box, a, b in form.groups)
     question = f"{form.name}{form.verb}{told}. How many{form.item}?"
-    return Draft("mul", tier, question, tuple(equations), Fraction(sum(products)), form.item)
+    return Draft("mul", difficulty, question, tuple(equations), Fraction(sum(products)), form.item)
 
 
-def _build_frac(form: FracForm, tier: str) -> Draft:
+def _build_frac(form: FracForm, difficulty: str) -> Draft:
     denominators = [d for _, d in form.terms]
     _check(2 <= len(form.terms) <= 3 and min(denominators) >= 2 and min(n for n, _ in form.terms) >= 1, form)
     common = math.lcm(*denominators)
@@ -254,10 +254,10 @@ def _build_frac(form: FracForm, tier: str) -> Draft:
     value = Fraction(sum(raised), common)
     if value.denominator != common:
         chain.append(ratio_text(value.numerator, value.denominator))
-    return Draft("frac", tier, form.template.format(given), tuple(pairwise(chain)), value)
+    return Draft("frac", difficulty, form.template.format(given), tuple(pairwise(chain)), value)
 
 
-def _build_eq(form: EqForm, tier: str) -> Draft:
+def _build_eq(form: EqForm, difficulty: str) -> Draft:
     a, b, c, x, right = form.a, form.b, form.c, form.x, form.right
     _check(1 <= x <= 999 and 1 <= right <= 9999 and b != 0 and a > c >= 0 and (b > 0 or form.shape == "easy"), form)
     equations: list[tuple[str, str]] = []
@@ -279,10 +279,10 @@ def _build_eq(form: EqForm, tier: str) -> Draft:
             equations += [(f"{a}x+{a * form.inner}+{b}", f"{c}x+{right}"), (f"{a}x+{total}", f"{c}x+{right}")]
         equations += [(f"{gap}x", f"{right}-{total}"), (f"{gap}x", str(right - total))]
     equations.append(("x", str(x)))
-    return Draft("eq", tier, form.template.format(given), tuple(equations), Fraction(x))
+    return Draft("eq", difficulty, form.template.format(given), tuple(equations), Fraction(x))
 
 
-def _build_mod(form: ModForm, tier: str) -> Draft:
+def _build_mod(form: ModForm, difficulty: str) -> Draft:
     number, divisor = form.number, form.divisor
     _check(2 <= divisor <= number <= 9999, form)
     equations: list[tuple[str, str]] = []
@@ -295,4 +295,4 @@ def _build_mod(form: ModForm, tier: str) -> Draft:
     quotient, remainder = divmod(number, divisor)
     multiple = number - remainder
     equations += [(f"{quotient}*{divisor}", str(multiple)), (f"{number}-{multiple}", str(remainder))]
-    return Draft("mod", tier, form.template.format(shown, divisor), tuple(equations), Fraction(remainder))
+    return Draft("mod", difficulty, form.template.format(shown, divisor), tuple(equations), Fraction(remainder))

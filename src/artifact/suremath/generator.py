@@ -44,8 +44,8 @@ class Request:
 class Proposal:
     """What came of a request. `answer` is ground truth by construction, "" where the generator does not know it.
 
-    `tier` is the problem's own difficulty where the generator knows it, else None (the parent's is kept). `raw` is what
-    the generator said where no problem could be read from it.
+    `difficulty` is the problem's own where the generator knows it, else None (the parent's is kept). `raw` is what the
+    generator said where no problem could be read from it.
     """
 
     id: str
@@ -53,7 +53,7 @@ class Proposal:
     question: str = ""
     answer: str = ""
     solution: str | None = None
-    tier: str | None = None
+    difficulty: str | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     raw: str = ""
 
@@ -96,12 +96,12 @@ def as_evolved(request: Request, proposal: Proposal, generator: str) -> Evolved:
         answer_source=GROUND_TRUTH if proposal.answer else UNKNOWN,
         solution=proposal.solution,
         task=first.task,
-        tier=proposal.tier or first.tier,
+        difficulty=proposal.difficulty or first.difficulty,
         strategy=request.strategy,
         round=request.round,
         parent_ids=tuple(p.id for p in request.parents),
         root_id=first.root_id,
-        seed_tier=first.seed_tier,
+        seed_difficulty=first.seed_difficulty,
         source=first.source,
         generator=generator,
         meta={**proposal.meta, "outcome": proposal.outcome},

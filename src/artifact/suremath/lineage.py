@@ -25,15 +25,15 @@ GROUND_TRUTH, MODEL, UNKNOWN = "ground_truth", "model", "unknown"
 class Evolved(Record):
     """A problem and its lineage.
 
-    question, answer, solution, task, tier, meta  as in `records.Problem`; `tier` is the problem's own difficulty
-    answer_source  `ground_truth`, `model` (majority of the labeller's samples) or `unknown` (answer is "")
-    strategy       one of the six, or `curated` / `seed`
-    round          1, 2, … of evolution; 0 for curated problems and seeds
-    parent_ids     the problems it was made from: none in round 0, two for `compose`, else one
-    root_id        the seed its first parent descends from; itself in round 0
-    seed_tier      the difficulty tier of that seed, which decides rounds and strategy weights
-    source         name of the source of that seed, as in the settings
-    generator      what made the text; the source's name in round 0
+    question, answer, solution, task, difficulty, meta  as in `records.Problem`: the problem's own difficulty
+    answer_source    `ground_truth`, `model` (majority of the labeller's samples) or `unknown` (answer is "")
+    strategy         one of the six, or `curated` / `seed`
+    round            1, 2, … of evolution; 0 for curated problems and seeds
+    parent_ids       the problems it was made from: none in round 0, two for `compose`, else one
+    root_id          the seed its first parent descends from; itself in round 0
+    seed_difficulty  the difficulty of that seed, which decides rounds and strategy weights
+    source           name of the source of that seed, as in the settings
+    generator        what made the text; the source's name in round 0
     """
 
     id: str
@@ -42,12 +42,12 @@ class Evolved(Record):
     answer_source: str
     solution: str | None
     task: str
-    tier: str
+    difficulty: str
     strategy: str
     round: int
     parent_ids: tuple[str, ...]
     root_id: str
-    seed_tier: str
+    seed_difficulty: str
     source: str
     generator: str
     meta: dict[str, Any] = field(default_factory=dict)
@@ -59,12 +59,12 @@ class Evolved(Record):
         "answer_source": "str",
         "solution": "str",
         "task": "str",
-        "tier": "str",
+        "difficulty": "str",
         "strategy": "str",
         "round": "int",
         "parent_ids": "[str]",
         "root_id": "str",
-        "seed_tier": "str",
+        "seed_difficulty": "str",
         "source": "str",
         "generator": "str",
         "meta": "json",
@@ -88,7 +88,7 @@ class Evolved(Record):
         """What training and evaluation read; the lineage in short stands in `meta`."""
         lineage = {"strategy": self.strategy, "round": self.round, "root": self.root_id, "source": self.source}
         meta = {**self.meta, **lineage, "answer_source": self.answer_source}
-        return Problem(self.id, self.question, self.answer, self.solution, self.task, self.tier, meta)
+        return Problem(self.id, self.question, self.answer, self.solution, self.task, self.difficulty, meta)
 
     def labelled(self, answer: str) -> Evolved:
         """A copy whose answer is the labeller's; one that has ground truth keeps it."""
@@ -109,7 +109,7 @@ class Dropped(Record):
     question: str
     root_id: str
     source: str
-    seed_tier: str
+    seed_difficulty: str
     strategy: str
     round: int
     benchmark: str = ""
@@ -124,7 +124,7 @@ class Dropped(Record):
         "question": "str",
         "root_id": "str",
         "source": "str",
-        "seed_tier": "str",
+        "seed_difficulty": "str",
         "strategy": "str",
         "round": "int",
         "benchmark": "str",
@@ -143,7 +143,7 @@ def drop(item: Evolved, stage: str, reason: str, detail: str = "", **overlap: st
         item.question,
         item.root_id,
         item.source,
-        item.seed_tier,
+        item.seed_difficulty,
         item.strategy,
         item.round,
         **overlap,

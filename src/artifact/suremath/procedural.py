@@ -1,12 +1,12 @@
 """The embedded tier's generator: the six strategies on the problems of the embedded world, without any model.
 
 Every child is computed from its parent's numbers, so that a lineage means something:
-    harder       the same family one tier up, the parent's numbers kept (at the top: larger numbers)
+    harder       the same family one step harder, the parent's numbers kept (at the top: larger numbers)
     rewrite      the same numbers in another story or wording; the answer stays
     algebraize   an equation in x: a story's start, a count of boxes, a quotient, a numerator becomes the unknown
     apply        a story about things: an equation is undone by it, a division or a fraction is told in things
     compose      the parent with the second parent's answer (or first operand that fits) as one of its numbers
-    competition  the parent's numbers in the form of the competition tier of its family
+    competition  the parent's numbers in the form of its family's competition problems
 A number that would leave the range of the world's formats is folded into it (`fold`). The answer is exact, hence
 `ground_truth`; the solution has the style of the world's references. Left out: language (no new wording is invented).
 """
@@ -31,7 +31,7 @@ from artifact.suremath.forms import (
     MulForm,
     SumForm,
     build,
-    difficulty,
+    difficulty_of,
     parse,
 )
 from artifact.suremath.generator import NOT_APPLICABLE, PROPOSED, Proposal, Request
@@ -63,7 +63,7 @@ class ProceduralGenerator:
             if draft.question != request.parents[0].question:
                 meta = {"family": draft.family}
                 solution = render_solution(draft, rng)
-                return Proposal(request.id, PROPOSED, draft.question, draft.answer, solution, draft.tier, meta)
+                return Proposal(request.id, PROPOSED, draft.question, draft.answer, solution, draft.difficulty, meta)
             reason = "the strategy gives the parent's own question"
         return Proposal(request.id, NOT_APPLICABLE, raw=reason)
 
@@ -103,13 +103,13 @@ def _harder(parents: list[Form], rng: Random) -> Form:
             return replace(form, events=(*form.events, _event(form.totals[-1], rng.randint(2, 99), rng)))
         return replace(form, start=form.start + rng.randint(20, 200))
     if isinstance(form, MulForm):
-        (box, a, b), tier = form.groups[0], difficulty(form)
-        if tier == "easy":
+        (box, a, b), difficulty = form.groups[0], difficulty_of(form)
+        if difficulty == "easy":
             return replace(form, groups=((box, a + 10 * rng.randint(1, 9), b),))
-        if tier == "medium":
+        if difficulty == "medium":
             second = (_other(CONTAINERS, box, rng), rng.randint(11, 50), rng.randint(2, 9))
             return replace(form, groups=(form.groups[0], second))
-        if tier == "hard":
+        if difficulty == "hard":
             return replace(form, groups=((box, fold(a, 11, 25), fold(b + 10, 11, 25)), form.groups[1]))
         return replace(
             form,
@@ -117,7 +117,7 @@ def _harder(parents: list[Form], rng: Random) -> Form:
         )
     if isinstance(form, FracForm):
         (n1, d1), (n2, d2), *rest = form.terms
-        if difficulty(form) == "easy":
+        if difficulty_of(form) == "easy":
             return replace(form, terms=((n1, d1), (n2, rng.choice([d for d in (2, 3, 4, 5, 6, 8) if d != d1]))))
         if not rest:
             d3 = rng.choice((2, 3, 4, 5, 6, 8, 10, 12))
@@ -125,10 +125,10 @@ def _harder(parents: list[Form], rng: Random) -> Form:
         return replace(form, terms=((n1, d1), (n2, d2), (rest[0][0] + rng.randint(1, 9), rest[0][1])))
     if isinstance(form, EqForm):
         return _harder_equation(form, rng)
-    tier = difficulty(form)
-    if tier == "easy":
+    difficulty = difficulty_of(form)
+    if difficulty == "easy":
         return replace(form, number=form.number + 10 * rng.randint(9, 18))
-    if tier == "medium":
+    if difficulty == "medium":
         return replace(form, divisor=form.divisor + 10)
     return _as_product(form, rng)
 
@@ -263,7 +263,7 @@ def _compose(parents: list[Form], rng: Random) -> Form:
 
 def _competition(parents: list[Form], rng: Random) -> Form:
     form = parents[0]
-    if difficulty(form) == "competition":
+    if difficulty_of(form) == "competition":
         return _harder(parents, rng)
     if isinstance(form, SumForm):
         while len(form.events) < 4:

@@ -39,7 +39,7 @@ class Fate(Record):
     parent_ids: tuple[str, ...]
     strategy: str
     round: int
-    seed_tier: str
+    seed_difficulty: str
     source: str
     generator: str
     fate: str
@@ -50,7 +50,7 @@ class Fate(Record):
         "parent_ids": "[str]",
         "strategy": "str",
         "round": "int",
-        "seed_tier": "str",
+        "seed_difficulty": "str",
         "source": "str",
         "generator": "str",
         "fate": "str",
@@ -66,7 +66,7 @@ class Removed(Record):
     reason: str
     root_id: str
     source: str
-    seed_tier: str
+    seed_difficulty: str
     strategy: str
     round: int
     benchmark: str
@@ -200,7 +200,7 @@ def _fates(build_folder: Path, splits: Mapping[str, Sequence[Evolved]], dropped:
             i.parent_ids,
             i.strategy,
             i.round,
-            i.seed_tier,
+            i.seed_difficulty,
             i.source,
             i.generator,
             ended.get(i.id, "seed"),

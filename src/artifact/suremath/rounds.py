@@ -1,9 +1,9 @@
 """The rounds of evolution: who is asked for what, and what counts as a parent of the next round.
 
-Round r evolves every seed whose tier has at least r rounds. Its parent is the latest usable problem of its chain, which
-is the output of the round before unless that failed. A compose request gets a clean seed of another family (or at least
-of another root) as second parent. Proposals are stored in shards of a fixed size; a shard that is there is not made
-again, and what a request asks depends on the stored shards only, so an interrupted build goes on exactly.
+Round r evolves every seed whose difficulty has at least r rounds. Its parent is the latest usable problem of its chain,
+which is the output of the round before unless that failed. A compose request gets a clean seed of another family (or
+at least of another root) as second parent. Proposals are stored in shards of a fixed size; a shard that is there is
+not made again, and what a request asks depends on the stored shards only, so an interrupted build goes on exactly.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def plan_round(
         families.setdefault(str(s.meta.get("family", s.id)), []).append(s)
     requests = []
     for root in seeds:
-        if settings.evolution.rounds[root.seed_tier] < round_:  # type: ignore[index]
+        if settings.evolution.rounds[root.seed_difficulty] < round_:  # type: ignore[index]
             continue
         parent = latest[root.id]
         previous = parent.strategy if parent.round else None
         strategy = choose_strategy(
-            settings.evolution, root.seed_tier, previous, seed=settings.seed, root_id=root.id, round_=round_
+            settings.evolution, root.seed_difficulty, previous, seed=settings.seed, root_id=root.id, round_=round_
         )
         item_id = f"{root.id}-r{round_}"
         parents: tuple[Evolved, ...] = (parent,)
@@ -79,8 +79,8 @@ def evolve_rounds(
 
     latest = {s.id: s for s in seeds}
     made: list[Evolved] = []
-    rounds: dict[str, int] = {str(tier): n for tier, n in settings.evolution.rounds.items()}
-    total = sum(rounds[s.seed_tier] for s in seeds)
+    rounds: dict[str, int] = {str(difficulty): n for difficulty, n in settings.evolution.rounds.items()}
+    total = sum(rounds[s.seed_difficulty] for s in seeds)
     quiet = not (progress and sys.stderr.isatty())
     bar = tqdm(total=total, desc=f"evolve ({generator.name})", unit="problem", disable=quiet, leave=False)
     for round_ in range(1, max(rounds.values()) + 1):

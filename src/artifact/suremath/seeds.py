@@ -22,7 +22,7 @@ from artifact.suremath.lineage import CURATED, GROUND_TRUTH, SEED, UNKNOWN, Drop
 from artifact.suremath.settings import Source
 from artifact.tasks import get_task
 from artifact.tasks.extract import extract_answer
-from artifact.worlds.tiny.problems import TIERS, render_solution
+from artifact.worlds.tiny.problems import DIFFICULTIES, render_solution
 from artifact.worlds.tiny.splits import pretraining_drafts
 
 
@@ -95,11 +95,11 @@ def _item(source: Source, role: str, number: int, row: dict[str, Any]) -> Evolve
         answer = found.answer if found else ""
     else:
         answer = _text(row, source.answer_field, source) if source.answer_field else ""
-    tier = source.tier or _text(row, source.tier_field, source)
-    if tier not in TIERS:
+    difficulty = source.difficulty or _text(row, source.difficulty_field, source)
+    if difficulty not in DIFFICULTIES:
         raise SourceError(
-            f"row {number} of source {source.name!r} has tier {tier!r}; use one of {', '.join(TIERS)}, or give the "
-            "source a fixed `tier`"
+            f"row {number} of source {source.name!r} has difficulty {difficulty!r}; use one of "
+            f"{', '.join(DIFFICULTIES)}, or give the source a fixed `difficulty`"
         )
     own = row.get("id")
     item_id = str(own) if role == CURATED and source.kind == "task" and own else f"{source.name}-{number:06d}"
@@ -113,12 +113,12 @@ def _item(source: Source, role: str, number: int, row: dict[str, Any]) -> Evolve
         answer_source=GROUND_TRUTH if answer else UNKNOWN,
         solution=solution,
         task=source.task,
-        tier=tier,
+        difficulty=difficulty,
         strategy=CURATED if role == CURATED else SEED,
         round=0,
         parent_ids=(),
         root_id=item_id,
-        seed_tier=tier,
+        seed_difficulty=difficulty,
         source=source.name,
         generator=source.name,
         meta=meta,
@@ -165,7 +165,7 @@ def _task_rows(source: Source) -> Iterator[dict[str, Any]]:
             "question": p.question,
             "answer": p.answer,
             "solution": p.solution,
-            "tier": p.tier,
+            "difficulty": p.difficulty,
             "family": p.meta.get("family"),
         }
 
@@ -175,13 +175,13 @@ def _tinyworld_rows(source: Source) -> Iterator[dict[str, Any]]:
     rng = Random(f"suremath/{source.name}")
     seen: set[str] = set()
     for draft in pretraining_drafts(rng):
-        if draft.tier == source.tier and draft.question not in seen:
+        if draft.difficulty == source.difficulty and draft.question not in seen:
             seen.add(draft.question)
             yield {
                 "question": draft.question,
                 "answer": draft.answer,
                 "solution": render_solution(draft, rng),
-                "tier": draft.tier,
+                "difficulty": draft.difficulty,
                 "family": draft.family,
             }
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from artifact.config import ConfigError, Section, apply_overrides, checked, explain, named_file, read_yaml
-from artifact.worlds.tiny.problems import TIERS
+from artifact.worlds.tiny.problems import DIFFICULTIES
 
 Difficulty = Literal["easy", "medium", "hard", "competition"]
 Strategy = Literal["harder", "rewrite", "algebraize", "apply", "compose", "competition"]
@@ -20,13 +20,13 @@ Strategy = Literal["harder", "rewrite", "algebraize", "apply", "compose", "compe
 class Source(Section):
     """Where problems come from: a registered task's split, a local file, a hub id, or the embedded world itself.
 
-    `where` keeps the rows whose field has that value. Without a fixed `tier`, the column `tier_field` says it.
+    `where` keeps the rows whose field has that value. Without a fixed `difficulty`, `difficulty_field` is read.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="lower-case; the prefix of its problems' ids")
     kind: Literal["task", "file", "hub", "tinyworld"]
-    tier: Difficulty | None = Field(None, description="difficulty of all its problems; None = each row says")
-    tier_field: str = "tier"
+    difficulty: Difficulty | None = Field(None, description="difficulty of all its problems; None = each row says")
+    difficulty_field: str = "difficulty"
     task: str = Field("tinymath", description="the registered task its problems belong to")
     split: str = "train"
     path: str | None = Field(None, description="JSONL or Parquet file, absolute or relative to the project")
@@ -46,8 +46,8 @@ class Source(Section):
         needed = {"file": "path", "hub": "hub"}.get(self.kind)
         if needed and getattr(self, needed) is None:
             raise ValueError(f"source {self.name!r} of kind {self.kind!r} needs the key {needed!r}")
-        if self.kind == "tinyworld" and (self.tier is None or self.limit is None):
-            raise ValueError(f"source {self.name!r} of kind 'tinyworld' needs a tier and a limit: it never ends")
+        if self.kind == "tinyworld" and (self.difficulty is None or self.limit is None):
+            raise ValueError(f"source {self.name!r} of kind 'tinyworld' needs a difficulty and a limit: it never ends")
         return self
 
 
@@ -83,26 +83,26 @@ class Generation(Section):
 
 
 class Evolution(Section):
-    """Rounds a seed tier, and how strategies are drawn. The draft gives no weights: these rise for harder tiers."""
+    """Rounds by the seed's difficulty, and how strategies are drawn. The draft gives no weights: these rise with it."""
 
     rounds: dict[Difficulty, int]
     weights: dict[Difficulty, dict[Strategy, float]]
     size: int | None = Field(None, ge=1, description="evolved problems to keep, drawn evenly from all that pass")
 
     @model_validator(mode="after")
-    def _all_tiers(self) -> Evolution:
+    def _all_difficulties(self) -> Evolution:
         for name, table in (("rounds", self.rounds), ("weights", self.weights)):
-            missing = [t for t in TIERS if t not in table]
+            missing = [d for d in DIFFICULTIES if d not in table]
             if missing:
-                raise ValueError(f"evolution.{name} lacks the tier(s) {', '.join(missing)}")
-        for tier, weights in self.weights.items():
+                raise ValueError(f"evolution.{name} lacks the difficulties {', '.join(missing)}")
+        for difficulty, weights in self.weights.items():
             if min(weights.values()) < 0 or sum(weights.values()) <= 0:
                 raise ValueError(
-                    f"evolution.weights.{tier} = {weights} must not be negative and must have a positive sum"
+                    f"evolution.weights.{difficulty} = {weights} must not be negative and must have a positive sum"
                 )
-        for tier, rounds in self.rounds.items():
+        for difficulty, rounds in self.rounds.items():
             if rounds < 1:
-                raise ValueError(f"evolution.rounds.{tier} = {rounds}: at least 1")
+                raise ValueError(f"evolution.rounds.{difficulty} = {rounds}: at least 1")
         return self
 
 

@@ -1,6 +1,6 @@
 """The curated problems: distinct, clean, split into a training part and a held-out test set with ground truth.
 
-The held-out part is drawn by a hash of each problem's id, with the difficulty tiers in their shares, so it does not
+The held-out part is drawn by a hash of each problem's id, with the difficulties in their shares, so it does not
 depend on the order of the sources. Also here: the two ways in which any problem of the builder can be dropped for what
 it repeats, an overlap with a benchmark and a duplicate.
 """
@@ -36,7 +36,7 @@ def rank(seed: int, purpose: str, item: Evolved) -> str:
 
 
 def split_curated(settings: SureMathSettings, curated: Sequence[Evolved], index: BenchmarkIndex) -> Parts:
-    """Distinct, uncontaminated curated problems: `size` of them, of which `test`, balanced over tiers, are held out.
+    """Distinct, uncontaminated curated problems: `size`, of which `test`, balanced over difficulties, are held out.
 
     A training problem that overlaps a held-out one is dropped like any other overlap.
     """
@@ -70,15 +70,15 @@ def split_curated(settings: SureMathSettings, curated: Sequence[Evolved], index:
 
 
 def _balanced(items: Sequence[Evolved], size: int, seed: int) -> set[str]:
-    """Ids of `size` items, the tiers in their shares (largest remainders), within a tier by rank."""
-    tiers: dict[str, list[Evolved]] = {}
+    """Ids of `size` items, the difficulties in their shares (largest remainders), within a difficulty by rank."""
+    difficulties: dict[str, list[Evolved]] = {}
     for i in sorted(items, key=lambda i: rank(seed, "test", i)):
-        tiers.setdefault(i.tier, []).append(i)
-    exact = {t: size * len(group) / len(items) for t, group in tiers.items()}
+        difficulties.setdefault(i.difficulty, []).append(i)
+    exact = {t: size * len(group) / len(items) for t, group in difficulties.items()}
     quota = {t: int(x) for t, x in exact.items()}
     for t in sorted(exact, key=lambda t: (quota[t] - exact[t], t))[: size - sum(quota.values())]:
         quota[t] += 1
-    return {i.id for t, group in tiers.items() for i in group[: quota[t]]}
+    return {i.id for t, group in difficulties.items() for i in group[: quota[t]]}
 
 
 def overlap_fate(item: Evolved, index: BenchmarkIndex, stage: str) -> Dropped | None:

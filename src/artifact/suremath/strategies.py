@@ -1,12 +1,12 @@
 """The six evolution strategies, who gets which, and for how many rounds (UOPD, Section 4.1).
 
-    round 1      a strategy drawn with the weights of the seed's tier
+    round 1      a strategy drawn with the weights of the seed's difficulty
     round 2, …   a *different* strategy than the round before, drawn from harder, competition and compose with the same
                  weights, applied to the output of the round before
     rounds       easy 1, medium 2, hard 3, competition 5 (settings)
 
 The draw depends on (build seed, root, round) only, so it is the same whatever was evolved before. The draft gives the
-rounds and the follow-up set; it says of the weights only that they favour harder and competition for higher tiers.
+rounds and the follow-up set; it says of the weights only that they favour harder and competition for harder seeds.
 Each strategy's system prompt is `prompts/<strategy>.txt`; the procedural generator implements the same six.
 """
 
@@ -30,12 +30,12 @@ def system_prompt(strategy: str) -> str:
     return files("artifact.suremath").joinpath("prompts", f"{strategy}.txt").read_text(encoding="utf-8").strip()
 
 
-def strategy_odds(evolution: Evolution, seed_tier: str, previous: str | None) -> dict[str, float]:
+def strategy_odds(evolution: Evolution, seed_difficulty: str, previous: str | None) -> dict[str, float]:
     """Probability of each strategy in the next round; `previous` is the strategy of the round before, None in round 1.
 
-    Where the tier's weights leave no follow-up strategy, the follow-ups other than `previous` are equally likely.
+    Where the difficulty's weights leave no follow-up strategy, the follow-ups other than `previous` are equally likely.
     """
-    weights = evolution.weights[seed_tier]  # type: ignore[index]
+    weights = evolution.weights[seed_difficulty]  # type: ignore[index]
     allowed = STRATEGIES if previous is None else tuple(s for s in FOLLOW_UP if s != previous)
     chosen = {s: float(weights.get(s, 0.0)) for s in allowed}  # type: ignore[call-overload]
     if sum(chosen.values()) <= 0:
@@ -45,8 +45,8 @@ def strategy_odds(evolution: Evolution, seed_tier: str, previous: str | None) ->
 
 
 def choose_strategy(
-    evolution: Evolution, seed_tier: str, previous: str | None, *, seed: int, root_id: str, round_: int
+    evolution: Evolution, seed_difficulty: str, previous: str | None, *, seed: int, root_id: str, round_: int
 ) -> str:
     """The strategy of `root_id` in `round_`, drawn from `strategy_odds`."""
-    odds = strategy_odds(evolution, seed_tier, previous)
+    odds = strategy_odds(evolution, seed_difficulty, previous)
     return Random(f"{seed}/strategy/{root_id}/{round_}").choices(list(odds), list(odds.values()))[0]

@@ -41,7 +41,7 @@ class Benchmark:
     r"""One source of problems.
 
     sources      split → where it lies; `main` is the split that is meant where only the benchmark is named
-    tier         easy, medium, hard or competition: UOPD's tier of the source, used where `level` gives nothing
+    difficulty   easy, medium, hard or competition: UOPD's of the source, used where `level` gives nothing
     question     field, or `a+b` for two fields joined by a space; `a|b` means the first of them that is there
     answer       field with the gold answer, read by `GOLD[gold]`
     types        the source's own name of an answer's form → `AnswerType`; the form is inferred for all others
@@ -52,7 +52,7 @@ class Benchmark:
     name: str
     sources: Mapping[str, Source]
     main: str
-    tier: str
+    difficulty: str
     licence: str
     question: str
     answer: str
@@ -188,11 +188,11 @@ def to_problem(
         answer=gold,
         solution=solution_for(str(solution).strip(), gold, answer_form) if solution else None,
         task=benchmark.name,
-        tier=benchmark.level(row) or benchmark.tier,
+        difficulty=benchmark.level(row) or benchmark.difficulty,
         meta={
             **_kept(benchmark, row),
             "family": ", ".join(map(str, family)) if isinstance(family, list) else str(family or ""),
-            "source_tier": benchmark.tier,
+            "source_difficulty": benchmark.difficulty,
             "answer_type": str(benchmark.types.get(stated) or answer_type(gold)),
         },
     )
@@ -225,7 +225,7 @@ def register_benchmark(benchmark: Benchmark) -> None:
 
 def _kept(benchmark: Benchmark, row: Row) -> dict[str, Any]:
     """The fields to keep; a field `meta` (an object, or its JSON text as this project's Parquet has it) is unfolded."""
-    kept = {name: row[name] for name in benchmark.keep if name not in ("meta", "tier") and row.get(name) is not None}
+    kept = {name: row[name] for name in benchmark.keep if name != "meta" and row.get(name) is not None}
     if "meta" in benchmark.keep and row.get("meta"):
         kept |= json.loads(row["meta"]) if isinstance(row["meta"], str) else row["meta"]
     return kept

@@ -4,7 +4,7 @@ Adding one is adding a row, or `register_benchmark(Benchmark(...))` from a noteb
 format needs neither (`find_benchmark`). Numbers of rows and SHA-256 sums
 are those of the files named; where the hub's version differs from the common local one, both counts stand here.
 
-UOPD section 4.1 (sources and difficulty tiers) and 4.3 (benchmarks); CORE section 4.1 (GSM8K).
+UOPD section 4.1 (sources and difficulties) and 4.3 (benchmarks); CORE section 4.1 (GSM8K).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def math_level(row: Row) -> str | None:
     return f"level {digits[0]}" if digits else None
 
 
-def own_tier(row: Row) -> str | None:
-    """The tier a row of this project's own format carries."""
-    return row.get("tier")
+def own_difficulty(row: Row) -> str | None:
+    """The difficulty a row of this project's own format carries."""
+    return row.get("difficulty")
 
 
 def omni_difficulty(row: Row) -> str | None:
@@ -329,8 +329,8 @@ TABLE = (
         "answer",
         solution="solution",
         key="id",
-        level=own_tier,
-        keep=("tier", "meta"),
+        level=own_difficulty,
+        keep=("meta",),
     ),
 )
 """Every benchmark of both papers. SURE-Math is built by this project; it is read from the folder it was written to."""

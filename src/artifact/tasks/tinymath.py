@@ -11,7 +11,7 @@ from artifact.worlds.tiny.splits import DEFAULT_SIZES, load_split
 
 @register("tinymath")
 class TinyMath:
-    """Splits `train`, `validation`, `curve` and `evaluation`; every prefix is balanced over tiers and families."""
+    """Splits `train`, `validation`, `curve`, `evaluation`; every prefix is balanced over difficulties and families."""
 
     name = "tinymath"
 

@@ -1,4 +1,4 @@
-"""Procedural problems: five families × four tiers, each with a chain of thought that arithmetic can check.
+"""Procedural problems: five families × four difficulties, each with a chain of thought that arithmetic can check.
 
 A *draft* is a problem before it is written down: a question, the equations that solve it, and the exact value. The
 last equation's right-hand side always is the answer, so that a shifted (wrong) document stays well-formed.
@@ -23,7 +23,7 @@ from itertools import pairwise
 from random import Random
 
 FAMILIES = ("sum", "mul", "frac", "eq", "mod")
-TIERS = ("easy", "medium", "hard", "competition")
+DIFFICULTIES = ("easy", "medium", "hard", "competition")
 
 NAMES = ("Ana", "Ben", "Mia", "Sam", "Tom", "Zoe")
 ITEMS = (" apples", " books", " cards", " coins", " eggs", " pens")
@@ -33,7 +33,7 @@ CONTAINERS = (" boxes", " bags")
 
 
 class ProblemError(ValueError):
-    """An unknown family or tier was asked for."""
+    """An unknown family or difficulty was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Draft:
     """
 
     family: str
-    tier: str
+    difficulty: str
     question: str
     equations: tuple[tuple[str, str], ...]
     value: Fraction
@@ -95,17 +95,17 @@ def render_solution(draft: Draft, rng: Random, offset: int = 0) -> str:
     return ";".join(lines) + ";\\boxed{" + rng.choice(surface_forms(draft, offset)) + "}"
 
 
-def draw(family: str, tier: str, rng: Random) -> Draft:
-    """One problem of `family` and `tier`, drawn with `rng`. Raises ProblemError on an unknown family or tier."""
+def draw(family: str, difficulty: str, rng: Random) -> Draft:
+    """One problem of `family` and `difficulty`, drawn with `rng`. Raises ProblemError where either is unknown."""
     if family not in _MAKERS:
         raise ProblemError(f"unknown problem family {family!r}; the families are {', '.join(FAMILIES)}")
-    if tier not in TIERS:
-        raise ProblemError(f"unknown difficulty tier {tier!r}; the tiers are {', '.join(TIERS)}")
-    return _MAKERS[family](tier, rng)
+    if difficulty not in DIFFICULTIES:
+        raise ProblemError(f"unknown difficulty {difficulty!r}; the difficulties are {', '.join(DIFFICULTIES)}")
+    return _MAKERS[family](difficulty, rng)
 
 
-def _sum(tier: str, rng: Random) -> Draft:
-    count, top = {"easy": (1, 20), "medium": (2, 50), "hard": (3, 99), "competition": (4, 199)}[tier]
+def _sum(difficulty: str, rng: Random) -> Draft:
+    count, top = {"easy": (1, 20), "medium": (2, 50), "hard": (3, 99), "competition": (4, 199)}[difficulty]
     name, item = rng.choice(NAMES), rng.choice(ITEMS)
     total = rng.randint(2, top)
     events, equations, text = [], [], f"{name} has {total}{item}"
@@ -117,10 +117,10 @@ def _sum(tier: str, rng: Random) -> Draft:
         events.append(f"{rng.choice(LOSSES if lose else GAINS)} {amount}")
         total = result
     question = f"{text},{','.join(events)}. How many{item}?"
-    return Draft("sum", tier, question, tuple(equations), Fraction(total), item)
+    return Draft("sum", difficulty, question, tuple(equations), Fraction(total), item)
 
 
-def _mul(tier: str, rng: Random) -> Draft:
+def _mul(difficulty: str, rng: Random) -> Draft:
     name, item = rng.choice(NAMES), rng.choice(ITEMS)
     verb = rng.choice((" packs", " fills"))
 
@@ -128,29 +128,31 @@ def _mul(tier: str, rng: Random) -> Draft:
         a, b = rng.randint(*first), rng.randint(*second)
         return f" {a}{container} of {b}", (f"{a}*{b}", str(a * b)), a * b
 
-    if tier in ("easy", "medium"):
-        ranges = ((2, 9), (2, 9)) if tier == "easy" else ((11, 99), (2, 9))
+    if difficulty in ("easy", "medium"):
+        ranges = ((2, 9), (2, 9)) if difficulty == "easy" else ((11, 99), (2, 9))
         text, equation, value = product(*ranges, rng.choice(CONTAINERS))
-        return Draft("mul", tier, f"{name}{verb}{text}{item}. How many{item}?", (equation,), Fraction(value), item)
-    big, small = ((11, 50), (2, 9)) if tier == "hard" else ((11, 25), (11, 25))
+        return Draft(
+            "mul", difficulty, f"{name}{verb}{text}{item}. How many{item}?", (equation,), Fraction(value), item
+        )
+    big, small = ((11, 50), (2, 9)) if difficulty == "hard" else ((11, 25), (11, 25))
     first, second = CONTAINERS if rng.random() < 0.5 else CONTAINERS[::-1]
     text_1, equation_1, value_1 = product(big, small, first)
     text_2, equation_2, value_2 = product((11, 50), (2, 9), second)
     question = f"{name}{verb}{text_1}{item} and{text_2}{item}. How many{item}?"
     last = (f"{value_1}+{value_2}", str(value_1 + value_2))
-    return Draft("mul", tier, question, (equation_1, equation_2, last), Fraction(value_1 + value_2), item)
+    return Draft("mul", difficulty, question, (equation_1, equation_2, last), Fraction(value_1 + value_2), item)
 
 
-def _frac(tier: str, rng: Random) -> Draft:
-    if tier == "easy":
+def _frac(difficulty: str, rng: Random) -> Draft:
+    if difficulty == "easy":
         denominators = [rng.choice((3, 4, 5, 6, 8, 9, 10, 12))] * 2
-    elif tier == "medium":
+    elif difficulty == "medium":
         denominators = rng.sample((2, 3, 4, 5, 6, 8), 2)
-    elif tier == "hard":
+    elif difficulty == "hard":
         denominators = rng.sample((3, 4, 5, 6, 7, 8, 9, 10, 12), 2)
     else:
         denominators = rng.sample((2, 3, 4, 5, 6, 8, 10, 12), 3)
-    terms = [(rng.randint(1, d - 1 if tier != "medium" else d + 2), d) for d in denominators]
+    terms = [(rng.randint(1, d - 1 if difficulty != "medium" else d + 2), d) for d in denominators]
     common = math.lcm(*denominators)
     raised = [n * (common // d) for n, d in terms]
     given = "+".join(f"{n}/{d}" for n, d in terms)
@@ -162,25 +164,25 @@ def _frac(tier: str, rng: Random) -> Draft:
     if value.denominator != common:
         chain.append(ratio_text(value.numerator, value.denominator))
     template = rng.choice(("What is {}?", "Add {}.", "Find the sum of {}."))
-    return Draft("frac", tier, template.format(given), tuple(pairwise(chain)), value)
+    return Draft("frac", difficulty, template.format(given), tuple(pairwise(chain)), value)
 
 
-def _eq(tier: str, rng: Random) -> Draft:
+def _eq(difficulty: str, rng: Random) -> Draft:
     equations: list[tuple[str, str]] = []
-    if tier == "easy":
+    if difficulty == "easy":
         x, a = rng.randint(1, 20), rng.randint(1, 20)
         minus = rng.random() < 0.5 and a < x
         result = x - a if minus else x + a
         given = f"x{'-' if minus else '+'}{a}={result}"
         equations.append(("x", f"{result}{'+' if minus else '-'}{a}"))
-    elif tier == "medium":
+    elif difficulty == "medium":
         a, x, b = rng.randint(2, 9), rng.randint(2, 12), rng.randint(1, 30)
         given = f"{a}x+{b}={a * x + b}"
         equations += [(f"{a}x", f"{a * x + b}-{b}"), (f"{a}x", f"{a * x}")]
     else:
         c, gap, x, b = rng.randint(2, 9), rng.randint(2, 9), rng.randint(2, 15), rng.randint(1, 30)
         a = c + gap
-        if tier == "hard":
+        if difficulty == "hard":
             d = gap * x + b
             given = f"{a}x+{b}={c}x+{d}"
         else:
@@ -192,18 +194,18 @@ def _eq(tier: str, rng: Random) -> Draft:
         equations += [(f"{gap}x", f"{d}-{b}"), (f"{gap}x", f"{d - b}")]
     equations.append(("x", str(x)))
     question = rng.choice(("Solve {}.", "Find x if {}.", "What is x if {}?")).format(given)
-    return Draft("eq", tier, question, tuple(equations), Fraction(x))
+    return Draft("eq", difficulty, question, tuple(equations), Fraction(x))
 
 
-def _mod(tier: str, rng: Random) -> Draft:
+def _mod(difficulty: str, rng: Random) -> Draft:
     equations: list[tuple[str, str]] = []
-    divisor = rng.randint(3, 9) if tier in ("easy", "medium") else rng.randint(11, 19)
-    if tier == "competition":
+    divisor = rng.randint(3, 9) if difficulty in ("easy", "medium") else rng.randint(11, 19)
+    if difficulty == "competition":
         a, b, c = rng.randint(11, 30), rng.randint(3, 9), rng.randint(11, 60)
         number, shown = a * b + c, f"{a}*{b}+{c}"
         equations += [(f"{a}*{b}", str(a * b)), (f"{a * b}+{c}", str(number))]
     else:
-        number = rng.randint(*{"easy": (10, 60), "medium": (100, 250), "hard": (100, 400)}[tier])
+        number = rng.randint(*{"easy": (10, 60), "medium": (100, 250), "hard": (100, 400)}[difficulty])
         shown = str(number)
     quotient, remainder = divmod(number, divisor)
     multiple = number - remainder
@@ -213,7 +215,7 @@ def _mod(tier: str, rng: Random) -> Draft:
         "Find the remainder of {} divided by {}.",
         "Divide {} by {}. What is the remainder?",
     )
-    return Draft("mod", tier, rng.choice(templates).format(shown, divisor), tuple(equations), Fraction(remainder))
+    return Draft("mod", difficulty, rng.choice(templates).format(shown, divisor), tuple(equations), Fraction(remainder))
 
 
 _MAKERS = {"sum": _sum, "mul": _mul, "frac": _frac, "eq": _eq, "mod": _mod}

@@ -49,7 +49,9 @@ def greedy_responses(
     messages = [chat_messages(p.question, context, hints(p)) for p in problems]
     prompts = [str(tokenizer.apply_chat_template(m, tokenize=False, add_generation_prompt=True)) for m in messages]
     out = [""] * len(problems)
-    order = sorted(range(len(problems)), key=lambda i: (problems[i].tier, problems[i].meta["family"], len(prompts[i])))
+    order = sorted(
+        range(len(problems)), key=lambda i: (problems[i].difficulty, problems[i].meta["family"], len(prompts[i]))
+    )
     for first in range(0, len(order), batch):
         rows = order[first : first + batch]
         inputs = tokenizer(
@@ -69,11 +71,11 @@ def greedy_responses(
 
 
 def accuracy_table(problems: Sequence[Problem], responses: Sequence[str]) -> dict[str, float]:
-    """Percent correct: overall, a tier (`easy`), a family (`sum`) and a cell (`sum/easy`), rounded to two places."""
+    """Percent correct, to two places: overall, per difficulty (`easy`), family (`sum`) and cell (`sum/easy`)."""
     hits: dict[str, list[bool]] = defaultdict(list)
     for problem, response in zip(problems, responses, strict=True):
         family = problem.meta["family"]
         correct = boxed_value(response) == Fraction(problem.answer)
-        for key in ("all", problem.tier, family, f"{family}/{problem.tier}"):
+        for key in ("all", problem.difficulty, family, f"{family}/{problem.difficulty}"):
             hits[key].append(correct)
     return {key: round(100.0 * sum(rows) / len(rows), 2) for key, rows in hits.items()}

@@ -5,9 +5,9 @@ another and from pretraining *at any size*, and enlarging one never changes anot
 every question text whose hash falls into `evaluation`, `train`, `validation` or `curve`, drawn into a split or not.
 
 What this does not exclude: the same arithmetic under another text. There are only 64 products of two one-digit numbers,
-so `4*9` with Ben's eggs may be evaluated after `4*9` with Ana's pens was trained on; at the higher tiers that is rare.
+so `4*9` with Ben's eggs may be evaluated after `4*9` with Ana's pens was trained on; in harder ones that is rare.
 
-Splits are balanced over 4 tiers × 5 families, and interleaved, so that every prefix is balanced as well.
+Splits are balanced over 4 difficulties × 5 families, and interleaved, so that every prefix is balanced as well.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from itertools import islice
 from random import Random
 
 from artifact.records import Problem
-from artifact.worlds.tiny.problems import FAMILIES, TIERS, Draft, draw, render_solution
+from artifact.worlds.tiny.problems import DIFFICULTIES, FAMILIES, Draft, draw, render_solution
 
 TASK = "tinymath"
 WORLD_SEED = 2026
@@ -27,11 +27,11 @@ DEFAULT_SIZES = {"train": 1000, "validation": 400, "curve": 400, "evaluation": 1
 """Problems per split. Choose settings on `validation`, draw learning curves on `curve`, report on `evaluation`."""
 
 _PARTS = {"evaluation": (0, 32), "train": (32, 64), "validation": (64, 80), "curve": (80, 96), "pretraining": (96, 256)}
-TIER_WEIGHTS = (0.35, 0.30, 0.20, 0.15)
-"""Shares of the tiers in pretraining, easy first: short problems teach the arithmetic that long ones are made of."""
+DIFFICULTY_WEIGHTS = (0.35, 0.30, 0.20, 0.15)
+"""Their shares in pretraining, easy first: short problems teach the arithmetic that long ones are made of."""
 
 _ATTEMPTS = 2000
-"""Draws without a single new question after which a cell (tier × family × part) counts as exhausted."""
+"""Draws without a single new question after which a cell (difficulty × family × part) counts as exhausted."""
 
 
 class SplitError(ValueError):
@@ -45,9 +45,9 @@ def part_of(question: str) -> str:
 
 
 def pretraining_drafts(rng: Random) -> Iterator[Draft]:
-    """An endless stream of drafts that holds no question of any split: families alike, tiers by `TIER_WEIGHTS`."""
+    """An endless stream of drafts without a question of any split: families alike, by `DIFFICULTY_WEIGHTS`."""
     while True:
-        draft = draw(rng.choice(FAMILIES), rng.choices(TIERS, TIER_WEIGHTS)[0], rng)
+        draft = draw(rng.choice(FAMILIES), rng.choices(DIFFICULTIES, DIFFICULTY_WEIGHTS)[0], rng)
         if part_of(draft.question) == "pretraining":
             yield draft
 
@@ -63,7 +63,7 @@ def load_split(name: str, size: int | None = None) -> list[Problem]:
     if size < 0:
         raise SplitError(f"split {name!r}: size must not be negative, got {size}")
     seen: set[str] = set()  # shared by all cells: a few `frac` questions can be drawn as medium and as hard
-    cells = [_cell(name, family, tier, seen) for family in FAMILIES for tier in TIERS]
+    cells = [_cell(name, family, difficulty, seen) for family in FAMILIES for difficulty in DIFFICULTIES]
     rounds = (problem for _ in iter(int, 1) for problem in map(next, cells))
     return [_numbered(problem, name, i) for i, problem in enumerate(islice(rounds, size))]
 
@@ -71,15 +71,15 @@ def load_split(name: str, size: int | None = None) -> list[Problem]:
 def _numbered(problem: tuple[Draft, str], split: str, index: int) -> Problem:
     draft, solution = problem
     meta = {"family": draft.family}
-    return Problem(f"{TASK}-{split}-{index:05d}", draft.question, draft.answer, solution, TASK, draft.tier, meta)
+    return Problem(f"{TASK}-{split}-{index:05d}", draft.question, draft.answer, solution, TASK, draft.difficulty, meta)
 
 
-def _cell(split: str, family: str, tier: str, seen: set[str]) -> Iterator[tuple[Draft, str]]:
-    """Questions of one family and tier that belong to `split` and are not in `seen`, with their reference solutions."""
-    rng = Random(f"{WORLD_SEED}/{split}/{family}/{tier}")
+def _cell(split: str, family: str, difficulty: str, seen: set[str]) -> Iterator[tuple[Draft, str]]:
+    """Questions of a family and difficulty that belong to `split` and are not in `seen`, with reference solutions."""
+    rng = Random(f"{WORLD_SEED}/{split}/{family}/{difficulty}")
     misses = found = 0
     while misses < _ATTEMPTS:
-        draft = draw(family, tier, rng)
+        draft = draw(family, difficulty, rng)
         if part_of(draft.question) != split or draft.question in seen:
             misses += 1
             continue
@@ -87,6 +87,6 @@ def _cell(split: str, family: str, tier: str, seen: set[str]) -> Iterator[tuple[
         seen.add(draft.question)
         yield draft, render_solution(draft, rng)
     raise SplitError(
-        f"split {split!r} has only {found} distinct questions of family {family!r}, tier {tier!r}; "
-        f"ask for at most {found * len(FAMILIES) * len(TIERS)} problems"
+        f"split {split!r} has only {found} distinct questions of family {family!r}, difficulty {difficulty!r}; "
+        f"ask for at most {found * len(FAMILIES) * len(DIFFICULTIES)} problems"
     )
