@@ -103,7 +103,7 @@ def test_sources_by_hand():
 def test_equal_labels_do_not_differ_in_any_resample():
     rng = np.random.default_rng(0)
     wrong = rng.random(100) < 0.4
-    same = compare_labels(rng.random(100) + wrong, wrong, wrong, resamples=50).difference
+    same = compare_labels(rng.normal(size=100) + wrong, wrong, wrong, resamples=50).difference
     assert (same.estimate, same.low, same.high) == (0, 0, 0)
 
 

@@ -113,3 +113,11 @@ def test_the_interval_of_a_constant_gain_has_no_width_because_the_draws_are_pair
     a = np.random.default_rng(14).random(50) * 0.5
     result = paired_difference(a + 0.25, a, resamples=200)
     assert (result.difference.low, result.difference.high) == pytest.approx((0.25, 0.25), abs=1e-12)
+
+
+@pytest.mark.parametrize("problems", [2, 3, 6, 12])
+def test_detectable_difference_has_its_power_under_the_noncentral_t(problems):
+    """Two-sided power at δ: P(|T| > t_crit) for T ~ t(P − 1, δ√P/sd), at which few problems tell P − 1 from P."""
+    shift = smallest_detectable_difference(0.4, problems) * np.sqrt(problems) / 0.4
+    critical, noncentral = scipy.stats.t.ppf(0.975, problems - 1), scipy.stats.nct(problems - 1, shift)
+    assert noncentral.sf(critical) + noncentral.cdf(-critical) == pytest.approx(0.8, abs=1e-4)

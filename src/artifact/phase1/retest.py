@@ -91,9 +91,9 @@ def retest(
 ) -> pd.DataFrame:
     """The statistics above for `paired_entropies`, one row per statistic.
 
-    Columns: statistic, value, lower, upper, method (what the interval is), problems, confidence. A bootstrap interval is
-    missing where so few problems or values are given that some resample has no correlation. Raises RetestError when one of the two entropies is the same for all problems:
-    there is no correlation.
+    Columns: statistic, value, lower, upper, method (what the interval is), problems, confidence. A bootstrap interval
+    is missing where so few problems or values are given that some resample has no correlation. Raises RetestError when
+    one of the two entropies is the same for all problems: there is no correlation.
     """
     a, b = pairs["first"].to_numpy(dtype=np.float64), pairs["second"].to_numpy(dtype=np.float64)
     for name, values in (("first", a), ("second", b)):

@@ -85,9 +85,9 @@ def _majority_share(correct: tuple[int, ...], wrong: tuple[int, ...], silent: in
             for (a, b), ways in table.items():
                 tied = np.zeros(k + 1)
                 tied[votes:] = math.comb(size, votes) * ways[: k + 1 - votes]
-                lost = np.convolve(ways, losing)[: k + 1]
+                lost: Floats = np.convolve(ways, losing)[: k + 1]
                 for winners, more in (((a, b), lost), ((a + right, b + 1 - right), tied)):
-                    grown[winners] = grown[winners] + more if winners in grown else more
+                    grown[winners] = more + grown.get(winners, 0.0)
             table = {winners: ways for winners, ways in grown.items() if ways.any()}
         total += sum(a / (a + b) * (ways[k] / subsets) for (a, b), ways in table.items() if a)
     return float(total)
