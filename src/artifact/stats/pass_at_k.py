@@ -85,7 +85,7 @@ def _majority_share(correct: tuple[int, ...], wrong: tuple[int, ...], silent: in
             for (a, b), ways in table.items():
                 tied = np.zeros(k + 1)
                 tied[votes:] = math.comb(size, votes) * ways[: k + 1 - votes]
-                lost: Floats = np.convolve(ways, losing)[: k + 1]
+                lost = np.asarray(np.convolve(ways, losing)[: k + 1], dtype=np.float64)
                 for winners, more in (((a, b), lost), ((a + right, b + 1 - right), tied)):
                     grown[winners] = more + grown.get(winners, 0.0)
             table = {winners: ways for winners, ways in grown.items() if ways.any()}
