@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from artifact.errors import EmptyDataset
 from artifact.evaluate.agreement import GraderReport, cohens_kappa, disagreements, graded, pairwise_agreement, report_of
 from artifact.records import Problem, Rollout
-from artifact.stats.accuracy import wilson_interval
+from artifact.stats.interval import wilson_interval
 from artifact.tasks.verifier import Verifier
 
 CASES = [  # gold, response, verdicts of math_verify, strict_string, numeric_last_number
@@ -45,7 +45,7 @@ def test_every_grader_beside_the_headline() -> None:
     assert accuracy["responses"].tolist() == accuracy["problems"].tolist() == [6, 6, 6]
     interval = wilson_interval(1, 6)
     assert accuracy.loc["strict_string", ["low", "high"]].tolist() == pytest.approx([interval.low, interval.high])
-    assert "Wilson" in accuracy.loc["math_verify", "bar"]
+    assert "Wilson" in accuracy.loc["math_verify", "method"]
 
 
 def test_disagreements_are_listed_with_their_texts() -> None:
@@ -89,7 +89,7 @@ def test_samples_of_a_problem_are_one_cluster() -> None:
     many = report(8).accuracy.set_index("grader")
     assert many["responses"].tolist() == [48] * 3 and many["problems"].tolist() == [6] * 3
     assert many["accuracy"].tolist() == pytest.approx(one["accuracy"].tolist())
-    assert "over problems" in many.loc["math_verify", "bar"]
+    assert "over problems" in many.loc["math_verify", "method"]
     width = many.loc["math_verify", "high"] - many.loc["math_verify", "low"]
     assert width > 0.5  # six problems, however often each is sampled
 

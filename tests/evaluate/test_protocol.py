@@ -20,7 +20,7 @@ from artifact.evaluate.protocol import (
     problem_values,
     vote_classes,
 )
-from artifact.stats.accuracy import StatisticsError
+from artifact.stats.checks import StatisticsError
 
 ANSWERS = {  # problem → (extracted, correct) of four samples
     "easy": [("7", True), ("7.0", True), ("8", False), ("9", False)],
@@ -75,7 +75,7 @@ def test_all_metrics_are_means_of_their_problem_values_and_lie_in_their_interval
     assert table["estimate"].tolist() == pytest.approx(problem_values(responses(), [2, 4]).mean().tolist())
     assert table["estimate"].iloc[0] == pytest.approx(3 / 12)
     assert ((table["low"] <= table["estimate"]) & (table["estimate"] <= table["high"])).all()
-    assert table["bar"].str.contains("over problems").all()
+    assert table["method"].str.contains("over problems").all()
 
 
 def test_problems_are_the_clusters() -> None:

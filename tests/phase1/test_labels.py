@@ -13,9 +13,10 @@ from sklearn.metrics import roc_auc_score
 from artifact.phase1.annotate import annotate, annotate_all
 from artifact.phase1.judge import ExactJudge, SymbolicJudge
 from artifact.phase1.labels import LabelError, compare_sources, model_labels, source_table
+from artifact.phase1.validation import score_table
 from artifact.records import Problem, Rollout, Status, Verdict
-from artifact.stats.auroc import OneClassOnly, compare_labels
-from artifact.stats.validation import score_table
+from artifact.stats.auroc import compare_labels
+from artifact.stats.checks import OneClassOnly
 
 _spec = importlib.util.spec_from_file_location("synthetic", Path(__file__).with_name("synthetic.py"))
 assert _spec is not None and _spec.loader is not None
@@ -92,9 +93,9 @@ def test_sources_by_hand():
     assert (c.gold_only, c.model_only) == (1, 1) and c.differ == pytest.approx(2 / 7)
     assert c.auroc_gold == pytest.approx(roc_auc_score(GOLD[:7], SCORE[:7]))
     assert c.auroc_model == pytest.approx(roc_auc_score(MODEL[:7], SCORE[:7]))
-    assert c.difference.value == pytest.approx(c.auroc_model - c.auroc_gold)
+    assert c.difference.estimate == pytest.approx(c.auroc_model - c.auroc_gold)
     row = source_table({"B by A": c}).iloc[0]
-    assert (row["case"], row["problems"], row["lower"]) == ("B by A", 7, c.difference.lower)
+    assert (row["case"], row["problems"], row["lower"]) == ("B by A", 7, c.difference.low)
     with pytest.raises(LabelError, match="no row for 7 of 8 problems, first 'a'"):
         compare_sources(table, labels[:1])
 
@@ -102,8 +103,8 @@ def test_sources_by_hand():
 def test_equal_labels_do_not_differ_in_any_resample():
     rng = np.random.default_rng(0)
     wrong = rng.random(100) < 0.4
-    same = compare_labels(rng.random(100) + wrong, wrong, wrong, resamples=50).difference
-    assert (same.value, same.lower, same.upper) == (0, 0, 0)
+    same = compare_labels(rng.normal(size=100) + wrong, wrong, wrong, resamples=50).difference
+    assert (same.estimate, same.low, same.high) == (0, 0, 0)
 
 
 def test_paired_label_interval_against_an_independent_bootstrap():
@@ -118,8 +119,8 @@ def test_paired_label_interval_against_an_independent_bootstrap():
         return (score[i][wrong[i]][:, None] > score[i][~wrong[i]]).mean()
 
     plain = [area(model, i) - area(gold, i) for i in rows]
-    assert c.difference.upper < 0
-    assert [c.difference.lower, c.difference.upper] == pytest.approx(np.quantile(plain, [0.025, 0.975]), abs=0.025)
+    assert c.difference.high < 0
+    assert [c.difference.low, c.difference.high] == pytest.approx(np.quantile(plain, [0.025, 0.975]), abs=0.025)
     with pytest.raises(OneClassOnly):
         compare_labels([1, 2], [0, 0], [0, 1])
 

@@ -130,7 +130,7 @@ def annotation_frame(seed: int = 0, n: int = 200) -> pd.DataFrame:
 
 
 def score_table(seed: int = 0, n: int = 200) -> pd.DataFrame:
-    """The form of `uncertainty.validation.score_table`, five scores of falling quality."""
+    """The form of `phase1.validation.score_table`, five scores of falling quality."""
     frame, rng = annotation_frame(seed, n), np.random.default_rng(seed + 10)
     scores = {
         name: frame["normalised"] + i * 0.2 * rng.random(n)

@@ -11,11 +11,11 @@ import pytest
 
 from artifact.phase1.retest import paired_entropies
 from artifact.phase1.subsample import ESTIMATORS
+from artifact.phase1.validation import auroc_by_group
 from artifact.report import figures_se
 from artifact.report import figures_uncertainty as F
 from artifact.stats.calibration import calibration
 from artifact.stats.risk import rejection_table
-from artifact.stats.validation import auroc_by_group
 
 _spec = importlib.util.spec_from_file_location("report_frames", Path(__file__).with_name("frames.py"))
 assert _spec is not None and _spec.loader is not None

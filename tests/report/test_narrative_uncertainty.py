@@ -193,7 +193,7 @@ def retest_rows() -> pd.DataFrame:
                 "lower": low,
                 "upper": high,
                 "problems": 1000,
-                "bar": "Wilson over problems" if s[:4] in ("move", "flip") else "percentile bootstrap over problems",
+                "method": "Wilson over problems" if s[:4] in ("move", "flip") else "percentile bootstrap over problems",
             }
             for s, (v, low, high) in values.items()
         ]

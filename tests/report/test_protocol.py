@@ -30,7 +30,7 @@ def table() -> pd.DataFrame:
         "seed": 0,
         "split": "test",
         "level": 0.95,
-        "bar": "Wilson over problems",
+        "method": "Wilson over problems",
         "timeout": 0.01,
         "error": 0.02,
         "unparsed": 0.25,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.metrics import brier_score_loss
 
-from artifact.stats.auroc import LengthMismatch, NotFinite, ScoreError
-from artifact.stats.calibration import calibration, calibration_table, reliability_bins
-from artifact.stats.validation import wilson_interval
+from artifact.stats.calibration import accuracy_by_bin, calibration, calibration_table, reliability_bins
+from artifact.stats.checks import StatisticsError
+from artifact.stats.interval import wilson_interval
 
 RNG = np.random.default_rng(5)
 WEIGHT = np.round(RNG.random(400), 2)
@@ -64,7 +64,8 @@ def test_reliability_bins():
     assert table["n"].tolist() == [1, 3] and table["correct"].tolist() == [0, 2]
     assert table["mean_weight"].tolist() == pytest.approx([0, 0.7])
     assert table["gap"].tolist() == pytest.approx([0, 2 / 3 - 0.7])
-    assert (table["lower"][1], table["upper"][1]) == wilson_interval(2, 3)
+    interval = wilson_interval(2, 3)
+    assert (table["lower"][1], table["upper"][1]) == (interval.low, interval.high)
     empty = reliability_bins([0.9], [1], bins=2)
     assert empty["n"].tolist() == [0, 1] and math.isnan(empty["mean_weight"][0])
 
@@ -92,13 +93,33 @@ def test_a_group_that_is_always_right_has_missing_values_not_an_error():
 
 
 def test_bad_input_has_a_name():
-    with pytest.raises(LengthMismatch):
+    with pytest.raises(StatisticsError, match="one of each per problem"):
         calibration([0.1, 0.2], [1])
-    with pytest.raises(NotFinite, match="weight 1"):
+    with pytest.raises(StatisticsError, match="weight 1"):
         calibration([0.1, float("inf")], [1, 0])
-    with pytest.raises(ScoreError, match=r"weights must lie in \[0, 1\], got 0.1 to 1.5"):
+    with pytest.raises(StatisticsError, match=r"must lie in \[0, 1\], got 0.1 to 1.5"):
         calibration([0.1, 1.5], [1, 0])
-    with pytest.raises(ScoreError, match="labels must be 0 or 1"):
+    with pytest.raises(StatisticsError, match="labels must be 0 or 1"):
         calibration([0.1, 0.5], [1, -1])
-    with pytest.raises(ScoreError, match="at least one bin"):
+    with pytest.raises(StatisticsError, match="at least one bin"):
         calibration([0.1, 0.5], [1, 0], bins=0)
+
+
+def test_accuracy_by_bin():
+    table = accuracy_by_bin([0, 0.1, 0.19, 0.2, 0.99, 1.0], [0, 0, 1, 1, 1, 0], bins=5)
+    assert table["n"].tolist() == [3, 1, 0, 0, 2]
+    assert table["correct"].tolist() == [2, 0, 0, 0, 1]
+    np.testing.assert_allclose(table["accuracy"], [2 / 3, 0, np.nan, np.nan, 0.5])
+    np.testing.assert_allclose(table[["low", "high"]], [[b / 5, (b + 1) / 5] for b in range(5)])
+    interval = wilson_interval(2, 3)
+    assert (table["lower"][0], table["upper"][0]) == (interval.low, interval.high)
+    assert table["lower"].isna().tolist() == [False, False, True, True, False]
+
+
+def test_bins_refuse_entropies_in_nats_and_odd_labels():
+    with pytest.raises(ValueError, match="pass H / log N"):
+        accuracy_by_bin([0.2, 1.6], [0, 1])
+    with pytest.raises(ValueError, match="at least one bin"):
+        accuracy_by_bin([0.2], [0], bins=0)
+    with pytest.raises(ValueError, match="labels must be 0 or 1"):
+        accuracy_by_bin([0.2], [-1])

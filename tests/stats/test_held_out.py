@@ -125,7 +125,7 @@ def test_changes_are_paired_over_problems() -> None:
     assert table.loc[("own", "forward")]["verdict"] == "rises"
     same = pd.concat([frame("Base", "base", before), frame("OPD", "base", before)])
     unchanged = distance_changes(same, resamples=50).iloc[0]
-    assert (unchanged["change"], unchanged["verdict"]) == (0.0, "cannot be told apart")
+    assert (unchanged["change"], unchanged["verdict"]) == (0.0, "no significant difference")
     with pytest.raises(Mismatch, match="needs the same ones"):
         distance_changes(pd.concat([frame("Base", "base", before), frame("OPD", "base", after[:3])]))
 
@@ -148,7 +148,7 @@ def test_two_teachers_are_never_averaged() -> None:
     assert forward["change"].to_dict() == {"A": -0.5, "B": 0.5}
     assert forward["verdict"].to_dict() == {"A": "falls", "B": "rises"}
     few = distance_changes(data[data["problem_id"].isin(sorted(set(data["problem_id"]))[:3])], resamples=50)
-    assert set(few["verdict"]) == {"cannot be told apart"}  # 2 of 2³ signs are as far
+    assert set(few["verdict"]) == {"no significant difference"}  # 2 of 2³ signs are as far
     with pytest.raises(Mismatch, match="teacher 'B' has 0 measurements of 'Base'"):
         distance_changes(data[(data["teacher"] == "A") | (data["label"] == "OPD")])
 

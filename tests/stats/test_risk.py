@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artifact.stats.auroc import LengthMismatch, NotFinite, OneClassOnly, ScoreError
+from artifact.stats.checks import OneClassOnly, StatisticsError
 from artifact.stats.risk import aurc, compare_risk, rejection_table, risk_coverage, risk_summary
 
 scored = st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=2, max_size=7).filter(
@@ -56,10 +56,10 @@ def test_bounds(rows):
     scores, wrong = zip(*rows, strict=True)
     s = risk_summary(scores, wrong, resamples=5)
     worst = aurc([-w for w in wrong], wrong)
-    assert s.oracle - 1e-12 <= s.aurc.value <= worst + 1e-12
+    assert s.oracle - 1e-12 <= s.aurc.estimate <= worst + 1e-12
     assert s.oracle == pytest.approx(aurc([float(w) for w in wrong], wrong), abs=1e-12)
     assert aurc([0.0] * len(wrong), wrong) == pytest.approx(s.random) == pytest.approx(np.mean(wrong))
-    assert s.gain.value == pytest.approx((s.random - s.aurc.value) / (s.random - s.oracle))
+    assert s.gain.estimate == pytest.approx((s.random - s.aurc.estimate) / (s.random - s.oracle))
 
 
 def test_a_case_by_hand():
@@ -72,19 +72,19 @@ def test_a_case_by_hand():
     assert curve["rejected"].tolist() == pytest.approx([2 / 3, 1 / 3, 0])
     assert curve["threshold"].tolist() == [1, 1, 2]
     s = risk_summary([1, 1, 2], [0, 1, 1], resamples=5)
-    assert (s.aurc.value, s.oracle, s.random) == pytest.approx((5 / 9, 7 / 18, 2 / 3))
-    assert (s.excess, s.gain.value) == pytest.approx((1 / 6, 2 / 5))
+    assert (s.aurc.estimate, s.oracle, s.random) == pytest.approx((5 / 9, 7 / 18, 2 / 3))
+    assert (s.excess, s.gain.estimate) == pytest.approx((1 / 6, 2 / 5))
 
 
 @pytest.mark.parametrize("function", [aurc, risk_coverage, risk_summary, rejection_table])
 def test_bad_input_has_a_name(function):
     with pytest.raises(OneClassOnly, match="all 3 labels are right"):
         function([1, 2, 3], [0, 0, 0])
-    with pytest.raises(NotFinite, match="score 1 is not finite"):
+    with pytest.raises(StatisticsError, match="score 1 is not finite"):
         function([1, float("nan")], [0, 1])
-    with pytest.raises(LengthMismatch, match="one of each a problem"):
+    with pytest.raises(StatisticsError, match="one of each per problem"):
         function([1, 2, 3], [0, 1])
-    with pytest.raises(ScoreError, match="labels must be 0 or 1"):
+    with pytest.raises(StatisticsError, match="labels must be 0 or 1"):
         function([1, 2], [2, 1])
 
 
@@ -95,7 +95,7 @@ def test_rejection_table_reads_the_curve():
     assert table["oracle"].tolist() == pytest.approx(curve.loc[table["kept"], "oracle"].tolist())
     assert table["above_all"].tolist() == pytest.approx((table["accuracy"] - (~WRONG).mean()).tolist())
     assert (table["above_lower"][0], table["above_upper"][0]) == (0, 0)
-    with pytest.raises(ScoreError, match=r"coverages \[0\]"):
+    with pytest.raises(StatisticsError, match=r"coverages \[0\]"):
         rejection_table(SCORE, WRONG, coverages=[0])
 
 
@@ -111,13 +111,13 @@ def test_rejection_interval_of_keeping_all_is_the_binomial_one():
 
 def test_summary_interval_holds_the_value_and_follows_the_seed():
     s = risk_summary(SCORE, WRONG, resamples=300)
-    assert s.aurc.lower < s.aurc.value < s.aurc.upper and s.gain.lower < s.gain.value < s.gain.upper
+    assert s.aurc.low < s.aurc.estimate < s.aurc.high and s.gain.low < s.gain.estimate < s.gain.high
     assert risk_summary(SCORE, WRONG, resamples=300) == s != risk_summary(SCORE, WRONG, resamples=300, seed=1)
-    with pytest.raises(ScoreError, match="confidence 95"):
-        risk_summary(SCORE, WRONG, confidence=95)
+    with pytest.raises(StatisticsError, match="got 95"):
+        risk_summary(SCORE, WRONG, level=95)
 
 
-def test_compare_risk_has_a_row_a_score():
+def test_compare_risk_has_a_row_per_score():
     import pandas as pd
 
     table = compare_risk(pd.DataFrame({"wrong": WRONG, "a": SCORE, "b": -SCORE}), ["a", "b"], resamples=20)

@@ -1,6 +1,6 @@
 """A headline under several graders: accuracy by each, how far they agree, and every response on which they do not.
 
-accuracy    mean of `correct` by one grader with its interval over problems (`statistics.accuracy_interval`)
+accuracy    mean of `correct` by one grader with its interval over problems (`stats.accuracy_interval`)
 agreement   share of responses on which two graders both say correct or both say not correct, with Cohen's kappa:
             κ = (p_o − p_e) / (1 − p_e), p_o observed agreement, p_e that of independent graders with the same rates;
             κ is None where a grader gives only one verdict on everything, since p_e may then be 1
@@ -21,7 +21,8 @@ import numpy as np
 
 from artifact.errors import EmptyDataset
 from artifact.records import Problem, Rollout
-from artifact.stats.accuracy import Interval, cluster_bootstrap, wilson_interval
+from artifact.stats.bootstrap import cluster_bootstrap
+from artifact.stats.interval import Interval, wilson_interval
 from artifact.tasks.graders import as_columns, grade
 from artifact.tasks.verifier import Verifier
 
@@ -36,7 +37,7 @@ HEADLINE = "math_verify"
 class GraderReport:
     """What the graders say about one set of responses.
 
-    accuracy       a row a grader: grader, accuracy, low, high, level, bar, unparsed, timeout, error, responses,
+    accuracy       a row a grader: grader, accuracy, low, high, level, method, unparsed, timeout, error, responses,
                    problems, difference (to the headline grader, in accuracy)
     agreement      a row a pair: first, second, agreement, kappa, only_first, only_second (responses only one accepts)
     """
@@ -103,7 +104,7 @@ def report_of(frame: pd.DataFrame, level: float = 0.95, seed: int = 0) -> Grader
                 "low": interval.low,
                 "high": interval.high,
                 "level": interval.level,
-                "bar": interval.bar,
+                "method": interval.method,
                 **{status: int(frame[name].eq(status).sum()) for status in ("unparsed", "timeout", "error")},
                 "responses": len(outcome),
                 "problems": len(set(owner.tolist())),

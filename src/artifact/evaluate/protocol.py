@@ -1,9 +1,9 @@
 """The evaluation protocol of both papers: how a model is asked, and what is said about its stored responses.
 
-greedy   one response a problem at temperature 0: pass@1 (CORE section 4; UOPD section 4.3)
+greedy   one response per problem at temperature 0: pass@1 (CORE section 4; UOPD section 4.3)
 avgN     N samples a problem at T = 1.2, top-p 0.95: avg@N (UOPD: N = 16), and from the same samples
-         pass@k   probability that at least one of k samples is correct, unbiased (`statistics.pass_at_k`)
-         maj@k    accuracy of a majority vote over k samples, exact (`statistics.majority_at_k`)
+         pass@k   probability that at least one of k samples is correct, unbiased (`stats.pass_at_k`)
+         maj@k    accuracy of a majority vote over k samples, exact (`stats.majority_at_k`)
 
 Every metric is a mean over problems of a value in [0, 1] a problem, and its interval is over problems: all samples of a
 problem are one cluster. Which answers vote together: all correct ones, since each was verified to equal the gold
@@ -26,14 +26,10 @@ from numpy.typing import NDArray
 
 from artifact.config import SampledEvaluation
 from artifact.errors import ArtifactError, EmptyDataset
-from artifact.stats.accuracy import (
-    RESAMPLES,
-    StatisticsError,
-    cluster_bootstrap,
-    majority_at_k,
-    pass_at_k,
-    wilson_interval,
-)
+from artifact.stats.bootstrap import RESAMPLES, cluster_bootstrap
+from artifact.stats.checks import StatisticsError
+from artifact.stats.interval import wilson_interval
+from artifact.stats.pass_at_k import majority_at_k, pass_at_k
 from artifact.tasks.equivalence import fast_equivalent
 
 if TYPE_CHECKING:
@@ -43,7 +39,7 @@ PAPER = SampledEvaluation()
 """UOPD's sampling for avg@16."""
 
 MOST_SAMPLES = 1000
-"""N of avgN at most: up to there the counts of subsets behind maj@k fit a float (`statistics.majority_at_k`)."""
+"""N of avgN at most: up to there the counts of subsets behind maj@k fit a float (`stats.majority_at_k`)."""
 
 
 class ProtocolError(ArtifactError):
@@ -127,9 +123,9 @@ def problem_values(frame: pd.DataFrame, ks: Sequence[int] = ()) -> pd.DataFrame:
 def measures(
     frame: pd.DataFrame, ks: Sequence[int] = (), level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> pd.DataFrame:
-    """The metrics of one evaluation with their intervals over problems: metric, k, estimate, low, high, level, bar.
+    """The metrics of one evaluation with their intervals over problems: metric, k, estimate, low, high, level, method.
 
-    A row a metric, the columns of `problem_values`. Of one response a problem the interval is Wilson's, else the
+    One row per metric, the columns of `problem_values`. Of one response per problem the interval is Wilson's, else the
     bootstrap that resamples problems.
     """
     import pandas as pd

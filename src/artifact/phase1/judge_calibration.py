@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from artifact.phase1.clustering import normalise_answer
 from artifact.phase1.judge import EquivalenceJudge, JudgeError
 from artifact.phase1.llm_judge import LLMJudge
-from artifact.stats.accuracy import Interval, wilson_interval
+from artifact.stats.interval import Interval, wilson_interval
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,7 +23,8 @@ import pandas as pd
 from artifact.phase1.clustering import cluster_many, normalise_answer
 from artifact.phase1.judge import EquivalenceJudge, SymbolicJudge
 from artifact.phase1.records import Annotation
-from artifact.stats.auroc import Interval, compare_labels
+from artifact.stats.auroc import compare_labels
+from artifact.stats.interval import Interval
 
 SOURCES = ("gold", "model")
 
@@ -63,7 +64,7 @@ def model_labels(
     *,
     answers: Mapping[str, str | None] | None = None,
 ) -> pd.DataFrame:
-    """Labels of the teacher's answers by the majority answer of `stronger`; one row a problem of `annotations`.
+    """Labels of the teacher's answers by the majority answer of `stronger`; one row per problem of `annotations`.
 
     answers  problem id → the teacher's answer that is judged (None = it gave none), such as the greedy one; by default
              the majority answer of the annotation
@@ -75,7 +76,7 @@ def model_labels(
     reference = {a.problem_id: a.majority_answer for a in stronger}
     own = {a.problem_id: a.majority_answer for a in annotations}
     if len(reference) != len(stronger) or len(own) != len(annotations):
-        raise LabelError("a problem is annotated twice; keep one annotation a problem and model")
+        raise LabelError("a problem is annotated twice; keep one annotation per problem and model")
     for name, have in (("the stronger model's annotations", reference), ("`answers`", answers)):
         missing = [i for i in own if have is not None and i not in have]
         if missing:
@@ -96,7 +97,7 @@ def compare_sources(
     labels: pd.DataFrame,
     *,
     score: str = "semantic_entropy",
-    confidence: float = 0.95,
+    level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
 ) -> SourceComparison:
@@ -112,9 +113,7 @@ def compare_sources(
     model = table["problem_id"].map(of).to_numpy()
     both = model >= 0
     gold_P, model_P = table["wrong"].to_numpy(dtype=bool)[both], model[both] == 1
-    c = compare_labels(
-        table[score].to_numpy()[both], model_P, gold_P, confidence=confidence, resamples=resamples, seed=seed
-    )
+    c = compare_labels(table[score].to_numpy()[both], model_P, gold_P, level=level, resamples=resamples, seed=seed)
     return SourceComparison(
         score,
         int(both.sum()),
@@ -131,7 +130,7 @@ def compare_sources(
 
 
 def source_table(comparisons: Mapping[str, SourceComparison]) -> pd.DataFrame:
-    """One row a comparison.
+    """One row per comparison.
 
     Columns: case (the key), score, problems, unlabelled, wrong_gold, wrong_model, differ, gold_only,
     model_only, auroc_gold, auroc_model, difference, lower, upper.
@@ -149,9 +148,9 @@ def source_table(comparisons: Mapping[str, SourceComparison]) -> pd.DataFrame:
             c.model_only,
             c.auroc_gold,
             c.auroc_model,
-            c.difference.value,
-            c.difference.lower,
-            c.difference.upper,
+            c.difference.estimate,
+            c.difference.low,
+            c.difference.high,
         )
         for case, c in comparisons.items()
     ]

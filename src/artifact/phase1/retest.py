@@ -1,7 +1,7 @@
 """Would another draw give the same weights? Two annotations of one teacher that differ in their sampling seed.
 
 Test–retest statistics over the problems that both annotate. Correlations and means have percentile bootstrap intervals
-over problems (`scipy.stats.bootstrap`, the pair of a problem drawn together), shares have Wilson intervals:
+over problems (the pair of a problem drawn together), shares have Wilson intervals:
 
     pearson, spearman   correlation of H / log N
     mean_abs_change     mean |ΔH| / log N;   mean_change the same with its sign, second − first
@@ -18,15 +18,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy.stats import bootstrap, rankdata
+from scipy.stats import rankdata
 
 from artifact.phase1.judge import EquivalenceJudge
 from artifact.phase1.subsample import annotate_by_n, estimator_frame
 from artifact.records import Problem, Rollout
-from artifact.stats.validation import wilson_interval
-
-Floats = NDArray[np.float64]
+from artifact.stats.bootstrap import bootstrap_values, percentile_interval
+from artifact.stats.checks import Floats, Ints
+from artifact.stats.interval import wilson_interval
 
 MOVED = 0.25
 """A change of weight that counts as a move."""
@@ -40,7 +39,7 @@ class RetestError(ValueError):
 
 
 def paired_entropies(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """(one row a problem that both annotate, ids that only one of them annotates).
+    """(one row per problem that both annotate, ids that only one of them annotates).
 
     Takes frames with problem_id, n, normalised and weight, such as `annotation_frame` or one cell of `estimator_frame`.
     Columns: problem_id, first, second (H / log N), weight_first, weight_second.
@@ -86,15 +85,15 @@ def retest(
     *,
     moved: float = MOVED,
     taus: Sequence[float] = TAUS,
-    confidence: float = 0.95,
+    level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """The statistics above for `paired_entropies`: columns statistic, value, lower, upper, bar, problems, confidence.
+    """The statistics above for `paired_entropies`, one row per statistic.
 
-    `bar` says what the interval is; a bootstrap interval is missing where so few problems or values are given that some
-    resample has no correlation. Raises RetestError when one of the two entropies is the same for all problems:
-    there is no correlation.
+    Columns: statistic, value, lower, upper, method (what the interval is), problems, confidence. A bootstrap interval
+    is missing where so few problems or values are given that some resample has no correlation. Raises RetestError when
+    one of the two entropies is the same for all problems: there is no correlation.
     """
     a, b = pairs["first"].to_numpy(dtype=np.float64), pairs["second"].to_numpy(dtype=np.float64)
     for name, values in (("first", a), ("second", b)):
@@ -102,26 +101,21 @@ def retest(
             raise RetestError(f"the {name} entropies of {len(values)} problems are all equal: nothing to correlate")
     rows = []
     for name, function in STATISTICS.items():
-        interval = bootstrap(
-            (a, b),
-            function,
-            paired=True,
-            vectorized=True,
-            n_resamples=resamples,
-            batch=100,
-            confidence_level=confidence,
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-        bar = f"percentile bootstrap over problems, {resamples} resamples"
-        rows.append((name, float(function(a, b)), float(interval.low), float(interval.high), bar))
+
+        def statistic(block: Ints, of: Callable[..., Floats] = function) -> Floats:
+            return of(a[block], b[block])
+
+        values_R = bootstrap_values(statistic, [np.arange(len(a))], resamples=resamples, seed=seed)
+        method = f"percentile bootstrap over problems, {resamples} resamples"
+        interval = percentile_interval(float(function(a, b)), values_R, level, method)
+        rows.append((name, interval.estimate, interval.low, interval.high, method))
     changes = {"moved": np.abs(pairs["weight_first"] - pairs["weight_second"]).to_numpy() > moved}
     changes |= {f"flipped({tau:g})": (a <= tau) != (b <= tau) for tau in taus}
     for name, changed in changes.items():
-        low, high = wilson_interval(int(changed.sum()), len(changed), confidence)
-        rows.append((name, float(changed.mean()), low, high, "Wilson over problems"))
-    table = pd.DataFrame(rows, columns=["statistic", "value", "lower", "upper", "bar"])
-    return table.assign(problems=len(a), confidence=confidence)
+        interval = wilson_interval(int(changed.sum()), len(changed), level)
+        rows.append((name, interval.estimate, interval.low, interval.high, interval.method))
+    table = pd.DataFrame(rows, columns=["statistic", "value", "lower", "upper", "method"])
+    return table.assign(problems=len(a), confidence=level)
 
 
 def split_half(

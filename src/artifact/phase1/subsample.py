@@ -23,9 +23,9 @@ import pandas as pd
 from artifact.phase1.annotate import annotate_all
 from artifact.phase1.judge import EquivalenceJudge
 from artifact.phase1.records import NORMALISERS, Annotation
+from artifact.phase1.validation import SCORES, score_values
 from artifact.records import Problem, Rollout
 from artifact.stats.auroc import auroc_delong, compare_auroc
-from artifact.stats.validation import SCORES, score_values
 
 SIZES = (2, 4, 8, 16)
 """The N of the paper's ablation."""
@@ -33,7 +33,7 @@ SIZES = (2, 4, 8, 16)
 ESTIMATORS = (*SCORES, "intra_cluster_entropy")
 """The uncertainty estimators side by side, all as scores (high = unsure); entropies are divided by log N.
 `semantic_entropy` is the paper's, `discrete_entropy` the same from counts, `negative_mean_logprob` the token-level
-length-normalised entropy −(1/N) Σ_n ℓ_n/|y_n|, in nats a token."""
+length-normalised entropy −(1/N) Σ_n ℓ_n/|y_n|, in nats per token."""
 
 
 class SubsampleError(ValueError):
@@ -72,7 +72,7 @@ def take_samples(rollouts: Iterable[Rollout], n: int, *, start: int = 0) -> list
         if sorted(have) != list(wanted):
             raise SubsampleError(
                 f"problem {problem_id!r} has samples {sorted(have)} between {start} and {start + n - 1}, each of which "
-                f"is needed once; draw at least {start + n} samples a problem (annotation.samples)"
+                f"is needed once; draw at least {start + n} samples per problem (annotation.samples)"
             )
     return taken
 
@@ -155,7 +155,7 @@ def auroc_by_n(
     wrong: Mapping[str, bool],
     *,
     estimators: Sequence[str] = ESTIMATORS,
-    confidence: float = 0.95,
+    level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -176,13 +176,11 @@ def auroc_by_n(
             best = cells[largest, str(normaliser)].loc[common, estimator]
             for n, rule in cells:
                 values = cells[n, rule].loc[common, estimator]
-                own = auroc_delong(values, labels, confidence=confidence)
+                own = auroc_delong(values, labels, level=level)
                 difference: tuple[float, ...] = (math.nan,) * 3
                 if n != largest:
-                    d = compare_auroc(
-                        values, best, labels, confidence=confidence, resamples=resamples, seed=seed
-                    ).difference
-                    difference = (d.value, d.lower, d.upper)
+                    d = compare_auroc(values, best, labels, level=level, resamples=resamples, seed=seed).difference
+                    difference = (d.estimate, d.low, d.high)
                 rows.append(
                     (
                         estimator,
@@ -191,11 +189,11 @@ def auroc_by_n(
                         len(common),
                         int(labels.sum()),
                         left_out,
-                        own.value,
-                        own.lower,
-                        own.upper,
+                        own.estimate,
+                        own.low,
+                        own.high,
                         *difference,
-                        confidence,
+                        level,
                     )
                 )
     return pd.DataFrame(
@@ -219,7 +217,7 @@ def auroc_by_n(
 
 
 def compare_normalisers(
-    frame: pd.DataFrame, wrong: Mapping[str, bool], *, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
+    frame: pd.DataFrame, wrong: Mapping[str, bool], *, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
     """AUROC of semantic entropy under `n_valid` minus under `n`, for each N, on the problems that both annotate.
 
@@ -233,7 +231,7 @@ def compare_normalisers(
             raise SubsampleError(f"N = {n} holds {[c for _, c in cells]}; both normalisers {NORMALISERS} are needed")
         plain, valid = (cells[int(n), rule].loc[common, "normalised"] for rule in NORMALISERS)
         labels = np.array([bool(wrong[i]) for i in common])
-        c = compare_auroc(valid, plain, labels, confidence=confidence, resamples=resamples, seed=seed)
+        c = compare_auroc(valid, plain, labels, level=level, resamples=resamples, seed=seed)
         out = [i for i in dict.fromkeys(part["problem_id"]) if i not in set(common)]
         rows.append(
             (
@@ -243,9 +241,9 @@ def compare_normalisers(
                 sum(bool(wrong[i]) for i in out),
                 c.auroc_b,
                 c.auroc_a,
-                c.difference.value,
-                c.difference.lower,
-                c.difference.upper,
+                c.difference.estimate,
+                c.difference.low,
+                c.difference.high,
                 float((valid - plain).abs().mean()),
             )
         )

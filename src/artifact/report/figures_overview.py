@@ -117,7 +117,7 @@ def model_accuracy(manifest: Mapping[str, Any], problems: Sequence[Problem]) -> 
     """
     import matplotlib
 
-    from artifact.stats.accuracy import wilson_interval
+    from artifact.stats.interval import wilson_interval
 
     rows = []
     for name, entry in manifest["models"].items():

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from artifact.report.styles import DIFFICULTY, GREY, SPARE, TEACHERS, ordered, rc
-from artifact.stats.validation import accuracy_by_bin, roc_points
+from artifact.stats.auroc import roc_points
+from artifact.stats.calibration import accuracy_by_bin
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,7 +14,8 @@ import pandas as pd
 from artifact.report.figures_se import Drawn, panels
 from artifact.report.styles import PHASES, SPARE, looks, ordered, rc
 from artifact.report.tables import REFERENCE, outcomes, with_base
-from artifact.stats.accuracy import RESAMPLES, accuracy_interval
+from artifact.stats.accuracy import accuracy_interval
+from artifact.stats.bootstrap import RESAMPLES
 
 X_AXES = {"step": "optimiser steps", "response_tokens": "sampled tokens (thousands)", "seconds": "training time (s)"}
 """What a learning curve can be drawn against; equal steps are not equal tokens, nor equal time."""

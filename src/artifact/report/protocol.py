@@ -82,7 +82,7 @@ def benchmark_notes(table: pd.DataFrame) -> list[str]:
     levels = " and ".join(f"{100 * level:g} %" for level in sorted(set(table["level"])))
     notes = [
         f"Intervals: {levels}, over problems; all samples of a problem are one cluster ("
-        + "; ".join(sorted(set(table["bar"])))
+        + "; ".join(sorted(set(table["method"])))
         + ")."
     ]
     if table["metric"].str.startswith("maj@").any():
@@ -130,7 +130,7 @@ def markdown(shown: pd.DataFrame, notes: Sequence[str] = (), line: str = "") -> 
 def grader_table(graded: pd.DataFrame, by: Sequence[str] = ("teacher", "label")) -> pd.DataFrame:
     """The headline under every grader: a row for each group of `by` and grader, seeds of a group pooled by problem.
 
-    Columns: those of `by`, then grader, accuracy, low, high, level, bar, unparsed, timeout, error, responses,
+    Columns: those of `by`, then grader, accuracy, low, high, level, method, unparsed, timeout, error, responses,
     problems, difference (to the headline grader), agreement (with it, share of responses), only_headline, only_this
     (responses that one of the two accepts alone). Raises ValueError without verdicts of the headline grader.
     """

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from artifact.phase1.validation import compare_scores
 from artifact.report.styles import ordered
-from artifact.stats.accuracy import RESAMPLES, accuracy_interval, paired_difference, seed_spread, told_apart
-from artifact.stats.validation import compare_scores
+from artifact.stats.accuracy import accuracy_interval, seed_spread
+from artifact.stats.bootstrap import RESAMPLES
+from artifact.stats.paired import is_significant, paired_difference
 
 if TYPE_CHECKING:
     from artifact.config import Config
@@ -186,23 +188,23 @@ def _difference(
     if missing or len(a.columns) != len(b.columns):
         raise TableError(f"{label!r} and {reference!r} (teacher {teacher}) were evaluated on different problems")
     a, b = a[problems], b[problems]
-    d = paired_difference(a.to_numpy(), b.to_numpy(), level, resamples)
-    agreeing = None
+    paired = paired_difference(a.to_numpy(), b.to_numpy(), level, resamples)
+    d, agreeing = paired.difference, None
     if list(a.index) == list(b.index) and len(a) > 1:
         per_seed = (a - b).mean(axis=1).to_numpy()
-        agreeing = f"{int((np.sign(per_seed) == np.sign(d.difference)).sum())}/{len(per_seed)}"
-    apart = told_apart(d.low, d.high, d.p_value, level)
-    verdict = SAME if not apart else "higher" if d.difference > 0 else "lower"
+        agreeing = f"{int((np.sign(per_seed) == np.sign(d.estimate)).sum())}/{len(per_seed)}"
+    direction = "higher" if d.estimate > 0 else "lower"
+    verdict = direction if is_significant(d, paired.p_value) else SAME
     return {
         "label": label,
         "reference": reference,
-        "problems": d.problems,
+        "problems": paired.problems,
         "seeds": len(a),
-        "difference": d.difference,
+        "difference": d.estimate,
         "low": d.low,
         "high": d.high,
-        "p_value": d.p_value,
-        "smallest_detectable": d.smallest_detectable,
+        "p_value": paired.p_value,
+        "smallest_detectable": paired.smallest_detectable,
         "seeds_agreeing": agreeing,
         "verdict": verdict,
     }

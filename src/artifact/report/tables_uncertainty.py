@@ -120,7 +120,7 @@ def show_retest(table: pd.DataFrame) -> pd.DataFrame:
     keys = ["teacher", "n"] if "n" in table.columns else ["teacher"]
     shown: dict[str, dict[str, str]] = {}
     for r in table.to_dict("records"):
-        name, is_share = str(r["statistic"]), r["bar"].startswith("Wilson")
+        name, is_share = str(r["statistic"]), r["method"].startswith("Wilson")
         label = RETEST_NAMES.get(name) or f"binary weights that flip, τ = {name[8:-1]}, %"
         column = ", ".join(f"N = {r[k]}" if k == "n" else f"teacher {r[k]}" for k in keys)
         text = _percents if is_share else lambda v, low, high: interval(v, low, high)

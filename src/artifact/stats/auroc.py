@@ -11,26 +11,17 @@ only has no AUROC: an error, not NaN.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.stats import norm, rankdata
+from sklearn.metrics import roc_curve
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A point estimate with its interval; `method` says which kind and over what."""
-
-    value: float
-    lower: float
-    upper: float
-    confidence: float
-    method: str
+from artifact.stats.bootstrap import bootstrap_values, percentile_interval
+from artifact.stats.checks import Bools, Floats, Ints, StatisticsError, check_level, check_scores
+from artifact.stats.interval import Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,57 +34,13 @@ class LabelComparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ScoreComparison:
     """AUROC of score A minus AUROC of score B on the same problems; `p_value` two-sided, DeLong."""
 
     auroc_a: float
     auroc_b: float
     difference: Interval
     p_value: float
-
-
-class ScoreError(ValueError):
-    """Scores and labels do not allow the statistic asked for; the subclasses say why."""
-
-
-class LengthMismatch(ScoreError):
-    """There is not one score and one label for each problem."""
-
-
-class NotFinite(ScoreError):
-    """A score is NaN or infinite."""
-
-
-class OneClassOnly(ScoreError):
-    """The teacher is right everywhere, or wrong everywhere: nothing can be told apart."""
-
-
-def check_labels(
-    score_P: ArrayLike, wrong_P: ArrayLike, statistic: str = "an AUROC"
-) -> tuple[Floats, NDArray[np.bool_]]:
-    """Scores as float64 and labels as bool (True = wrong).
-
-    Raises LengthMismatch, NotFinite, OneClassOnly, or ScoreError for labels other than 0 and 1. `statistic` is what
-    the messages say they are needed for.
-    """
-    scores, labels = np.asarray(score_P, dtype=np.float64), np.asarray(wrong_P)
-    if scores.ndim != 1 or scores.shape != labels.shape:
-        raise LengthMismatch(
-            f"scores have shape {scores.shape} and labels {labels.shape}; one of each a problem is needed"
-        )
-    if not np.isfinite(scores).all():
-        raise NotFinite(
-            f"score {int(np.flatnonzero(~np.isfinite(scores))[0])} is not finite; {statistic} needs finite scores"
-        )
-    if not np.isin(labels, (0, 1)).all():
-        raise ScoreError(f"labels must be 0 or 1 (1 = the teacher is wrong), got {sorted(set(labels.tolist()))[:5]}")
-    wrong = labels.astype(bool)
-    if wrong.all() or not wrong.any():
-        raise OneClassOnly(
-            f"all {len(wrong)} labels are {'wrong' if len(wrong) and wrong.all() else 'right'}: {statistic} needs "
-            "problems that the teacher gets wrong and problems that it gets right; use more problems or a harder set"
-        )
-    return scores, wrong
 
 
 def _auroc(levels_P: Ints, positive: Ints, negative: Ints) -> float:
@@ -111,46 +58,50 @@ def _levels(scores_P: Floats) -> Ints:
 
 
 def auroc(score_P: ArrayLike, wrong_P: ArrayLike) -> float:
-    """AUROC of an uncertainty score for the teacher's errors, ties counted one half."""
-    scores, wrong = check_labels(score_P, wrong_P)
+    """AUROC of an uncertainty score for the teacher's errors, ties counted one half; the errors of `check_scores`."""
+    scores, wrong = check_scores(score_P, wrong_P, "an AUROC")
     return _auroc(_levels(scores), np.flatnonzero(wrong), np.flatnonzero(~wrong))
 
 
-def _check_confidence(confidence: float, resamples: int = 1) -> None:
-    if not 0 < confidence < 1 or resamples < 1:
-        raise ValueError(f"confidence {confidence} must lie in (0, 1) and resamples {resamples} be at least 1")
+def roc_points(score_P: ArrayLike, wrong_P: ArrayLike) -> pd.DataFrame:
+    """The ROC curve: columns threshold, false_positive_rate, true_positive_rate; positive = score ≥ threshold.
+
+    One point for each distinct score (ties move together), from (0, 0) at threshold ∞ to (1, 1).
+    """
+    scores, wrong = check_scores(score_P, wrong_P, "an ROC curve")
+    fpr, tpr, thresholds = roc_curve(wrong, scores, drop_intermediate=False)
+    return pd.DataFrame({"threshold": thresholds, "false_positive_rate": fpr, "true_positive_rate": tpr})
 
 
-def _resampled(scores_SP: Floats, wrong: NDArray[np.bool_], resamples: int, seed: int) -> Floats:
-    """AUROCs of S scores on `resamples` stratified resamples (right and wrong drawn apart, one draw for all scores)."""
-    rng = np.random.default_rng(seed)
-    pos, neg = np.flatnonzero(wrong), np.flatnonzero(~wrong)
-    levels_S = [_levels(scores_P) for scores_P in scores_SP]
-    out_RS = np.empty((resamples, len(scores_SP)))
-    for r in range(resamples):
-        p, n = rng.choice(pos, len(pos)), rng.choice(neg, len(neg))
-        out_RS[r] = [_auroc(levels_P, p, n) for levels_P in levels_S]
-    return out_RS
+def _resampled(scores_SP: Floats, wrong: Bools, resamples: int, seed: int) -> Floats:
+    """AUROCs [R, S] of S scores on stratified resamples: right and wrong drawn apart, one draw for all scores."""
+    strata, levels_S = [np.flatnonzero(wrong), np.flatnonzero(~wrong)], [_levels(scores_P) for scores_P in scores_SP]
+    n = len(strata[0])
+    return bootstrap_values(
+        lambda block: [[_auroc(levels_P, rows[:n], rows[n:]) for levels_P in levels_S] for rows in block],
+        strata,
+        resamples=resamples,
+        seed=seed,
+    )
 
 
 def auroc_resamples(score_P: ArrayLike, wrong_P: ArrayLike, *, resamples: int = 2000, seed: int = 0) -> Floats:
     """The AUROCs of stratified resamples, shape [resamples]: what `auroc_bootstrap` takes its quantiles of."""
-    scores, wrong = check_labels(score_P, wrong_P)
+    scores, wrong = check_scores(score_P, wrong_P, "an AUROC")
     return _resampled(scores[None], wrong, resamples, seed)[:, 0]
 
 
 def auroc_bootstrap(
-    score_P: ArrayLike, wrong_P: ArrayLike, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+    score_P: ArrayLike, wrong_P: ArrayLike, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
     """AUROC with a percentile interval over problems, resampled within the right and within the wrong ones."""
-    _check_confidence(confidence, resamples)
+    check_level(level)
     values_R = auroc_resamples(score_P, wrong_P, resamples=resamples, seed=seed)
-    lower, upper = np.quantile(values_R, [(1 - confidence) / 2, (1 + confidence) / 2])
     method = f"stratified bootstrap over problems, percentile, {resamples} resamples"
-    return Interval(auroc(score_P, wrong_P), float(lower), float(upper), confidence, method)
+    return percentile_interval(auroc(score_P, wrong_P), values_R, level, method)
 
 
-def _delong(scores_SP: Floats, wrong: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def _delong(scores_SP: Floats, wrong: Bools) -> tuple[Floats, Floats]:
     """AUROCs (S) and their covariance (S × S), DeLong, DeLong & Clarke-Pearson 1988, by mid-ranks (Sun & Xu 2014).
 
     V10_i = share of negatives below positive i (ties ½), V01_j = share of positives above negative j;
@@ -159,7 +110,7 @@ def _delong(scores_SP: Floats, wrong: NDArray[np.bool_]) -> tuple[Floats, Floats
     pos, neg = scores_SP[:, wrong], scores_SP[:, ~wrong]
     n_pos, n_neg = pos.shape[1], neg.shape[1]
     if min(n_pos, n_neg) < 2:
-        raise ValueError(f"DeLong needs at least 2 problems of each class, got {n_pos} wrong and {n_neg} right")
+        raise StatisticsError(f"DeLong needs at least 2 problems of each class, got {n_pos} wrong and {n_neg} right")
     ranks = rankdata(np.concatenate([pos, neg], axis=1), axis=1)
     v10 = (ranks[:, :n_pos] - rankdata(pos, axis=1)) / n_neg
     v01 = 1 - (ranks[:, n_pos:] - rankdata(neg, axis=1)) / n_pos
@@ -167,13 +118,13 @@ def _delong(scores_SP: Floats, wrong: NDArray[np.bool_]) -> tuple[Floats, Floats
     return v10.mean(axis=1), covariance_SS
 
 
-def auroc_delong(score_P: ArrayLike, wrong_P: ArrayLike, *, confidence: float = 0.95) -> Interval:
+def auroc_delong(score_P: ArrayLike, wrong_P: ArrayLike, *, level: float = 0.95) -> Interval:
     """AUROC with DeLong's normal interval, clipped to [0, 1]. A large-sample approximation; needs no resampling."""
-    _check_confidence(confidence)
-    scores, wrong = check_labels(score_P, wrong_P)
+    check_level(level)
+    scores, wrong = check_scores(score_P, wrong_P, "an AUROC")
     values_S, covariance_SS = _delong(scores[None], wrong)
-    value, half = float(values_S[0]), float(norm.ppf((1 + confidence) / 2) * np.sqrt(covariance_SS[0, 0]))
-    return Interval(value, max(0.0, value - half), min(1.0, value + half), confidence, "DeLong, normal")
+    value, half = float(values_S[0]), float(norm.ppf((1 + level) / 2) * np.sqrt(covariance_SS[0, 0]))
+    return Interval(value, max(0.0, value - half), min(1.0, value + half), level, "DeLong, normal")
 
 
 def compare_auroc(
@@ -181,17 +132,15 @@ def compare_auroc(
     score_b_P: ArrayLike,
     wrong_P: ArrayLike,
     *,
-    confidence: float = 0.95,
+    level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
-) -> Comparison:
+) -> ScoreComparison:
     """AUROC(A) − AUROC(B) on the same problems, paired: each resample draws the same problems for both scores."""
-    _check_confidence(confidence, resamples)
-    (a, wrong), (b, _) = check_labels(score_a_P, wrong_P), check_labels(score_b_P, wrong_P)
+    check_level(level)
+    (a, wrong), (b, _) = (check_scores(score_P, wrong_P, "an AUROC") for score_P in (score_a_P, score_b_P))
     both_SP = np.stack([a, b])
     values_RS = _resampled(both_SP, wrong, resamples, seed)
-    bounds: Sequence[float] = [(1 - confidence) / 2, (1 + confidence) / 2]
-    lower, upper = np.quantile(values_RS[:, 0] - values_RS[:, 1], bounds)
     values_S, cov = _delong(both_SP, wrong)
     difference = float(values_S[0] - values_S[1])
     variance = float(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1])
@@ -200,8 +149,8 @@ def compare_auroc(
     else:  # the two scores rank every pair alike
         p_value = 1.0 if abs(difference) < 1e-12 else 0.0
     method = f"paired stratified bootstrap over problems, percentile, {resamples} resamples"
-    interval = Interval(difference, float(lower), float(upper), confidence, method)
-    return Comparison(float(values_S[0]), float(values_S[1]), interval, p_value)
+    interval = percentile_interval(difference, values_RS[:, 0] - values_RS[:, 1], level, method)
+    return ScoreComparison(float(values_S[0]), float(values_S[1]), interval, p_value)
 
 
 def compare_labels(
@@ -209,7 +158,7 @@ def compare_labels(
     wrong_a_P: ArrayLike,
     wrong_b_P: ArrayLike,
     *,
-    confidence: float = 0.95,
+    level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
 ) -> LabelComparison:
@@ -218,18 +167,25 @@ def compare_labels(
     Not stratified, unlike the other intervals here: how many labels differ is itself a matter of chance, and holding it
     fixed would make the interval too narrow. A resample with one class only, under either label, is drawn again.
     """
-    _check_confidence(confidence, resamples)
-    (scores, a), (_, b) = check_labels(score_P, wrong_a_P), check_labels(score_P, wrong_b_P)
+    check_level(level)
+    (scores, a), (_, b) = (check_scores(score_P, wrong_P, "an AUROC") for wrong_P in (wrong_a_P, wrong_b_P))
     levels, n = _levels(scores), len(scores)
-    rng, values_R = np.random.default_rng(seed), np.empty(resamples)
-    for r in range(resamples):
-        rows = rng.integers(0, n, n)
-        while any(not 0 < wrong[rows].sum() < n for wrong in (a, b)):
-            rows = rng.integers(0, n, n)
+
+    def both_classes(block: Ints) -> Bools:
+        counts = np.stack([a[block].sum(1), b[block].sum(1)])
+        return np.logical_and.reduce((counts > 0) & (counts < n))
+
+    def difference(rows: Ints) -> float:
         under_a, under_b = (_auroc(levels, rows[wrong[rows]], rows[~wrong[rows]]) for wrong in (a, b))
-        values_R[r] = under_a - under_b
-    lower, upper = np.quantile(values_R, [(1 - confidence) / 2, (1 + confidence) / 2])
+        return under_a - under_b
+
+    values_R = bootstrap_values(
+        lambda block: [difference(rows) for rows in block],
+        [np.arange(n)],
+        resamples=resamples,
+        seed=seed,
+        accept=both_classes,
+    )
     value_a, value_b = auroc(scores, a), auroc(scores, b)
     method = f"paired bootstrap over problems, percentile, {resamples} resamples"
-    interval = Interval(value_a - value_b, float(lower), float(upper), confidence, method)
-    return LabelComparison(value_a, value_b, interval)
+    return LabelComparison(value_a, value_b, percentile_interval(value_a - value_b, values_R, level, method))

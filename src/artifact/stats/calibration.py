@@ -18,13 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-from artifact.stats.auroc import LengthMismatch, NotFinite, ScoreError
-from artifact.stats.validation import accuracy_by_bin
-
-Floats = NDArray[np.float64]
+from artifact.stats.bootstrap import bootstrap_values, percentiles
+from artifact.stats.checks import Floats, Ints, StatisticsError, check_scores
+from artifact.stats.interval import wilson_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,37 +39,57 @@ class Calibration:
     spearman: float | None
 
 
-def _check(weight_P: ArrayLike, correct_P: ArrayLike) -> tuple[Floats, Floats]:
-    weights, correct = np.asarray(weight_P, dtype=np.float64), np.asarray(correct_P)
-    if weights.ndim != 1 or weights.shape != correct.shape or weights.size == 0:
-        raise LengthMismatch(
-            f"weights have shape {weights.shape} and labels {correct.shape}; one of each a problem is needed"
+def bin_index(values_P: ArrayLike, bins: int) -> Ints:
+    """Equal-width bins of [0, 1]: [0, 1/b), …, [1 − 1/b, 1], the last closed; the bin of each value, [P].
+
+    Raises StatisticsError for less than one bin or values outside [0, 1].
+    """
+    values = np.asarray(values_P, dtype=np.float64)
+    if bins < 1:
+        raise StatisticsError(f"bins = {bins}: at least one bin is needed")
+    if not ((values >= 0) & (values <= 1)).all():
+        raise StatisticsError(
+            f"binned values must lie in [0, 1], got {values.min():g} to {values.max():g}; of an entropy pass H / log N"
         )
-    if not np.isfinite(weights).all():
-        raise NotFinite(f"weight {int(np.flatnonzero(~np.isfinite(weights))[0])} is not finite")
-    if weights.min() < 0 or weights.max() > 1:
-        raise ScoreError(f"weights must lie in [0, 1], got {weights.min():g} to {weights.max():g}")
-    if not np.isin(correct, (0, 1)).all():
-        raise ScoreError(f"labels must be 0 or 1 (1 = the teacher is right), got {sorted(set(correct.tolist()))[:5]}")
+    return np.minimum(np.searchsorted(np.linspace(0, 1, bins + 1), values, side="right") - 1, bins - 1)
+
+
+def accuracy_by_bin(
+    normalised_P: ArrayLike, wrong_P: ArrayLike, *, bins: int = 10, level: float = 0.95
+) -> pd.DataFrame:
+    """Teacher accuracy per bin of H / log N: columns low, high, n, correct, accuracy, lower, upper (Wilson).
+
+    Every bin has a row; an empty one has n = 0 and no accuracy (missing, not 0).
+    Raises StatisticsError as `bin_index` and `check_scores` do.
+    """
+    values, wrong = check_scores(normalised_P, wrong_P, "an accuracy per bin", name="entropy", one_class=True)
+    index, edges = bin_index(values, bins), np.linspace(0, 1, bins + 1)
+    rows = []
+    for b in range(bins):
+        n = int((index == b).sum())
+        correct = n - int(wrong[index == b].sum())
+        bounds = (math.nan, math.nan)
+        if n:
+            interval = wilson_interval(correct, n, level)
+            bounds = (interval.low, interval.high)
+        rows.append((edges[b], edges[b + 1], n, correct, correct / n if n else math.nan, *bounds))
+    return pd.DataFrame(rows, columns=["low", "high", "n", "correct", "accuracy", "lower", "upper"])
+
+
+def _check(weight_P: ArrayLike, correct_P: ArrayLike) -> tuple[Floats, Floats]:
+    weights, correct = check_scores(weight_P, correct_P, "a calibration", name="weight", one_class=True)
     return weights, correct.astype(np.float64)
 
 
-def _bins(weights_P: Floats, bins: int) -> NDArray[np.int64]:
-    edges = np.linspace(0, 1, bins + 1)
-    return np.minimum(np.searchsorted(edges, weights_P, side="right") - 1, bins - 1)
-
-
-def reliability_bins(
-    weight_P: ArrayLike, correct_P: ArrayLike, *, bins: int = 10, confidence: float = 0.95
-) -> pd.DataFrame:
+def reliability_bins(weight_P: ArrayLike, correct_P: ArrayLike, *, bins: int = 10, level: float = 0.95) -> pd.DataFrame:
     """Accuracy in bins of w: columns low, high, n, correct, accuracy, lower, upper (Wilson), mean_weight, gap.
 
     gap = accuracy − mean_weight, positive where the teacher is better than its weight. Every bin has a row; an empty
     one has n = 0 and missing values.
     """
     weights, correct = _check(weight_P, correct_P)
-    table = accuracy_by_bin(weights, 1 - correct, bins=bins, confidence=confidence)
-    sums = np.bincount(_bins(weights, bins), weights=weights, minlength=bins)
+    table = accuracy_by_bin(weights, 1 - correct, bins=bins, level=level)
+    sums = np.bincount(bin_index(weights, bins), weights=weights, minlength=bins)
     table["mean_weight"] = sums / table["n"].where(table["n"] > 0)
     table["gap"] = table["accuracy"] - table["mean_weight"]
     return table
@@ -78,7 +97,7 @@ def reliability_bins(
 
 def _ece(weights_P: Floats, correct_P: Floats, bins: int) -> float:
     # n_b |accuracy_b − mean w_b| = |Σ_{i in b} (right_i − w_i)|
-    sums = np.bincount(_bins(weights_P, bins), weights=correct_P - weights_P, minlength=bins)
+    sums = np.bincount(bin_index(weights_P, bins), weights=correct_P - weights_P, minlength=bins)
     return float(np.abs(sums).sum() / len(weights_P))
 
 
@@ -93,10 +112,8 @@ def _spearman(weights_P: Floats, correct_P: Floats) -> float:
 def calibration(weight_P: ArrayLike, correct_P: ArrayLike, *, bins: int = 10) -> Calibration:
     """The statistics of one set of problems; `correct` is 1 where the teacher is right.
 
-    Raises LengthMismatch, NotFinite, ScoreError (weights outside [0, 1], labels other than 0 and 1, bins < 1).
+    Raises StatisticsError as `bin_index` and `check_scores` do.
     """
-    if bins < 1:
-        raise ScoreError(f"bins = {bins}: at least one bin is needed")
     weights, correct = _check(weight_P, correct_P)
     accuracy, rank = float(correct.mean()), _spearman(weights, correct)
     return Calibration(
@@ -116,7 +133,7 @@ def calibration_table(
     correct: str = "greedy_correct",
     by: str = "difficulty",
     bins: int = 10,
-    confidence: float = 0.95,
+    level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -132,13 +149,16 @@ def calibration_table(
         part = frame if name == "all" else frame[frame[by] == name]
         weights, right = _check(part["weight"], part[correct].astype(bool))
         own = calibration(weights, right, bins=bins)
-        rng, n = np.random.default_rng(seed), len(part)
-        draws = np.empty((resamples, 4))
-        for r in range(resamples):
-            i = rng.integers(0, n, n)
-            w, c = weights[i], right[i]
-            draws[r] = w.mean() - c.mean(), np.mean((w - c) ** 2), _ece(w, c, bins), _spearman(w, c)
-        low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+
+        def statistics(block: Ints, weights: Floats = weights, right: Floats = right) -> list[tuple[float, ...]]:
+            pairs = ((weights[rows], right[rows]) for rows in block)
+            return [
+                (float(w.mean() - c.mean()), float(np.mean((w - c) ** 2)), _ece(w, c, bins), _spearman(w, c))
+                for w, c in pairs
+            ]
+
+        values_RK = bootstrap_values(statistics, [np.arange(len(part))], resamples=resamples, seed=seed)
+        low, high = percentiles(values_RK, level)
         values = (own.mean_weight - own.accuracy, own.brier, own.ece, own.spearman)
         row = {
             "group": name,

@@ -1,4 +1,4 @@
-r"""How far a student is from its teacher on held-out problems: exact KL a token, intervals over problems.
+r"""How far a student is from its teacher on held-out problems: exact KL per token, intervals over problems.
 
 At every response position, with p_T and p_S the soft-max over the *whole* vocabulary at temperature 1,
 
@@ -28,7 +28,10 @@ import numpy as np
 
 from artifact.errors import EmptyDataset, Mismatch
 from artifact.records import Record
-from artifact.stats.accuracy import RESAMPLES, cluster_bootstrap, sign_flip_p_value, told_apart
+from artifact.stats.bootstrap import RESAMPLES, cluster_bootstrap
+from artifact.stats.checks import Floats
+from artifact.stats.interval import Interval
+from artifact.stats.paired import is_significant, sign_flip_p_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +46,7 @@ class Distance(Record):
     """Student against teacher on one response: means over its `tokens` response tokens, those of a tool left out.
 
     sequences     which set the response belongs to: `base` (the untouched student's rollouts) or `own` (the policy's)
-    forward, reverse, binned      in nats a token
+    forward, reverse, binned      in nats per token
     teacher_mass, student_mass    probability on the teacher's top-k
     agreement     share of tokens at which both have the same most probable token
     padding       probability the student puts on rows that are no token, before they are taken out
@@ -131,8 +134,8 @@ def distance_summary(frame: pd.DataFrame, *, level: float = 0.95, resamples: int
             "tokens": int(part["tokens"].sum()),
         }
         for name in ("forward", "reverse"):
-            low, high = _interval(means[name].to_numpy(), level, resamples)
-            row |= {name: float(means[name].mean()), f"{name}_low": low, f"{name}_high": high}
+            interval = _interval(means[name].to_numpy(), level, resamples)
+            row |= {name: float(means[name].mean()), f"{name}_low": interval.low, f"{name}_high": interval.high}
         rows.append(row | {name: float(means[name].mean()) for name in MEASURES[2:]})
     return pd.DataFrame(rows)
 
@@ -147,7 +150,7 @@ def distance_changes(
     distance from the *same* teacher. Columns: teacher, label, sequences, measure (`forward`, `reverse`), problems,
     before, after, change, low, high (percentile bootstrap over problems of the paired change), p_value (sign flips
     over problems), verdict (`falls` or `rises` where the interval leaves out 0 and the test rejects at its level, else
-    `cannot be told apart`).
+    `no significant difference`).
     Raises Mismatch when the problems differ or a teacher's `base` was measured with several settings or not at all,
     EmptyDataset for fewer than two problems.
     """
@@ -172,9 +175,9 @@ def distance_changes(
                     "change needs the same ones; measure both with one configuration"
                 )
             change = a.to_numpy() - b.to_numpy()
-            low, high = _interval(change, level, resamples)
+            interval = _interval(change, level, resamples)
             p_value = sign_flip_p_value(change, resamples)[0]
-            apart = told_apart(low, high, p_value, level)
+            direction = "falls" if interval.high < 0 else "rises"
             rows.append(
                 {
                     "teacher": teacher,
@@ -185,10 +188,10 @@ def distance_changes(
                     "before": float(b.mean()),
                     "after": float(a.mean()),
                     "change": float(change.mean()),
-                    "low": low,
-                    "high": high,
+                    "low": interval.low,
+                    "high": interval.high,
                     "p_value": p_value,
-                    "verdict": "cannot be told apart" if not apart else "falls" if high < 0 else "rises",
+                    "verdict": direction if is_significant(interval, p_value) else "no significant difference",
                 }
             )
     return pd.DataFrame(rows)
@@ -204,7 +207,7 @@ def _one_measurement_each(frame: pd.DataFrame) -> None:
         )
 
 
-def _interval(values_P: np.ndarray, level: float, resamples: int) -> tuple[float, float]:
+def _interval(values_P: Floats, level: float, resamples: int) -> Interval:
     """Percentile bootstrap over problems of a mean in nats; no width where all are equal (0 for the same weights).
 
     Not the proportion's interval that accuracies fall back to. Raises EmptyDataset for fewer than two problems.
@@ -212,6 +215,6 @@ def _interval(values_P: np.ndarray, level: float, resamples: int) -> tuple[float
     if len(values_P) < 2:
         raise EmptyDataset(f"{len(values_P)} problem(s) have no interval over problems: measure at least two")
     if np.ptp(values_P) < 1e-12:
-        return float(values_P.mean()), float(values_P.mean())
-    bar = cluster_bootstrap(values_P, np.arange(len(values_P)), level, resamples)
-    return bar.low, bar.high
+        mean = float(values_P.mean())
+        return Interval(mean, mean, mean, level, "no spread over problems")
+    return cluster_bootstrap(values_P, np.arange(len(values_P)), level, resamples)

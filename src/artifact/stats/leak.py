@@ -20,13 +20,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from artifact.errors import EmptyDataset, Mismatch
 from artifact.records import Problem, Rollout
-from artifact.stats.accuracy import RESAMPLES, cluster_bootstrap
+from artifact.stats.bootstrap import RESAMPLES, cluster_bootstrap
+from artifact.stats.checks import Floats
 from artifact.tasks.extract import extract_answer
 
 if TYPE_CHECKING:
@@ -147,11 +148,11 @@ def check_spans(pairs: Mapping[str, Sequence[Pair]], context_ids: Mapping[str, S
             )
 
 
-def leak_frame(probes: Sequence[LeakProbe], logprobs: Callable[[list[Pair]], list[np.ndarray]]) -> pd.DataFrame:
-    """Ask for all probes; one row a probe: problem_id, sample, correct, context, fraction, probability of the answer.
+def leak_frame(probes: Sequence[LeakProbe], logprobs: Callable[[list[Pair]], list[Floats]]) -> pd.DataFrame:
+    """Ask for all probes; one row per probe: problem_id, sample, correct, context, fraction, probability of the answer.
 
-    `logprobs(pairs)` gives the natural log-probability of each response token, one array a pair. Raises Mismatch when a
-    span differs between contexts, or when the scorer returns another number of values than there are tokens.
+    `logprobs(pairs)` gives the natural log-probability of each response token, one array per pair. Raises Mismatch when
+    a span differs between contexts, or when the scorer returns another number of values than there are tokens.
     """
     import pandas as pd
 
@@ -166,7 +167,7 @@ def leak_frame(probes: Sequence[LeakProbe], logprobs: Callable[[list[Pair]], lis
     if wrong:
         raise Mismatch(f"pair {wrong[0]} has {len(pairs[wrong[0]][1])} answer tokens, {len(values[wrong[0]])} values")
     sums = iter(float(np.exp(np.asarray(v, dtype=np.float64).sum())) for v in values)
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     for p in probes:
         rows.append(
             {

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from artifact.stats.auroc import Interval, ScoreError, check_labels
-
-Floats = NDArray[np.float64]
+from artifact.stats.bootstrap import bootstrap_values, percentile_interval, percentiles
+from artifact.stats.checks import Bools, Floats, Ints, StatisticsError, check_level, check_scores
+from artifact.stats.interval import Interval
 
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 """Shares kept in a `rejection_table`."""
@@ -49,7 +49,7 @@ class RiskSummary:
     gain: Interval
 
 
-def _expected_wrong(scores_P: Floats, wrong_P: NDArray[np.bool_]) -> Floats:
+def _expected_wrong(scores_P: Floats, wrong_P: Bools) -> Floats:
     """E[wrong among the k kept] for k = 1 … P, the expectation over all orders within ties."""
     _, level_P, size_L = np.unique(scores_P, return_inverse=True, return_counts=True)
     rate_L = np.bincount(level_P, weights=wrong_P) / size_L
@@ -65,9 +65,9 @@ def risk_coverage(score_P: ArrayLike, wrong_P: ArrayLike) -> pd.DataFrame:
     """The curve, one row for each k = 1 … P: kept, coverage, rejected, threshold, risk, accuracy, oracle.
 
     `threshold` is the score of the k-th kept problem, `oracle` the oracle's accuracy.
-    Raises LengthMismatch, NotFinite, OneClassOnly.
+    Raises StatisticsError, OneClassOnly.
     """
-    scores, wrong = check_labels(score_P, wrong_P, "a risk–coverage curve")
+    scores, wrong = check_scores(score_P, wrong_P, "a risk–coverage curve")
     n = len(scores)
     kept = np.arange(1, n + 1)
     risk = _expected_wrong(scores, wrong) / kept
@@ -90,44 +90,37 @@ def _area(expected_wrong_P: Floats) -> float:
 
 def aurc(score_P: ArrayLike, wrong_P: ArrayLike) -> float:
     """Area under the risk–coverage curve, averaged over ties; the errors are those of `risk_coverage`."""
-    return _area(_expected_wrong(*check_labels(score_P, wrong_P, "an AURC")))
-
-
-def _check(confidence: float, resamples: int) -> None:
-    if not 0 < confidence < 1 or resamples < 1:
-        raise ScoreError(f"confidence {confidence} must lie in (0, 1) and resamples {resamples} be at least 1")
+    return _area(_expected_wrong(*check_scores(score_P, wrong_P, "an AURC")))
 
 
 def risk_summary(
-    score_P: ArrayLike, wrong_P: ArrayLike, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+    score_P: ArrayLike, wrong_P: ArrayLike, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> RiskSummary:
     """AURC, its references and its intervals, resampled within the right and within the wrong problems.
 
     The error rate, hence oracle and random, is the same in every resample: the intervals are about the score.
     """
-    _check(confidence, resamples)
-    scores, wrong = check_labels(score_P, wrong_P, "an AURC")
+    check_level(level)
+    scores, wrong = check_scores(score_P, wrong_P, "an AURC")
     n, n_wrong = len(wrong), int(wrong.sum())
     oracle, random = _area(_oracle_wrong(n, n_wrong)), n_wrong / n
     value = _area(_expected_wrong(scores, wrong))
-    rng, bad, good = np.random.default_rng(seed), np.flatnonzero(wrong), np.flatnonzero(~wrong)
-    labels = np.repeat([True, False], [len(bad), len(good)])
-    values_R = np.empty(resamples)
-    for r in range(resamples):
-        rows = np.concatenate([rng.choice(bad, len(bad)), rng.choice(good, len(good))])
-        values_R[r] = _area(_expected_wrong(scores[rows], labels))
-    low, high = (float(q) for q in np.quantile(values_R, [(1 - confidence) / 2, (1 + confidence) / 2]))
+    strata = [np.flatnonzero(wrong), np.flatnonzero(~wrong)]
+    labels = np.arange(n) < n_wrong  # a resample lists the wrong ones first
+    values_R = bootstrap_values(
+        lambda block: [_area(_expected_wrong(scores[rows], labels)) for rows in block],
+        strata,
+        resamples=resamples,
+        seed=seed,
+    )
     method = f"stratified bootstrap over problems, percentile, {resamples} resamples"
+    own = percentile_interval(value, values_R, level, method)
 
     def gain(area: float) -> float:
         return (random - area) / (random - oracle)
 
     return RiskSummary(
-        Interval(value, low, high, confidence, method),
-        oracle,
-        random,
-        value - oracle,
-        Interval(gain(value), gain(high), gain(low), confidence, method),
+        own, oracle, random, value - oracle, Interval(gain(value), gain(own.high), gain(own.low), level, method)
     )
 
 
@@ -136,7 +129,7 @@ def rejection_table(
     wrong_P: ArrayLike,
     *,
     coverages: Sequence[float] = COVERAGES,
-    confidence: float = 0.95,
+    level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -145,22 +138,23 @@ def rejection_table(
     Columns: coverage (as asked), kept (= ⌈coverage · P⌉), accuracy, lower, upper, oracle, above_all (accuracy minus
     that of keeping all), above_lower, above_upper (paired: both from the same resample).
     """
-    _check(confidence, resamples)
-    scores, wrong = check_labels(score_P, wrong_P, "a rejection curve")
+    check_level(level)
+    scores, wrong = check_scores(score_P, wrong_P, "a rejection curve")
     if not coverages or not all(0 < c <= 1 for c in coverages):
-        raise ScoreError(f"coverages {list(coverages)} must be shares of the problems in (0, 1]")
+        raise StatisticsError(f"coverages {list(coverages)} must be shares of the problems in (0, 1]")
     n = len(scores)
     kept = np.ceil(np.asarray(coverages) * n - 1e-9).astype(int)
 
-    def accuracies(rows: NDArray[np.int64]) -> Floats:
+    def accuracies(rows: Ints) -> Floats:
         expected = _expected_wrong(scores[rows], wrong[rows])
         return np.append(1 - expected[kept - 1] / kept, 1 - expected[-1] / n)
 
-    rng = np.random.default_rng(seed)
-    values_RK = np.stack([accuracies(rng.integers(0, n, n)) for _ in range(resamples)])
-    bounds = [(1 - confidence) / 2, (1 + confidence) / 2]
-    (lower, upper), own = np.quantile(values_RK[:, :-1], bounds, axis=0), accuracies(np.arange(n))
-    above = np.quantile(values_RK[:, :-1] - values_RK[:, -1:], bounds, axis=0)
+    values_RK = bootstrap_values(
+        lambda block: [accuracies(rows) for rows in block], [np.arange(n)], resamples=resamples, seed=seed
+    )
+    own = accuracies(np.arange(n))
+    lower, upper = percentiles(values_RK[:, :-1], level)
+    above_lower, above_upper = percentiles(values_RK[:, :-1] - values_RK[:, -1:], level)
     return pd.DataFrame(
         {
             "coverage": list(coverages),
@@ -170,8 +164,8 @@ def rejection_table(
             "upper": upper,
             "oracle": 1 - _oracle_wrong(n, int(wrong.sum()))[kept - 1] / kept,
             "above_all": own[:-1] - own[-1],
-            "above_lower": above[0],
-            "above_upper": above[1],
+            "above_lower": above_lower,
+            "above_upper": above_upper,
         }
     )
 
@@ -189,15 +183,15 @@ def compare_risk(table: pd.DataFrame, scores: Sequence[str], *, resamples: int =
                 score,
                 len(table),
                 int(table["wrong"].sum()),
-                s.aurc.value,
-                s.aurc.lower,
-                s.aurc.upper,
+                s.aurc.estimate,
+                s.aurc.low,
+                s.aurc.high,
                 s.oracle,
                 s.random,
                 s.excess,
-                s.gain.value,
-                s.gain.lower,
-                s.gain.upper,
+                s.gain.estimate,
+                s.gain.low,
+                s.gain.high,
             )
         )
     return pd.DataFrame(

@@ -23,7 +23,7 @@ from artifact.paths import results_dir
 from artifact.provenance import git_state
 from artifact.records import Problem, Rollout
 from artifact.report.outputs import stamp_line
-from artifact.stats.accuracy import RESAMPLES
+from artifact.stats.bootstrap import RESAMPLES
 from artifact.studies import keys
 from artifact.studies.benchmark_jobs import named
 from artifact.studies.benchmark_targets import main_split
@@ -96,10 +96,10 @@ def stored_evaluations(infos: Iterable[RunInfo]) -> list[Stored]:
 def benchmark_table(
     stored: Iterable[Stored], ks: Sequence[int] | None = None, *, level: float = 0.95, resamples: int = RESAMPLES
 ) -> pd.DataFrame:
-    """Every metric of every stored evaluation, a row a metric; intervals are over problems.
+    """Every metric of every stored evaluation, one row per metric; intervals are over problems.
 
-    Columns: label, teacher, seed, benchmark, split, protocol, metric, k, estimate, low, high, level, bar; problems, of
-    (gradable in the split), samples, responses, truncated, unparsed, timeout, error (shares of the responses),
+    Columns: label, teacher, seed, benchmark, split, protocol, metric, k, estimate, low, high, level, method; problems,
+    of (gradable in the split), samples, responses, truncated, unparsed, timeout, error (shares of the responses),
     response_tokens, longest_response; temperature, top_p, max_new_tokens, prompt, template, left_out (rows without a
     gradable answer, by reason), tier, key, folder. `ks`: as `protocol.ks_for`; greedy evaluations have pass@1 only.
     """

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artifact.config import ConfigError, load
-from artifact.stats.accuracy import wilson_interval
+from artifact.stats.interval import wilson_interval
 from artifact.studies.runner import run_study
 from artifact.studies.study import Cell, Study, learning_rates_path, load_study, read_learning_rates
 

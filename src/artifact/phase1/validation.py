@@ -3,7 +3,7 @@
 Polarity: positive = the teacher is *wrong*; every score is an uncertainty, higher = less sure. By default the
 teacher's answer is the majority answer of the same samples; pass `wrong` to use other labels, such as the greedy
 answer's (the paper). Ground truth that a model produced is fallible: keep its source beside the numbers. All tables
-are pandas frames, one row an observation. Left out: drawing, and statistics of the AUROC (`auroc.py`).
+are pandas frames, one row per observation. Left out: drawing, and the statistics themselves (`stats/`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
-from scipy.stats import binomtest
-from sklearn.metrics import roc_curve
 
 from artifact.phase1.records import Annotation
-from artifact.stats.auroc import OneClassOnly, auroc, auroc_bootstrap, auroc_resamples, check_labels, compare_auroc
+from artifact.stats.auroc import auroc, auroc_bootstrap, auroc_resamples, compare_auroc
+from artifact.stats.bootstrap import percentile_interval
+from artifact.stats.calibration import bin_index
+from artifact.stats.checks import OneClassOnly
 
 SCORES = (
     "semantic_entropy",
@@ -28,55 +28,6 @@ SCORES = (
     "negative_mean_logprob",
 )
 """The uncertainty scores compared; the three entropies are divided by log N of their problem."""
-
-
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a proportion; n ≥ 1."""
-    interval = binomtest(successes, n).proportion_ci(confidence_level=confidence, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-def _bin_index(values_P: np.ndarray, bins: int) -> np.ndarray:
-    """Equal-width bins of [0, 1]: [0, 1/b), …, [1 − 1/b, 1], the last closed. ValueError outside [0, 1]."""
-    if bins < 1:
-        raise ValueError(f"bins = {bins}: at least one bin is needed")
-    if not ((values_P >= 0) & (values_P <= 1)).all():
-        raise ValueError("normalised entropies must lie in [0, 1]; pass H / log N, not H in nats")
-    edges = np.linspace(0, 1, bins + 1)
-    return np.minimum(np.searchsorted(edges, values_P, side="right") - 1, bins - 1)
-
-
-def accuracy_by_bin(
-    normalised_P: ArrayLike, wrong_P: ArrayLike, *, bins: int = 10, confidence: float = 0.95
-) -> pd.DataFrame:
-    """Teacher accuracy per bin of H / log N: columns low, high, n, correct, accuracy, lower, upper (Wilson).
-
-    Every bin has a row; an empty one has n = 0 and no accuracy (missing, not 0).
-    """
-    values, wrong = np.asarray(normalised_P, dtype=np.float64), np.asarray(wrong_P)
-    if values.ndim != 1 or values.shape != wrong.shape or not np.isin(wrong, (0, 1)).all():
-        raise ValueError(
-            f"one entropy and one 0/1 label a problem are needed, got shapes {values.shape} and {wrong.shape}"
-        )
-    index = _bin_index(values, bins)
-    edges = np.linspace(0, 1, bins + 1)
-    rows = []
-    for b in range(bins):
-        n = int((index == b).sum())
-        correct = n - int(wrong[index == b].sum())
-        low, high = wilson_interval(correct, n, confidence) if n else (math.nan, math.nan)
-        rows.append((edges[b], edges[b + 1], n, correct, correct / n if n else math.nan, low, high))
-    return pd.DataFrame(rows, columns=["low", "high", "n", "correct", "accuracy", "lower", "upper"])
-
-
-def roc_points(score_P: ArrayLike, wrong_P: ArrayLike) -> pd.DataFrame:
-    """The ROC curve: columns threshold, false_positive_rate, true_positive_rate; positive = score ≥ threshold.
-
-    One point for each distinct score (ties move together), from (0, 0) at threshold ∞ to (1, 1).
-    """
-    scores, wrong = check_labels(score_P, wrong_P)
-    fpr, tpr, thresholds = roc_curve(wrong, scores, drop_intermediate=False)
-    return pd.DataFrame({"threshold": thresholds, "false_positive_rate": fpr, "true_positive_rate": tpr})
 
 
 def _labels(annotations: Sequence[Annotation], wrong: Mapping[str, bool] | None) -> list[bool]:
@@ -110,7 +61,7 @@ def score_values(a: Annotation) -> dict[str, float]:
 
 
 def score_table(annotations: Sequence[Annotation], wrong: Mapping[str, bool] | None = None) -> pd.DataFrame:
-    """One row a problem: problem_id, wrong, normalised (H / log N), and a column for each of SCORES."""
+    """One row per problem: problem_id, wrong, normalised (H / log N), and a column for each of SCORES."""
     rows = []
     for a, is_wrong in zip(annotations, _labels(annotations, wrong), strict=True):
         rows.append((a.problem_id, is_wrong, a.normalised, *score_values(a).values()))
@@ -125,7 +76,7 @@ def compare_scores(
     table: pd.DataFrame,
     *,
     reference: str = "semantic_entropy",
-    confidence: float = 0.95,
+    level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -137,15 +88,14 @@ def compare_scores(
     if reference not in SCORES:
         raise ValueError(f"unknown reference score {reference!r}; use one of {SCORES}")
     wrong = table["wrong"].to_numpy(dtype=bool)
-    settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
     rows = []
     for score in SCORES:
-        own = auroc_bootstrap(table[score], wrong, confidence=confidence, resamples=resamples, seed=seed)
+        own = auroc_bootstrap(table[score], wrong, level=level, resamples=resamples, seed=seed)
         paired: tuple[float, ...] = (math.nan,) * 4
         if score != reference:
-            c = compare_auroc(table[score], table[reference], wrong, **settings)  # type: ignore[arg-type]
-            paired = (c.difference.value, c.difference.lower, c.difference.upper, c.p_value)
-        rows.append((score, len(wrong), int(wrong.sum()), own.value, own.lower, own.upper, *paired, confidence))
+            c = compare_auroc(table[score], table[reference], wrong, level=level, resamples=resamples, seed=seed)
+            paired = (c.difference.estimate, c.difference.low, c.difference.high, c.p_value)
+        rows.append((score, len(wrong), int(wrong.sum()), own.estimate, own.low, own.high, *paired, level))
     columns = [
         "score",
         "n",
@@ -167,7 +117,7 @@ def auroc_by_group(
     groups: Mapping[str, str],
     *,
     score: str = "semantic_entropy",
-    confidence: float = 0.95,
+    level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -182,15 +132,14 @@ def auroc_by_group(
     if missing:
         raise ValueError(f"{len(missing)} problems of the score table have no group, first {missing[0]!r}")
     of_problem = table["problem_id"].map(groups)
-    settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
 
     def row(name: str, part: pd.DataFrame) -> tuple[object, ...]:
         n, wrong = len(part), int(part["wrong"].sum())
         try:
-            own = auroc_bootstrap(part[score], part["wrong"], **settings)  # type: ignore[arg-type]
+            own = auroc_bootstrap(part[score], part["wrong"], level=level, resamples=resamples, seed=seed)
         except OneClassOnly:
             return name, n, wrong, 0, math.nan, math.nan, math.nan
-        return name, n, wrong, wrong * (n - wrong), own.value, own.lower, own.upper
+        return name, n, wrong, wrong * (n - wrong), own.estimate, own.low, own.high
 
     parts = [(str(name), table[of_problem == name]) for name in dict.fromkeys(of_problem)]
     inside = [(name, part) for name, part in parts if 0 < part["wrong"].sum() < len(part)]
@@ -204,15 +153,15 @@ def auroc_by_group(
         ]
     )
     value = pairs_G @ [auroc(part[score], part["wrong"]) for _, part in inside] / pairs_G.sum()
-    lower, upper = np.quantile(pairs_G @ values_GR / pairs_G.sum(), [(1 - confidence) / 2, (1 + confidence) / 2])
+    interval = percentile_interval(value, pairs_G @ values_GR / pairs_G.sum(), level, "stratified bootstrap")
     within = (
         "within",
         sum(len(p) for _, p in inside),
         sum(int(p["wrong"].sum()) for _, p in inside),
         int(pairs_G.sum()),
-        value,
-        lower,
-        upper,
+        interval.estimate,
+        interval.low,
+        interval.high,
     )
     rows = [row("all", table), within, *(row(name, part) for name, part in parts)]
     return pd.DataFrame(rows, columns=["group", "n", "n_wrong", "pairs", "auroc", "lower", "upper"])
@@ -246,7 +195,7 @@ def entropy_histogram(
     missing = [a.problem_id for a in annotations if a.problem_id not in difficulty_of]
     if missing:
         raise ValueError(f"{len(missing)} annotated problems have no difficulty, first {missing[0]!r}")
-    index = _bin_index(np.array([a.normalised for a in annotations], dtype=np.float64), bins)
+    index = bin_index([a.normalised for a in annotations], bins)
     edges = np.linspace(0, 1, bins + 1)
     of_problem = [difficulty_of[a.problem_id] for a in annotations]
     rows = []
