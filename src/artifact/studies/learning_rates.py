@@ -32,7 +32,7 @@ EXTENSIONS = 2
 
 
 def selection_study(study: Study, tier: str, rates: Mapping[str, Sequence[float]]) -> Study:
-    """The cells of `study`, each at the rates of its id, on the validation split, without learning curves."""
+    """The cells of `study`, each at the rates of its id (none: left out), on the validation split, without learning curves."""
     measured = load(tier).evaluation.validation
     cells = [
         Cell(
@@ -43,7 +43,7 @@ def selection_study(study: Study, tier: str, rates: Mapping[str, Sequence[float]
             overrides={**cell.overrides, "optimiser.lr": rate, "evaluation.final": [measured], "train.curve_every": 0},
         )
         for cell in study.cells
-        for rate in rates[cell.id]
+        for rate in rates.get(cell.id, ())
     ]
     teacher = load(tier).teacher
     return Study(
@@ -72,10 +72,12 @@ def select(
         )
     if SEED in chosen.seeds:
         raise ConfigError(f"study {study!r} uses seed {SEED}, which is kept for choosing learning rates; use another")
-    tried: dict[str, list[dict[str, Any]]] = {cell.id: [] for cell in chosen.cells}
-    wanted = {cell.id: sorted(rates) for cell in chosen.cells}
+    tried: dict[str, list[dict[str, Any]]] = {cell.id: [] for cell in chosen.cells if cell.learning_rate is None}
+    if not tried:
+        raise ConfigError(f"every cell of study {study!r} says whose learning rate it has: there is none to choose")
+    wanted = {cell_id: sorted(rates) for cell_id in tried}
     for _ in range(1 + EXTENSIONS):
-        grid = [(cell.id, rate) for cell in chosen.cells for rate in wanted[cell.id]]
+        grid = [(cell_id, rate) for cell_id in tried for rate in wanted[cell_id]]
         infos = run_study(selection_study(chosen, tier, wanted), tier, overrides, progress=progress)
         for (cell_id, rate), info in zip(grid, infos, strict=True):
             correct = evaluation_frame([info])["correct"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from artifact.actors.memory import peak_memory_by_actor
 from artifact.actors.session import Workers, connect, open_workers, release_samplers
@@ -27,6 +27,9 @@ from artifact.train.calls import World
 from artifact.train.loop import PhaseOne, train
 from artifact.train.methods.base import Method, make
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SAMPLING_CODE = ("artifact.actors.engine", "artifact.tasks.verifier_worker")
 """The actors that sample and verify: what is reachable from them decides every measurement."""
 
@@ -42,7 +45,7 @@ CODE = (
 
 @dataclass(frozen=True)
 class RunInfo:
-    """A finished run: how it is called in a study, and where it lies."""
+    """A finished run: how it is printed, where it lies, and the id of its cell (outside a study: the method's name)."""
 
     label: str
     method: str
@@ -51,6 +54,11 @@ class RunInfo:
     key: str
     folder: Path
     manifest: dict[str, Any]
+    cell: str
+
+    def named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """`frame` with columns that say of which run its rows are: label, cell, teacher, seed, key."""
+        return frame.assign(label=self.label, cell=self.cell, teacher=self.teacher, seed=self.seed, key=self.key)
 
 
 def run_key(config: Config, method: Method, world: World) -> str:
@@ -96,12 +104,12 @@ def phase_one(config: Config, method: Method) -> PhaseOne:
     return PhaseOne(weights, samples)
 
 
-def run(config: Config, force: bool = False, label: str | None = None, progress: bool = True, lane: int = 0) -> RunInfo:
+def run(config: Config, force: bool = False, cell: Cell | None = None, progress: bool = True, lane: int = 0) -> RunInfo:
     """Train and evaluate one run, resume it, or return it from the cache. `lane` picks the actors it may use."""
     method = make(config)
     world = build_world(config)
     key = run_key(config, method, world)
-    label = label or f"{config.method}-{config.teacher}-{config.seed}"
+    label = cell.label if cell else f"{config.method}-{config.teacher}-{config.seed}"
     known = PhaseOne()
     if force or store.read_manifest(store.folder_of("runs", key)) is None:
         known = phase_one(config, method)
@@ -127,7 +135,8 @@ def run(config: Config, force: bool = False, label: str | None = None, progress:
             }
             store.finish("runs", key, done)
     folder = store.folder_of("runs", key)
-    return RunInfo(label, config.method, config.teacher, config.seed, key, folder, store.finished(folder))
+    cell_id = cell.id if cell else config.method
+    return RunInfo(label, config.method, config.teacher, config.seed, key, folder, store.finished(folder), cell_id)
 
 
 def _train_and_evaluate(
@@ -183,7 +192,7 @@ def evaluate_splits(config: Config, world: World, sampler: Any, folder: Path) ->
                 write_parquet(path, (r for g in groups for r in g), Rollout)
 
 
-def evaluate_checkpoint(config: Config, model: str, label: str, force: bool = False) -> RunInfo:
+def evaluate_checkpoint(config: Config, model: str, label: str, cell: str, force: bool = False) -> RunInfo:
     """Measure an untrained checkpoint on the final splits (Base and Teacher rows of every table), cached."""
     world = build_world(config)
     try:  # the student's tokenizer makes the prompts
@@ -225,14 +234,14 @@ def evaluate_checkpoint(config: Config, model: str, label: str, force: bool = Fa
             }
             store.finish("checkpoints", key, manifest)
     folder = store.folder_of("checkpoints", key)
-    return RunInfo(label, "none", config.teacher, 0, key, folder, store.finished(folder))
+    return RunInfo(label, "none", config.teacher, 0, key, folder, store.finished(folder), cell)
 
 
 def baselines(config: Config) -> list[RunInfo]:
     """The untouched student ("Base") and the teacher ("Teacher"), greedy on the final splits."""
     return [
-        evaluate_checkpoint(config, config.models.student, "Base"),
-        evaluate_checkpoint(config, config.teacher_path, "Teacher"),
+        evaluate_checkpoint(config, config.models.student, "Base", "base"),
+        evaluate_checkpoint(config, config.teacher_path, "Teacher", "teacher"),
     ]
 
 
@@ -249,7 +258,7 @@ def run_study(
     def work(job: tuple[int, tuple[Cell, Config]], lane: int) -> RunInfo:
         i, (cell, config) = job
         watch = store.Stopwatch()
-        info = run(config, force=force, label=cell.label, progress=progress, lane=lane)
+        info = run(config, force=force, cell=cell, progress=progress, lane=lane)
         if progress and watch() > 1:
             print(
                 f"[{i}/{len(todo)}] {cell.label}, teacher {config.teacher}, seed {config.seed}: {watch():.0f} s, "
