@@ -145,7 +145,7 @@ def curriculum_points(metrics: pd.DataFrame, cell: str = "core") -> pd.DataFrame
                         }
                     )
     if not rows:
-        raise TableError(f"no run called {label!r} logged {', '.join(CURRICULUM)}; was the study core run?")
+        raise TableError(f"no run of the cell {cell!r} logged {', '.join(CURRICULUM)}; was the study core run?")
     return pd.DataFrame(rows)
 
 
@@ -157,7 +157,7 @@ def curriculum(metrics: pd.DataFrame, cell: str = "core") -> Drawn:
     """
     import matplotlib
 
-    data = curriculum_points(metrics, label)
+    data = curriculum_points(metrics, cell)
     teachers, seen = list(dict.fromkeys(data["teacher"])), [p for p in CURRICULUM if (data["panel"] == p).any()]
     with matplotlib.rc_context(rc(len(teachers), len(seen), ratio=1.05)):
         figure, axes = panels(len(teachers), len(seen), sharex=True)
@@ -180,7 +180,7 @@ def curriculum(metrics: pd.DataFrame, cell: str = "core") -> Drawn:
                     )
                     low, high = line["mean"] - line["sd"], line["mean"] + line["sd"]
                     axis.fill_between(line["step"], low, high, color=color, alpha=0.15, linewidth=0)
-                for step in _episode_starts(metrics[(metrics["label"] == label) & (metrics["teacher"] == teacher)]):
+                for step in _episode_starts(metrics[(metrics["cell"] == cell) & (metrics["teacher"] == teacher)]):
                     axis.axvline(step, color=GREY, linestyle=":", linewidth=0.8)
                 axis.set_ylim(bottom=0)
                 if teacher == teachers[0]:

@@ -121,7 +121,9 @@ def styles(cells: Iterable[str]) -> dict[str, Look]:
             out[i] = stood_for
     unknown = [i for i in ids if i not in out]
     if len(unknown) > len(SPARE):
-        raise ValueError(f"{len(unknown)} cells without a fixed look, but only {len(SPARE)} spare ones: split the figure")
+        raise ValueError(
+            f"{len(unknown)} cells without a fixed look, but only {len(SPARE)} spare ones: split the figure"
+        )
     return {i: (out | dict(zip(unknown, SPARE, strict=False)))[i] for i in ids}
 
 

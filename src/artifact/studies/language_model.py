@@ -188,7 +188,7 @@ def same_openings(config: Config, problems: int | None = None) -> int:
 
 def run_of(runs: Iterable[RunInfo], cell: str) -> RunInfo:
     """The run of `cell` (its id), the first where teachers or seeds make several. Mismatch when there is none."""
-    known = {}
+    known: dict[str, RunInfo] = {}
     for info in runs:
         known.setdefault(info.cell, info)
     if cell not in known:

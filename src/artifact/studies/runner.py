@@ -104,12 +104,22 @@ def phase_one(config: Config, method: Method) -> PhaseOne:
     return PhaseOne(weights, samples)
 
 
-def run(config: Config, force: bool = False, cell: Cell | None = None, progress: bool = True, lane: int = 0) -> RunInfo:
-    """Train and evaluate one run, resume it, or return it from the cache. `lane` picks the actors it may use."""
+def run(
+    config: Config,
+    force: bool = False,
+    label: str | None = None,
+    progress: bool = True,
+    lane: int = 0,
+    cell: str | None = None,
+) -> RunInfo:
+    """Train and evaluate one run, resume it, or return it from the cache. `lane` picks the actors it may use.
+
+    `label` is how it is printed, `cell` the id it is found and drawn by (default: the method's name).
+    """
     method = make(config)
     world = build_world(config)
     key = run_key(config, method, world)
-    label = cell.label if cell else f"{config.method}-{config.teacher}-{config.seed}"
+    label = label or f"{config.method}-{config.teacher}-{config.seed}"
     known = PhaseOne()
     if force or store.read_manifest(store.folder_of("runs", key)) is None:
         known = phase_one(config, method)
@@ -135,8 +145,8 @@ def run(config: Config, force: bool = False, cell: Cell | None = None, progress:
             }
             store.finish("runs", key, done)
     folder = store.folder_of("runs", key)
-    cell_id = cell.id if cell else config.method
-    return RunInfo(label, config.method, config.teacher, config.seed, key, folder, store.finished(folder), cell_id)
+    named = cell or config.method
+    return RunInfo(label, config.method, config.teacher, config.seed, key, folder, store.finished(folder), named)
 
 
 def _train_and_evaluate(
@@ -258,7 +268,7 @@ def run_study(
     def work(job: tuple[int, tuple[Cell, Config]], lane: int) -> RunInfo:
         i, (cell, config) = job
         watch = store.Stopwatch()
-        info = run(config, force=force, cell=cell, progress=progress, lane=lane)
+        info = run(config, force=force, label=cell.label, progress=progress, lane=lane, cell=cell.id)
         if progress and watch() > 1:
             print(
                 f"[{i}/{len(todo)}] {cell.label}, teacher {config.teacher}, seed {config.seed}: {watch():.0f} s, "
