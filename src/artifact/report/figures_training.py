@@ -117,7 +117,10 @@ def training_signals(metrics: pd.DataFrame) -> Drawn:
 def family_points(
     evaluation: pd.DataFrame, cells: Sequence[str] | None = None, *, by: str = "family", resamples: int = RESAMPLES
 ) -> pd.DataFrame:
-    """Accuracy of each cell on each value of `by`: split, teacher, cell, label, group, n, seeds, accuracy, low, high."""
+    """Accuracy of each cell for each value of `by`.
+
+    Columns: split, teacher, cell, label, group, n, seeds, accuracy, low, high.
+    """
     frame = with_base(evaluation)
     if cells is not None:
         frame = frame[frame["cell"].isin(cells)]

@@ -2,8 +2,9 @@
 
 Hashes are the first 16 hex digits of a SHA-256 over names and contents in sorted order. `save_figure` and `save_table`
 are the only way to a file in `figures/` or `results/tables/`: each output carries its tier and the keys of the runs it
-shows, lies beside the data it was drawn from (without `cell`, the id that finds rows and looks), and appears under its name only when whole. The same data give the same
-bytes. Left out: the key of a training run (`studies/keys.py`), which decides what of this a run depends on.
+shows, lies beside the data it was drawn from, and appears under its name only when whole. The id of a cell (column
+`cell`) finds rows and looks; only its label is printed. The same data give the same bytes. Left out: the key of a
+training run (`studies/keys.py`), which decides what of this a run depends on.
 """
 
 from __future__ import annotations

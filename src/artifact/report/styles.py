@@ -1,8 +1,9 @@
 """How every figure looks: sizes, fonts, and one fixed colour, marker and line for each cell id.
 
 Sizes and font sizes come from tueplots as a dictionary for `matplotlib.rc_context`, so nothing global changes. Colours
-are Okabe & Ito's and Tol's colour-blind-safe ones, and no two rows of a figure differ by colour alone. The fonts are those that
-matplotlib ships, embedded as TrueType (type 42), so that a figure is the same on every machine. Left out: any drawing.
+are Okabe & Ito's and Tol's colour-blind-safe ones, and no two rows of a figure differ by colour alone. The fonts are
+those that matplotlib ships, embedded as TrueType (type 42), so that a figure is the same on every machine. Left out:
+any drawing.
 """
 
 from __future__ import annotations

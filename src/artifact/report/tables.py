@@ -69,8 +69,9 @@ def outcomes(evaluation: pd.DataFrame) -> pd.DataFrame:
 def accuracy_table(evaluation: pd.DataFrame, *, level: float = 0.95, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Accuracy of each label under each teacher (UOPD Table 1 and 2).
 
-    Columns: split, teacher, cell, label, seeds, problems, samples (a problem), accuracy, sd (over seeds; missing with one),
-    low, high (over problems, seeds averaged), response_tokens (mean), and `tier:<name>`, `sd:<name>` a difficulty tier.
+    Columns: split, teacher, cell, label, seeds, problems, samples (a problem), accuracy, sd (over seeds; missing with
+    one), low, high (over problems, seeds averaged), response_tokens (mean), and `tier:<name>`, `sd:<name>` a difficulty
+    tier.
     """
     evaluation = with_base(evaluation)
     rows = []
@@ -120,10 +121,10 @@ def difference_table(
     """Each cell minus the cell `reference` (an id) on the same problems, under the same teacher.
 
     by  None: all problems; `family` or `tier`: one row for each of its values as well.
-    Columns: split, teacher, cell, label, reference (its label), scope (`all` or the value), problems, seeds, difference, low, high,
-    p_value (sign flips over problems), p_holm (over the labels of one teacher, split and scope), smallest_detectable
-    (80 % power), seeds_agreeing (per-seed differences with the sign of the mean, `2/3`; missing where the seeds of the
-    two differ or there is one), verdict.
+    Columns: split, teacher, cell, label, reference (its label), scope (`all` or the value), problems, seeds,
+    difference, low, high, p_value (sign flips over problems), p_holm (over the labels of one teacher, split and scope),
+    smallest_detectable (80 % power), seeds_agreeing (per-seed differences with the sign of the mean, `2/3`; missing
+    where the seeds of the two differ or there is one), verdict.
     Raises TableError when the reference was not run.
     """
     evaluation = with_base(evaluation)

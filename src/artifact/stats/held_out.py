@@ -108,9 +108,9 @@ def token_distances(
 def distance_summary(frame: pd.DataFrame, *, level: float = 0.95, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Mean distance of each label to each teacher on each set of sequences, with intervals over problems.
 
-    `frame` holds `Distance` rows with `teacher`, `cell`, `label`, `seed`, `key`. Columns: teacher, cell, label, sequences,
-    problems, responses, tokens, then for forward and reverse the mean and its interval (`forward`, `forward_low`,
-    `forward_high`, …), and the means of the other measures. Seeds are averaged within a problem.
+    `frame` holds `Distance` rows with `teacher`, `cell`, `label`, `seed`, `key`. Columns: teacher, cell, label,
+    sequences, problems, responses, tokens, then for forward and reverse the mean and its interval (`forward`,
+    `forward_low`, `forward_high`, …), and the means of the other measures. Seeds are averaged within a problem.
     Raises EmptyDataset without rows or for fewer than two problems, Mismatch where rows of several settings would be
     averaged.
     """
@@ -145,10 +145,10 @@ def distance_changes(
 
     On the set `base` both score the same token ids (the untouched student's rollouts); on `own` each policy scores its
     own rollouts of the same problems, which for `base` are the set `base`. A student is compared with `base` at the
-    distance from the *same* teacher. Columns: teacher, cell, label, sequences, measure (`forward`, `reverse`), problems,
-    before, after, change, low, high (percentile bootstrap over problems of the paired change), p_value (sign flips
-    over problems), verdict (`falls` or `rises` where the interval leaves out 0 and the test rejects at its level, else
-    `cannot be told apart`).
+    distance from the *same* teacher. Columns: teacher, cell, label, sequences, measure (`forward`, `reverse`),
+    problems, before, after, change, low, high (percentile bootstrap over problems of the paired change), p_value (sign
+    flips over problems), verdict (`falls` or `rises` where the interval leaves out 0 and the test rejects at its level,
+    else `cannot be told apart`).
     Raises Mismatch when the problems differ or a teacher's `base` was measured with several settings or not at all,
     EmptyDataset for fewer than two problems.
     """

@@ -32,7 +32,7 @@ EXTENSIONS = 2
 
 
 def selection_study(study: Study, tier: str, rates: Mapping[str, Sequence[float]]) -> Study:
-    """The cells of `study`, each at the rates of its id (none: left out), on the validation split, without learning curves."""
+    """The cells of `study`, each at the rates of its id, on the validation split, without curves."""
     measured = load(tier).evaluation.validation
     cells = [
         Cell(

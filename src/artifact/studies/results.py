@@ -52,7 +52,7 @@ def _task(info: RunInfo) -> TaskSection:
 
 
 def evaluation_frame(runs: Iterable[RunInfo], decoding: str = "greedy") -> pd.DataFrame:
-    """One row a response on the final splits: label, cell, teacher, seed, key, split, problem_id, tier, family, correct, …"""
+    """One row per response on the final splits: label, cell, teacher, seed, key, split, problem_id, tier, correct, …"""
     import pandas as pd
 
     parts = []

@@ -1,8 +1,8 @@
 """Run matrices: a study is cells × teachers × seeds, read from `configs/studies/<name>.yaml`.
 
 A cell is a method with options and overrides. Its `id` is what everything hangs on: its learning rate
-(`configs/learning_rates/<tier>.yaml`, made by `studies/learning_rates.py`), its colour, its place as a reference row. Its
-`label` is only printed. An id means one cell: two studies that use it say the same of it. Left out: running.
+(`configs/learning_rates/<tier>.yaml`, made by `studies/learning_rates.py`), its colour, its place as a reference row.
+Its `label` is only printed. An id means one cell: two studies that use it say the same of it. Left out: running.
 """
 
 from __future__ import annotations
