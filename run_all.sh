@@ -57,9 +57,9 @@ IFS=, read -ra wanted <<<"$ONLY"
 for name in ${wanted[@]+"${wanted[@]}"}; do
   found=$(grep -E "^(${name}|0?${name}_.*|[0-9][0-9]_${name})$" <<<"$names") ||
     die "--only: no notebook '$name'; the notebooks are: $(paste -sd ' ' <<<"$names")"
-  for f in $found; do # a notebook that names its tiers runs on no other
-    its=$(tr -d ' \n' <"notebooks/$f.ipynb" | grep -o '"tiers":\[[^]]*\]' || true)
-    [ -z "$its" ] || [[ "$its" == *"\"$TIER\""* ]] || die "--only: notebook $f does not belong to tier $TIER; its ${its//\"/}"
+  for f in $found; do # the tier's file says which notebooks it leaves out, and why
+    why=$(sed -n '/^leaves_out:/,/^[^ ]*:/'"s/^  $f: *//p" "configs/tiers/$TIER.yaml")
+    [ -z "$why" ] || die "--only: notebook $f does not belong to tier $TIER: $why"
   done
 done
 for item in ${SETS[@]+"${SETS[@]}"}; do

@@ -20,9 +20,6 @@ from artifact.paths import project_root
 from artifact.train.methods.base import Method, find_method
 from artifact.train.settings import Losses, Optimiser, RunSettings, Sampling, Train
 
-TIERS = ("tiny", "cpu-llm", "single-gpu", "paper")
-
-
 M = TypeVar("M")
 
 
@@ -308,7 +305,43 @@ def checked(model: type[M], data: Any, origin: str, overridden: Iterable[str] = 
         raise ConfigError(explain(err, model, origin, overridden)) from None
 
 
+class Tier(Section):
+    """What the file of a tier says of the tier itself, beside the settings of its runs (`Config`)."""
+
+    tier: str
+    note: str = Field(min_length=1, description="what its numbers are, stamped on every figure and table")
+    learning_rates: Literal["chosen", "tier"] = Field(
+        description="`chosen`: each cell's from configs/learning_rates; `tier`: optimiser.lr of this file for all"
+    )
+    leaves_out: dict[str, str] = Field(description="notebooks that it does not run, each with the reason; {} = none")
+
+
+def tier_names() -> tuple[str, ...]:
+    """The tiers: the files of `configs/tiers`, in alphabetical order."""
+    return tuple(sorted(path.stem for path in (project_root() / "configs" / "tiers").glob("*.yaml")))
+
+
+def _tier_file(tier: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Name of the tier's file, what it says of the tier, and the rest; ConfigError where its name is another."""
+    path = named_file("tiers", tier, "tier")
+    data = read_yaml(path)
+    if data.get("tier") != tier:
+        raise ConfigError(f"{path.name}: tier = {data.get('tier')!r}; the file's name says {tier!r}: make them agree")
+    said = {key: value for key, value in data.items() if key in Tier.model_fields}
+    return path.name, said, {key: value for key, value in data.items() if key == "tier" or key not in said}
+
+
+def load_tier(tier: str) -> Tier:
+    """What `configs/tiers/<tier>.yaml` says of the tier; ConfigError as `named_file` and `checked`."""
+    name, said, _ = _tier_file(tier)
+    return checked(Tier, said, name)
+
+
 def load(tier: str, overrides: dict[str, Any] | None = None) -> Config:
     """The configuration of `tier` with dotted `overrides` applied; ConfigError as `named_file` and `checked`."""
-    path = named_file("tiers", tier, "tier")
-    return checked(Config, apply_overrides(read_yaml(path), overrides or {}), path.name, overrides or {})
+    name, said, settings = _tier_file(tier)
+    checked(Tier, said, name)
+    changes = overrides or {}
+    if taken := sorted(Tier.model_fields.keys() & changes.keys()):
+        raise ConfigError(f"override {taken[0]!r} is a fact of the tier; choose another with --tier or edit {name}")
+    return checked(Config, apply_overrides(settings, changes), name, changes)

@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from artifact.book import notebooks
 from artifact.book.execute import Lines, NotebookFailed
 from artifact.book.notebooks import (
     NotebookError,
@@ -23,7 +24,7 @@ from artifact.book.notebooks import (
     title_of,
 )
 from artifact.book.summary import duration, entries, write_summary
-from artifact.config import TIERS, ConfigError
+from artifact.config import ConfigError, load_tier, tier_names
 from artifact.provenance import file_hash
 from artifact.report.output_manifest import VARIABLE, read_made, record_made
 
@@ -59,39 +60,41 @@ def test_discovery_is_ordered_and_refuses_unknown_names(folder: Path) -> None:
         discover(folder / "empty")
 
 
-def belongs_to(path: Path, tiers: object, why: str = "") -> None:
-    """Put the tiers into a notebook's metadata."""
-    notebook = json.loads(path.read_text())
-    notebook["metadata"]["artifact"] = {"tiers": tiers} | ({"why": why} if why else {})
-    path.write_text(json.dumps(notebook))
+def leave_out(monkeypatch: pytest.MonkeyPatch, **reasons: str) -> None:
+    """Have every tier leave out the notebooks named, for the reasons given."""
+    said = load_tier("tiny").model_copy(update={"leaves_out": {f"0{k[1:]}": why for k, why in reasons.items()}})
+    monkeypatch.setattr(notebooks, "load_tier", lambda tier: said)
 
 
-def test_a_tier_leaves_out_what_does_not_belong_to_it(folder: Path) -> None:
+def test_a_tier_leaves_out_what_its_file_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b, c = (write(folder, name) for name in ("01_a.ipynb", "02_b.ipynb", "03_c.ipynb"))
-    belongs_to(b, ["tiny", "paper"], "it is about one world")
-    belongs_to(c, ["cpu-llm"])
+    leave_out(monkeypatch, n2_b="it is about one world")
     assert discover(folder) == [a, b, c]
-    assert discover(folder, tier="tiny") == [a, b]
     assert discover(folder, tier="cpu-llm") == [a, c]
-    assert left_out("cpu-llm", folder) == {
-        b: "not part of tier cpu-llm (it belongs to tiny, paper: it is about one world)"
-    }
+    assert left_out("cpu-llm", folder) == {b: "not part of tier cpu-llm: it is about one world"}
     assert [e.source for e in entries("cpu-llm", folder)] == [a, c]
-    assert discover(folder, ["b"], "paper") == [b]
-    with pytest.raises(NotebookError, match=r"02_b: not part of tier cpu-llm .* of this tier are: 01_a, 03_c"):
+    with pytest.raises(NotebookError, match=r"02_b: not part of tier cpu-llm: .* of this tier are: 01_a, 03_c"):
         discover(folder, ["1", "b"], "cpu-llm")
 
 
-@pytest.mark.parametrize("tiers", [["tinny"], [], "tiny", None])
-def test_metadata_that_names_no_tier_is_refused(folder: Path, tiers: object) -> None:
-    belongs_to(write(folder, "01_a.ipynb"), tiers)
-    with pytest.raises(NotebookError, match="must be a list of tiers out of tiny, cpu-llm"):
+def test_nothing_to_run_is_an_error_that_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder, "01_a.ipynb")
+    leave_out(monkeypatch, n1_a="no reason")
+    with pytest.raises(NotebookError, match=r"no notebook belongs to tier tiny: .* take a line from its `leaves_out`"):
         discover(folder, tier="tiny")
+    with pytest.raises(NotebookError, match="the list of notebooks is empty; name some of 01_a"):
+        discover(folder, [])
+
+
+def test_what_a_tier_leaves_out_must_be_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_out(monkeypatch, n9_gone="renamed long ago")
+    with pytest.raises(NotebookError, match=r"tiers/tiny.yaml leaves out '09_gone', which is no notebook"):
+        left_out("tiny")
 
 
 def test_every_tier_has_an_overview_and_results() -> None:
     """No tier of the project is left without notebooks, and the language model's is the cpu-llm tier's alone."""
-    numbers = {tier: [p.stem[:2] for p in discover(tier=tier)] for tier in TIERS}
+    numbers = {tier: [p.stem[:2] for p in discover(tier=tier)] for tier in tier_names()}
     assert numbers["cpu-llm"] == ["01", "09"]
     assert numbers["tiny"] == [f"{i:02d}" for i in range(1, 9)]
     assert all(n[0] == "01" and len(n) > 1 for n in numbers.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -52,6 +53,7 @@ def test_a_table_is_included_and_a_lost_file_is_named(monkeypatch: pytest.Monkey
     figure = supplement.Output(tmp_path / "figures" / "f.pdf", "U-F2", "50 % of a_b.")
     shown = r"\outputfigure{../figures/f.pdf}{\outputid{U-F2}50 \% of a\_b.}{fig:f}"
     assert shown in supplement.document([figure], tmp_path / "paper")
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
     monkeypatch.setenv("ARTIFACT_ROOT", str(tmp_path))
     (written,) = supplement.write_supplement()
     assert written == tmp_path / "paper" / "outputs-tiny.tex" and written.read_text(encoding="utf-8") == text

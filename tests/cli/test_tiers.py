@@ -42,8 +42,8 @@ def test_dry_run_says_what_is_left_out_and_what_would_be_fetched(clone: Path) ->
     done = artifact(clone, "run-all", "--tier", "cpu-llm", "--dry-run")
     assert done.returncode == 0, done.stderr
     for line in (
-        "left out: 02_tiny_world: not part of tier cpu-llm (it belongs to tiny: ",
-        "left out: 07_uopd_training: not part of tier cpu-llm (it belongs to tiny, single-gpu, paper: ",
+        "left out: 02_tiny_world: not part of tier cpu-llm: it shows the embedded world",
+        "left out: 07_uopd_training: not part of tier cpu-llm: it compares weightings",
         "09_language_model: would run (never executed)",
         f"{INSTRUCT}: would be fetched (as by `artifact fetch-models --tier cpu-llm`)",
         f"{STUDENT}: would be fetched",
@@ -53,6 +53,51 @@ def test_dry_run_says_what_is_left_out_and_what_would_be_fetched(clone: Path) ->
     assert not (clone / "models").exists(), "a dry run fetches nothing"
     tiny = artifact(clone, "run-all", "--tier", "tiny", "--dry-run").stdout
     assert "left out: 09_language_model" in tiny and "fetched" not in tiny
+
+
+def test_a_new_tier_is_one_file(clone: Path) -> None:
+    """It runs notebooks, is planned, stamps its own words, and needs no line elsewhere."""
+    tiers = clone / "configs" / "tiers"
+    text = (tiers / "tiny.yaml").read_text().replace("learning_rates: chosen", "learning_rates: tier")
+    (tiers / "mine.yaml").write_text(
+        text.replace("tier: tiny", "tier: mine").replace("note: embedded CPU tier", "note: my words")
+    )
+    done = artifact(clone, "run-all", "--tier", "mine", "--dry-run")
+    assert done.returncode == 0 and "07_uopd_training: would run" in done.stdout
+    assert "left out: 09_language_model: not part of tier mine" in done.stdout
+    planned = artifact(clone, "plan", "--tier", "mine", "--output", "U-F2")
+    assert planned.returncode == 0 and "Study uopd: " in planned.stdout and "Study core" not in planned.stdout
+    stamp = "from artifact.report.outputs import stamp_line; print(stamp_line('mine', ['k'], None))"
+    env = os.environ | {"ARTIFACT_ROOT": str(clone)}
+    said = subprocess.run([sys.executable, "-c", stamp], capture_output=True, text=True, env=env, check=True).stdout
+    assert said.startswith("tier: mine — my words, not a paper number · runs ")
+
+
+@pytest.mark.parametrize("verb", ["run-all", "notebooks"])
+def test_a_tier_with_nothing_to_run_is_an_error_that_says_what_to_do(clone: Path, verb: str) -> None:
+    tiers = clone / "configs" / "tiers"
+    every = "".join(f"  {p.stem}: no reason\n" for p in sorted((clone / "notebooks").glob("*.ipynb")))
+    text = (tiers / "tiny.yaml").read_text().replace("tier: tiny", "tier: mine")
+    head, _, rest = text.partition("leaves_out:\n")
+    (tiers / "mine.yaml").write_text(f"{head}leaves_out:\n{every}{rest.partition(chr(10))[2]}")
+    done = artifact(clone, verb, "--tier", "mine")
+    assert done.returncode == 2 and "no notebook belongs to tier mine" in done.stderr
+    assert "take a line from its `leaves_out`" in done.stderr and "up to date" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("tier: tiny", "tier: tinny"), "mine.yaml: tier = 'tinny'; the file's name says 'mine'"),
+        (("note: ", "notes: "), "mine.yaml: key 'note' is missing"),
+        (("learning_rates: chosen", "learning_rates: own"), "mine.yaml: learning_rates = 'own'"),
+    ],
+)
+def test_mistakes_in_what_a_file_says_of_its_tier(clone: Path, change: tuple[str, str], said: str) -> None:
+    text = (clone / "configs" / "tiers" / "tiny.yaml").read_text().replace(*change)
+    (clone / "configs" / "tiers" / "mine.yaml").write_text(text.replace("tier: tiny\n", "tier: mine\n"))
+    done = artifact(clone, "plan", "--tier", "mine")
+    assert done.returncode == 2 and said in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["run-all", "notebooks"])

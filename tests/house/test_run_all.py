@@ -68,12 +68,14 @@ def test_help_names_every_option() -> None:
     )
 
 
-def test_a_notebook_of_another_tier_is_refused(clone: Path) -> None:
-    notebook = '{\n "metadata": {\n  "artifact": {\n   "tiers": [\n    "tiny",\n    "paper"\n   ]\n  }\n }\n}'
-    (clone / "notebooks" / "02_second.ipynb").write_text(notebook)
+def test_a_notebook_that_the_tier_leaves_out_is_refused(clone: Path) -> None:
+    said = "leaves_out:\n  02_second: it is about another world\nteacher: A\nmodels:\n  01_first: not a reason\n"
+    (clone / "configs" / "tiers" / "cpu-llm.yaml").write_text(said)
     refused = run(clone, "--only", "1,second", "--tier", "cpu-llm")
-    assert refused.returncode == 2 and "02_second does not belong to tier cpu-llm" in refused.stderr
-    assert "[tiny,paper]" in refused.stderr and not (clone / ".venv").exists()
+    assert refused.returncode == 2
+    assert "02_second does not belong to tier cpu-llm: it is about another world" in refused.stderr
+    assert not (clone / ".venv").exists()
+    assert run(clone, "--only", "1", "--tier", "cpu-llm", "--dry-run").returncode == 0
     assert run(clone, "--only", "1,second", "--dry-run").returncode == 0
 
 

@@ -251,7 +251,7 @@ def test_held_out_kl_falls(measured) -> None:
     frame = distance_frame(measured)
     assert (frame["forward"] >= frame["binned"] - 1e-9).all() and (frame["binned"] >= -1e-9).all()
     assert (frame["padding"] == 0).all()
-    changes = distance_changes(frame, base="Base", resamples=2000)
+    changes = distance_changes(frame, resamples=2000)
     assert len(changes) == 4 and (changes["teacher"] == "smollm2").all()
     forward = changes[changes["measure"] == "forward"]
     assert set(forward["sequences"]) == {"base", "own"} and (forward["verdict"] == "falls").all(), changes.to_string()

@@ -104,7 +104,7 @@ def test_sampled_evaluation_keeps_every_response(workers, config):
     from artifact.studies.runner import evaluate_checkpoint
 
     chosen = {**SMALL, "evaluation.limit": 6, "evaluation.sampled": {"k": 3, "temperature": 1.2, "top_p": 0.95}}
-    info = evaluate_checkpoint(load("tiny", chosen), config.models.student, "Base")
+    info = evaluate_checkpoint(load("tiny", chosen), config.models.student, "Base", "base")
     greedy, sampled = evaluation_frame([info]), evaluation_frame([info], "avg3")
     assert len(greedy) == 6
     assert len(sampled) == 18

@@ -43,7 +43,9 @@ ROWS = (
 
 def _metrics() -> pd.DataFrame:
     everything = frames.metrics_frame(4)
-    return everything.merge(core.core_metrics(4), on=["label", "teacher", "seed", "step"], how="left").assign(kept=1.0)
+    return everything.merge(core.core_metrics(4), on=["cell", "label", "teacher", "seed", "step"], how="left").assign(
+        kept=1.0
+    )
 
 
 def _leak(info: SimpleNamespace) -> pd.DataFrame:
@@ -100,7 +102,9 @@ def results_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     def info(label: str, teacher: str = "A") -> SimpleNamespace:
         facts = {"seconds": {"total": 9.0}}
-        return SimpleNamespace(label=label, teacher=teacher, key=f"{label}{teacher}", manifest=facts)
+        return SimpleNamespace(
+            label=label, cell=frames.CELLS.get(label, label), teacher=teacher, key=f"{label}{teacher}", manifest=facts
+        )
 
     study_runs = [info(label, teacher) for teacher in ("A", "B") for label in ROWS]
     monkeypatch.setattr(runner, "run_study", lambda *a, **k: study_runs)
@@ -112,7 +116,7 @@ def results_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(results, "metrics_frame", lambda runs: _metrics())
     monkeypatch.setattr(comparison, "annotation_tokens", lambda configs: dict.fromkeys(configs, 1e5))
     monkeypatch.setattr(leak, "leak_check", _leak)
-    monkeypatch.setattr(learning_rates, "selection_table", lambda tier: core.learning_rates())
+    monkeypatch.setattr(learning_rates, "selection_table", lambda tier, cells: core.learning_rates())
 
 
 def test_every_cell_runs(results_at_hand: None, tmp_path: Path) -> None:

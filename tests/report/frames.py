@@ -7,6 +7,22 @@ import pandas as pd
 
 from artifact.worlds.tiny.problems import DIFFICULTIES, FAMILIES
 
+CELLS = {
+    "Base": "base",
+    "Teacher": "teacher",
+    "SFT": "sft",
+    "SeqKD": "seqkd",
+    "OPD (uniform)": "opd",
+    "UOPD (soft)": "uopd-soft",
+    "UOPD (binary 0.5)": "uopd-binary-0.5",
+    "Self-distilled (OPSD)": "opsd",
+    "GRPO": "grpo",
+    "Distil only": "core-distil",
+    "Contrast only": "core-contrast",
+    "CORE": "core",
+}
+"""Printed label → id."""
+
 TEACHERS, LABELS, SEEDS = ("A", "B"), ("OPD (uniform)", "UOPD (soft)", "UOPD (binary 0.5)"), (0, 1, 2)
 
 
@@ -21,6 +37,7 @@ def evaluation_frame(problems: int = 60) -> pd.DataFrame:
                 rows.append(
                     {
                         "label": label,
+                        "cell": CELLS[label],
                         "teacher": teacher,
                         "seed": seed,
                         "key": f"{label}{teacher}{seed}",
@@ -50,6 +67,7 @@ def curve_frame() -> pd.DataFrame:
                         rows.append(
                             {
                                 "label": label,
+                                "cell": CELLS[label],
                                 "teacher": teacher,
                                 "seed": seed,
                                 "step": step,
@@ -76,6 +94,7 @@ def metrics_frame(steps: int = 40) -> pd.DataFrame:
                     rows.append(
                         {
                             "label": label,
+                            "cell": CELLS[label],
                             "teacher": teacher,
                             "seed": seed,
                             "step": step,

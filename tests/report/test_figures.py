@@ -20,19 +20,6 @@ frames = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(frames)
 
 
-def test_every_method_has_a_look_of_its_own() -> None:
-    assert len({(look.color, look.marker) for look in style.METHODS.values()}) == len(style.METHODS)
-    assert len({look.color for look in style.METHODS.values()}) == len(style.METHODS)
-
-
-def test_looks_do_not_depend_on_company_or_spelling() -> None:
-    alone, together = style.looks(["UOPD (soft)"]), style.looks(["k = 8", "uopd", "UOPD (Soft)", "k = 2"])
-    assert together["uopd"] == together["UOPD (Soft)"] == alone["UOPD (soft)"] == style.METHODS["UOPD (soft)"]
-    assert together["k = 8"] != together["k = 2"]
-    with pytest.raises(ValueError, match="split the figure"):
-        style.looks([f"cell {i}" for i in range(len(style.SPARE) + 1)])
-
-
 def test_difficulties_and_families_have_their_own_order() -> None:
     assert style.ordered(["hard", "easy", "competition", "hard"]) == ["easy", "hard", "competition"]
     assert style.ordered(["z", "mod", "a", "sum"]) == ["sum", "mod", "z", "a"]
@@ -86,6 +73,7 @@ def test_curve_points_by_hand() -> None:
     rows = [
         {
             "label": "CORE",
+            "cell": "core",
             "teacher": "A",
             "seed": seed,
             "step": 10,
@@ -108,7 +96,7 @@ def test_learning_curves_have_a_row_a_teacher_and_say_what_the_band_is() -> None
     assert len(figure.axes) == 2 * 3 and len(data) == 2 * 3 * 5
     assert figure.axes[1].get_title() == "greedy accuracy on 20 problems; band: ± 1 SD over 3 seeds"
     colors = {line.get_label(): line.get_color() for line in figure.axes[0].get_lines()}
-    assert colors == {label: style.METHODS[label].color for label in frames.LABELS}
+    assert colors == {label: style.METHODS[frames.CELLS[label]].color for label in frames.LABELS}
 
 
 def test_cost_shares_by_hand() -> None:
@@ -120,7 +108,7 @@ def test_cost_shares_by_hand() -> None:
 
 def test_family_points_by_hand() -> None:
     frame = frames.evaluation_frame(20)
-    data = figures_training.family_points(frame, ["Base", "UOPD (soft)"], resamples=50)
+    data = figures_training.family_points(frame, ["base", "uopd-soft"], resamples=50)
     part = frame[(frame["label"] == "UOPD (soft)") & (frame["teacher"] == "B") & (frame["family"] == "eq")]
     row = data[(data["label"] == "UOPD (soft)") & (data["teacher"] == "B") & (data["group"] == "eq")].iloc[0]
     assert row["accuracy"] == pytest.approx(part["correct"].mean()) and (row["n"], row["seeds"]) == (4, 3)

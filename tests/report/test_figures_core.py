@@ -20,19 +20,7 @@ assert _spec is not None and _spec.loader is not None
 frames = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(frames)
 
-ROWS = (
-    "Base",
-    "Teacher",
-    "SFT",
-    "SeqKD",
-    "OPD (uniform)",
-    "UOPD (soft)",
-    "Self-distilled (OPSD)",
-    "GRPO",
-    "Distil only",
-    "Contrast only",
-    "CORE",
-)
+ROWS = "base teacher sft seqkd opd uopd-soft opsd grpo core-distil core-contrast core".split()
 
 VISION = {
     "normal": np.eye(3),
@@ -54,8 +42,8 @@ def _lab(color: str, vision: str) -> np.ndarray:
 
 
 def test_eleven_rows_differ_in_marker_and_in_colour_for_colour_blind_readers() -> None:
-    looks = style.looks(ROWS)
-    assert looks["Self-distilled (OPSD)"] == style.METHODS["Self-distilled"]
+    looks = style.styles(ROWS)
+    assert looks == {cell: style.METHODS[cell] for cell in ROWS}
     assert len({look.marker for look in looks.values()}) == len(ROWS)
     for vision in VISION:
         for a, b in itertools.combinations(ROWS, 2):
@@ -71,6 +59,7 @@ def core_metrics(steps: int = 8, norms_every: int = 4) -> pd.DataFrame:
             for step in range(steps):
                 row = {
                     "label": "CORE",
+                    "cell": "core",
                     "teacher": teacher,
                     "seed": seed,
                     "step": step,
@@ -122,6 +111,7 @@ def learning_rates() -> pd.DataFrame:
             rows.append(
                 {
                     "label": label,
+                    "cell": frames.CELLS[label],
                     "lr": lr,
                     "problems": 200,
                     "accuracy": accuracy,
@@ -154,7 +144,7 @@ def test_a_rate_at_the_edge_of_the_grid_is_said() -> None:
 
 def test_curve_multiples_leave_out_what_samples_nothing_and_say_so() -> None:
     curves = frames.curve_frame()
-    silent = curves[curves["label"] == "UOPD (soft)"].assign(label="SFT", response_tokens_so_far=0)
+    silent = curves[curves["label"] == "UOPD (soft)"].assign(label="SFT", cell="sft", response_tokens_so_far=0)
     both = pd.concat([curves, silent], ignore_index=True)
     figure, data = figures_core.curve_multiples(both, "response_tokens")
     assert [a.get_title() for a in figure.axes if a.get_visible()] == list(frames.LABELS)
@@ -208,4 +198,4 @@ def test_effects_in_words() -> None:
 
 
 def test_four_bars_a_family_at_most_and_only_what_was_run() -> None:
-    assert figures_core.family_labels(frames.evaluation_frame(20)) == ["Base", "OPD (uniform)"]
+    assert figures_core.family_cells(frames.evaluation_frame(20)) == ["base", "opd"]

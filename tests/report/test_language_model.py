@@ -20,6 +20,7 @@ def metrics() -> pd.DataFrame:
             rows.append(
                 {
                     "label": label,
+                    "cell": label.lower(),
                     "teacher": "t",
                     "seed": 0,
                     "key": label,
@@ -52,6 +53,7 @@ def distances() -> pd.DataFrame:
             rows.append(
                 {
                     "label": label,
+                    "cell": label.lower(),
                     "key": label,
                     "sequences": sequences,
                     "problem_id": f"p{problem}",
@@ -118,14 +120,14 @@ def test_sentences_say_what_the_interval_says() -> None:
 def test_the_promise_is_counted_where_it_holds() -> None:
     """OPD falls on the base student's rollouts; a method that does not is named with its verdict, and nothing fails."""
     frame = distances()
-    worse = frame[frame["label"] == "OPD"].assign(label="UOPD", key="UOPD")
+    worse = frame[frame["label"] == "OPD"].assign(label="UOPD", cell="uopd", key="UOPD")
     both = pd.concat([frame, worse.assign(forward=worse["forward"] + 1)])
     changes = distance_changes(both, resamples=50)
     text = (
         "KL(teacher ‖ student) on the base student's rollouts falls in {} of {} runs that distil from this teacher{}."
     )
-    assert lm.promise_sentence(changes, ["OPD"]) == text.format(1, 1, "")
-    assert lm.promise_sentence(changes, ["OPD", "UOPD"]) == text.format(1, 2, " (UOPD: rises)")
+    assert lm.promise_sentence(changes, ["opd"]) == text.format(1, 1, "")
+    assert lm.promise_sentence(changes, ["opd", "uopd"]) == text.format(1, 2, " (UOPD: rises)")
 
 
 def test_shown_distances_state_the_tail() -> None:

@@ -12,6 +12,9 @@ from artifact.report import narrative as sentences
 from artifact.report import tables
 from artifact.studies.study import load_study
 
+REF = "OPD (uniform)"
+CELLS = {REF: tables.REFERENCE, "Base": tables.BASE, "UOPD (soft)": "uopd-soft", "Self-distilled (OPSD)": "opsd"}
+
 
 def evaluation(outcomes: dict[tuple[str, int], str], teacher: str = "A") -> pd.DataFrame:
     """(label, seed) → a string of 0 and 1, one a problem; the first half easy, the second hard."""
@@ -21,6 +24,7 @@ def evaluation(outcomes: dict[tuple[str, int], str], teacher: str = "A") -> pd.D
             rows.append(
                 {
                     "label": label,
+                    "cell": CELLS.get(label, label.lower()),
                     "teacher": teacher,
                     "seed": seed,
                     "split": "evaluation",
@@ -35,7 +39,6 @@ def evaluation(outcomes: dict[tuple[str, int], str], teacher: str = "A") -> pd.D
     return pd.DataFrame(rows)
 
 
-REF = tables.REFERENCE
 FRAME = evaluation(
     {(REF, 0): "1100", (REF, 1): "1000", ("UOPD (soft)", 0): "1111", ("UOPD (soft)", 1): "1110", ("Base", 0): "0000"}
 )
@@ -119,6 +122,7 @@ def test_equal_footing_sums_steps_and_averages_seeds() -> None:
     rows = [
         {
             "label": REF,
+            "cell": "opd",
             "teacher": "A",
             "seed": seed,
             "step": step,
@@ -136,7 +140,7 @@ def test_equal_footing_sums_steps_and_averages_seeds() -> None:
     assert (row["steps"], row["rollouts"], row["response_tokens"], row["seconds"]) == (2, 256, 2500, 6)
     assert row["prompts"] == 2 * load("tiny").train.prompts_per_step and not row["reads_gold"]
     with pytest.raises(tables.TableError, match="not part of the study"):
-        tables.equal_footing(pd.DataFrame(rows).assign(label="GRPO"), runs)
+        tables.equal_footing(pd.DataFrame(rows).assign(cell="grpo", label="GRPO"), runs)
 
 
 def test_equal_footing_says_who_sampled_who_scored_and_who_read_what() -> None:
@@ -145,6 +149,7 @@ def test_equal_footing_says_who_sampled_who_scored_and_who_read_what() -> None:
     rows = [
         {
             "label": label,
+            "cell": CELLS.get(label, label.lower()),
             "teacher": "A",
             "seed": seed,
             "step": step,

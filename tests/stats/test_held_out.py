@@ -85,6 +85,7 @@ def frame(label: str, sequences: str, values: list[float], samples: int = 1, tea
     return pd.DataFrame(
         {
             "label": label,
+            "cell": label.lower(),
             "sequences": sequences,
             "problem_id": f"p{i:02d}",
             "sample": s,
@@ -149,7 +150,7 @@ def test_two_teachers_are_never_averaged() -> None:
     assert forward["verdict"].to_dict() == {"A": "falls", "B": "rises"}
     few = distance_changes(data[data["problem_id"].isin(sorted(set(data["problem_id"]))[:3])], resamples=50)
     assert set(few["verdict"]) == {"no significant difference"}  # 2 of 2³ signs are as far
-    with pytest.raises(Mismatch, match="teacher 'B' has 0 measurements of 'Base'"):
+    with pytest.raises(Mismatch, match="teacher 'B' has 0 measurements of 'base'"):
         distance_changes(data[(data["teacher"] == "A") | (data["label"] == "OPD")])
 
 
@@ -159,7 +160,7 @@ def test_measurements_of_several_settings_are_refused() -> None:
     for read in (distance_summary, distance_changes):
         with pytest.raises(Mismatch, match="2 measurements of different settings"):
             read(pd.concat([base, other, trained]))
-    with pytest.raises(Mismatch, match="has 2 measurements of 'Base'"):  # one for each seed: which one is before?
+    with pytest.raises(Mismatch, match="has 2 measurements of 'base'"):  # one for each seed: which one is before?
         distance_changes(pd.concat([base, other.assign(seed=1), trained]))
 
 

@@ -68,4 +68,4 @@ def stored(results: Path, key: str, samples: int = 1, **facts: Any) -> RunInfo:
         "origin": {"left_out": {}, "gradable": 1319, "shots": 0, "template": "zero_shot", "rows": "gsm8k/test"} | facts,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    return RunInfo("models/tiny/student", "none", "A", 0, key, folder, manifest)
+    return RunInfo("models/tiny/student", "none", "A", 0, key, folder, manifest, "models/tiny/student")

@@ -50,7 +50,7 @@ def test_k_of_the_table(results: Path) -> None:
 def test_evaluations_of_training_runs_are_read_too(results: Path) -> None:
     info = stored(results, "a")
     old = {k: v for k, v in info.manifest.items() if k not in ("protocol", "benchmark", "origin", "checkpoint")}
-    [found] = stored_evaluations([type(info)("CORE", "core", "A", 3, "a", info.folder, old | {"kind": "run"})])
+    [found] = stored_evaluations([type(info)("CORE", "core", "A", 3, "a", info.folder, old | {"kind": "run"}, "core")])
     assert (found.benchmark, found.split, found.protocol.greedy) == ("gsm8k", "test", True)
     assert found.problems == tuple(PROBLEMS) and found.frame["correct"].tolist() == [True, True, False]
     (info.folder / "evaluation" / "test.greedy.parquet").unlink()

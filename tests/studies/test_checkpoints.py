@@ -43,7 +43,7 @@ def test_a_checkpoint_of_another_vocabulary_is_refused_before_anything_starts(
     with pytest.raises(
         Mismatch, match=r"other' cannot be measured with the prompts of models.student: .*2 tokens differ"
     ):
-        evaluate_checkpoint(config, other, "Teacher")
+        evaluate_checkpoint(config, other, "Teacher", "teacher")
     assert not results.exists()
     with pytest.raises(Started):  # the same copy with its own vocabulary goes on to the engines
-        evaluate_checkpoint(config, copy_of_the_teacher(tmp_path / "same", swap=False), "Teacher")
+        evaluate_checkpoint(config, copy_of_the_teacher(tmp_path / "same", swap=False), "Teacher", "teacher")

@@ -9,28 +9,18 @@ from artifact.studies import comparison
 from artifact.studies.comparison import merge_studies
 from artifact.studies.study import Study, load_study
 
-ROWS = [
-    "SFT",
-    "SeqKD",
-    "OPD (uniform)",
-    "UOPD (soft)",
-    "Self-distilled (OPSD)",
-    "GRPO",
-    "Distil only",
-    "Contrast only",
-    "CORE",
-]
+ROWS = "sft seqkd opd uopd-soft opsd grpo core-distil core-contrast core".split()
 
 
 def test_rows_stand_once_and_in_order_and_are_the_runs_of_their_own_study():
     merged = merge_studies(["core", "uopd_methods"], ROWS)
-    assert [c.label for c in merged.cells] == ROWS
+    assert [c.id for c in merged.cells] == ROWS
     alone = {
-        (c.label, config)
+        (c.id, config)
         for name in ("core", "uopd_methods")
         for c, config in ((c, r.model_dump_json()) for c, r in load_study(name).runs("tiny"))
     }
-    assert {(c.label, config.model_dump_json()) for c, config in merged.runs("tiny")} == alone
+    assert {(c.id, config.model_dump_json()) for c, config in merged.runs("tiny")} == alone
 
 
 def test_a_row_that_no_study_has_is_named():
@@ -38,11 +28,11 @@ def test_a_row_that_no_study_has_is_named():
         merge_studies(["core", "uopd_methods"], [*ROWS, "Sorcery"])
 
 
-@pytest.mark.parametrize(("change", "message"), [({"seeds": (7,)}, "teachers or seeds"), ({}, "another method")])
+@pytest.mark.parametrize(("change", "message"), [({"seeds": (7,)}, "teachers or seeds"), ({}, "another cell")])
 def test_studies_that_cannot_share_a_table_are_refused(change, message, monkeypatch):
     core = load_study("core")
-    cells = tuple(c.model_copy(update={"method": "opd"}) if c.label == "SFT" else c for c in core.cells)
+    cells = tuple(c.model_copy(update={"method": "opd"}) if c.id == "sft" else c for c in core.cells)
     other: Study = core.model_copy(update={"study": "other", "cells": cells, **change})
     monkeypatch.setattr(comparison, "load_study", {"core": core, "other": other}.get)
     with pytest.raises(ConfigError, match=message):
-        merge_studies(["core", "other"], ["SFT"])
+        merge_studies(["core", "other"], ["sft"])

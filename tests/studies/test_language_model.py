@@ -15,7 +15,7 @@ from artifact.errors import Mismatch
 from artifact.records import Problem, Rollout, write_parquet
 from artifact.stats.held_out import MEASURES
 from artifact.studies import language_model as L
-from artifact.studies.runner import CODE, SAMPLING_CODE, RunInfo
+from artifact.studies.runner import RunInfo
 from artifact.studies.world import build_inputs
 
 SMALL = {"task.train_limit": 8, "evaluation.limit": 4}
@@ -30,14 +30,6 @@ def test_what_a_distance_depends_on_changes_its_key() -> None:
     assert key() == key(optimiser__lr=0.5) == key(train__steps=7)
     changes = ({"task__extraction_rules": ["last_number"]}, {"seed": 1}, {"teacher": "B"}, {"sampling__top_p": 0.9})
     assert len({key(), *(key(**change) for change in changes)}) == 1 + len(changes)
-
-
-def test_sampling_code_is_the_part_of_a_run_that_samples() -> None:
-    """Stored results are found by these names in this order."""
-    assert SAMPLING_CODE == ("artifact.actors.engine", "artifact.tasks.verifier_worker") == CODE[-2:]
-    assert CODE[:4] == tuple(
-        f"artifact.{n}" for n in ("train", "cluster.student", "cluster.teacher", "cluster.reference")
-    )
 
 
 def test_seconds_are_those_of_the_sampling_whatever_attempt_did_it(
@@ -109,18 +101,19 @@ def test_openings_are_counted_and_a_shared_question_is_an_error(monkeypatch: pyt
         L.same_openings(config)
 
 
-def test_a_run_is_found_by_its_label() -> None:
-    runs = [RunInfo(label, "opd", t, 0, f"{label} {t}", Path(), {}) for label in ("OPD", "CORE") for t in "AB"]
-    assert L.run_of(runs, "CORE").key == "CORE A"
-    with pytest.raises(Mismatch, match="no run is called 'SFT'; the runs are OPD, CORE"):
-        L.run_of(runs, "SFT")
+def test_a_run_is_found_by_the_id_of_its_cell() -> None:
+    runs = [RunInfo("Shown", "opd", t, 0, f"{cell} {t}", Path(), {}, cell) for cell in ("opd", "core") for t in "AB"]
+    assert L.run_of(runs, "core").key == "core A"
+    with pytest.raises(Mismatch, match="no run is of the cell 'sft'; the cells are opd, core"):
+        L.run_of(runs, "sft")
 
 
 def test_rows_say_teacher_seed_and_key(tmp_path: Path) -> None:
     write_parquet(tmp_path / "distances.parquet", [L.Distance("own", "p", 0, 2, *(0.5,) * 7)], L.Distance)
-    infos = [RunInfo("OPD", "opd", t, s, f"{t}{s}", tmp_path, {}) for t, s in (("A", 0), ("B", 1))]
+    infos = [RunInfo("OPD", "opd", t, s, f"{t}{s}", tmp_path, {}, "opd") for t, s in (("A", 0), ("B", 1))]
     frame = L.distance_frame(infos)
-    assert frame[["label", "teacher", "seed", "key"]].values.tolist() == [["OPD", "A", 0, "A0"], ["OPD", "B", 1, "B1"]]
+    told = frame[["label", "cell", "teacher", "seed", "key"]].values.tolist()
+    assert told == [["OPD", "opd", "A", 0, "A0"], ["OPD", "opd", "B", 1, "B1"]]
 
 
 @pytest.mark.parametrize("name", ["language_model", "language_model_gsm8k"])

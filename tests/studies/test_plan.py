@@ -8,7 +8,7 @@ import re
 from rich.console import Console
 
 from artifact.config import load
-from artifact.studies.plan import plan, print_plan, problem_count, roles_of, study_names
+from artifact.studies.plan import plan, print_plan, problem_count, roles_of, studies_of, study_names
 from artifact.studies.study import load_study
 
 
@@ -52,6 +52,11 @@ def test_unknown_counts_stay_unknown() -> None:
     out = io.StringIO()
     print_plan("tiny", ["uopd"], {"task.name": "not-here"}, Console(file=out, width=160))
     assert "unknown here" in out.getvalue() and "?" in out.getvalue() and "of what is known" in out.getvalue()
+
+
+def test_an_output_leads_to_the_studies_behind_it() -> None:
+    assert studies_of("C-T1") == ["core", "core_controls"]
+    assert studies_of("U-F2") == ["uopd"]
 
 
 def test_roles_are_placed_once_each() -> None:

@@ -1,6 +1,6 @@
 """The language-model judge on rollout engines: opens them, gives them the judge's weights, proves that they arrived.
 
-The engines are those of any frozen model (`session.open_workers`), so the judge runs on the devices that sampling has
+The engines are those of any frozen model (`session.open_actors`), so the judge runs on the devices that sampling has
 left free. Prompts go to engine i mod E in pairs: both directions of one question share a prefix, hence a cache.
 Left out: the judge's rule (`phase1/llm_judge.py`) and whether it is any good (`phase1/judge_calibration.py`).
 """

@@ -4,8 +4,7 @@ A notebook `NN_name.ipynb` has one cell tagged `parameters` with plain assignmen
 caller override configuration values, `overrides` (a list of `"key=value"`). A parameter it does not declare is an
 error: papermill would only log it and run the defaults.
 
-A notebook belongs to every tier, or to those its metadata names: `"artifact": {"tiers": ["tiny"], "why": "…"}`. The
-others leave it out and say so.
+A notebook belongs to every tier whose file (`configs/tiers`) does not leave it out; it says nothing of tiers itself.
 
 An executed notebook is kept while nothing it could depend on has changed: its source, its parameters, the whole package
 source, the resolved configuration and the studies, the models and the lock file; and while everything it made is still
@@ -23,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from artifact.book.execute import execute
-from artifact.config import TIERS, load, parse_overrides
+from artifact.config import load, load_tier, parse_overrides
 from artifact.errors import ArtifactError
 from artifact.paths import project_root, results_dir
 from artifact.provenance import file_hash, lock_path, source_hash, stamp, text_hash, tree_hash
+from artifact.studies.study import read_learning_rates
 
 _NAME = re.compile(r"\d\d_.+\.ipynb")
 CPU_CELL_TIMEOUT_S = 7200.0
@@ -50,15 +50,22 @@ def discover(folder: Path | None = None, only: list[str] | None = None, tier: st
     """The notebooks of `folder` (default `notebooks/` of the project) in order; with `tier`, those that belong to it.
 
     `only` picks by number (`3`, `03`) or name (`03_method`, `method`); an unknown one is an error that lists all, and
-    one that does not belong to `tier` an error that says why.
+    one that does not belong to `tier` an error that says why. So is having nothing to run.
     """
     folder = folder or project_root() / "notebooks"
     found = sorted(p for p in folder.glob("*.ipynb") if _NAME.fullmatch(p.name))
     if not found:
         raise NotebookError(f"no notebook NN_name.ipynb in {folder}")
     outside = left_out(tier, folder) if tier is not None else {}
-    if not only:
+    if only is None:
+        if len(outside) == len(found):
+            raise NotebookError(
+                f"no notebook belongs to tier {tier}: configs/tiers/{tier}.yaml leaves out all of them; take a line "
+                "from its `leaves_out`"
+            )
         return [p for p in found if p not in outside]
+    if not only:
+        raise NotebookError(f"the list of notebooks is empty; name some of {', '.join(p.stem for p in found)}")
     chosen = set()
     for name in only:
         number = name.zfill(2)
@@ -75,30 +82,17 @@ def discover(folder: Path | None = None, only: list[str] | None = None, tier: st
 
 
 def left_out(tier: str, folder: Path | None = None) -> dict[Path, str]:
-    """The notebooks of `folder` that do not belong to `tier`, each with the reason in words."""
-    out = {}
-    for path in discover(folder):
-        tiers, why = membership(path)
-        if tier not in tiers:
-            out[path] = f"not part of tier {tier} (it belongs to {', '.join(tiers)}{f': {why}' if why else ''})"
-    return out
+    """The notebooks of `folder` that `tier` leaves out, each with the reason in words.
 
-
-def membership(path: Path) -> tuple[tuple[str, ...], str]:
-    """The tiers a notebook belongs to, and why not to all (""); every tier where its metadata says nothing.
-
-    Raises NotebookError for metadata that names no tier, an unknown one, or is not of the form of this page.
+    Raises NotebookError when the tier leaves out a notebook of the project that is not there.
     """
-    said = read_notebook(path).get("metadata", {}).get("artifact", {})
-    if "tiers" not in said:
-        return TIERS, ""
-    tiers = said["tiers"]
-    bad = [t for t in tiers if t not in TIERS] if isinstance(tiers, list) else [tiers]
-    if bad or not tiers:
+    reasons, found = load_tier(tier).leaves_out, discover(folder)
+    if folder is None and (unknown := [name for name in reasons if name not in {p.stem for p in found}]):
         raise NotebookError(
-            f"{path.name}: metadata artifact.tiers = {tiers!r} must be a list of tiers out of {', '.join(TIERS)}"
+            f"configs/tiers/{tier}.yaml leaves out {unknown[0]!r}, which is no notebook; the notebooks are: "
+            + ", ".join(p.stem for p in found)
         )
-    return tuple(tiers), str(said.get("why", ""))
+    return {p: f"not part of tier {tier}: {reasons[p.stem]}" for p in found if p.stem in reasons}
 
 
 def read_notebook(path: Path) -> dict[str, Any]:
@@ -159,7 +153,12 @@ def fingerprint(path: Path, tier: str, parameters: dict[str, Any], overrides: li
         "notebook": file_hash(path),
         "parameters": text_hash(json.dumps(parameters, sort_keys=True)),
         "source": source_hash(),
-        "configuration": text_hash(config.model_dump_json() + tree_hash(root / "configs" / "studies")),
+        "configuration": text_hash(
+            config.model_dump_json()
+            + load_tier(tier).model_dump_json()
+            + json.dumps(read_learning_rates(tier))
+            + tree_hash(root / "configs" / "studies")
+        ),
         "models": text_hash("".join(tree_hash(folder) for folder in local)),
         "lock": file_hash(lock) if lock.is_file() else "none",
     }

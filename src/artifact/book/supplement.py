@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from artifact.config import TIERS
+from artifact.config import tier_names
 from artifact.errors import ArtifactError
 from artifact.paths import figures_dir, project_root, results_dir
 from artifact.report.outputs import latex_text
@@ -74,7 +74,7 @@ def _shown(output: Output, folder: Path) -> str:
 def write_supplement() -> list[Path]:
     """Write `paper/outputs-<tier>.tex` for each tier that has outputs; returns what was written."""
     folder, written = project_root() / "paper", []
-    for tier in TIERS:
+    for tier in tier_names():
         found = outputs(tier)
         if found:
             folder.mkdir(exist_ok=True)

@@ -185,11 +185,20 @@ def paper() -> None:
 
 
 @app.command()
-def plan(tier: Tier = "tiny", study: StudyName = None, sets: Sets = None) -> None:
+def plan(
+    tier: Tier = "tiny",
+    study: StudyName = None,
+    output: Annotated[str | None, typer.Option("--output", help="the studies behind a figure or table: C-T1")] = None,
+    sets: Sets = None,
+) -> None:
     """Print what would run: stages, runs, placement, rollouts and an upper bound of tokens."""
-    from artifact.studies.plan import print_plan, study_names
+    from artifact.config import ConfigError
+    from artifact.studies.plan import print_plan, studies_of, study_names
 
-    print_plan(tier, [study] if study else study_names(), _overrides(sets), _console())
+    if study and output:
+        raise ConfigError("--study names one study and --output all that feed an output: give one of them")
+    studies = [study] if study else studies_of(output) if output else study_names()
+    print_plan(tier, studies, _overrides(sets), _console())
 
 
 @app.command("make-models")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-Tier = Annotated[str, typer.Option("--tier", help="size of the run: tiny, cpu-llm, single-gpu or paper")]
+Tier = Annotated[str, typer.Option("--tier", metavar="NAME", help="size of the run: a file of configs/tiers")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a configuration value; may be repeated")
 ]
@@ -21,8 +21,14 @@ def overrides(sets: list[str] | None, **named: Any) -> dict[str, Any]:
 
 
 def names(text: str | None) -> list[str] | None:
-    """The names of a comma-separated option; None where it was not given."""
-    return [name.strip() for name in text.split(",") if name.strip()] if text else None
+    """The names of a comma-separated option; None where it was not given. ConfigError where it selects nothing."""
+    from artifact.config import ConfigError
+
+    if text is None:
+        return None
+    if not (found := [name.strip() for name in text.split(",") if name.strip()]):
+        raise ConfigError(f"an option has the value {text!r}, which names nothing: name something, or leave it out")
+    return found
 
 
 def console() -> Any:

@@ -15,8 +15,8 @@ import pandas as pd
 
 from artifact.report.figures_se import Drawn, panels
 from artifact.report.figures_training import X_AXES, curve_points
-from artifact.report.styles import GREY, TEACHERS, looks, rc
-from artifact.report.tables import REFERENCE, TableError
+from artifact.report.styles import GREY, TEACHERS, label_styles, rc
+from artifact.report.tables import BASE, REFERENCE, TableError
 
 CURRICULUM = {
     "rollouts": ("share of correct rollouts", {"share_correct": "correct"}),
@@ -39,7 +39,7 @@ def learning_rate_panels(table: pd.DataFrame, columns: int = 5) -> Drawn:
 
     if table.empty:
         raise TableError("no learning rates were chosen for this tier; run `artifact select-learning-rates` first")
-    labels, styles = list(dict.fromkeys(table["label"])), looks(table["label"])
+    labels, styles = list(dict.fromkeys(table["label"])), label_styles(table)
     rows = math.ceil(len(labels) / columns)
     tried = sorted(table["lr"].unique())
     with matplotlib.rc_context(rc(rows, columns, ratio=1.35)):
@@ -83,6 +83,7 @@ def curve_multiples(curves: pd.DataFrame, x: str = "step", columns: int = 3) -> 
     import matplotlib
 
     everything = curve_points(curves)
+    standard = [str(label) for label in everything.loc[everything["cell"] == REFERENCE, "label"].unique()]
     spent = everything.groupby("label", sort=False)[x].max()
     nothing = [str(label) for label in spent.index[spent <= 0]]
     points = everything[~everything["label"].isin(nothing)].reset_index(drop=True)
@@ -93,8 +94,8 @@ def curve_multiples(curves: pd.DataFrame, x: str = "step", columns: int = 3) -> 
         for axis, label in zip(axes.flat, labels, strict=False):
             for teacher, look in zip(teachers, TEACHERS, strict=False):
                 of_teacher = points[points["teacher"] == teacher]
-                other, line = (of_teacher[of_teacher["label"] == name] for name in (REFERENCE, label))
-                if label != REFERENCE:
+                other, line = of_teacher[of_teacher["cell"] == REFERENCE], of_teacher[of_teacher["label"] == label]
+                if label not in standard:
                     axis.plot(other[x] / scale, other["accuracy"], color=GREY, linestyle=look.linestyle, linewidth=0.7)
                 at = line[x] / scale
                 axis.plot(at, line["accuracy"], label=f"teacher {teacher}", **look._asdict())
@@ -105,11 +106,11 @@ def curve_multiples(curves: pd.DataFrame, x: str = "step", columns: int = 3) -> 
         seeds = int(points["seeds"].max())
         note = f"band: ± 1 SD over {seeds} seeds" if seeds > 1 else "one seed: no band"
         handles, names = axes[0, 0].get_legend_handles_labels()
-        handles.append(matplotlib.lines.Line2D([], [], color=GREY, linewidth=0.7))
+        handles += [matplotlib.lines.Line2D([], [], color=GREY, linewidth=0.7) for _ in standard]
         title = f"{note}{'; samples nothing: ' + ', '.join(nothing) if nothing else ''}"
         figure.legend(
             handles,
-            [*names, REFERENCE],
+            [*names, *standard],
             loc="outside upper center",
             ncols=len(handles),
             fontsize=6,
@@ -119,14 +120,14 @@ def curve_multiples(curves: pd.DataFrame, x: str = "step", columns: int = 3) -> 
     return figure, points
 
 
-def curriculum_points(metrics: pd.DataFrame, label: str = "CORE") -> pd.DataFrame:
+def curriculum_points(metrics: pd.DataFrame, cell: str = "core") -> pd.DataFrame:
     """What CORE logs step by step: teacher, step, panel, part, metric, seeds, mean, sd (over seeds; missing with one).
 
     Gradient norms are measured every `train.component_norms_every` steps, so they have fewer points. Raises TableError
-    when `label` was not run, or logged none of it.
+    when `cell` was not run, or logged none of it.
     """
     rows = []
-    for (teacher, step), group in metrics[metrics["label"] == label].groupby(["teacher", "step"], sort=False):
+    for (teacher, step), group in metrics[metrics["cell"] == cell].groupby(["teacher", "step"], sort=False):
         for panel, (_, names) in CURRICULUM.items():
             for metric, part in names.items():
                 values = group[metric].dropna() if metric in group else pd.Series(dtype=float)
@@ -144,11 +145,11 @@ def curriculum_points(metrics: pd.DataFrame, label: str = "CORE") -> pd.DataFram
                         }
                     )
     if not rows:
-        raise TableError(f"no run called {label!r} logged {', '.join(CURRICULUM)}; was the study core run?")
+        raise TableError(f"no run of the cell {cell!r} logged {', '.join(CURRICULUM)}; was the study core run?")
     return pd.DataFrame(rows)
 
 
-def curriculum(metrics: pd.DataFrame, label: str = "CORE") -> Drawn:
+def curriculum(metrics: pd.DataFrame, cell: str = "core") -> Drawn:
     """C-F1: share of correct rollouts, number of pairs, both losses and both gradient norms over the steps.
 
     A row a teacher; bands ± 1 SD over seeds. Losses are each component's own mean, without its coefficient; gradient
@@ -156,7 +157,7 @@ def curriculum(metrics: pd.DataFrame, label: str = "CORE") -> Drawn:
     """
     import matplotlib
 
-    data = curriculum_points(metrics, label)
+    data = curriculum_points(metrics, cell)
     teachers, seen = list(dict.fromkeys(data["teacher"])), [p for p in CURRICULUM if (data["panel"] == p).any()]
     with matplotlib.rc_context(rc(len(teachers), len(seen), ratio=1.05)):
         figure, axes = panels(len(teachers), len(seen), sharex=True)
@@ -179,7 +180,7 @@ def curriculum(metrics: pd.DataFrame, label: str = "CORE") -> Drawn:
                     )
                     low, high = line["mean"] - line["sd"], line["mean"] + line["sd"]
                     axis.fill_between(line["step"], low, high, color=color, alpha=0.15, linewidth=0)
-                for step in _episode_starts(metrics[(metrics["label"] == label) & (metrics["teacher"] == teacher)]):
+                for step in _episode_starts(metrics[(metrics["cell"] == cell) & (metrics["teacher"] == teacher)]):
                     axis.axvline(step, color=GREY, linestyle=":", linewidth=0.8)
                 axis.set_ylim(bottom=0)
                 if teacher == teachers[0]:
@@ -242,6 +243,6 @@ def _finish_grid(axes: np.ndarray, used: int, x: str, y: str) -> None:
         axes[row, 0].set_ylabel(y)
 
 
-def family_labels(evaluation: pd.DataFrame, wanted: Sequence[str] = ("Base", "SFT", REFERENCE, "CORE")) -> list[str]:
+def family_cells(evaluation: pd.DataFrame, wanted: Sequence[str] = (BASE, "sft", REFERENCE, "core")) -> list[str]:
     """Those of `wanted` that were run, in that order: four bars a family can still be read."""
-    return [label for label in wanted if (evaluation["label"] == label).any()]
+    return [cell for cell in wanted if (evaluation["cell"] == cell).any()]

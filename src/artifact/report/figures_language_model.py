@@ -13,7 +13,7 @@ import pandas as pd
 from artifact.report.figures_se import Drawn, panels
 from artifact.report.figures_training import shared_legend
 from artifact.report.language_model import SETS, verdict_counts
-from artifact.report.styles import GREY, looks, rc
+from artifact.report.styles import GREY, label_styles, rc
 
 LOSSES = {
     "loss": "loss, weighted sum",
@@ -39,8 +39,8 @@ def loss_curves(metrics: pd.DataFrame) -> Drawn:
     import matplotlib
 
     names = [n for n in LOSSES if n in metrics.columns]
-    data = metrics.groupby(["teacher", "label", "step"], sort=False)[names].mean().reset_index()
-    styles, teachers = looks(data["label"]), list(dict.fromkeys(data["teacher"]))
+    data = metrics.groupby(["teacher", "cell", "label", "step"], sort=False)[names].mean().reset_index()
+    styles, teachers = label_styles(data), list(dict.fromkeys(data["teacher"]))
     with matplotlib.rc_context(rc(len(teachers), len(names), ratio=0.9)):
         figure, axes = panels(len(teachers), len(names), sharex=True)
         for row, (teacher, part) in zip(axes, data.groupby("teacher", sort=False), strict=True):
@@ -74,6 +74,7 @@ def distance_bars(summary: pd.DataFrame) -> Drawn:
     data = summary[
         [
             "teacher",
+            "cell",
             "label",
             "sequences",
             "problems",
@@ -108,7 +109,7 @@ def _titled(title: str, teacher: object, teachers: list[str]) -> str:
 def _bars(axis: Any, data: pd.DataFrame, name: str, sets: list[str]) -> None:
     """One panel of `distance_bars`: measure `name` of one teacher, a group a label and a bar a set of sequences."""
     labels = list(dict.fromkeys(data["label"]))
-    styles = looks(labels)
+    styles = label_styles(data)
     alone = data["label"].value_counts() == 1  # Base has one set of sequences: its bar stands in the middle
     for i, kind in enumerate(sets):
         part = data[data["sequences"] == kind].set_index("label").reindex(labels).dropna(subset=[name])

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from artifact.report.figures_se import Drawn, panels
-from artifact.report.styles import GREY, SPARE, rc
+from artifact.report.styles import GREY, PALETTE, rc
 
 DIVERGING = "PuOr_r"
 """Orange above 0, purple below: told apart under every common form of colour blindness; white is 0."""
@@ -90,7 +90,7 @@ def token_bars(data: pd.DataFrame) -> Drawn:
     scorers = list(dict.fromkeys(data["scorer"]))
     with matplotlib.rc_context(rc(len(scorers), 1, ratio=0.17)):
         figure, axes = panels(len(scorers), 1, sharex=True, sharey="row")
-        for axis, scorer, look in zip(axes[:, 0], scorers, SPARE, strict=False):
+        for axis, scorer, look in zip(axes[:, 0], scorers, PALETTE, strict=False):
             part = data[data["scorer"] == scorer]
             agrees = (part["top"] == part["token"]).to_numpy()
             colors = [GREY if same else look.color for same in agrees]

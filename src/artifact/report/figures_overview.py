@@ -14,7 +14,7 @@ import pandas as pd
 from artifact.config import Config
 from artifact.records import Problem
 from artifact.report.figures_se import Drawn, panels
-from artifact.report.styles import SPARE, TEACHERS, rc
+from artifact.report.styles import PALETTE, TEACHERS, rc
 from artifact.worlds.tiny.problems import DIFFICULTIES, FAMILIES
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def model_accuracy(manifest: Mapping[str, Any], problems: Sequence[Problem]) -> 
         figure, axes = panels(1, 2, sharey=True)
         for axis, (kind, part) in zip(axes[0], data.groupby("kind", sort=False), strict=True):
             models = list(part.groupby("model", sort=False))
-            for i, ((model, line), look) in enumerate(zip(models, (*TEACHERS, *SPARE), strict=False)):
+            for i, ((model, line), look) in enumerate(zip(models, (*TEACHERS, *PALETTE), strict=False)):
                 at = [x + 0.15 * (i - (len(models) - 1) / 2) for x in range(len(line))]
                 bars = [line["accuracy"] - line["low"], line["high"] - line["accuracy"]]
                 axis.errorbar(at, line["accuracy"], bars, fmt=look.marker, color=look.color, capsize=2, label=model)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from artifact.report.styles import DIFFICULTY, GREY, SPARE, TEACHERS, ordered, rc
+from artifact.report.styles import DIFFICULTY, GREY, PALETTE, TEACHERS, ordered, rc
 from artifact.stats.auroc import roc_points
 from artifact.stats.calibration import accuracy_by_bin
 
@@ -85,7 +85,7 @@ def roc(scores: Mapping[str, pd.DataFrame], aurocs: pd.DataFrame) -> Drawn:
                 points = roc_points(table[r.score], table["wrong"]).assign(teacher=name, score=r.score)
                 frames.append(points)
                 text = f"{r.score.replace('_', ' ')}\n{r.auroc:.3f} ({r.lower:.3f} to {r.upper:.3f})"
-                line, color = ("-", "--", ":", "-.", (0, (1, 1)))[i % 5], SPARE[(1, 0, 2, 3, 4)[i % 5]].color
+                line, color = ("-", "--", ":", "-.", (0, (1, 1)))[i % 5], PALETTE[(1, 0, 2, 3, 4)[i % 5]].color
                 axis.plot(
                     points["false_positive_rate"],
                     points["true_positive_rate"],
@@ -153,7 +153,7 @@ def entropy_by_difficulty(annotations: Mapping[str, pd.DataFrame], *, bins: int 
             bars = axes[0, column]
             below = np.zeros(bins)
             for i, (difficulty, line) in enumerate(part.groupby("difficulty", sort=False)):
-                color = DIFFICULTY.get(str(difficulty), SPARE[i % len(SPARE)].color)
+                color = DIFFICULTY.get(str(difficulty), PALETTE[i % len(PALETTE)].color)
                 label = f"{difficulty} (n = {line['n'].sum()})"
                 bars.bar(
                     line["low"],

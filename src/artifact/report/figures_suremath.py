@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from artifact.report.figures_se import Drawn, panels
-from artifact.report.styles import DIFFICULTY, GREY, SPARE, ordered, rc
+from artifact.report.styles import DIFFICULTY, GREY, PALETTE, ordered, rc
 from artifact.suremath.lineage import CURATED, SEED, Evolved, ancestors
 from artifact.suremath.strategies import STRATEGIES
 
@@ -160,9 +160,9 @@ def entropy_by_difficulty(rows: Sequence[Published]) -> Drawn:
         raise ValueError("no row has an entropy: publish the build with a teacher's annotations first")
     difficulties = ordered(frame["difficulty"])
     out, boxes, places, colors = [], [], [], []
-    looks = dict(zip((CURATED, "evolved"), (SPARE[5].color, SPARE[1].color), strict=True))
+    colour_of = dict(zip((CURATED, "evolved"), (PALETTE[5].color, PALETTE[1].color), strict=True))
     for t, difficulty in enumerate(difficulties):
-        for k, origin in enumerate(looks):
+        for k, origin in enumerate(colour_of):
             values = frame.loc[(frame["difficulty"] == difficulty) & (frame["origin"] == origin), "normalised"]
             if values.empty:
                 continue
@@ -171,7 +171,7 @@ def entropy_by_difficulty(rows: Sequence[Published]) -> Drawn:
                 {"med": median, "q1": q1, "q3": q3, "whislo": low, "whishi": high, "mean": values.mean(), "fliers": []}
             )
             places.append(t + (k - 0.5) * 0.36)
-            colors.append(looks[origin])
+            colors.append(colour_of[origin])
             out.append(
                 {
                     "difficulty": difficulty,
@@ -213,9 +213,9 @@ def entropy_by_difficulty(rows: Sequence[Published]) -> Drawn:
         )
         from matplotlib.patches import Patch
 
-        present = [o for o in looks if any(line["origin"] == o for line in out)]
+        present = [o for o in colour_of if any(line["origin"] == o for line in out)]
         axis.legend(
-            handles=[Patch(color=looks[o], label=o) for o in present], loc="upper left", bbox_to_anchor=(1.0, 1.0)
+            handles=[Patch(color=colour_of[o], label=o) for o in present], loc="upper left", bbox_to_anchor=(1.0, 1.0)
         )
     return figure, pd.DataFrame(out)
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from artifact.report.figures_se import Drawn, panels
-from artifact.report.styles import PHASES, SPARE, looks, ordered, rc
-from artifact.report.tables import REFERENCE, outcomes, with_base
+from artifact.report.styles import PALETTE, PHASES, label_styles, ordered, rc
+from artifact.report.tables import BASE, REFERENCE, outcomes, with_base
 from artifact.stats.accuracy import accuracy_interval
 from artifact.stats.bootstrap import RESAMPLES
 
@@ -31,7 +31,7 @@ SIGNALS = {
 def curve_points(curves: pd.DataFrame) -> pd.DataFrame:
     """Learning curves averaged over problems, then seeds.
 
-    Columns: teacher, label, step, seeds, problems, accuracy, sd (over seeds; missing with one), response_tokens,
+    Columns: teacher, cell, label, step, seeds, problems, accuracy, sd (over seeds; missing with one), response_tokens,
     teacher_tokens, seconds (means over seeds of what was spent so far).
     """
     spent = {
@@ -41,7 +41,7 @@ def curve_points(curves: pd.DataFrame) -> pd.DataFrame:
     }
     per_seed = (
         curves.assign(correct=curves["correct"].astype(float))
-        .groupby(["teacher", "label", "step", "seed"], sort=False)
+        .groupby(["teacher", "cell", "label", "step", "seed"], sort=False)
         .agg(
             accuracy=("correct", "mean"),
             problems=("problem_id", "nunique"),
@@ -50,7 +50,7 @@ def curve_points(curves: pd.DataFrame) -> pd.DataFrame:
         .reset_index()
     )
     return (
-        per_seed.groupby(["teacher", "label", "step"], sort=False)
+        per_seed.groupby(["teacher", "cell", "label", "step"], sort=False)
         .agg(
             seeds=("seed", "nunique"),
             problems=("problems", "max"),
@@ -68,7 +68,7 @@ def learning_curves(curves: pd.DataFrame) -> Drawn:
     import matplotlib
 
     points = curve_points(curves)
-    teachers, styles = list(dict.fromkeys(points["teacher"])), looks(points["label"])
+    teachers, styles = list(dict.fromkeys(points["teacher"])), label_styles(points)
     with matplotlib.rc_context(rc(len(teachers), len(X_AXES), ratio=0.95)):
         figure, axes = panels(len(teachers), len(X_AXES), sharey=True)
         for row, teacher in zip(axes, teachers, strict=True):
@@ -96,8 +96,8 @@ def training_signals(metrics: pd.DataFrame) -> Drawn:
     import matplotlib
 
     names = [n for n in SIGNALS if n in metrics.columns and metrics[n].notna().any()]
-    data = metrics.groupby(["teacher", "label", "step"], sort=False)[names].mean().reset_index()
-    teachers, styles = list(dict.fromkeys(data["teacher"])), looks(data["label"])
+    data = metrics.groupby(["teacher", "cell", "label", "step"], sort=False)[names].mean().reset_index()
+    teachers, styles = list(dict.fromkeys(data["teacher"])), label_styles(data)
     with matplotlib.rc_context(rc(len(teachers), len(names), ratio=1.1)):
         figure, axes = panels(len(teachers), len(names), sharex=True)
         for row, teacher in zip(axes, teachers, strict=True):
@@ -116,14 +116,17 @@ def training_signals(metrics: pd.DataFrame) -> Drawn:
 
 
 def family_points(
-    evaluation: pd.DataFrame, labels: Sequence[str] | None = None, *, by: str = "family", resamples: int = RESAMPLES
+    evaluation: pd.DataFrame, cells: Sequence[str] | None = None, *, by: str = "family", resamples: int = RESAMPLES
 ) -> pd.DataFrame:
-    """Accuracy of each label on each value of `by`: split, teacher, label, group, n, seeds, accuracy, low, high."""
+    """Accuracy of each cell for each value of `by`.
+
+    Columns: split, teacher, cell, label, group, n, seeds, accuracy, low, high.
+    """
     frame = with_base(evaluation)
-    if labels is not None:
-        frame = frame[frame["label"].isin(labels)]
+    if cells is not None:
+        frame = frame[frame["cell"].isin(cells)]
     rows = []
-    for (split, teacher, label), group in frame.groupby(["split", "teacher", "label"], sort=False):
+    for (split, teacher, cell, label), group in frame.groupby(["split", "teacher", "cell", "label"], sort=False):
         for value in ordered(frame[by]):
             table = outcomes(group[group[by] == value])
             interval = accuracy_interval(table.to_numpy(), 0.95, resamples)
@@ -131,6 +134,7 @@ def family_points(
                 {
                     "split": split,
                     "teacher": teacher,
+                    "cell": cell,
                     "label": label,
                     "group": value,
                     "n": table.shape[1],
@@ -145,16 +149,16 @@ def family_points(
 
 def family_bars(
     evaluation: pd.DataFrame,
-    labels: Sequence[str] = ("Base", REFERENCE, "UOPD (soft)"),
+    cells: Sequence[str] = (BASE, REFERENCE, "uopd-soft"),
     *,
     by: str = "family",
     resamples: int = RESAMPLES,
 ) -> Drawn:
-    """Accuracy by problem family (or difficulty), the labels side by side, a panel for each teacher (and split)."""
+    """Accuracy by problem family (or difficulty), the cells side by side, a panel for each teacher (and split)."""
     import matplotlib
 
-    data = family_points(evaluation, labels, by=by, resamples=resamples)
-    styles = looks(data["label"])
+    data = family_points(evaluation, cells, by=by, resamples=resamples)
+    styles = label_styles(data)
     groups = ordered(data["group"])
     blocks = list(data.groupby(["split", "teacher"], sort=False))
     with matplotlib.rc_context(rc(1, len(blocks), ratio=0.8)):
@@ -203,7 +207,7 @@ def cost_shares(metrics: pd.DataFrame) -> Drawn:
     data = cost_points(metrics)
     seen = list(dict.fromkeys(data["phase"]))
     phases = [p for p in PHASES if p in seen] + [p for p in seen if p not in PHASES]
-    extra = dict(zip([p for p in phases if p not in PHASES], (s.color for s in SPARE), strict=False))
+    extra = dict(zip([p for p in phases if p not in PHASES], (s.color for s in PALETTE), strict=False))
     rows = list(dict.fromkeys(zip(data["teacher"], data["label"], strict=True)))
     table = data.pivot_table(index=["teacher", "label"], columns="phase", values="seconds").loc[rows, phases]
     with matplotlib.rc_context(rc(1, 1, ratio=0.1 + 0.045 * len(rows))):

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from artifact.report.figures_se import Drawn, panels
-from artifact.report.styles import GREY, SPARE, TEACHERS, Look, ordered, rc
+from artifact.report.styles import GREY, PALETTE, TEACHERS, Look, ordered, rc
 from artifact.stats.calibration import calibration, reliability_bins
 from artifact.stats.risk import COVERAGES, rejection_table, risk_coverage
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOOKS: dict[str, Look] = {
-    "semantic_entropy": Look(SPARE[1].color, "s", "-"),
-    "discrete_entropy": Look(SPARE[0].color, "o", "--"),
-    "one_minus_majority_share": Look(SPARE[2].color, "^", "-."),
-    "answer_string_entropy": Look(SPARE[3].color, "D", ":"),
-    "negative_mean_logprob": Look(SPARE[4].color, "v", (0, (5, 1))),  # type: ignore[arg-type]
-    "intra_cluster_entropy": Look(SPARE[5].color, "P", (0, (1, 1))),  # type: ignore[arg-type]
-    "semantic_entropy / n_valid": Look(SPARE[6].color, "X", (0, (3, 1, 1, 1))),  # type: ignore[arg-type]
+    "semantic_entropy": Look(PALETTE[1].color, "s", "-"),
+    "discrete_entropy": Look(PALETTE[0].color, "o", "--"),
+    "one_minus_majority_share": Look(PALETTE[2].color, "^", "-."),
+    "answer_string_entropy": Look(PALETTE[3].color, "D", ":"),
+    "negative_mean_logprob": Look(PALETTE[4].color, "v", (0, (5, 1))),  # type: ignore[arg-type]
+    "intra_cluster_entropy": Look(PALETTE[5].color, "P", (0, (1, 1))),  # type: ignore[arg-type]
+    "semantic_entropy / n_valid": Look(PALETTE[6].color, "X", (0, (3, 1, 1, 1))),  # type: ignore[arg-type]
 }
 """One look for each estimator in every figure of this file; no two differ by colour alone."""
 

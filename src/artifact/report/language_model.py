@@ -64,13 +64,13 @@ def distance_sentences(changes: pd.DataFrame, measure: str = "forward") -> list[
     return out
 
 
-def promise_sentence(changes: pd.DataFrame, labels: Sequence[str]) -> str:
-    """Of the methods `labels`, how many moved towards their teacher on the base student's rollouts, and which did not.
+def promise_sentence(changes: pd.DataFrame, cells: Sequence[str]) -> str:
+    """Of the methods `cells`, how many moved towards their teacher on the base student's rollouts, and which did not.
 
     A method counts once a teacher, and as fallen only where its interval lies below 0. A finding, not a check.
     """
     fixed = changes[(changes["sequences"] == "base") & (changes["measure"] == "forward")]
-    fixed = fixed[fixed["label"].isin(labels)]
+    fixed = fixed[fixed["cell"].isin(cells)]
     others = "; ".join(f"{r.label}: {r.verdict}" for r in fixed.itertuples() if r.verdict != "falls")
     fallen = int((fixed["verdict"] == "falls").sum())
     return (

@@ -142,10 +142,10 @@ def learning_rates(table: pd.DataFrame) -> list[str]:
     return out
 
 
-def curriculum(metrics: pd.DataFrame, label: str = "CORE") -> list[str]:
+def curriculum(metrics: pd.DataFrame, cell: str = "core") -> list[str]:
     """For each teacher: how the share of correct rollouts and the number of pairs moved from first to last quarter."""
     out = []
-    for teacher, rows in metrics[metrics["label"] == label].groupby("teacher", sort=False):
+    for teacher, rows in metrics[metrics["cell"] == cell].groupby("teacher", sort=False):
         steps = int(rows["step"].max()) + 1
         first, last = rows[rows["step"] < steps / 4], rows[rows["step"] >= steps - steps / 4]
         share, pairs = ([float(part[name].mean()) for part in (first, last)] for name in ("share_correct", "pairs"))

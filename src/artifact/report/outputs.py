@@ -2,8 +2,9 @@
 
 Hashes are the first 16 hex digits of a SHA-256 over names and contents in sorted order. `save_figure` and `save_table`
 are the only way to a file in `figures/` or `results/tables/`: each output carries its tier and the keys of the runs it
-shows, lies beside the data it was drawn from, and appears under its name only when whole. The same data give the same
-bytes. Left out: the key of a training run (`studies/keys.py`), which decides what of this a run depends on.
+shows, lies beside the data it was drawn from, and appears under its name only when whole. The id of a cell (column
+`cell`) finds rows and looks; only its label is printed. The same data give the same bytes. Left out: the key of a
+training run (`studies/keys.py`), which decides what of this a run depends on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artifact.config import TIERS
+from artifact.config import load_tier, tier_names
 from artifact.paths import figures_dir, project_root, results_dir
 from artifact.provenance import text_hash
 from artifact.report.output_manifest import record_made
@@ -24,14 +25,6 @@ from artifact.report.output_manifest import record_made
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-TIER_NOTES = {
-    "tiny": "embedded CPU tier, not a paper number",
-    "cpu-llm": "small pretrained model on a CPU, not a paper number",
-    "single-gpu": "one GPU, reduced settings, not a paper number",
-    "paper": "the papers' settings",
-}
-"""What a number of a tier is, in the words that are stamped on every figure and table."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 _MADE: list[Path] = []
@@ -49,7 +42,7 @@ def made() -> list[Path]:
 def stamp_line(tier: str, keys: Sequence[str], data: pd.DataFrame) -> str:
     """`tier: tiny — embedded CPU tier, not a paper number · runs 1a2b3c4d` (without runs: a hash of the data shown)."""
     what = f"runs {text_hash(' '.join(sorted(set(keys))))[:8]}" if keys else f"data {text_hash(_csv(data))[:8]}"
-    return f"tier: {tier} — {TIER_NOTES[tier]} · {what}"
+    return f"tier: {tier} — {load_tier(tier).note} · {what}"
 
 
 def save_figure(
@@ -65,7 +58,7 @@ def save_figure(
 
     from artifact.report.styles import DPI, FIXED, FIXED_DATE
 
-    _check(name, tier, caption, data)
+    data = _printed(name, tier, caption, data)
     _stamp_figure(fig, stamp_line(tier, keys, data))
     stem = figures_dir() / tier / name
     with matplotlib.rc_context(FIXED):  # type: ignore[arg-type]
@@ -100,7 +93,7 @@ def save_table(
     `shown` is the table as a reader should see it (formatted text); without it the numbers are rounded to four digits.
     Both forms carry the caption and the stamp line. Returns the .md. Raises OutputError.
     """
-    _check(name, tier, caption, data)
+    data = _printed(name, tier, caption, data)
     line = stamp_line(tier, keys, data)
     cells = _as_text(data if shown is None else shown)
     folder = results_dir() / "tables" / tier
@@ -116,17 +109,19 @@ def save_table(
     return folder / f"{name}.md"
 
 
-def _check(name: str, tier: str, caption: str, data: pd.DataFrame) -> None:
+def _printed(name: str, tier: str, caption: str, data: pd.DataFrame) -> pd.DataFrame:
+    """`data` without the ids of cells, whose labels are printed; OutputError as `save_figure`."""
     if not _NAME.fullmatch(name):
         raise OutputError(
             f"output name {name!r}: use lower-case letters, digits and _ only, as file names and LaTeX labels need"
         )
-    if tier not in TIERS:
-        raise OutputError(f"{name}: unknown tier {tier!r}; the tiers are {', '.join(TIERS)}")
+    if tier not in tier_names():
+        raise OutputError(f"{name}: unknown tier {tier!r}; the tiers are {', '.join(tier_names())}")
     if not caption.strip():
         raise OutputError(f"{name}: a caption is missing; say what is shown, over what, and what the bars are")
     if data.empty:
         raise OutputError(f"{name}: there are no numbers to show (empty frame); check that the runs and splits exist")
+    return data.drop(columns="cell", errors="ignore")
 
 
 def _stamp_figure(fig: Figure, line: str) -> None:
@@ -167,7 +162,7 @@ def _facts(
         "name": name,
         "output": output,
         "tier": tier,
-        "note": TIER_NOTES[tier],
+        "note": load_tier(tier).note,
         "keys": sorted(set(keys)),
         "caption": caption,
         "sha256": sums,

@@ -1,17 +1,21 @@
-"""How every figure looks: sizes, fonts, and one fixed colour, marker and line for each method label.
+"""How every figure looks: sizes, fonts, and one fixed colour, marker and line for each cell id.
 
 Sizes and font sizes come from tueplots as a dictionary for `matplotlib.rc_context`, so nothing global changes. Colours
-are Okabe & Ito's and Tol's colour-blind-safe ones, and no two labels differ by colour alone. The fonts are those that
-matplotlib ships, embedded as TrueType (type 42), so that a figure is the same on every machine. Left out: any drawing.
+are Okabe & Ito's and Tol's colour-blind-safe ones, and no two rows of a figure differ by colour alone. The fonts are
+those that matplotlib ships, embedded as TrueType (type 42), so that a figure is the same on every machine. Left out:
+any drawing.
 """
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from artifact.worlds.tiny.problems import DIFFICULTIES, FAMILIES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DPI = 200
 FIXED_DATE = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -21,7 +25,7 @@ GREY = "#8a8a8a"
 
 
 class Look(NamedTuple):
-    """What a label is drawn with; the names are matplotlib's."""
+    """What a row is drawn with; the names are matplotlib's."""
 
     color: str
     marker: str
@@ -29,45 +33,59 @@ class Look(NamedTuple):
 
 
 METHODS: dict[str, Look] = {
-    "Base": Look(GREY, "x", ":"),
-    "Teacher": Look("#000000", "*", ":"),
-    "OPD (uniform)": Look("#0072B2", "o", "-"),
-    "UOPD (soft)": Look("#D55E00", "s", "-"),
-    "UOPD (binary 0.3)": Look("#B8860B", "v", ":"),
-    "UOPD (binary 0.5)": Look("#E69F00", "^", "--"),
-    "UOPD (shuffled)": Look("#CC79A7", "D", "-."),
-    "UOPD (gold)": Look("#661100", "P", "--"),
-    "CORE": Look("#009E73", "h", "-"),
-    "Distil only": Look("#56B4E9", "<", "--"),
-    "Contrast only": Look("#117733", ">", "--"),
-    "SFT": Look("#882255", "p", "-."),
-    "SeqKD": Look("#994F00", "X", "-."),
-    "GRPO": Look("#332288", "+", "-"),
-    "Self-distilled": Look("#F4A582", "d", "-."),
+    "base": Look(GREY, "x", ":"),
+    "teacher": Look("#000000", "*", ":"),
+    "opd": Look("#0072B2", "o", "-"),
+    "uopd-soft": Look("#D55E00", "s", "-"),
+    "uopd-binary-0.3": Look("#B8860B", "v", ":"),
+    "uopd-binary-0.5": Look("#E69F00", "^", "--"),
+    "uopd-shuffled": Look("#CC79A7", "D", "-."),
+    "uopd-gold": Look("#661100", "P", "--"),
+    "core": Look("#009E73", "h", "-"),
+    "core-distil": Look("#56B4E9", "<", "--"),
+    "core-contrast": Look("#117733", ">", "--"),
+    "sft": Look("#882255", "p", "-."),
+    "seqkd": Look("#994F00", "X", "-."),
+    "grpo": Look("#332288", "+", "-"),
+    "opsd": Look("#F4A582", "d", "-."),
 }
-"""The one source of looks. A label that is not listed gets one of SPARE, in order, for the figure at hand."""
+"""The one source of looks, by cell id. An id that is not here gets one of SPARE, in order, for the figure at hand."""
+
+SAME_METHOD = {
+    "opsd-answer": "opsd",
+    "opsd-solution": "opsd",
+    "core-own-generate-answer": "core",
+    "core-reference-skip": "core",
+}
+"""Cells that stand for a method where its usual form cannot run, and have its look there; never beside it."""
+
+PALETTE = (
+    Look("#0072B2", "o", "-"),
+    Look("#D55E00", "s", "-"),
+    Look("#009E73", "^", "-"),
+    Look("#CC79A7", "D", "-"),
+    Look("#E69F00", "v", "-"),
+    Look("#56B4E9", "P", "-"),
+    Look("#332288", "X", "-"),
+)
+"""Looks of what is no method: scores, scorers, models, origins of problems."""
 
 SPARE = tuple(
     Look(color, marker, line)
     for line in ("-", "--", ":")
     for color, marker in (
-        ("#0072B2", "o"),
-        ("#D55E00", "s"),
-        ("#009E73", "^"),
-        ("#CC79A7", "D"),
-        ("#E69F00", "v"),
-        ("#56B4E9", "P"),
-        ("#332288", "X"),
+        ("#AA3377", "H"),
+        ("#4477AA", "*"),
+        ("#999933", "8"),
+        ("#EE6677", "1"),
+        ("#44BB99", "2"),
+        ("#775533", "3"),
+        ("#BBCC33", "4"),
+        ("#AA4499", "|"),
     )
+    if (marker, line) not in {(look.marker, look.linestyle) for look in METHODS.values()}
 )
-
-ALIASES = {
-    "opd": "OPD (uniform)",
-    "uopd": "UOPD (soft)",
-    "distillonly": "Distil only",
-    "selfdistilledreasoner": "Self-distilled",
-    "selfdistilledopsd": "Self-distilled",
-}
+"""Looks that no method has, neither in colour nor in marker and line, and of which no two differ by colour alone."""
 
 TEACHERS = (
     Look("#0072B2", "o", "-"),
@@ -90,27 +108,36 @@ PHASES = {
 """Phases of a training step, in the order in which they happen."""
 
 
-def _plain(label: str) -> str:
-    return "".join(c for c in label.lower() if c.isalnum() or c == ".")
+def styles(cells: Iterable[str]) -> dict[str, Look]:
+    """The look of each cell id, in order: its own of METHODS, else that of the method it stands for, else a spare one.
 
-
-_KNOWN = {_plain(name): look for name, look in METHODS.items()}
-_KNOWN |= {alias: METHODS[name] for alias, name in ALIASES.items()}
-
-
-def looks(labels: Iterable[str]) -> dict[str, Look]:
-    """The look of each label, in order: a method's fixed one (case and punctuation do not matter), else a spare one.
-
-    Raises ValueError when there are more unknown labels than spare looks: split the figure.
+    A look is given once: where two ids would share one, the later gets a spare one. Raises ValueError when there are
+    more such ids than spare looks: split the figure.
     """
-    labels = list(dict.fromkeys(labels))
-    unknown = [label for label in labels if _plain(label) not in _KNOWN]
+    ids = list(dict.fromkeys(cells))
+    out = {i: METHODS[i] for i in ids if i in METHODS}
+    for i in ids:
+        stood_for = METHODS.get(SAME_METHOD.get(i, ""))
+        if stood_for and stood_for not in out.values():
+            out[i] = stood_for
+    unknown = [i for i in ids if i not in out]
     if len(unknown) > len(SPARE):
         raise ValueError(
-            f"{len(unknown)} labels without a fixed look, but only {len(SPARE)} spare ones: split the figure"
+            f"{len(unknown)} cells without a fixed look, but only {len(SPARE)} spare ones: split the figure"
         )
-    spare = dict(zip(unknown, SPARE, strict=False))
-    return {label: _KNOWN.get(_plain(label)) or spare[label] for label in labels}
+    return {i: (out | dict(zip(unknown, SPARE, strict=False)))[i] for i in ids}
+
+
+def label_styles(frame: pd.DataFrame) -> dict[str, Look]:
+    """`styles` by the printed label: of a frame with columns `cell` (the id, which decides) and `label`.
+
+    Raises ValueError for a label that two cells of the frame share: their rows could not be told from each other.
+    """
+    pairs = frame[["cell", "label"]].drop_duplicates()
+    if (shared := pairs["label"].duplicated()).any():
+        raise ValueError(f"two cells are called {pairs.loc[shared, 'label'].iloc[0]!r} in one figure: rename one")
+    looks = styles(pairs["cell"])
+    return {str(label): looks[cell] for cell, label in pairs.itertuples(index=False)}
 
 
 def ordered(values: Iterable[str]) -> list[str]:

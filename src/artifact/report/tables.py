@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from artifact.config import Config
     from artifact.studies.study import Cell
 
-REFERENCE = "OPD (uniform)"
-"""What methods are compared with: standard on-policy distillation."""
+REFERENCE = "opd"
+"""The id of what methods are compared with: standard on-policy distillation."""
 
-BASE = "Base"
-"""The untouched student. It has no teacher, so it stands beside the runs of each teacher."""
+BASE = "base"
+"""The id of the untouched student. It has no teacher, so it stands beside the runs of each teacher."""
 
 SAME = "cannot be told apart"
 
@@ -39,8 +39,8 @@ class TableError(ValueError):
 
 
 def with_base(evaluation: pd.DataFrame) -> pd.DataFrame:
-    """The frame with the rows of `Base`, which depends on no teacher, once for each teacher."""
-    is_base = evaluation["label"] == BASE
+    """The frame with the rows of `BASE`, which depends on no teacher, once for each teacher."""
+    is_base = evaluation["cell"] == BASE
     base = evaluation[is_base].drop_duplicates(["seed", "split", "problem_id", "sample"])
     rest = evaluation[~is_base]
     parts = [f for t in dict.fromkeys(rest["teacher"]) for f in (base.assign(teacher=t), rest[rest["teacher"] == t])]
@@ -71,17 +71,19 @@ def outcomes(evaluation: pd.DataFrame) -> pd.DataFrame:
 def accuracy_table(evaluation: pd.DataFrame, *, level: float = 0.95, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Accuracy of each label under each teacher (UOPD Table 1 and 2).
 
-    Columns: split, teacher, label, seeds, problems, samples (per problem), accuracy, sd (over seeds; missing with one),
-    low, high (over problems, seeds averaged), response_tokens (mean), `difficulty:<name>`, `sd:<name>` per difficulty.
+    Columns: split, teacher, cell, label, seeds, problems, samples (per problem), accuracy, sd (over seeds; missing with
+    one), low, high (over problems, seeds averaged), response_tokens (mean), `difficulty:<name>`, `sd:<name>` per
+    difficulty.
     """
     evaluation = with_base(evaluation)
     rows = []
-    for (split, teacher, label), group in evaluation.groupby(["split", "teacher", "label"], sort=False):
+    for (split, teacher, cell, label), group in evaluation.groupby(["split", "teacher", "cell", "label"], sort=False):
         table = outcomes(group)
         interval, spread = accuracy_interval(table.to_numpy(), level, resamples), seed_spread(table.to_numpy())
         row: dict[str, Any] = {
             "split": split,
             "teacher": teacher,
+            "cell": cell,
             "label": label,
             "seeds": len(table),
             "problems": table.shape[1],
@@ -121,33 +123,34 @@ def difference_table(
     level: float = 0.95,
     resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
-    """Each label minus `reference` on the same problems, under the same teacher.
+    """Each cell minus the cell `reference` (an id) on the same problems, under the same teacher.
 
     by  None: all problems; `family` or `difficulty`: one row for each of its values as well.
-    Columns: split, teacher, label, reference, scope (`all` or the value), problems, seeds, difference, low, high,
-    p_value (sign flips over problems), p_holm (over the labels of one teacher, split and scope), smallest_detectable
-    (80 % power), seeds_agreeing (per-seed differences with the sign of the mean, `2/3`; missing where the seeds of the
-    two differ or there is one), verdict.
+    Columns: split, teacher, cell, label, reference (its label), scope (`all` or the value), problems, seeds,
+    difference, low, high, p_value (sign flips over problems), p_holm (over the labels of one teacher, split and scope),
+    smallest_detectable (80 % power), seeds_agreeing (per-seed differences with the sign of the mean, `2/3`; missing
+    where the seeds of the two differ or there is one), verdict.
     Raises TableError when the reference was not run.
     """
     evaluation = with_base(evaluation)
     rows = []
     for (split, teacher), group in evaluation.groupby(["split", "teacher"], sort=False):
-        labels = list(dict.fromkeys(group["label"]))
+        labels = dict(zip(group["cell"], group["label"], strict=True))
         if reference not in labels:
             raise TableError(
                 f"{split} / {teacher}: the reference {reference!r} was not run; there are {', '.join(labels)}"
             )
-        tables = {label: outcomes(group[group["label"] == label]) for label in labels}
-        scopes: dict[str, list[str]] = {"all": list(tables[reference].columns)}
+        tables = {labels[cell]: outcomes(group[group["cell"] == cell]) for cell in labels}
+        minus = labels[reference]
+        scopes: dict[str, list[str]] = {"all": list(tables[minus].columns)}
         if by is not None:
             of = group.drop_duplicates("problem_id").set_index("problem_id")[by]
             scopes |= {value: [p for p in scopes["all"] if of[p] == value] for value in ordered(of)}
         for scope, problems in scopes.items():
             block = [
-                _difference(tables, label, reference, problems, teacher, level, resamples)
-                for label in labels
-                if label != reference
+                {"cell": cell, **_difference(tables, label, minus, problems, teacher, level, resamples)}
+                for cell, label in labels.items()
+                if cell != reference
             ]
             adjusted = holm(row["p_value"] for row in block)
             rows += [
@@ -157,6 +160,7 @@ def difference_table(
     order = [
         "split",
         "teacher",
+        "cell",
         "label",
         "reference",
         "scope",
@@ -216,23 +220,23 @@ def equal_footing(
     """What each method was given: means over seeds of whole training runs.
 
     `runs` are the study's (cell, configuration) pairs, from which come the prompts a step and what the method reads.
-    `annotation_tokens` holds, by teacher, the tokens of phase 1's samples. Columns: teacher, label, seeds, steps,
+    `annotation_tokens` holds, by teacher, the tokens of phase 1's samples. Columns: teacher, cell, label, seeds, steps,
     prompts, rollouts, examples, response_tokens (sampled by the student), teacher_tokens (response tokens scored by the
     teacher, or by the initial student where uses_teacher is `self`), teacher_tokens_sampled (CORE's fallback answers,
     and all of phase 1 for a method that reads its weights or samples; missing for those when `annotation_tokens` does
     not name the teacher), seconds (of the loop; phase 1 is not in them), reads_gold, uses_teacher (`yes`, `self`,
     `no`). Raises TableError for a run without a configuration.
     """
-    configs = {(cell.label, config.teacher): config for cell, config in runs}
+    configs = {(cell.id, config.teacher): config for cell, config in runs}
     phases = [c for c in metrics.columns if c.startswith("seconds/")]
     sums = ["rollouts", "examples", "response_tokens", "teacher_tokens"]
     rows = []
-    for (teacher, label), group in metrics.groupby(["teacher", "label"], sort=False):
-        if (label, teacher) not in configs:
+    for (teacher, cell, label), group in metrics.groupby(["teacher", "cell", "label"], sort=False):
+        if (cell, teacher) not in configs:
             raise TableError(
-                f"run {label!r} with teacher {teacher!r} is not part of the study whose settings were given"
+                f"cell {cell!r} with teacher {teacher!r} is not part of the study whose settings were given"
             )
-        config = configs[label, teacher]
+        config = configs[cell, teacher]
         per_seed = group.assign(seconds=group[phases].sum(axis=1)).groupby("seed")
         steps = float(per_seed["step"].nunique().mean())
         means = per_seed[[*sums, "seconds"]].sum().mean()
@@ -245,6 +249,7 @@ def equal_footing(
         rows.append(
             {
                 "teacher": teacher,
+                "cell": cell,
                 "label": label,
                 "seeds": per_seed.ngroups,
                 "steps": steps,

@@ -111,9 +111,9 @@ def token_distances(
 def distance_summary(frame: pd.DataFrame, *, level: float = 0.95, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Mean distance of each label to each teacher on each set of sequences, with intervals over problems.
 
-    `frame` holds `Distance` rows with `teacher`, `label`, `seed` and `key`. Columns: teacher, label, sequences,
-    problems, responses, tokens, then for forward and reverse the mean and its interval (`forward`, `forward_low`,
-    `forward_high`, …), and the means of the other measures. Seeds are averaged within a problem.
+    `frame` holds `Distance` rows with `teacher`, `cell`, `label`, `seed`, `key`. Columns: teacher, cell, label,
+    sequences, problems, responses, tokens, then for forward and reverse the mean and its interval (`forward`,
+    `forward_low`, `forward_high`, …), and the means of the other measures. Seeds are averaged within a problem.
     Raises EmptyDataset without rows or for fewer than two problems, Mismatch where rows of several settings would be
     averaged.
     """
@@ -123,10 +123,11 @@ def distance_summary(frame: pd.DataFrame, *, level: float = 0.95, resamples: int
         raise EmptyDataset("no response was scored: a distance over nothing is not 0")
     _one_measurement_each(frame)
     rows = []
-    for (teacher, label, sequences), part in frame.groupby(["teacher", "label", "sequences"], sort=False):
+    for (teacher, cell, label, sequences), part in frame.groupby(["teacher", "cell", "label", "sequences"], sort=False):
         means = part.groupby("problem_id", sort=True)[list(MEASURES)].mean()
         row = {
             "teacher": teacher,
+            "cell": cell,
             "label": label,
             "sequences": sequences,
             "problems": len(means),
@@ -141,16 +142,16 @@ def distance_summary(frame: pd.DataFrame, *, level: float = 0.95, resamples: int
 
 
 def distance_changes(
-    frame: pd.DataFrame, *, base: str = "Base", level: float = 0.95, resamples: int = RESAMPLES
+    frame: pd.DataFrame, *, base: str = "base", level: float = 0.95, resamples: int = RESAMPLES
 ) -> pd.DataFrame:
-    """Each label minus `base` on the same problems: has training brought the student closer to its teacher?
+    """Each cell minus `base` on the same problems: has training brought the student closer to its teacher?
 
     On the set `base` both score the same token ids (the untouched student's rollouts); on `own` each policy scores its
     own rollouts of the same problems, which for `base` are the set `base`. A student is compared with `base` at the
-    distance from the *same* teacher. Columns: teacher, label, sequences, measure (`forward`, `reverse`), problems,
-    before, after, change, low, high (percentile bootstrap over problems of the paired change), p_value (sign flips
-    over problems), verdict (`falls` or `rises` where the interval leaves out 0 and the test rejects at its level, else
-    `no significant difference`).
+    distance from the *same* teacher. Columns: teacher, cell, label, sequences, measure (`forward`, `reverse`),
+    problems, before, after, change, low, high (percentile bootstrap over problems of the paired change), p_value (sign
+    flips over problems), verdict (`falls` or `rises` where the interval leaves out 0 and the test rejects at its level,
+    else `no significant difference`).
     Raises Mismatch when the problems differ or a teacher's `base` was measured with several settings or not at all,
     EmptyDataset for fewer than two problems.
     """
@@ -158,10 +159,10 @@ def distance_changes(
 
     _one_measurement_each(frame)
     rows = []
-    for (teacher, label, sequences), part in frame[frame["label"] != base].groupby(
-        ["teacher", "label", "sequences"], sort=False
+    for (teacher, cell, label, sequences), part in frame[frame["cell"] != base].groupby(
+        ["teacher", "cell", "label", "sequences"], sort=False
     ):
-        before = frame[(frame["teacher"] == teacher) & (frame["label"] == base) & (frame["sequences"] == "base")]
+        before = frame[(frame["teacher"] == teacher) & (frame["cell"] == base) & (frame["sequences"] == "base")]
         if before["key"].nunique() != 1:
             raise Mismatch(
                 f"teacher {teacher!r} has {before['key'].nunique()} measurements of {base!r}, and {label!r} is "
@@ -181,6 +182,7 @@ def distance_changes(
             rows.append(
                 {
                     "teacher": teacher,
+                    "cell": cell,
                     "label": label,
                     "sequences": sequences,
                     "measure": measure,

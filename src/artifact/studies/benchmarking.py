@@ -204,7 +204,9 @@ def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunI
             }
             store.finish(KIND, key, manifest)
     folder = store.folder_of(KIND, key)
-    return RunInfo(named(job.model), "none", config.teacher, config.seed, key, folder, store.finished(folder))
+    return RunInfo(
+        named(job.model), "none", config.teacher, config.seed, key, folder, store.finished(folder), named(job.model)
+    )
 
 
 def _with_known_student(config: Config, model: str) -> Config:

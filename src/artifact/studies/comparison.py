@@ -13,11 +13,16 @@ from artifact.studies.annotate import annotate, teacher_samples
 from artifact.studies.study import Cell, Study, load_study
 
 
+def same_cell(a: Cell, b: Cell) -> bool:
+    """True where `a` and `b` train the same: all but the printed label agrees."""
+    return a.model_copy(update={"label": b.label}) == b
+
+
 def merge_studies(names: Sequence[str], order: Sequence[str]) -> Study:
-    """The cells of several studies as one study, rows in `order`, every label once.
+    """The cells of several studies as one study, the cells of the ids in `order`, every id once.
 
     The first study's teachers, seeds and settings for a tier hold for all cells: equal footing. Raises ConfigError for
-    a label that means different things, one that no study has, or studies with other teachers or seeds.
+    an id that means different things, one that no study has, or studies with other teachers or seeds.
     """
     studies = [load_study(name) for name in names]
     first = studies[0]
@@ -29,9 +34,9 @@ def merge_studies(names: Sequence[str], order: Sequence[str]) -> Study:
                 "share them: edit configs/studies"
             )
         for cell in study.cells:
-            if cells.setdefault(cell.label, cell) != cell:
-                raise ConfigError(f"label {cell.label!r} is another method in study {study.study!r}; rename one")
-    if missing := [label for label in order if label not in cells]:
+            if not same_cell(cells.setdefault(cell.id, cell), cell):
+                raise ConfigError(f"id {cell.id!r} is another cell in study {study.study!r}; rename one")
+    if missing := [i for i in order if i not in cells]:
         raise ConfigError(f"no study of {', '.join(names)} has the row(s) {missing}; there are {', '.join(cells)}")
     return Study(
         study="-".join(names),
@@ -39,7 +44,7 @@ def merge_studies(names: Sequence[str], order: Sequence[str]) -> Study:
         outputs=tuple(dict.fromkeys(o for s in studies for o in s.outputs)),
         teachers=first.teachers,
         seeds=first.seeds,
-        cells=tuple(cells[label] for label in order),
+        cells=tuple(cells[i] for i in order),
         tiers=first.tiers,
     )
 

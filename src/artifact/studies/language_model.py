@@ -63,7 +63,8 @@ def distance_key(config: Config, world: RunInputs, model: str, problems: int, sa
 def held_out_distance(
     config: Config,
     model: str | None = None,
-    label: str = BASE,
+    label: str = "Base",
+    cell: str = BASE,
     *,
     problems: int = 32,
     samples: int = 1,
@@ -108,7 +109,7 @@ def held_out_distance(
             }
             store.finish("distances", key, manifest)
     folder = store.folder_of("distances", key)
-    return RunInfo(label, "none", config.teacher, config.seed, key, folder, store.finished(folder))
+    return RunInfo(label, "none", config.teacher, config.seed, key, folder, store.finished(folder), cell)
 
 
 def own_rollouts(
@@ -184,14 +185,14 @@ def same_openings(config: Config, problems: int | None = None) -> int:
     return sum(p.question.partition(".")[0] in openings for p in held)
 
 
-def run_of(runs: Iterable[RunInfo], label: str) -> RunInfo:
-    """The run called `label`, the first where teachers or seeds make several. Mismatch when there is none."""
-    known = {}
+def run_of(runs: Iterable[RunInfo], cell: str) -> RunInfo:
+    """The run of `cell` (its id), the first where teachers or seeds make several. Mismatch when there is none."""
+    known: dict[str, RunInfo] = {}
     for info in runs:
-        known.setdefault(info.label, info)
-    if label not in known:
-        raise Mismatch(f"no run is called {label!r}; the runs are {', '.join(known)}")
-    return known[label]
+        known.setdefault(info.cell, info)
+    if cell not in known:
+        raise Mismatch(f"no run is of the cell {cell!r}; the cells are {', '.join(known)}")
+    return known[cell]
 
 
 def study_distances(runs: Iterable[RunInfo], *, problems: int = 32, samples: int = 1) -> list[RunInfo]:
@@ -200,17 +201,19 @@ def study_distances(runs: Iterable[RunInfo], *, problems: int = 32, samples: int
     for info in runs:
         config = Config.model_validate(info.manifest["config"])
         base = held_out_distance(config, problems=problems, samples=samples)
-        after = held_out_distance(config, str(info.folder / "weights"), info.label, problems=problems, samples=samples)
+        after = held_out_distance(
+            config, str(info.folder / "weights"), info.label, info.cell, problems=problems, samples=samples
+        )
         out |= {base.key: base, after.key: after}
     return list(out.values())
 
 
 def distance_frame(measured: Iterable[RunInfo]) -> pd.DataFrame:
-    """One row a scored response: label, teacher, seed, key and the columns of `Distance`."""
+    """One row per scored response: label, cell, teacher, seed, key and the columns of `Distance`."""
     import pandas as pd
 
     parts = []
     for info in measured:
         rows = [d.to_row() for d in read_parquet(info.folder / "distances.parquet", Distance)]
-        parts.append(pd.DataFrame(rows).assign(label=info.label, teacher=info.teacher, seed=info.seed, key=info.key))
+        parts.append(info.named(pd.DataFrame(rows)))
     return pd.concat(parts, ignore_index=True)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artifact.config import ConfigError, load
+from artifact.config import ConfigError, load, load_tier
 from artifact.stats.interval import wilson_interval
 from artifact.studies.runner import run_study
 from artifact.studies.study import Cell, Study, learning_rates_path, load_study, read_learning_rates
@@ -32,17 +32,18 @@ EXTENSIONS = 2
 
 
 def selection_study(study: Study, tier: str, rates: Mapping[str, Sequence[float]]) -> Study:
-    """The cells of `study`, each at the rates of its label, on the validation split, without learning curves."""
+    """The cells of `study`, each at the rates of its id, on the validation split, without curves."""
     measured = load(tier).evaluation.validation
     cells = [
         Cell(
+            id=f"{cell.id}.lr-{rate:g}",
             label=f"{cell.label} @ {rate:g}",
             method=cell.method,
             options=cell.options,
             overrides={**cell.overrides, "optimiser.lr": rate, "evaluation.final": [measured], "train.curve_every": 0},
         )
         for cell in study.cells
-        for rate in rates[cell.label]
+        for rate in rates.get(cell.id, ())
     ]
     teacher = load(tier).teacher
     return Study(
@@ -65,23 +66,30 @@ def select(
     chosen = load_study(study)
     if taken := sorted({"optimiser.lr", "evaluation.final", "train.curve_every"} & set(overrides or {})):
         raise ConfigError(f"the selection sets {', '.join(taken)} of its runs itself; leave the override(s) out")
+    if load_tier(tier).learning_rates != "chosen":
+        raise ConfigError(
+            f"tier {tier!r} does not read chosen rates: say `learning_rates: chosen` in configs/tiers/{tier}.yaml first"
+        )
     if SEED in chosen.seeds:
         raise ConfigError(f"study {study!r} uses seed {SEED}, which is kept for choosing learning rates; use another")
-    tried: dict[str, list[dict[str, Any]]] = {cell.label: [] for cell in chosen.cells}
-    wanted = {cell.label: sorted(rates) for cell in chosen.cells}
+    tried: dict[str, list[dict[str, Any]]] = {cell.id: [] for cell in chosen.cells if cell.learning_rate is None}
+    if not tried:
+        raise ConfigError(f"every cell of study {study!r} says whose learning rate it has: there is none to choose")
+    wanted = {cell_id: sorted(rates) for cell_id in tried}
     for _ in range(1 + EXTENSIONS):
-        for info in run_study(selection_study(chosen, tier, wanted), tier, overrides, progress=progress):
-            label, rate = info.label.rsplit(" @ ", 1)
+        grid = [(cell_id, rate) for cell_id in tried for rate in wanted[cell_id]]
+        infos = run_study(selection_study(chosen, tier, wanted), tier, overrides, progress=progress)
+        for (cell_id, rate), info in zip(grid, infos, strict=True):
             correct = evaluation_frame([info])["correct"]
             outcome = {"correct": int(correct.sum()), "problems": len(correct), "run": info.key}
-            tried[label] = sorted([*tried[label], {"lr": float(rate), **outcome}], key=lambda t: t["lr"])
-        wanted = {label: _beyond_the_edge(outcomes) for label, outcomes in tried.items()}
+            tried[cell_id] = sorted([*tried[cell_id], {"lr": float(rate), **outcome}], key=lambda t: t["lr"])
+        wanted = {cell_id: _beyond_the_edge(outcomes) for cell_id, outcomes in tried.items()}
         if not any(wanted.values()):
             break
     entries = read_learning_rates(tier).get("cells", {})
-    for label, outcomes in tried.items():
-        entries[label] = {"lr": _best(outcomes)["lr"], "tried": outcomes}
-        entries[label] |= {"overrides": overrides} if overrides else {}
+    for cell_id, outcomes in tried.items():
+        entries[cell_id] = {"lr": _best(outcomes)["lr"], "tried": outcomes}
+        entries[cell_id] |= {"overrides": overrides} if overrides else {}
     write(tier, entries)
     return learning_rates_path(tier)
 
@@ -122,17 +130,23 @@ def write(tier: str, entries: dict[str, Any]) -> None:
     partial.replace(path)
 
 
-def selection_table(tier: str) -> pd.DataFrame:
-    """What was tried and chosen: label, lr, problems, accuracy, low, high (95 % Wilson), chosen, run."""
+def selection_table(tier: str, cells: Sequence[Cell]) -> pd.DataFrame:
+    """What was tried for each of `cells`, in their order, and which rate was chosen; cells without a grid are left out.
+
+    Columns: cell (id), label, lr, problems, accuracy, low, high (95 % Wilson), chosen, run.
+    """
     import pandas as pd
 
     rows = []
-    for label, entry in read_learning_rates(tier).get("cells", {}).items():
+    entries = read_learning_rates(tier).get("cells", {})
+    for cell in cells:
+        entry = entries.get(cell.id, {"tried": []})
         for t in entry["tried"]:
             interval = wilson_interval(t["correct"], t["problems"])
             rows.append(
                 {
-                    "label": label,
+                    "cell": cell.id,
+                    "label": cell.label,
                     "lr": t["lr"],
                     "problems": t["problems"],
                     "accuracy": interval.estimate,
@@ -142,5 +156,5 @@ def selection_table(tier: str) -> pd.DataFrame:
                     "run": t["run"],
                 }
             )
-    columns = ["label", "lr", "problems", "accuracy", "low", "high", "chosen", "run"]
+    columns = ["cell", "label", "lr", "problems", "accuracy", "low", "high", "chosen", "run"]
     return pd.DataFrame(rows, columns=columns)

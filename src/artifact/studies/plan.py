@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from artifact.actors.placement import place
-from artifact.config import Config, TaskSection, load
+from artifact.config import Config, ConfigError, TaskSection, load
 from artifact.paths import project_root
 from artifact.studies.study import load_study
 
@@ -38,6 +38,15 @@ class Stage:
 def study_names() -> list[str]:
     """The studies of `configs/studies/`, in alphabetical order."""
     return sorted(p.stem for p in (project_root() / "configs" / "studies").glob("*.yaml"))
+
+
+def studies_of(output: str) -> list[str]:
+    """The studies that feed `output` (`C-T1`); ConfigError lists the outputs when none does."""
+    feeds = {name: load_study(name).outputs for name in study_names()}
+    if found := [name for name, outputs in feeds.items() if output in outputs]:
+        return found
+    known = sorted({o for outputs in feeds.values() for o in outputs})
+    raise ConfigError(f"no study feeds output {output!r}; the outputs of studies are: {', '.join(known)}")
 
 
 def problem_count(config: Config, split: str) -> tuple[int | None, str]:
@@ -129,12 +138,13 @@ def plan(tier: str, study: str, overrides: dict[str, object] | None = None) -> t
     """The stages of `study` on `tier` and the resolved configuration of every run."""
     runs = load_study(study).runs(tier, overrides)
     by_cell: dict[str, list[Config]] = {}
+    labels = {cell.id: cell.label for cell, _ in runs}
     for cell, config in runs:
-        by_cell.setdefault(cell.label, []).append(config)
+        by_cell.setdefault(cell.id, []).append(config)
     configs = [config for _, config in runs]
     stages = annotation_stages([c for c in configs if c.make_method().needs.annotation])
-    for label, group in by_cell.items():
-        stages += run_stages(label, group)
+    for cell_id, group in by_cell.items():
+        stages += run_stages(labels[cell_id], group)
     return merge(stages), configs
 
 

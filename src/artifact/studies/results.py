@@ -46,10 +46,6 @@ def _frame(path: Path, task: TaskSection, split: str) -> pd.DataFrame:
     return to_frame([by_id[i] for i in groups], list(groups.values()), split)
 
 
-def _labelled(frame: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
-    return frame.assign(label=info.label, teacher=info.teacher, seed=info.seed, key=info.key)
-
-
 def _task(info: RunInfo) -> TaskSection:
     config = info.manifest.get("config")
     return TaskSection.model_validate(config["task"]) if config else load(info.manifest["tier"]).task
@@ -58,14 +54,14 @@ def _task(info: RunInfo) -> TaskSection:
 def evaluation_frame(runs: Iterable[RunInfo], decoding: str = "greedy") -> pd.DataFrame:
     """One row per response on the final splits.
 
-    Columns: label, teacher, seed, key, split, problem_id, difficulty, family, correct, …
+    Columns: label, cell, teacher, seed, key, split, problem_id, difficulty, family, correct, …
     """
     import pandas as pd
 
     parts = []
     for info in runs:
         for path in sorted((info.folder / "evaluation").glob(f"*.{decoding}.parquet")):
-            parts.append(_labelled(_frame(path, _task(info), split_of(path)), info))
+            parts.append(info.named(_frame(path, _task(info), split_of(path))))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -79,7 +75,7 @@ def graded_frame(
 ) -> pd.DataFrame:
     """The stored responses of `evaluation_frame`, judged by every grader (`agreement.graded`); nothing is sampled.
 
-    One row a response: label, teacher, seed, key, split, problem_id, sample, gold, question, response, and
+    One row per response: label, cell, teacher, seed, key, split, problem_id, sample, gold, question, response, and
     `<grader>`, `<grader>_answer` for each grader; `math_verify` extracts by the run's own rules.
     """
     import pandas as pd
@@ -91,7 +87,7 @@ def graded_frame(
             groups, by_id = rollout_groups(path), stored_problems(info.folder, task, split_of(path))
             problems = [by_id[i] for i in groups]
             frame = graded(problems, list(groups.values()), graders, verifier_for(task.extraction_rules))
-            parts.append(_labelled(frame.assign(split=split_of(path)), info))
+            parts.append(info.named(frame.assign(split=split_of(path))))
     if not parts:
         raise EmptyDataset(f"none of the runs holds an evaluation by {decoding!r}: there are no responses to grade")
     return pd.concat(parts, ignore_index=True)
@@ -201,20 +197,20 @@ def _asked(manifest: dict[str, Any], what: str, path: Path) -> tuple[TaskSection
 
 
 def metrics_frame(runs: Iterable[RunInfo]) -> pd.DataFrame:
-    """One row an optimiser step: label, teacher, seed, step and everything the loop logged."""
+    """One row per optimiser step: label, cell, teacher, seed, step and everything the loop logged."""
     import pandas as pd
 
     parts = []
     for info in runs:
         lines = (info.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        parts.append(_labelled(pd.DataFrame([json.loads(line) for line in lines]), info))
+        parts.append(info.named(pd.DataFrame([json.loads(line) for line in lines])))
     return pd.concat(parts, ignore_index=True)
 
 
 def curve_frame(runs: Sequence[RunInfo]) -> pd.DataFrame:
     """One row per problem and evaluation point, with the tokens and seconds that had been spent by then.
 
-    Columns: label, teacher, seed, step, problem_id, difficulty, family, correct, response_tokens_so_far,
+    Columns: label, cell, teacher, seed, step, problem_id, difficulty, family, correct, response_tokens_so_far,
     teacher_tokens_so_far, seconds_so_far (phases of the loop, without evaluations).
     """
     import pandas as pd
@@ -235,7 +231,7 @@ def curve_frame(runs: Sequence[RunInfo]) -> pd.DataFrame:
                 "teacher_tokens_so_far": spent.loc[before, "teacher_tokens"].sum(),
                 "seconds_so_far": float(seconds[before].sum()),
             }
-            parts.append(_labelled(frame.assign(**totals), info))
+            parts.append(info.named(frame.assign(**totals)))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -293,7 +289,7 @@ def annotated_examples(info: RunInfo, config: Config, per_group: int = 2) -> tup
     folder = annotate(measured)
     answers = []
     for model in (config.models.student, str(info.folder / "weights")):
-        stored = evaluate_checkpoint(measured, model, info.label)
+        stored = evaluate_checkpoint(measured, model, info.label, info.cell)
         groups = rollout_groups(stored.folder / "evaluation" / f"{config.task.train_split}.greedy.parquet")
         answers.append({i: (g[0].text, g[0].correct) for i, g in groups.items()})
     annotations = read_parquet(folder / "annotations.parquet", Annotation)

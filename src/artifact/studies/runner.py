@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from artifact.actors.memory import peak_memory_by_actor
 from artifact.actors.session import Actors, connect, open_actors, release_samplers
@@ -28,6 +28,9 @@ from artifact.train.loop import train
 from artifact.train.methods.base import Method
 from artifact.train.rollouts import evaluate
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SAMPLING_CODE = ("artifact.actors.engine", "artifact.tasks.verifier_worker")
 """The actors that sample and verify: what is reachable from them decides every measurement."""
 
@@ -43,7 +46,7 @@ CODE = (
 
 @dataclass(frozen=True)
 class RunInfo:
-    """A finished run: how it is called in a study, and where it lies."""
+    """A finished run: how it is printed, where it lies, and the id of its cell (outside a study: the method's name)."""
 
     label: str
     method: str
@@ -52,6 +55,11 @@ class RunInfo:
     key: str
     folder: Path
     manifest: dict[str, Any]
+    cell: str
+
+    def named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """`frame` with columns that say of which run its rows are: label, cell, teacher, seed, key."""
+        return frame.assign(label=self.label, cell=self.cell, teacher=self.teacher, seed=self.seed, key=self.key)
 
 
 def run_key(config: Config, method: Method, world: RunInputs) -> str:
@@ -96,8 +104,18 @@ def phase_one(config: Config, method: Method) -> TeacherAnnotations:
     return TeacherAnnotations(weights, samples)
 
 
-def run(config: Config, force: bool = False, label: str | None = None, progress: bool = True, lane: int = 0) -> RunInfo:
-    """Train and evaluate one run, resume it, or return it from the cache. `lane` picks the actors it may use."""
+def run(
+    config: Config,
+    force: bool = False,
+    label: str | None = None,
+    progress: bool = True,
+    lane: int = 0,
+    cell: str | None = None,
+) -> RunInfo:
+    """Train and evaluate one run, resume it, or return it from the cache. `lane` picks the actors it may use.
+
+    `label` is how it is printed, `cell` the id it is found and drawn by (default: the method's name).
+    """
     method = config.make_method()
     if method.needs.teacher_answers and config.task.calculator:
         raise ConfigError(
@@ -133,7 +151,8 @@ def run(config: Config, force: bool = False, label: str | None = None, progress:
             }
             store.finish("runs", key, done)
     folder = store.folder_of("runs", key)
-    return RunInfo(label, config.method, config.teacher, config.seed, key, folder, store.finished(folder))
+    named = cell or config.method
+    return RunInfo(label, config.method, config.teacher, config.seed, key, folder, store.finished(folder), named)
 
 
 def _train_and_evaluate(
@@ -197,7 +216,7 @@ def evaluate_splits(config: Config, world: RunInputs, sampler: Any, folder: Path
                 write_parquet(path, (r for g in groups for r in g), Rollout)
 
 
-def evaluate_checkpoint(config: Config, model: str, label: str, force: bool = False) -> RunInfo:
+def evaluate_checkpoint(config: Config, model: str, label: str, cell: str, force: bool = False) -> RunInfo:
     """Measure an untrained checkpoint on the final splits (Base and Teacher rows of every table), cached."""
     world = build_inputs(config)
     try:  # the student's tokenizer makes the prompts
@@ -239,14 +258,14 @@ def evaluate_checkpoint(config: Config, model: str, label: str, force: bool = Fa
             }
             store.finish("checkpoints", key, manifest)
     folder = store.folder_of("checkpoints", key)
-    return RunInfo(label, "none", config.teacher, 0, key, folder, store.finished(folder))
+    return RunInfo(label, "none", config.teacher, 0, key, folder, store.finished(folder), cell)
 
 
 def baselines(config: Config) -> list[RunInfo]:
     """The untouched student ("Base") and the teacher ("Teacher"), greedy on the final splits."""
     return [
-        evaluate_checkpoint(config, config.models.student, "Base"),
-        evaluate_checkpoint(config, config.teacher_path, "Teacher"),
+        evaluate_checkpoint(config, config.models.student, "Base", "base"),
+        evaluate_checkpoint(config, config.teacher_path, "Teacher", "teacher"),
     ]
 
 
@@ -263,7 +282,7 @@ def run_study(
     def work(job: tuple[int, tuple[Cell, Config]], lane: int) -> RunInfo:
         i, (cell, config) = job
         watch = store.Stopwatch()
-        info = run(config, force=force, label=cell.label, progress=progress, lane=lane)
+        info = run(config, force=force, label=cell.label, progress=progress, lane=lane, cell=cell.id)
         if progress and watch() > 1:
             print(
                 f"[{i}/{len(todo)}] {cell.label}, teacher {config.teacher}, seed {config.seed}: {watch():.0f} s, "

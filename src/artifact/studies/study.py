@@ -1,17 +1,19 @@
 """Run matrices: a study is cells × teachers × seeds, read from `configs/studies/<name>.yaml`.
 
-A cell is a method with options and overrides. The learning rate of a cell is the one chosen for its label
-(`configs/learning_rates/<tier>.yaml`, made by `studies/learning_rates.py`) where one was chosen. Left out: running.
+A cell is a method with options and overrides. Its `id` is what everything hangs on: its learning rate
+(`configs/learning_rates/<tier>.yaml`, made by `studies/learning_rates.py`), its colour, its place as a reference row.
+Its `label` is only printed. An id means one cell: two studies that use it say the same of it. Left out: running.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from artifact.config import Config, ConfigError, Section, checked, load, named_file, read_yaml
+from artifact.config import Config, ConfigError, Section, checked, load, load_tier, named_file, read_yaml, tier_names
 from artifact.paths import project_root
 
 
@@ -21,18 +23,35 @@ def learning_rates_path(tier: str) -> Path:
 
 
 def read_learning_rates(tier: str) -> dict[str, Any]:
-    """The chosen learning rates of `tier` and what was tried; empty where none were chosen (the tier's own holds)."""
+    """The learning rates chosen for `tier` and what was tried, by cell id; empty where none were chosen.
+
+    Raises ConfigError for a file of another tier, and for one that the tier's own file says it does not read.
+    """
     path = learning_rates_path(tier)
-    return read_yaml(path) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    data = read_yaml(path)
+    if data.get("tier") != tier:
+        raise ConfigError(f"{path}: tier = {data.get('tier')!r}; the file's name says {tier!r}: make them agree")
+    if load_tier(tier).learning_rates != "chosen":
+        raise ConfigError(
+            f"{path} exists, but tiers/{tier}.yaml says that the tier's own rate holds; say `learning_rates: chosen` "
+            "there, or remove the file"
+        )
+    return data
 
 
 class Cell(Section):
     """One row of a study: a method with its options and overrides."""
 
-    label: str
+    id: str = Field(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$", description="what rates, colours and references hang on")
+    label: str = Field(min_length=1, description="how it is printed, and nothing else")
     method: str
     options: dict[str, Any] = Field(default_factory=dict)
     overrides: dict[str, Any] = Field(default_factory=dict)
+    learning_rate: str | None = Field(
+        None, description="None: the rate chosen for this id; `tier`: the tier's own; else the id whose rate holds"
+    )
 
 
 class Study(Section):
@@ -40,18 +59,27 @@ class Study(Section):
 
     study: str
     title: str
-    outputs: tuple[str, ...] = Field(description="ids of the figures and tables it feeds")
+    outputs: tuple[str, ...] = Field(description="ids of the figures and tables it feeds: `artifact plan --output`")
     teachers: tuple[str, ...] | Literal["all"] = "all"
     seeds: tuple[int, ...]
     cells: tuple[Cell, ...]
     tiers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="dotted overrides for one tier")
 
+    @model_validator(mode="after")
+    def _one_meaning_each(self) -> Study:
+        for name, values in (("id", [c.id for c in self.cells]), ("label", [c.label for c in self.cells])):
+            if twice := [value for value, n in Counter(values).items() if n > 1]:
+                raise ValueError(f"study {self.study!r} has the {name} {twice[0]!r} twice; rows need distinct ones")
+        if unknown := [tier for tier in self.tiers if tier not in tier_names()]:
+            raise ValueError(f"tiers.{unknown[0]} is no tier; the tiers are {', '.join(tier_names())}")
+        return self
+
     def runs(self, tier: str, overrides: dict[str, Any] | None = None) -> list[tuple[Cell, Config]]:
         """Every run of the study on `tier`, teacher by teacher, then cell, then seed.
 
-        Later wins: tier file, the learning rate chosen for the cell's label (`configs/learning_rates`), the study's
-        overrides for the tier, the cell's, the caller's. A caller cannot override what the matrix itself varies: that
-        raises ConfigError.
+        Later wins: tier file, the learning rate chosen for the cell (`configs/learning_rates`), the study's overrides
+        for the tier, the cell's, the caller's. Raises ConfigError for a cell without a learning rate, and for a caller
+        who overrides what the matrix itself varies.
         """
         fixed = sorted({"teacher", "method", "method_options", "seed"} & {key.split(".")[0] for key in overrides or {}})
         if fixed:
@@ -61,16 +89,28 @@ class Study(Section):
             )
         base = {**self.tiers.get(tier, {}), **(overrides or {})}
         teachers = sorted(load(tier, base).models.teachers) if self.teachers == "all" else self.teachers
-        rates = read_learning_rates(tier).get("cells", {})
+        rates = {key: entry["lr"] for key, entry in read_learning_rates(tier).get("cells", {}).items()}
+        reads_chosen = load_tier(tier).learning_rates == "chosen"
         out = []
         for teacher in teachers:
             for cell in self.cells:
-                rate = {"optimiser.lr": rates[cell.label]["lr"]} if cell.label in rates else {}
+                layers = {**self.tiers.get(tier, {}), **cell.overrides, **(overrides or {})}
+                if reads_chosen and cell.learning_rate != "tier" and "optimiser.lr" not in layers:
+                    layers["optimiser.lr"] = self._chosen_rate(cell, rates, tier)
                 for seed in self.seeds:
                     chosen = {"teacher": teacher, "method": cell.method, "method_options": cell.options, "seed": seed}
-                    layers = {**rate, **self.tiers.get(tier, {}), **cell.overrides, **(overrides or {}), **chosen}
-                    out.append((cell, load(tier, layers)))
+                    out.append((cell, load(tier, {**layers, **chosen})))
         return out
+
+    def _chosen_rate(self, cell: Cell, rates: dict[str, float], tier: str) -> float:
+        wanted = cell.learning_rate or cell.id
+        if wanted not in rates:
+            raise ConfigError(
+                f"study {self.study!r}, cell {cell.id!r}: no learning rate was chosen for {wanted!r} on tier {tier!r}; "
+                f"run `artifact select-learning-rates --study {self.study} --tier {tier}`, or give the cell "
+                "`learning_rate: tier` (the tier's own) or the id of a cell whose rate it shall have"
+            )
+        return rates[wanted]
 
 
 def load_study(name: str) -> Study:
