@@ -20,7 +20,7 @@ from artifact.errors import ArtifactError, EmptyDataset
 from artifact.paths import project_root
 from artifact.suremath.lineage import CURATED, GROUND_TRUTH, SEED, UNKNOWN, Dropped, Evolved, by_id, drop
 from artifact.suremath.settings import Source
-from artifact.tasks import get_task
+from artifact.tasks import get_task, load_problems
 from artifact.tasks.extract import extract_answer
 from artifact.worlds.tiny.problems import DIFFICULTIES, render_solution
 from artifact.worlds.tiny.splits import pretraining_drafts
@@ -159,7 +159,7 @@ def _rows(source: Source) -> Iterator[dict[str, Any]]:
 
 
 def _task_rows(source: Source) -> Iterator[dict[str, Any]]:
-    for p in get_task(source.task).load(source.split):
+    for p in load_problems(get_task(source.task), source.split):
         yield {
             "id": p.id,
             "question": p.question,

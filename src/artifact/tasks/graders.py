@@ -84,15 +84,15 @@ def grade(
 
 def as_columns(verdicts: Mapping[str, Sequence[Verdict]]) -> dict[str, list[str | None]]:
     """`grade` as columns of a frame: `<grader>` (status) and `<grader>_answer` (what it extracted) for each grader."""
-    return {
-        column: values
-        for name, of in verdicts.items()
-        for column, values in ((name, [str(v.status) for v in of]), (f"{name}_answer", [v.extracted for v in of]))
-    }
+    columns: dict[str, list[str | None]] = {}
+    for name, of in verdicts.items():
+        columns[name] = [str(v.status) for v in of]
+        columns[f"{name}_answer"] = [v.extracted for v in of]
+    return columns
 
 
 def compare_graders(texts: Sequence[str], golds: Sequence[str], graders: Sequence[str] | None = None) -> pd.DataFrame:
-    """One row a response: `gold`, then `<grader>` (status) and `<grader>_answer` for each grader, then `disagree`.
+    """One row per response: `gold`, then `<grader>` (status) and `<grader>_answer` for each grader, then `disagree`.
 
     `disagree` is True where the graders do not all say correct or all say not correct; `frame[frame.disagree]` are the
     cases to read, `frame[name].eq("correct").mean()` is the accuracy by one grader. Default: all registered graders.
