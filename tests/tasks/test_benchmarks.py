@@ -354,8 +354,8 @@ def test_sure_math_is_read_from_this_projects_own_parquet(tmp_path: Path) -> Non
 def test_adding_a_benchmark_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from artifact.tasks import base, benchmark
 
-    monkeypatch.setattr(base, "_TASKS", dict(base._TASKS))
     monkeypatch.setattr(benchmark, "_BENCHMARKS", dict(known_benchmarks()))
+    monkeypatch.setattr(base, "_TASKS", dict(base._TASKS))
     own = Benchmark("own-set", {"test": Source("own/test", 1)}, "test", "easy", "CC0-1.0", "q", "a")
     register_benchmark(own)
     register_benchmark(own)  # the same again is fine
