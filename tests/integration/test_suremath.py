@@ -28,14 +28,14 @@ def test_it_is_built_annotated_and_published(workers, small_settings: Path) -> N
     import datasets
 
     from artifact.studies.suremath import build_suremath, lineage_of
-    from artifact.suremath.load import check, load, problems
+    from artifact.suremath.load import check_published, load_published, problems
     from artifact.suremath.weights import import_weights
 
     overrides = {k: v for k, v in SMALL.items() if not k.startswith("task.")}
     folder = build_suremath("tiny", str(small_settings), overrides)
     published = folder / "dataset"
-    rows = load(published)
-    assert check(published) == {"train": len(rows), "test": 6}
+    rows = load_published(published)
+    assert check_published(published) == {"train": len(rows), "test": 6}
     assert all(r.samples == SMALL["annotation.samples"] and 0 <= (r.weight or 0) <= 1 for r in rows)
     assert {r.strategy for r in rows} > {"curated"}, "no evolved problem passed the filters"
     items = lineage_of(folder)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artifact.phase1.clustering import cluster_answers, cluster_many, normalise_answer
+from artifact.phase1.clustering import cluster_answers, cluster_many
 from artifact.phase1.judge import EquivalenceJudge, ExactJudge, Judgement, SymbolicJudge
+from artifact.tasks.answer_text import untypeset
 
 
 class WithoutKeys(SymbolicJudge):
@@ -81,19 +82,19 @@ edge_sets = st.sets(st.sampled_from(list(combinations(WORDS, 2))))
     ],
 )
 def test_normalisation_removes_typesetting_only(raw, expected):
-    assert normalise_answer(raw) == expected
-    assert normalise_answer(expected) == expected
+    assert untypeset(raw) == expected
+    assert untypeset(expected) == expected
 
 
 @pytest.mark.parametrize("raw", [None, "", "  ", "$$", r"\boxed{}", r"\boxed{ }", "."])
 def test_nothing_left_is_no_answer(raw):
-    assert normalise_answer(raw) is None
+    assert untypeset(raw) is None
 
 
 @given(st.text(max_size=30))
 def test_normalisation_is_idempotent(text):
-    once = normalise_answer(text)
-    assert once == normalise_answer(once)
+    once = untypeset(text)
+    assert once == untypeset(once)
 
 
 def test_unparsed_answers_are_singletons_even_for_a_judge_that_merges_all():

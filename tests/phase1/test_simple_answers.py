@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artifact.phase1.clustering import normalise_answer
 from artifact.phase1.simple_answers import canonical_key, compare_keys, compare_simple
+from artifact.tasks.answer_text import untypeset
 from artifact.tasks.equivalence import fast_equivalent
 
 SAME = [
@@ -130,7 +130,7 @@ UNDECIDED = [
 
 
 def normal(text):
-    return normalise_answer(text) or ""
+    return untypeset(text) or ""
 
 
 @pytest.mark.parametrize(

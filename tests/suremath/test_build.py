@@ -21,8 +21,8 @@ from artifact.records import Problem, RecordError, Rollout, Status, Verdict, rea
 from artifact.suremath.accounting import PROPOSAL_STAGES, BuildReport
 from artifact.suremath.build import build, make_generator
 from artifact.suremath.decontaminate import BenchmarkIndex
-from artifact.suremath.filters import jaccard, normalised, shingles
-from artifact.suremath.generator import NOTHING, PROPOSED, UNPARSED, Proposal, Request
+from artifact.suremath.filters import jaccard, question_key, shingles
+from artifact.suremath.generator import NOTHING, PROPOSED, UNPARSED, Proposal, ProposalRequest
 from artifact.suremath.labels import verify_samples
 from artifact.suremath.lineage import Dropped, Evolved, ancestors, by_id
 from artifact.suremath.procedural import ProceduralGenerator
@@ -102,7 +102,7 @@ def test_nothing_in_training_overlaps_a_test_set_or_repeats(built: Path) -> None
     settings = small()
     index = BenchmarkIndex({**load_benchmarks(settings.benchmarks), "own": test}, settings.filters)
     assert [i.id for i in train if index.overlap(i.question)] == []
-    texts = [normalised(i.question) for i in (*train, *test)]
+    texts = [question_key(i.question) for i in (*train, *test)]
     assert len(texts) == len(set(texts))
     sets = [shingles(i.question) for i in train]
     assert all(jaccard(a, b) < 0.8 for k, a in enumerate(sets) for b in sets[:k])
@@ -122,7 +122,7 @@ def test_planted_overlaps_are_dropped_and_named(tmp_path: Path) -> None:
     report = build(settings, ProceduralGenerator(), labeller, {"planted": planted}, tmp_path / "b", False)
     dropped = {d.id: d for d in tables(tmp_path / "b")[2] if d.stage == "seeds"}
     assert {dropped[seeds[0].id].benchmark_id, dropped[seeds[20].id].benchmark_id} == {"leak-a", "leak-b"}
-    assert dropped[seeds[0].id].reason == "same_text" and dropped[seeds[0].id].span == normalised(seeds[0].question)
+    assert dropped[seeds[0].id].reason == "same_text" and dropped[seeds[0].id].span == question_key(seeds[0].question)
     assert not [i for i in proposals(tmp_path / "b") if i.root_id in (seeds[0].id, seeds[20].id)]  # never evolved
     assert sum(r["n"] for r in report.overlaps if r["stage"] == "seeds" and r["benchmark"] == "planted") == 2
 
@@ -244,7 +244,7 @@ class Flaky:
 
     name = "flaky"
 
-    def evolve(self, requests: Sequence[Request]) -> list[Proposal]:
+    def evolve(self, requests: Sequence[ProposalRequest]) -> list[Proposal]:
         out = []
         for r, p in zip(requests, ProceduralGenerator().evolve(requests), strict=True):
             if r.seed % 3 == 0:
@@ -275,7 +275,7 @@ def test_a_generator_that_returns_rubbish_or_nothing_is_counted(tmp_path: Path) 
 class Silent:
     name = "silent"
 
-    def evolve(self, requests: Sequence[Request]) -> list[Proposal]:
+    def evolve(self, requests: Sequence[ProposalRequest]) -> list[Proposal]:
         return []
 
 
@@ -302,7 +302,7 @@ class Unlabelled:
 
     name = "unlabelled"
 
-    def evolve(self, requests: Sequence[Request]) -> list[Proposal]:
+    def evolve(self, requests: Sequence[ProposalRequest]) -> list[Proposal]:
         return [replace(p, answer="", solution=None) for p in ProceduralGenerator().evolve(requests)]
 
 

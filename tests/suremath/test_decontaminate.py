@@ -12,7 +12,7 @@ from suremath_world import item
 from artifact.suremath.decontaminate import NGRAM, SAME_TEXT, BenchmarkIndex, words
 from artifact.suremath.lineage import Evolved
 from artifact.suremath.seeds import load_source
-from artifact.suremath.settings import Filters, Source
+from artifact.suremath.settings import Filters, ProblemSource
 
 REAL = Path(os.environ.get("ARTIFACT_REAL_DATA") or Path(__file__).resolve().parents[2].parent / "shared" / "data")
 
@@ -72,7 +72,7 @@ def _real(name: str, question: str) -> tuple[Evolved, ...]:
     path = REAL / name
     if not path.is_file():
         pytest.skip(f"real data not at hand: {path} is missing (set ARTIFACT_REAL_DATA)")
-    source = Source(
+    source = ProblemSource(
         name="real",
         kind="file",
         path=str(path),

@@ -13,7 +13,7 @@ from artifact.phase1.annotate import annotate
 from artifact.phase1.judge import SymbolicJudge
 from artifact.phase1.records import Annotation
 from artifact.records import Problem
-from artifact.suremath.filters import DuplicateIndex, jaccard, malformed, normalised, shingles, unsolvable
+from artifact.suremath.filters import DuplicateIndex, jaccard, malformed, question_key, shingles, unsolvable
 from artifact.suremath.settings import Filters, Labels
 
 FILTERS = Filters()
@@ -46,9 +46,9 @@ def test_well_formed(question: str, reason: str) -> None:
 
 
 def test_normalised_text_keeps_operators_and_drops_layout() -> None:
-    assert normalised("  Solve  X + 1 = 2 .") == normalised("solve x+1=2")
-    assert normalised("solve x-1=2") != normalised("solve x+1=2")
-    assert normalised("ＡＢ１２") == normalised("ab12")  # compatibility forms
+    assert question_key("  Solve  X + 1 = 2 .") == question_key("solve x+1=2")
+    assert question_key("solve x-1=2") != question_key("solve x+1=2")
+    assert question_key("ＡＢ１２") == question_key("ab12")  # compatibility forms
 
 
 def test_jaccard_of_shingles_by_hand() -> None:
@@ -71,7 +71,7 @@ def test_near_duplicates_agree_with_exact_jaccard(text: list[str], changes: int,
     index = DuplicateIndex(0.8)
     index.add("first", a)
     found, exact = index.duplicate_of(b), jaccard(shingles(a), shingles(b))
-    if normalised(a) == normalised(b):
+    if question_key(a) == question_key(b):
         assert found == ("exact_duplicate", "first", 1.0)
     elif exact < 0.8:
         assert found is None  # never a hashing accident

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from suremath_world import item
 
-from artifact.suremath.forms import FormError, FracForm, SumForm, build, difficulty_of, parse
-from artifact.suremath.generator import NOT_APPLICABLE, PROPOSED, Proposal, Request
+from artifact.suremath.forms import FormError, FracForm, SumForm, difficulty_of, draft_of, parse
+from artifact.suremath.generator import NOT_APPLICABLE, PROPOSED, Proposal, ProposalRequest
 from artifact.suremath.procedural import ProceduralGenerator, fold, numbers
 from artifact.suremath.strategies import STRATEGIES
 from artifact.worlds.tiny.problems import DIFFICULTIES, FAMILIES, Draft, draw
@@ -28,14 +28,14 @@ def drawn(cell: tuple[str, str, int]) -> Draft:
 
 def evolve(strategy: str, seed: int, *parents: Draft) -> Proposal:
     items = tuple(item(f"p{i}", d.question, d.answer, difficulty=d.difficulty) for i, d in enumerate(parents))
-    return ProceduralGenerator().evolve([Request("c", items, strategy, 1, seed)])[0]
+    return ProceduralGenerator().evolve([ProposalRequest("c", items, strategy, 1, seed)])[0]
 
 
 @settings(max_examples=300, deadline=None)
 @given(cells)
 def test_parse_and_build_release_actors_what_the_world_drew(cell: tuple[str, str, int]) -> None:
     draft = drawn(cell)
-    assert build(parse(draft.question), draft.difficulty) == draft
+    assert draft_of(parse(draft.question), draft.difficulty) == draft
 
 
 @settings(max_examples=100, deadline=None)
@@ -56,9 +56,9 @@ def test_other_texts_are_refused(text: str) -> None:
 
 def test_numbers_that_make_no_problem_are_refused() -> None:
     with pytest.raises(FormError, match="make no problem"):
-        build(SumForm("Ana", " eggs", 3, ((" loses", 5),)))
+        draft_of(SumForm("Ana", " eggs", 3, ((" loses", 5),)))
     with pytest.raises(FormError, match="make no problem"):
-        build(FracForm("Add {}.", ((1, 1), (1, 2))))
+        draft_of(FracForm("Add {}.", ((1, 1), (1, 2))))
 
 
 def _value(expression: str) -> Fraction:
@@ -122,7 +122,7 @@ def test_harder_goes_one_step_up_and_competition_to_the_top(cell: tuple[str, str
 
 def test_worked_examples() -> None:
     rng = Random(0)
-    story = build(SumForm("Ana", " eggs", 12, ((" buys", 5), (" sells", 2))))
+    story = draft_of(SumForm("Ana", " eggs", 12, ((" buys", 5), (" sells", 2))))
     assert story.answer == "15"
     made = evolve("algebraize", 1, story)  # x + 3 = 15: how many were there at the start
     assert made.answer == "12" and "x+3=15" in made.question
@@ -130,7 +130,7 @@ def test_worked_examples() -> None:
     form = parse(division.question)
     told = evolve("apply", 2, division)  # the remainder stays when all full boxes are sold
     assert told.answer == division.answer and str(form.number) in told.question  # type: ignore[union-attr]
-    joined = evolve("compose", 3, story, build(parse("Ana packs 6 boxes of 7 pens. How many pens?")))
+    joined = evolve("compose", 3, story, draft_of(parse("Ana packs 6 boxes of 7 pens. How many pens?")))
     assert "42" in joined.question and joined.difficulty == "hard"  # 6·7 = 42 enters the story as one more event
 
 
@@ -145,13 +145,15 @@ def test_fold_lands_in_range_and_leaves_what_is_there(value: int, low: int, widt
 
 def test_the_same_request_gives_the_same_child_whatever_surrounds_it() -> None:
     drafts = [draw("sum", "medium", Random(i)) for i in range(6)]
-    requests = [Request(f"c{i}", (item(f"p{i}", d.question),), "harder", 1, i) for i, d in enumerate(drafts)]
+    requests = [ProposalRequest(f"c{i}", (item(f"p{i}", d.question),), "harder", 1, i) for i, d in enumerate(drafts)]
     together = ProceduralGenerator().evolve(requests)
     assert [ProceduralGenerator().evolve([r])[0] for r in requests] == together
 
 
 def test_a_foreign_parent_is_an_outcome_not_an_error() -> None:
-    made = ProceduralGenerator().evolve([Request("c", (item("p", "Prove Fermat's last theorem."),), "harder", 1, 0)])[0]
+    made = ProceduralGenerator().evolve(
+        [ProposalRequest("c", (item("p", "Prove Fermat's last theorem."),), "harder", 1, 0)]
+    )[0]
     assert made.outcome == NOT_APPLICABLE and "no question of the embedded world" in made.raw
 
 

@@ -21,9 +21,9 @@ from artifact.phase1.records import Annotation
 from artifact.records import RecordError, read_parquet, write_parquet
 from artifact.suremath.card import statistics
 from artifact.suremath.lineage import Evolved
-from artifact.suremath.load import Published, check, check_schema, load, problems, verify_sums
-from artifact.suremath.publish import Fate, Removed, publish
-from artifact.suremath.weights import Weight, export_weights, fingerprint, import_weights
+from artifact.suremath.load import Published, check_published, check_schema, load_published, problems, verify_sums
+from artifact.suremath.publish import LineageRow, Removed, publish
+from artifact.suremath.weights import Weight, export_weights, import_weights, question_fingerprint
 from artifact.train.methods.base import Weighting
 
 KEY = "0123456789abcdef"
@@ -61,7 +61,7 @@ def test_datasets_reads_the_folder(published: Path, train: list[Evolved], tmp_pa
 
 
 def test_rows_carry_lineage_and_entropy(published: Path, train: list[Evolved], annotations: list[Annotation]) -> None:
-    rows = load(published)
+    rows = load_published(published)
     assert [r.evolved for r in rows] == train
     for r, a in zip(rows, annotations, strict=True):
         assert (r.entropy, r.weight, r.clusters, r.samples) == (a.entropy, a.weight, a.clusters, a.n)
@@ -81,7 +81,7 @@ def test_the_same_build_publishes_the_same_bytes(
     again = publish(built, tmp_path / "again", small(), annotations, teacher="teacher A", key=KEY)
     assert (again / "SHA256SUMS").read_bytes() == (published / "SHA256SUMS").read_bytes()
     publish(built, again, small(), annotations, teacher="teacher A", key=KEY)  # replaces its own kind
-    assert check(again) == check(published)
+    assert check_published(again) == check_published(published)
 
 
 def test_checksums_are_those_of_sha256sum(published: Path) -> None:
@@ -93,21 +93,21 @@ def test_checksums_are_those_of_sha256sum(published: Path) -> None:
 def test_no_dropped_text_is_published(built: Path, published: Path) -> None:
     removed = read_parquet(published / "dropped.parquet", Removed)
     assert removed and not {"question", "span", "detail"} & set(Removed.COLUMNS)
-    fates = {f.id: f.fate for f in read_parquet(published / "lineage.parquet", Fate)}
+    fates = {f.id: f.fate for f in read_parquet(published / "lineage.parquet", LineageRow)}
     assert all(fates[d.id] == f"{d.stage}: {d.reason}" for d in removed)
-    assert sum(f == "train" for f in fates.values()) == len(load(published))
+    assert sum(f == "train" for f in fates.values()) == len(load_published(published))
 
 
 def test_the_card_states_what_is_there(published: Path) -> None:
     text = (published / "README.md").read_text(encoding="utf-8")
     front = yaml.safe_load(text.split("---\n")[1])
     assert front["configs"][0]["data_files"][0] == {"split": "train", "path": "data/train-*.parquet"}
-    rows = load(published)
+    rows = load_published(published)
     evolved = sum(r.round > 0 for r in rows)
     assert f"{len(rows)} training problems ({len(rows) - evolved} curated and {evolved} evolved)" in text
     assert "not a paper number" in text and "under-represented" in text and "Teacher: teacher A." in text
     facts = json.loads((published / "statistics.json").read_text(encoding="utf-8"))
-    assert facts == json.loads(json.dumps(statistics({"train": rows, "test": load(published, "test")})))
+    assert facts == json.loads(json.dumps(statistics({"train": rows, "test": load_published(published, "test")})))
     easy = [r.normalised for r in rows if r.difficulty == "easy" and r.normalised is not None]
     assert facts["entropy"]["easy"]["mean_normalised"] == pytest.approx(sum(easy) / len(easy))
     assert sum(sum(v.values()) for v in facts["difficulty_by_strategy"].values()) == len(rows)
@@ -131,9 +131,9 @@ def test_croissant_describes_the_files(published: Path) -> None:
 
 def test_without_annotations_the_columns_are_null_and_said_to_be(built: Path, tmp_path: Path) -> None:
     folder = publish(built, tmp_path / "plain", small())
-    assert {r.entropy for r in load(folder)} == {None} and not (folder / "weights.parquet").exists()
+    assert {r.entropy for r in load_published(folder)} == {None} and not (folder / "weights.parquet").exists()
     assert "not annotated" in (folder / "README.md").read_text(encoding="utf-8")
-    assert check(folder)["test"] == 12
+    assert check_published(folder)["test"] == 12
 
 
 def test_annotations_must_fit(built: Path, annotations: list[Annotation], tmp_path: Path) -> None:
@@ -164,24 +164,24 @@ def test_damage_is_found_and_named(copy: Path) -> None:
     whole = shard.read_bytes()
     shard.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RecordError, match=rf"{shard.name} does not have the checksum"):
-        check(copy)
+        check_published(copy)
     with pytest.raises(RecordError, match=rf"{shard.name} cannot be read as Parquet.*fetch it again"):
-        load(copy)
+        load_published(copy)
     shard.unlink()
     with pytest.raises(RecordError, match=rf"{shard.name} is listed in SHA256SUMS but missing"):
-        check(copy)
+        check_published(copy)
     with pytest.raises(RecordError, match=f"lacks {shard.name}"):
-        load(copy)
+        load_published(copy)
 
 
 def test_more_damage(copy: Path, tmp_path: Path) -> None:
     (copy / "extra.txt").write_text("x")
     with pytest.raises(RecordError, match=r"extra\.txt is not listed"):
-        check(copy)
+        check_published(copy)
     with pytest.raises(RecordError, match="holds no data/train"):
-        load(tmp_path)
+        load_published(tmp_path)
     with pytest.raises(RecordError, match="unknown split 'dev'"):
-        load(copy, "dev")
+        load_published(copy, "dev")
     with pytest.raises(RecordError, match="SHA256SUMS is missing"):
         verify_sums(tmp_path)
 
@@ -200,7 +200,7 @@ def test_other_columns_and_repeated_ids_are_refused(copy: Path) -> None:
     rows = [Published.from_row(r) for r in table.to_pylist()]
     write_parquet(shard, [*rows, rows[0]], Published)
     with pytest.raises(RecordError, match=f"problem id {rows[0].id!r} stands twice"):
-        load(copy, "test")
+        load_published(copy, "test")
 
 
 def test_weights_come_back_bit_for_bit(published: Path, train: list[Evolved], annotations: list[Annotation]) -> None:
@@ -255,4 +255,4 @@ def test_export_needs_the_annotations_of_this_set(
 
 
 def test_fingerprint_is_sha256_of_the_text() -> None:
-    assert fingerprint("abc") == "ba7816bf8f01cfea"  # FIPS 180-2, example B.1
+    assert question_fingerprint("abc") == "ba7816bf8f01cfea"  # FIPS 180-2, example B.1

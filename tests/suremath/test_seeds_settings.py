@@ -12,13 +12,15 @@ from artifact.config import ConfigError
 from artifact.errors import EmptyDataset
 from artifact.records import Problem, RecordError, write_parquet
 from artifact.suremath.seeds import SourceError, load_source, load_sources
-from artifact.suremath.settings import Source, load_settings
+from artifact.suremath.settings import ProblemSource, load_settings
 from artifact.tasks.base import get_task
 from artifact.worlds.tiny.splits import part_of
 
 
-def source(path: Path, **fields: object) -> Source:
-    return Source.model_validate({"name": "mine", "kind": "file", "path": str(path), "difficulty": "easy"} | fields)
+def source(path: Path, **fields: object) -> ProblemSource:
+    return ProblemSource.model_validate(
+        {"name": "mine", "kind": "file", "path": str(path), "difficulty": "easy"} | fields
+    )
 
 
 def lines(path: Path, *rows: object) -> Path:
@@ -125,21 +127,21 @@ def test_duplicate_ids_over_sources_are_refused(tmp_path: Path) -> None:
 
 def test_a_hub_id_that_is_not_cached_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    wanted = Source(name="hub", kind="hub", hub="nobody/nothing-of-this-name", difficulty="easy")
+    wanted = ProblemSource(name="hub", kind="hub", hub="nobody/nothing-of-this-name", difficulty="easy")
     with pytest.raises(SourceError, match=r"nobody/nothing-of-this-name.*not in the local cache.*kind: file"):
         load_source(wanted, "seed")
 
 
 def test_a_task_s_curated_problems_keep_their_ids() -> None:
-    wanted = Source(name="t", kind="task", task="tinymath", split="train", limit=5)
+    wanted = ProblemSource(name="t", kind="task", task="tinymath", split="train", limit=5)
     found = load_source(wanted, "curated").items
     assert [(i.id, i.question, i.answer) for i in found] == [
-        (p.id, p.question, p.answer) for p in get_task("tinymath").load("train", 5)
+        (p.id, p.question, p.answer) for p in get_task("tinymath").load("train")[:5]
     ]
 
 
 def test_embedded_seeds_are_distinct_public_text() -> None:
-    found = load_source(Source(name="w", kind="tinyworld", difficulty="hard", limit=50), "seed").items
+    found = load_source(ProblemSource(name="w", kind="tinyworld", difficulty="hard", limit=50), "seed").items
     assert len({i.question for i in found}) == 50
     assert all(part_of(i.question) == "pretraining" and i.difficulty == "hard" for i in found)
 

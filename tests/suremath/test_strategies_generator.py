@@ -8,7 +8,15 @@ import pytest
 from suremath_world import item, small
 
 from artifact.records import RecordError, Rollout
-from artifact.suremath.generator import NOTHING, PROPOSED, TRUNCATED, UNPARSED, Proposal, Request, evolve_checked
+from artifact.suremath.generator import (
+    NOTHING,
+    PROPOSED,
+    TRUNCATED,
+    UNPARSED,
+    Proposal,
+    ProposalRequest,
+    evolve_checked,
+)
 from artifact.suremath.llm import LLMGenerator, messages, read_proposal
 from artifact.suremath.rounds import plan_round
 from artifact.suremath.settings import Generation, load_settings
@@ -82,7 +90,7 @@ class _Answers:
 
 
 def test_missing_and_empty_proposals_are_counted() -> None:
-    requests = [Request(i, (item("p", "q"),), "harder", 1, 0) for i in "abc"]
+    requests = [ProposalRequest(i, (item("p", "q"),), "harder", 1, 0) for i in "abc"]
     found = evolve_checked(_Answers([Proposal("b", PROPOSED, "What is 1+1?"), Proposal("c", PROPOSED, "  ")]), requests)
     assert [(p.id, p.outcome) for p in found] == [("a", NOTHING), ("b", PROPOSED), ("c", NOTHING)]
 
@@ -97,7 +105,7 @@ def test_missing_and_empty_proposals_are_counted() -> None:
 )
 def test_a_generator_that_breaks_its_contract_is_an_error(proposals: list[Proposal], message: str) -> None:
     with pytest.raises(RecordError, match=message):
-        evolve_checked(_Answers(proposals), [Request("a", (item("p", "q"),), "harder", 1, 0)])
+        evolve_checked(_Answers(proposals), [ProposalRequest("a", (item("p", "q"),), "harder", 1, 0)])
 
 
 @pytest.mark.parametrize(
@@ -136,7 +144,7 @@ def test_the_language_model_generator_asks_with_the_strategy_s_prompt() -> None:
     settings = Generation(kind="llm", model="some/model", temperature=0.5, max_new_tokens=77)
     tokenizer = build_tokenizer()
     parents = (item("p", "Add 1/2+1/3."), item("q", "Solve x+1=2."))
-    requests = [Request("a", parents, "compose", 2, 5), Request("b", parents[:1], "harder", 1, 6)]
+    requests = [ProposalRequest("a", parents, "compose", 2, 5), ProposalRequest("b", parents[:1], "harder", 1, 6)]
     made = LLMGenerator(sampler, tokenizer, settings).evolve(requests)
     assert [(p.id, p.outcome, p.question) for p in made] == [("a", PROPOSED, "Find y."), ("b", UNPARSED, "")]
     ((prompts, n, used),) = sampler.calls

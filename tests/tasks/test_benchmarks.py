@@ -14,9 +14,9 @@ import pytest
 
 from artifact.errors import EmptyDataset, Mismatch
 from artifact.records import Problem, index_by_id, write_parquet
-from artifact.tasks import Task, TaskError, get_task, task_names
-from artifact.tasks.benchmark import BENCHMARKS, Benchmark, Split, register_benchmark, to_problem
-from artifact.tasks.benchmarks import TABLE, find_benchmark
+from artifact.tasks import Task, TaskError, get_task, load_problems, task_names
+from artifact.tasks.benchmark import Benchmark, Split, find_benchmark, known_benchmarks, register_benchmark, to_problem
+from artifact.tasks.catalogue.benchmarks import TABLE
 from artifact.tasks.hub import DataAbsent, Source, load_rows
 from artifact.tasks.symbolic import symbolic_equal
 from artifact.tasks.verifier import Verifier
@@ -71,7 +71,7 @@ def verifiers() -> Iterator[Callable[..., Verifier]]:
 @lru_cache
 def raw_problems(name: str, split: str) -> list[Problem]:
     """Problems with their solutions as the source has them."""
-    benchmark = BENCHMARKS[name]
+    benchmark = known_benchmarks()[name]
     try:
         rows = load_rows(benchmark.sources[split]).rows
     except DataAbsent as err:
@@ -198,11 +198,11 @@ def test_gsm8k_with_and_without_the_calculator() -> None:
 def test_slices_limits_and_other_benchmarks() -> None:
     load("gsm8k", "train"), load("math-500", "test")
     task = get_task("gsm8k")
-    most, last = task.load("train[:-500]"), task.load("train[-500:]")
+    most, last = load_problems(task, "train[:-500]"), load_problems(task, "train[-500:]")
     assert len(most) == 6973 and len(last) == 500
     assert {p.id for p in most}.isdisjoint(p.id for p in last)
-    assert task.load("test", 7) == list(load("gsm8k", "test").problems[:7]) == task.load("test[:7]")
-    other = task.load("math-500", 3)
+    assert load_problems(task, "test", 7) == list(load("gsm8k", "test").problems[:7]) == load_problems(task, "test[:7]")
+    other = load_problems(task, "math-500", 3)
     assert [p.task for p in other] == ["math-500"] * 3
     with pytest.raises(TaskError, match=r"'gsm8k' has no split 'dev'; it has train, test"):
         task.load("dev")
@@ -299,7 +299,7 @@ HUB_ROWS = {
 @pytest.mark.parametrize("name", HUB_ROWS)
 def test_row_of_the_hub(name: str) -> None:
     row, expected = HUB_ROWS[name]
-    benchmark = BENCHMARKS[name]
+    benchmark = known_benchmarks()[name]
     problem, reason = to_problem(benchmark, benchmark.main, 0, row)
     assert reason == "" and problem is not None
     assert (problem.answer, problem.difficulty, problem.meta["family"]) == expected
@@ -309,7 +309,7 @@ def test_row_of_the_hub(name: str) -> None:
 
 def test_an_unknown_level_falls_back_to_the_difficulty_of_the_source() -> None:
     row = HUB_ROWS["math"][0] | {"level": "Level ?"}
-    problem, _ = to_problem(BENCHMARKS["math"], "train", 0, row)
+    problem, _ = to_problem(known_benchmarks()["math"], "train", 0, row)
     assert problem is not None and problem.difficulty == "medium"
 
 
@@ -332,7 +332,7 @@ def test_rows_without_an_answer_are_counted_where_that_is_expected(tmp_path: Pat
 
 def test_broken_rows_are_errors_that_name_them(tmp_path: Path) -> None:
     row = HUB_ROWS["hmmt-feb-2025"][0]
-    benchmark = replace(BENCHMARKS["hmmt-feb-2025"], sources={"test": Source("own/test")})
+    benchmark = replace(known_benchmarks()["hmmt-feb-2025"], sources={"test": Source("own/test")})
     with pytest.raises(Mismatch, match=r"row 1 of hmmt-feb-2025, split 'test' states no gold answer in 'answer'"):
         to_problem(benchmark, "test", 0, row | {"answer": None})
     with pytest.raises(Mismatch, match=r"has no 'problem'; it has the fields answer, problem_idx"):
@@ -354,8 +354,8 @@ def test_sure_math_is_read_from_this_projects_own_parquet(tmp_path: Path) -> Non
 def test_adding_a_benchmark_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from artifact.tasks import base, benchmark
 
+    monkeypatch.setattr(benchmark, "_BENCHMARKS", dict(known_benchmarks()))
     monkeypatch.setattr(base, "_TASKS", dict(base._TASKS))
-    monkeypatch.setattr(benchmark, "BENCHMARKS", dict(BENCHMARKS))
     own = Benchmark("own-set", {"test": Source("own/test", 1)}, "test", "easy", "CC0-1.0", "q", "a")
     register_benchmark(own)
     register_benchmark(own)  # the same again is fine
@@ -379,7 +379,7 @@ def test_a_file_of_ones_own_in_a_known_format(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "test.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     own = find_benchmark("gsm8k@mine")
-    assert own is find_benchmark("gsm8k@mine") is BENCHMARKS["gsm8k@mine"]
+    assert own is find_benchmark("gsm8k@mine") is known_benchmarks()["gsm8k@mine"]
     assert own.sources["test"] == Source("mine/test") and own.main == "test"  # no rows, no checksum, no hub
     found = get_task("gsm8k@mine", data_dir=tmp_path).load("test")
     assert [(p.id, p.question, p.answer) for p in found] == [("gsm8k@mine-test-00000", row["question"], "5")]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from artifact.errors import Mismatch
-from artifact.tasks.benchmark import BENCHMARKS
-from artifact.tasks.benchmarks import TABLE
+from artifact.tasks.benchmark import known_benchmarks
+from artifact.tasks.catalogue.benchmarks import TABLE
 from artifact.tasks.hub import Source, load_rows
 
 
@@ -37,4 +37,4 @@ def test_both_splits_in_order_and_counted_together(dataset: Path) -> None:
 def test_svamp_has_one_way_to_its_thousand_problems_from_either_place() -> None:
     source = next(b for b in TABLE if b.name == "svamp").sources["all"]
     assert (source.rows, source.hub_rows) == (1000, 1000) and source.hub_split == "train+test"
-    assert BENCHMARKS["svamp"].main == "all"
+    assert known_benchmarks()["svamp"].main == "all"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from artifact.records import Problem
-from artifact.tasks import encode_prompt, get_task
+from artifact.tasks import encode_prompt, get_task, load_problems
 from artifact.tasks.calculator import MARK, calculate
 from artifact.tasks.hub import DataAbsent
 from artifact.tasks.prompt_templates import FOLDER, TemplateError, load_template, parse_template, template_names
@@ -137,7 +137,7 @@ def test_a_template_of_the_users_own(tmp_path: Path) -> None:
 def test_prompts_of_the_embedded_tier_are_pinned() -> None:
     """Recorded before thinking mode came in: 200 problems × 3 contexts. The runs in the repository depend on them."""
     tokenizer, task = build_tokenizer(), get_task("tinymath")
-    problems = task.load("evaluation", 200)
+    problems = load_problems(task, "evaluation", 200)
     ids = [encode_prompt(tokenizer, task.messages(p, c)) for c in ("none", "answer", "solution") for p in problems]
     assert ids[0] == (1, 5, 37, 54, 31, 8, 7, 38, 24, 46, 31, 8, 16, 25, 57, 58, 38, 26, 2, 6)
     assert ids[200][:8] == (1, 4, 74, 23, 31, 9, 16, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import get_args
@@ -9,9 +10,9 @@ from typing import get_args
 import pytest
 
 from artifact.records import Problem
-from artifact.tasks import Context, Task, TaskError, encode_prompt, get_task, register, task_names
+from artifact.tasks import Context, Task, TaskError, encode_prompt, get_task, load_problems, register, task_names
 from artifact.worlds.tiny import chat
-from artifact.worlds.tiny.splits import SplitError
+from artifact.worlds.tiny.splits import SplitError, load_split
 from artifact.worlds.tiny.tokenizer import build_tokenizer
 
 
@@ -21,8 +22,8 @@ def test_problems_and_limit() -> None:
     assert task.name == "tinymath"
     problems = task.load("curve")
     assert len(problems) == 400
-    assert task.load("curve", limit=7) == problems[:7]
-    assert task.load("curve[:200]") == problems[:200] and task.load("curve[-50:]", limit=3) == problems[350:353]
+    assert load_problems(task, "curve", limit=7) == problems[:7] == load_split("curve", 7)
+    assert load_problems(task, "curve[-50:]", limit=3) == problems[350:353]
     assert all(p.task == "tinymath" for p in problems)
     with pytest.raises(SplitError, match=r"'dev'"):
         task.load("dev")
@@ -44,7 +45,7 @@ def test_prompt_forms() -> None:
 def test_every_prompt_of_every_form_is_free_of_unknown_tokens() -> None:
     task, tokenizer = get_task("tinymath"), build_tokenizer()
     for context in get_args(Context):
-        for problem in task.load("evaluation", limit=400):
+        for problem in load_problems(task, "evaluation", limit=400):
             assert tokenizer.unk_token_id not in encode_prompt(tokenizer, task.messages(problem, context))
 
 
@@ -68,14 +69,24 @@ def test_registry_is_open_and_guards_its_names() -> None:
         def __init__(self, size: int = 1) -> None:
             self.size = size
 
-        def load(self, split: str, limit: int | None = None) -> list[Problem]:
-            return [Problem(f"own-{i}", "q", "1", None, "own", "easy") for i in range(self.size)][:limit]
+        def load(self, split: str) -> list[Problem]:
+            if split != "all":
+                raise TaskError(f"no split {split!r}")
+            return [Problem(f"own-{i}", "q", "1", None, "own", "easy") for i in range(self.size)]
 
         def messages(self, problem: Problem, context: Context = "none") -> list[dict[str, str]]:
             return [{"role": "user", "content": problem.question}]
 
     assert "own" in task_names()
-    assert len(get_task("own", size=3).load("any")) == 3
+    assert len(get_task("own", size=3).load("all")) == 3
+    for limit in (None, 0, 2):
+        for part in (slice(None), slice(None, -2), slice(1, None), slice(-2, None), slice(1, 3), slice(7, None)):
+            text = "" if part == slice(None) else f"[{part.start or ''}:{part.stop or ''}]"
+            found = load_problems(get_task("own", size=5), f"all{text}", limit)  # a task gets slices for free
+            assert [p.id for p in found] == [f"own-{i}" for i in range(5)][part][:limit]
+    for name in ("train", "all[1]", "all[1:2:3]", "all[a:]", "[1:2]"):
+        with pytest.raises(TaskError, match=re.escape(repr(name))):  # what is no slice is a name, for the task to know
+            load_problems(get_task("own"), name)
     with pytest.raises(TaskError, match=r"'own'.*'colour'"):
         get_task("own", colour=1)
     with pytest.raises(TaskError, match=r"already registered"):

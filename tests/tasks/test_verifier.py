@@ -17,7 +17,7 @@ import pytest
 
 import artifact
 from artifact.records import Status
-from artifact.tasks.graders import GRADERS, compare_graders
+from artifact.tasks.graders import GRADERS, as_columns, grade
 from artifact.tasks.symbolic import symbolic_equal
 from artifact.tasks.verifier import Verifier
 
@@ -246,17 +246,12 @@ def test_agrees_with_math_verify_where_math_verify_is_right(verifier):
 
 def test_graders_disagree_where_they_should():
     texts = [r"\boxed{42}", r"\boxed{42 apples}", "it is 41, not 42", r"\boxed{\sqrt{4}} in step 9", "none"]
-    frame = compare_graders(texts, ["42", "42", "42", "2", "2"])
-    assert list(frame.math_verify) == ["correct", "correct", "correct", "correct", "unparsed"]
-    assert list(frame.strict_string) == ["correct", "wrong", "correct", "wrong", "unparsed"]
-    assert list(frame.numeric_last_number) == ["correct", "correct", "correct", "wrong", "unparsed"]
-    assert list(frame.disagree) == [False, True, False, True, False]
-    assert list(compare_graders(texts, ["42"] * 5, ["strict_string"]).columns) == [
-        "gold",
-        "strict_string",
-        "strict_string_answer",
-        "disagree",
-    ]
+    columns = as_columns(grade(texts, ["42", "42", "42", "2", "2"]))
+    assert columns["math_verify"] == ["correct", "correct", "correct", "correct", "unparsed"]
+    assert columns["strict_string"] == ["correct", "wrong", "correct", "wrong", "unparsed"]
+    assert columns["numeric_last_number"] == ["correct", "correct", "correct", "wrong", "unparsed"]
+    assert columns["strict_string_answer"] == ["42", "42 apples", "42", r"\sqrt{4}", None]
+    assert list(as_columns(grade(texts, ["42"] * 5, ["strict_string"]))) == ["strict_string", "strict_string_answer"]
     with pytest.raises(ValueError, match="no_such"):
-        compare_graders(texts, ["42"] * 5, ["no_such"])
+        grade(texts, ["42"] * 5, ["no_such"])
     assert set(GRADERS) >= {"math_verify", "strict_string", "numeric_last_number"}

@@ -1,8 +1,8 @@
 """Answer strings → semantic equivalence classes (UOPD, Section 3.1; Algorithm 1, line 4).
 
 The rule, in order:
-1. an answer that was not found (None, or nothing left after normalising) is a class of its own, never merged;
-2. equal normalised strings share a class, without a judgement;
+1. an answer that was not found (None, or nothing but typesetting) is a class of its own, never merged;
+2. strings that are equal without their typesetting (`untypeset`) share a class, without a judgement;
 3. two strings that are plainly numbers are merged or kept apart by canonical key (`simple_answers.compare_keys`),
    without a judgement too, unless the judge forbids it (`by_key = False`);
 4. each remaining pair of *distinct strings* goes at most once to the judge; a True verdict merges (union-find), and a
@@ -14,61 +14,13 @@ judge that is not transitive. Left out: what equivalence means (`judge.py`).
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import combinations
 
 from artifact.phase1.judge import EquivalenceJudge, Judgement, Pair
 from artifact.phase1.simple_answers import canonical_key, compare_keys
-
-_LAYOUT = re.compile(r"\\(?:left|right|displaystyle|bigl|bigr|big)(?![A-Za-z])")
-_TEXT = re.compile(r"\\(?:text|textrm|textbf|textit|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}")
-_SPACES = re.compile(r"\\[,;:> ]|~|\\q?quad(?![A-Za-z])")
-_WRAPPERS = (("\\boxed{", "}"), ("\\fbox{", "}"), ("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$"))
-_SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2010": "-", "\u00a0": " ", "\u2009": " ", "\u202f": " "})
-
-
-def _wraps(text: str, start: str, end: str) -> bool:
-    """True when `start … end` encloses all of `text`, as one balanced unit."""
-    if not (text.startswith(start) and text.endswith(end) and len(text) >= len(start) + len(end)):
-        return False
-    inner = text[len(start) : len(text) - len(end)]
-    if end != "}":
-        return end not in inner
-    depth = 0
-    for char in inner:
-        depth += (char == "{") - (char == "}")
-        if depth < 0:
-            return False
-    return depth == 0
-
-
-@lru_cache(maxsize=65536)
-def normalise_answer(answer: str | None) -> str | None:
-    r"""The answer with its typesetting removed; None where there is no answer.
-
-    Only changes that do not alter the meaning: Unicode NFC, minus signs, `$…$`, `\boxed{…}`, `\text{…}`, `\left`,
-    `\dfrac` → `\frac`, spacing commands, runs of white space, a full stop at the end. Case, order, brackets and number
-    formats stay: whether `0.50` is `1/2` is for a judge to say.
-    """
-    if answer is None:
-        return None
-    text = answer
-    while True:  # to a fixed point: removing one wrapper can lay bare another
-        before = text
-        text = _LAYOUT.sub("", unicodedata.normalize("NFC", text).translate(_SIGNS))
-        text = _SPACES.sub(" ", _TEXT.sub(r" \1 ", text)).replace("\\!", "")
-        text = " ".join(text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").split())
-        if text.endswith((".", ",")):
-            text = text[:-1]
-        for start, end in _WRAPPERS:
-            if _wraps(text, start, end):
-                text = text[len(start) : len(text) - len(end)]
-        if text == before:
-            return text or None
+from artifact.tasks.answer_text import untypeset
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +28,7 @@ class Clustering:
     """The classes of one problem's N answers.
 
     cluster_ids_N  class of each sample, 0 … C−1, numbered by first appearance
-    strings_N      normalised answer of each sample; None = unparsed
+    strings_N      answer of each sample without its typesetting; None = unparsed
     judgements     the verdicts a judge was asked for, in order, each with left < right; none for what keys settled
     """
 
@@ -121,7 +73,7 @@ def _cluster_steps(answers_N: Sequence[str | None], by_key: bool) -> Steps:
     The pairs of one batch form a forest over the present classes: whatever the verdicts, none of them can make another
     pair of the same batch superfluous. So batching asks no question that asking one by one would have avoided.
     """
-    strings_N = [normalise_answer(a) for a in answers_N]
+    strings_N = [untypeset(a) for a in answers_N]
     owner = {s: s for s in sorted({s for s in strings_N if s is not None})}
     open_pairs = _settle_by_key(owner) if by_key else list(combinations(owner, 2))
     made: list[Judgement] = []

@@ -104,7 +104,7 @@ class EquivalenceJudge(ABC):
 
 
 class ExactJudge(EquivalenceJudge):
-    """Never merges: with it, only equal normalised strings share a class. The lower bound on merging."""
+    """Never merges: with it, only equal untypeset strings share a class. The lower bound on merging."""
 
     name = "exact"
     by_key = False

@@ -22,10 +22,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from artifact.phase1.clustering import normalise_answer
 from artifact.phase1.judge import EquivalenceJudge, JudgeError
 from artifact.phase1.llm_judge import LLMJudge
 from artifact.stats.interval import Interval, wilson_interval
+from artifact.tasks.answer_text import untypeset
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ MOST_FALSE_MERGES, LEAST_TRUE_MERGES = 0.05, 0.50
 
 @dataclass(frozen=True, slots=True)
 class KnownPair:
-    """Two normalised answers to a question, and whether they mean the same."""
+    """Two untypeset answers to a question, and whether they mean the same."""
 
     kind: str
     equal: bool
@@ -128,9 +128,9 @@ class CalibrationReport:
 
 @lru_cache
 def known_pairs() -> tuple[KnownPair, ...]:
-    """The calibration set, answers normalised as the clustering does before it asks a judge."""
+    """The calibration set, answers without typesetting, as the clustering has them before it asks a judge."""
     rows = json.loads(PAIRS.read_text(encoding="utf-8"))
-    answers = [[str(normalise_answer(r[side])) for side in ("left", "right")] for r in rows]
+    answers = [[str(untypeset(r[side])) for side in ("left", "right")] for r in rows]
     return tuple(KnownPair(r["kind"], r["equal"], r["question"], *pair) for r, pair in zip(rows, answers, strict=True))
 
 

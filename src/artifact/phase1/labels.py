@@ -5,7 +5,7 @@ exist side by side:
 
     gold    the verdict on the teacher's answer, against the gold answer of the problem
     model   the teacher's answer is *wrong* where it is not equivalent to the majority answer of a stronger annotated
-            model; equivalence by the clustering rule (equal normalised strings, else the judge; only True merges)
+            model; equivalence by the clustering rule (equal untypeset strings, else the judge; only True merges)
 
 A model that shares the teacher's habits agrees with its errors. Such labels call confident errors right and flatter
 the entropy; errors of the labelling model on easy problems do the opposite. So both AUROCs are given, with the cells of
@@ -20,11 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from artifact.phase1.clustering import cluster_many, normalise_answer
+from artifact.phase1.clustering import cluster_many
 from artifact.phase1.judge import EquivalenceJudge, SymbolicJudge
 from artifact.phase1.records import Annotation
 from artifact.stats.auroc import compare_labels
 from artifact.stats.interval import Interval
+from artifact.tasks.answer_text import untypeset
 
 SOURCES = ("gold", "model")
 
@@ -86,7 +87,7 @@ def model_labels(
     rows = []
     for i, pair, clustering in zip(own, pairs, cluster_many(pairs, judge), strict=True):
         same = clustering.cluster_ids[0] == clustering.cluster_ids[1]
-        wrong = -1 if normalise_answer(pair[1]) is None else int(not same)
+        wrong = -1 if untypeset(pair[1]) is None else int(not same)
         decided = all(j.equivalent is not None for j in clustering.judgements)
         rows.append((i, pair[0] or "", pair[1] or "", wrong, decided))
     return pd.DataFrame(rows, columns=["problem_id", "answer", "reference", "wrong", "decided"])

@@ -149,7 +149,7 @@ def _all(verdicts: Iterable[bool | None]) -> bool | None:
 
 
 def compare_simple(left: str, right: str) -> bool | None:
-    """Whether two normalised answers are equal: True, False, or None when these rules cannot tell. Symmetric."""
+    """Whether two untypeset answers are equal: True, False, or None when these rules cannot tell. Symmetric."""
     if left == right:
         return True
     a, b = canonical_key(left), canonical_key(right)

@@ -23,8 +23,7 @@ from artifact.records import Problem
 from artifact.studies.benchmark_targets import Target
 from artifact.studies.world import config_file, task_of, tokenizer_of, verifier_for
 from artifact.tasks.base import task_names
-from artifact.tasks.benchmark import BenchmarkTask
-from artifact.tasks.benchmarks import find_benchmark
+from artifact.tasks.benchmark import BenchmarkTask, find_benchmark
 from artifact.tasks.checks import (
     check_all,
     check_context,
@@ -35,6 +34,7 @@ from artifact.tasks.checks import (
 )
 from artifact.tasks.plain_prompt import LABELS, encode_plain
 from artifact.tasks.prompts import encode_prompt
+from artifact.tasks.slices import load_problems, name_and_slice
 from artifact.train.inputs import RunInputs
 
 LEAST_BUDGET = 512
@@ -178,9 +178,9 @@ def _load(config: Config, target: Target) -> tuple[tuple[Problem, ...], dict[str
     if target.benchmark not in task_names():
         find_benchmark(target.benchmark)  # registers a file of the user's own
     task = task_of(config.task)
+    problems = tuple(load_problems(task, target.split))
     if isinstance(task, BenchmarkTask):
-        found = task.load_split(target.split)
-        problems = found.problems
+        found = task.load_split(name_and_slice(target.split)[0])
         origin: dict[str, Any] = {
             "place": found.loaded.place,
             "rows": found.loaded.origin,
@@ -192,7 +192,6 @@ def _load(config: Config, target: Target) -> tuple[tuple[Problem, ...], dict[str
             "left_out": {k: len(v) for k, v in found.excluded.items()},
         }
     else:
-        problems = tuple(task.load(target.split))
         origin = {"place": "package", "rows": target.benchmark, "template": "", "shots": 0, "left_out": {}}
     if not problems:
         raise EmptyDataset(f"split {target.split!r} of {target.benchmark!r} holds no problem; nothing can be measured")

@@ -30,7 +30,7 @@ from artifact.studies.benchmark_targets import main_split
 from artifact.studies.results import rollout_groups, split_of, stored_problems
 from artifact.studies.runner import RunInfo
 from artifact.studies.world import stop_token_ids, tokenizer_of, verifier_for
-from artifact.tasks.benchmark import BENCHMARKS
+from artifact.tasks.benchmark import known_benchmarks
 from artifact.tasks.plain_prompt import NEXT_QUESTION
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def stored_evaluations(infos: Iterable[RunInfo]) -> list[Stored]:
             )
             groups = rollout_groups(path)
             by_id = stored_problems(info.folder, config.task, split)
-            benchmark = manifest.get("benchmark") or (split if split in BENCHMARKS else config.task.name)
+            benchmark = manifest.get("benchmark") or (split if split in known_benchmarks() else config.task.name)
             found.append(
                 Stored(
                     info,

@@ -11,17 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artifact.config import Config, ConfigError
-from artifact.tasks.base import TaskError, task_names
-from artifact.tasks.benchmark import BENCHMARKS
-from artifact.tasks.benchmarks import find_benchmark
+from artifact.tasks.base import TaskError, stated_splits, task_names
+from artifact.tasks.benchmark import find_benchmark, known_benchmarks
 from artifact.tasks.hub import local_file
-from artifact.worlds.tiny.splits import DEFAULT_SIZES, TASK
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MADE = {TASK: ("evaluation", DEFAULT_SIZES)}
-"""Tasks that the package makes itself: the split that is meant where only the task is named, and the size of each."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +29,9 @@ class Target:
 
 def main_split(benchmark: str) -> str:
     """The split that is meant where only the benchmark is named; "" for a task that does not say."""
-    known = BENCHMARKS.get(benchmark) or BENCHMARKS.get(benchmark.partition("@")[0])  # a file of the user's own
-    return known.main if known else MADE.get(benchmark, ("", {}))[0]
+    known = known_benchmarks()
+    found = known.get(benchmark) or known.get(benchmark.partition("@")[0])  # a file of the user's own
+    return found.main if found else stated_splits(benchmark)[0]
 
 
 def benchmark_list(data_dir: str | Path | None = None) -> pd.DataFrame:
@@ -48,8 +44,8 @@ def benchmark_list(data_dir: str | Path | None = None) -> pd.DataFrame:
     rows = []
     for name in task_names():
         row: dict[str, Any] = {"name": name, "main": main_split(name)}
-        if name in BENCHMARKS:
-            b = BENCHMARKS[name]
+        if name in known_benchmarks():
+            b = known_benchmarks()[name]
             source = b.sources[b.main]
             local = local_file(source, data_dir)
             row |= {
@@ -60,13 +56,13 @@ def benchmark_list(data_dir: str | Path | None = None) -> pd.DataFrame:
                 "data": local or (f"hub: {source.hub}" if source.hub else "absent"),
             }
         else:
-            sizes = MADE.get(name, ("", {}))[1]
+            sizes = stated_splits(name)[1]
             row |= {
                 "splits": ", ".join(sizes),
                 "rows": sizes.get(row["main"], ""),
                 "difficulty": "",
                 "licence": "",
-                "data": "made by the package" if name in MADE else "registered",
+                "data": "made by the package" if sizes else "registered",
             }
         rows.append({column: str(value) for column, value in row.items()})
     return pd.DataFrame(rows)
@@ -80,7 +76,7 @@ def targets(config: Config, benchmarks: Sequence[str] | None, split: str | None 
     names = task_names()
     if not benchmarks:
         own = [
-            Target(s, BENCHMARKS[s].main) if s in BENCHMARKS else Target(config.task.name, s)
+            Target(s, known_benchmarks()[s].main) if s in known_benchmarks() else Target(config.task.name, s)
             for s in config.evaluation.final
         ]
         return [Target(config.task.name, split)] if split else own
@@ -90,7 +86,7 @@ def targets(config: Config, benchmarks: Sequence[str] | None, split: str | None 
         )
     found = []
     for name in dict.fromkeys(benchmarks):
-        if name in names and name not in BENCHMARKS:
+        if name in names and name not in known_benchmarks():
             if not (split or main_split(name)):
                 raise TaskError(f"task {name!r} is no benchmark of the table: say which of its splits by --split")
             found.append(Target(name, split or main_split(name)))

@@ -66,8 +66,9 @@ def problem_count(config: Config, split: str) -> tuple[int | None, str]:
 def _loaded(task: TaskSection, split: str, limit: int | None) -> int:
     """How many problems are there; read once, since every cell of every study asks. An error is not remembered."""
     from artifact.studies.world import task_of
+    from artifact.tasks import load_problems
 
-    return len(task_of(task).load(split, limit))
+    return len(load_problems(task_of(task), split, limit))
 
 
 def annotation_stages(configs: list[Config]) -> list[Stage]:

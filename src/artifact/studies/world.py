@@ -18,7 +18,7 @@ from artifact.errors import EmptyDataset
 from artifact.paths import resolve_model
 from artifact.records import Problem
 from artifact.studies import keys
-from artifact.tasks import get_task
+from artifact.tasks import get_task, load_problems
 from artifact.tasks.base import Task
 from artifact.tasks.checks import Finding, check_agreement, check_all, check_context, eos_ids, model_checks
 from artifact.tasks.prompts import encode_prompt
@@ -61,7 +61,7 @@ def task_of(section: TaskSection) -> Task:
 @lru_cache(maxsize=32)
 def problems_of(section: TaskSection, split: str, limit: int | None) -> tuple[Problem, ...]:
     """The problems of a split; EmptyDataset when there are none."""
-    problems = tuple(task_of(section).load(split, limit))
+    problems = tuple(load_problems(task_of(section), split, limit))
     if not problems:
         raise EmptyDataset(
             f"split {split!r} of task {section.name!r} holds no problem (limit {limit}); nothing can be done with it"

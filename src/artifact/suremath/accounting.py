@@ -114,7 +114,7 @@ def tally(rows: Iterable[tuple[Any, ...]], names: Sequence[str]) -> tuple[dict[s
     return tuple(dict(zip(names, row, strict=True)) | {"n": counts[row]} for row in sorted(counts))
 
 
-def account(
+def build_report(
     *,
     name: str,
     generator: str,

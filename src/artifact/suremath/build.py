@@ -24,9 +24,9 @@ from artifact.errors import ArtifactError, EmptyDataset, Mismatch
 from artifact.phase1.judge import EquivalenceJudge, SymbolicJudge
 from artifact.phase1.records import Annotation
 from artifact.records import Record, read_parquet, write_parquet
-from artifact.suremath.accounting import BuildReport, account
+from artifact.suremath.accounting import BuildReport, build_report
 from artifact.suremath.decontaminate import BenchmarkIndex, Compared
-from artifact.suremath.filters import DuplicateIndex, malformed, normalised, unsolvable
+from artifact.suremath.filters import DuplicateIndex, malformed, question_key, unsolvable
 from artifact.suremath.generator import PROPOSED, Generator
 from artifact.suremath.labels import Labeller, label_all
 from artifact.suremath.lineage import CURATED, SEED, Dropped, Evolved, by_id, drop
@@ -102,7 +102,7 @@ def build(
     sources_dropped = [d for role in (CURATED, SEED) for d in read_parquet(_dropped_path(work, role), Dropped)]
     dropped = [*sources_dropped, *parts.dropped, *seeds_dropped, *filtered, *unsolved]
     train = [*parts.train, *kept]
-    report = account(
+    report = build_report(
         name=settings.name,
         generator=generator.name,
         labeller=settings.labels.name,
@@ -191,7 +191,7 @@ def _clean_seeds(seeds: Sequence[Evolved], index: BenchmarkIndex) -> tuple[list[
     clean, dropped = [], []
     first: dict[str, str] = {}
     for item in seeds:
-        key = normalised(item.question)
+        key = question_key(item.question)
         if fate := overlap_fate(item, index, "seeds"):
             dropped.append(fate)
         elif key in first:

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from artifact.records import Problem
-from artifact.suremath.filters import normalised
+from artifact.suremath.filters import question_key
 from artifact.suremath.lineage import Evolved
 from artifact.suremath.settings import Filters
 
@@ -57,7 +57,7 @@ class BenchmarkIndex:
         for name, items in benchmarks.items():
             for item in items:
                 self.sizes[name] += 1
-                text = normalised(item.question)
+                text = question_key(item.question)
                 self._texts.setdefault(text, (name, item.id))
                 found = words(item.question)
                 said = " ".join(found)  # an item that two benchmarks share counts once
@@ -72,7 +72,7 @@ class BenchmarkIndex:
 
     def overlap(self, text: str) -> Overlap | None:
         """The match of `text` with a benchmark: equal text first, else the longest run of words. None = clean."""
-        key = normalised(text)
+        key = question_key(text)
         if key in self._texts:
             name, item_id = self._texts[key]
             return Overlap(SAME_TEXT, name, item_id, key, len(words(text)))

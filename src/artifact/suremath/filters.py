@@ -41,7 +41,7 @@ def tokens(text: str) -> list[str]:
     return _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-def normalised(text: str) -> str:
+def question_key(text: str) -> str:
     """The text two problems share when they are the same problem in another layout."""
     return " ".join(tokens(text)).strip(" .?!")
 
@@ -70,14 +70,14 @@ def malformed(item: Evolved, parents: Iterable[Evolved], filters: Filters) -> tu
         return "unbalanced", "braces"
     if not any(c.isalnum() for c in question) or len(set(tokens(question))) < 3:
         return "no_text", "fewer than three different words or symbols"
-    if normalised(question) in {normalised(p.question) for p in parents}:
+    if question_key(question) in {question_key(p.question) for p in parents}:
         return "same_as_parent", ""
     return "", ""
 
 
 def shingles(text: str, size: int = SHINGLE) -> frozenset[str]:
     """The set of runs of `size` words; a shorter text is one shingle of its own."""
-    words = normalised(text).split()
+    words = question_key(text).split()
     if len(words) <= size:
         return frozenset([" ".join(words)])
     return frozenset(" ".join(words[i : i + size]) for i in range(len(words) - size + 1))
@@ -102,7 +102,7 @@ class DuplicateIndex:
 
     def add(self, item_id: str, text: str) -> None:
         """Remember `text`, whether or not it is a duplicate. A text seen already keeps its first id."""
-        key = normalised(text)
+        key = question_key(text)
         if key in self._exact:
             return
         self._exact[key] = item_id
@@ -111,7 +111,7 @@ class DuplicateIndex:
 
     def duplicate_of(self, text: str) -> tuple[str, str, float] | None:
         """(reason, id, similarity) of the nearest earlier problem that `text` repeats, None when it is new."""
-        if (same := self._exact.get(normalised(text))) is not None:
+        if (same := self._exact.get(question_key(text))) is not None:
             return "exact_duplicate", same, 1.0
         own, minhash = _signature(text)
         near = [(jaccard(own, self._shingles[i]), i) for i in self._lsh.query(minhash)]

@@ -1,9 +1,11 @@
 """The embedded world's questions taken apart into their numbers, and put together again.
 
-`parse` reads a question of `tinyworld.problems` into a form: the numbers, and the words of the story. `build` writes a
-form down: question, the equations that solve it, the exact value. For every problem that world draws, build(parse(q))
-is that problem again, so an evolved problem has the formats that the models were trained on. Left out: which numbers
-an evolution changes (`procedural.py`). A form whose numbers make no problem of its family is a FormError.
+`parse` reads a question of `worlds.tiny.problems` into a form: the numbers, and the words of the story. `draft_of`
+writes a form down: question, the equations that solve it, the exact value. For every problem that world draws,
+draft_of(parse(q)) is that problem again, so an evolved problem has the formats that the models were trained on.
+
+A form whose numbers make no problem of its family is a FormError. Left out: which numbers an evolution changes
+(`procedural.py`).
 """
 
 from __future__ import annotations
@@ -179,7 +181,7 @@ def _equation(template: str, match: re.Match[str]) -> EqForm | None:
     return EqForm(template, shape, x, b, a, c, inner)
 
 
-def build(form: Form, difficulty: str | None = None) -> Draft:
+def draft_of(form: Form, difficulty: str | None = None) -> Draft:
     """The problem of a form; `difficulty` overrides `difficulty_of`. Raises FormError where the numbers make none."""
     difficulty = difficulty or difficulty_of(form)
     if isinstance(form, SumForm):

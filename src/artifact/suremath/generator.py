@@ -27,7 +27,7 @@ the token budget before the problem ended. not_applicable: the strategy cannot b
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ProposalRequest:
     """One problem to make: `parents[0]` is evolved with `strategy`; `compose` has a second parent to join.
 
     `seed` is all the randomness the generator may use for it.
@@ -63,12 +63,12 @@ class Generator(Protocol):
 
     name: str
 
-    def evolve(self, requests: Sequence[Request]) -> list[Proposal]:
+    def evolve(self, requests: Sequence[ProposalRequest]) -> list[Proposal]:
         """At most one proposal a request, in any order."""
         ...
 
 
-def evolve_checked(generator: Generator, requests: Sequence[Request]) -> list[Proposal]:
+def evolve_checked(generator: Generator, requests: Sequence[ProposalRequest]) -> list[Proposal]:
     """One proposal a request, in order; a request that got none gets outcome `nothing`.
 
     Raises RecordError on a proposal nobody asked for, two for one request, or an unknown outcome.
@@ -86,7 +86,7 @@ def evolve_checked(generator: Generator, requests: Sequence[Request]) -> list[Pr
     return [found.get(r.id) or Proposal(r.id, NOTHING) for r in requests]
 
 
-def as_evolved(request: Request, proposal: Proposal, generator: str) -> Evolved:
+def as_evolved(request: ProposalRequest, proposal: Proposal, generator: str) -> Evolved:
     """The record of a proposal, with the lineage of its request. A failed one has its raw text as question."""
     first = request.parents[0]
     return Evolved(

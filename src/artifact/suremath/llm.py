@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from artifact.records import Rollout
-from artifact.suremath.generator import NOTHING, PROPOSED, TRUNCATED, UNPARSED, Proposal, Request
+from artifact.suremath.generator import NOTHING, PROPOSED, TRUNCATED, UNPARSED, Proposal, ProposalRequest
 from artifact.suremath.settings import Generation
 from artifact.suremath.strategies import system_prompt
 from artifact.tasks import Messages, encode_prompt
@@ -47,7 +47,7 @@ class LLMGenerator:
         self.name = str(settings.model)
         self.sampler, self.tokenizer, self.settings = sampler, tokenizer, settings
 
-    def evolve(self, requests: Sequence[Request]) -> list[Proposal]:
+    def evolve(self, requests: Sequence[ProposalRequest]) -> list[Proposal]:
         """One proposal a request, in order. Errors are those of the sampler: a prompt too long, a dead engine."""
         if not requests:
             return []
@@ -65,7 +65,7 @@ class LLMGenerator:
         return [read_proposal(r.id, g[0].text, g[0].finish_reason) for r, g in zip(requests, groups, strict=True)]
 
 
-def messages(request: Request) -> Messages:
+def messages(request: ProposalRequest) -> Messages:
     """The chat of a request: the strategy's system prompt, then the parent, and the second parent for `compose`."""
     names = ("Problem", "Second problem")
     told = [f"{name}:\n{parent.question}" for name, parent in zip(names, request.parents, strict=False)]

@@ -81,7 +81,7 @@ def shards(folder: Path, split: str) -> list[Path]:
     return found
 
 
-def load(folder: Path, split: str = "train") -> list[Published]:
+def load_published(folder: Path, split: str = "train") -> list[Published]:
     """The rows of a split, in order. RecordError, naming the file, on damage, a wrong column or a repeated id."""
     rows: list[Published] = []
     for path in shards(folder, split):
@@ -97,7 +97,7 @@ def load(folder: Path, split: str = "train") -> list[Published]:
 
 def problems(folder: Path, split: str = "train") -> list[Problem]:
     """The problems of a split as tasks and training read them."""
-    return [row.evolved.problem for row in load(folder, split)]
+    return [row.evolved.problem for row in load_published(folder, split)]
 
 
 def check_schema(path: Path) -> None:
@@ -153,10 +153,10 @@ def verify_sums(folder: Path) -> int:
     return len(lines)
 
 
-def check(folder: Path) -> dict[str, int]:
+def check_published(folder: Path) -> dict[str, int]:
     """Everything: checksums, schema, ids, that no training problem is a test problem. Rows by split."""
     verify_sums(folder)
-    rows = {split: load(folder, split) for split in SPLITS}
+    rows = {split: load_published(folder, split) for split in SPLITS}
     both = {r.id for r in rows["train"]} & {r.id for r in rows["test"]}
     if both:
         raise RecordError(f"{folder}: problem {min(both)!r} stands in both splits; publish it again")

@@ -30,11 +30,11 @@ from artifact.suremath.forms import (
     ModForm,
     MulForm,
     SumForm,
-    build,
     difficulty_of,
+    draft_of,
     parse,
 )
-from artifact.suremath.generator import NOT_APPLICABLE, PROPOSED, Proposal, Request
+from artifact.suremath.generator import NOT_APPLICABLE, PROPOSED, Proposal, ProposalRequest
 from artifact.worlds.tiny.problems import CONTAINERS, GAINS, ITEMS, LOSSES, NAMES, render_solution
 
 ATTEMPTS = 20
@@ -46,17 +46,17 @@ class ProceduralGenerator:
 
     name = "procedural"
 
-    def evolve(self, requests: Sequence[Request]) -> list[Proposal]:
+    def evolve(self, requests: Sequence[ProposalRequest]) -> list[Proposal]:
         """One proposal a request, in order; `not_applicable` where a parent is no question of the embedded world."""
         return [self._evolve(r) for r in requests]
 
-    def _evolve(self, request: Request) -> Proposal:
+    def _evolve(self, request: ProposalRequest) -> Proposal:
         rng = Random(request.seed)
         reason = ""
         for _ in range(ATTEMPTS):
             try:
                 parents = [parse(p.question) for p in request.parents]
-                draft = build(_STRATEGIES[request.strategy](parents, rng))
+                draft = draft_of(_STRATEGIES[request.strategy](parents, rng))
             except FormError as err:
                 reason = str(err)
                 continue
@@ -75,7 +75,7 @@ def fold(value: int, low: int, high: int) -> int:
 
 def numbers(form: Form) -> tuple[int, ...]:
     """The answer's numerator, then the operands, of a form: what `compose` may take from it."""
-    answer = build(form).value.numerator
+    answer = draft_of(form).value.numerator
     if isinstance(form, SumForm):
         return answer, form.start, *(n for _, n in form.events)
     if isinstance(form, MulForm):

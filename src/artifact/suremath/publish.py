@@ -31,7 +31,7 @@ from artifact.suremath.weights import export_weights
 
 
 @dataclass(frozen=True, slots=True)
-class Fate(Record):
+class LineageRow(Record):
     """One problem of the build without its text: ancestry, and where it ended (`train`, `test` or `stage: reason`)."""
 
     id: str
@@ -103,7 +103,7 @@ def publish(
     partial = _empty_beside(folder)
     files = {s: _write_shards(partial / "data", s, rows[s], settings.rows_per_shard) for s in SPLITS}
     dropped = read_parquet(build_folder / "dropped.parquet", Dropped)
-    write_parquet(partial / "lineage.parquet", _fates(build_folder, splits, dropped), Fate)
+    write_parquet(partial / "lineage.parquet", _lineage_rows(build_folder, splits, dropped), LineageRow)
     write_parquet(partial / "dropped.parquet", [_removed(d) for d in dropped], Removed)
     if annotations is not None:
         ordered = [given[item.id] for item in splits["train"]]
@@ -187,14 +187,16 @@ def _write_shards(folder: Path, split: str, rows: Sequence[Published], per_shard
     return paths
 
 
-def _fates(build_folder: Path, splits: Mapping[str, Sequence[Evolved]], dropped: Sequence[Dropped]) -> list[Fate]:
+def _lineage_rows(
+    build_folder: Path, splits: Mapping[str, Sequence[Evolved]], dropped: Sequence[Dropped]
+) -> list[LineageRow]:
     """Every curated problem, seed and proposal of the build, with where it ended."""
     ended = {d.id: f"{d.stage}: {d.reason}" for d in dropped} | {i.id: s for s in SPLITS for i in splits[s]}
     work = build_folder / "work"
     shards = sorted(work.glob("round-*/*.parquet"), key=lambda p: (int(p.parent.name.split("-")[1]), p.name))
     items = [i for p in (work / "curated.parquet", work / "seeds.parquet", *shards) for i in read_parquet(p, Evolved)]
     return [
-        Fate(
+        LineageRow(
             i.id,
             i.root_id,
             i.parent_ids,

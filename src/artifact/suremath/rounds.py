@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 
 from artifact.records import RecordError, read_parquet, write_parquet
-from artifact.suremath.generator import PROPOSED, Generator, Request, as_evolved, evolve_checked
+from artifact.suremath.generator import PROPOSED, Generator, ProposalRequest, as_evolved, evolve_checked
 from artifact.suremath.lineage import Evolved
 from artifact.suremath.settings import SureMathSettings
 from artifact.suremath.strategies import choose_strategy
@@ -32,7 +32,7 @@ def stable_seed(*parts: object) -> int:
 
 def plan_round(
     settings: SureMathSettings, round_: int, seeds: Sequence[Evolved], latest: dict[str, Evolved]
-) -> list[Request]:
+) -> list[ProposalRequest]:
     """The requests of a round, in the order of the seeds; `latest` is the usable head of each chain by root id."""
     families: dict[str, list[Evolved]] = {}
     for s in seeds:
@@ -50,7 +50,9 @@ def plan_round(
         parents: tuple[Evolved, ...] = (parent,)
         if strategy == "compose" and len(seeds) > 1:
             parents = (parent, _partner(settings.seed, item_id, parent, root, families))
-        requests.append(Request(item_id, parents, strategy, round_, stable_seed(settings.seed, "evolve", item_id)))
+        requests.append(
+            ProposalRequest(item_id, parents, strategy, round_, stable_seed(settings.seed, "evolve", item_id))
+        )
     return requests
 
 
@@ -98,7 +100,7 @@ def evolve_rounds(
     return made
 
 
-def _shard(path: Path, generator: Generator, batch: Sequence[Request]) -> list[Evolved]:
+def _shard(path: Path, generator: Generator, batch: Sequence[ProposalRequest]) -> list[Evolved]:
     if not path.exists():
         proposals = evolve_checked(generator, batch)
         items = [as_evolved(r, p, generator.name) for r, p in zip(batch, proposals, strict=True)]

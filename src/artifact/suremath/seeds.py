@@ -19,8 +19,8 @@ from typing import Any
 from artifact.errors import ArtifactError, EmptyDataset
 from artifact.paths import project_root
 from artifact.suremath.lineage import CURATED, GROUND_TRUTH, SEED, UNKNOWN, Dropped, Evolved, by_id, drop
-from artifact.suremath.settings import Source
-from artifact.tasks import get_task
+from artifact.suremath.settings import ProblemSource
+from artifact.tasks import get_task, load_problems
 from artifact.tasks.extract import extract_answer
 from artifact.worlds.tiny.problems import DIFFICULTIES, render_solution
 from artifact.worlds.tiny.splits import pretraining_drafts
@@ -31,14 +31,14 @@ class SourceError(ArtifactError):
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedSource:
     """The usable problems of some sources, and the rows that were not."""
 
     items: tuple[Evolved, ...]
     dropped: tuple[Dropped, ...]
 
 
-def load_source(source: Source, role: str) -> Loaded:
+def load_source(source: ProblemSource, role: str) -> LoadedSource:
     """The problems of `source` as round-0 records; `role` is `curated`, `seed` or `benchmark`.
 
     A seed needs a question, and an answer where its source promises one (`answer_field`): otherwise it is dropped, by
@@ -71,23 +71,23 @@ def load_source(source: Source, role: str) -> Loaded:
             f"none of the {len(rows)} rows of source {source.name!r} can be used ({dropped[0].reason}, …): correct "
             f"question_field = {source.question_field!r} and answer_field = {source.answer_field!r}"
         )
-    return Loaded(tuple(items), tuple(dropped))
+    return LoadedSource(tuple(items), tuple(dropped))
 
 
-def load_sources(sources: Sequence[Source], role: str) -> Loaded:
+def load_sources(sources: Sequence[ProblemSource], role: str) -> LoadedSource:
     """All `sources` together. Raises RecordError on an id that two of them share."""
     parts = [load_source(s, role) for s in sources]
     items = tuple(i for part in parts for i in part.items)
     by_id(items)
-    return Loaded(items, tuple(d for part in parts for d in part.dropped))
+    return LoadedSource(items, tuple(d for part in parts for d in part.dropped))
 
 
-def load_benchmarks(sources: Sequence[Source]) -> dict[str, tuple[Evolved, ...]]:
+def load_benchmarks(sources: Sequence[ProblemSource]) -> dict[str, tuple[Evolved, ...]]:
     """The problems of each benchmark by its name; they are only ever compared with, never trained on."""
     return {s.name: load_source(s, "benchmark").items for s in sources}
 
 
-def _item(source: Source, role: str, number: int, row: dict[str, Any]) -> Evolved:
+def _item(source: ProblemSource, role: str, number: int, row: dict[str, Any]) -> Evolved:
     question = _text(row, source.question_field, source)
     solution = _optional(row, source.solution_field)
     if source.answer_from_solution:
@@ -125,7 +125,7 @@ def _item(source: Source, role: str, number: int, row: dict[str, Any]) -> Evolve
     )
 
 
-def _text(row: dict[str, Any], name: str, source: Source) -> str:
+def _text(row: dict[str, Any], name: str, source: ProblemSource) -> str:
     """A field as text, "" where it is null. A list of one counts as its element. SourceError without the field."""
     if name not in row:
         raise SourceError(
@@ -143,12 +143,12 @@ def _optional(row: dict[str, Any], name: str | None) -> str | None:
     return str(value) if value else None
 
 
-def _origin(source: Source) -> str:
+def _origin(source: ProblemSource) -> str:
     where = {"task": f"task {source.task}/{source.split}", "file": source.path, "hub": source.hub}
     return f"source {source.name!r} ({where.get(source.kind, 'the embedded world')})"
 
 
-def _rows(source: Source) -> Iterator[dict[str, Any]]:
+def _rows(source: ProblemSource) -> Iterator[dict[str, Any]]:
     """The rows that `where` keeps, in the order of the source."""
     read = {"task": _task_rows, "file": _file_rows, "hub": _hub_rows, "tinyworld": _tinyworld_rows}[source.kind]
     for row in read(source):
@@ -158,8 +158,8 @@ def _rows(source: Source) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _task_rows(source: Source) -> Iterator[dict[str, Any]]:
-    for p in get_task(source.task).load(source.split):
+def _task_rows(source: ProblemSource) -> Iterator[dict[str, Any]]:
+    for p in load_problems(get_task(source.task), source.split):
         yield {
             "id": p.id,
             "question": p.question,
@@ -170,7 +170,7 @@ def _task_rows(source: Source) -> Iterator[dict[str, Any]]:
         }
 
 
-def _tinyworld_rows(source: Source) -> Iterator[dict[str, Any]]:
+def _tinyworld_rows(source: ProblemSource) -> Iterator[dict[str, Any]]:
     """Fresh problems from the pretraining part of the embedded world: its counterpart of public text."""
     rng = Random(f"suremath/{source.name}")
     seen: set[str] = set()
@@ -186,7 +186,7 @@ def _tinyworld_rows(source: Source) -> Iterator[dict[str, Any]]:
             }
 
 
-def _file_rows(source: Source) -> Iterable[dict[str, Any]]:
+def _file_rows(source: ProblemSource) -> Iterable[dict[str, Any]]:
     path = Path(str(source.path))
     path = path if path.is_absolute() else project_root() / path
     if not path.is_file():
@@ -203,7 +203,7 @@ def _file_rows(source: Source) -> Iterable[dict[str, Any]]:
     return _json_lines(path, source)
 
 
-def _json_lines(path: Path, source: Source) -> Iterator[dict[str, Any]]:
+def _json_lines(path: Path, source: ProblemSource) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as stream:
         for number, line in enumerate(stream, 1):
             if not line.strip():
@@ -217,7 +217,7 @@ def _json_lines(path: Path, source: Source) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _hub_rows(source: Source) -> Iterable[dict[str, Any]]:
+def _hub_rows(source: ProblemSource) -> Iterable[dict[str, Any]]:
     """The rows of a hub dataset: from the local cache where it is there, else downloaded unless offline mode is set."""
     from datasets import DownloadConfig, load_dataset
 

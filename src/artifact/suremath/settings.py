@@ -17,7 +17,7 @@ Difficulty = Literal["easy", "medium", "hard", "competition"]
 Strategy = Literal["harder", "rewrite", "algebraize", "apply", "compose", "competition"]
 
 
-class Source(Section):
+class ProblemSource(Section):
     """Where problems come from: a registered task's split, a local file, a hub id, or the embedded world itself.
 
     `where` keeps the rows whose field has that value. Without a fixed `difficulty`, `difficulty_field` is read.
@@ -42,7 +42,7 @@ class Source(Section):
     license: str = "unknown"
 
     @model_validator(mode="after")
-    def _complete(self) -> Source:
+    def _complete(self) -> ProblemSource:
         needed = {"file": "path", "hub": "hub"}.get(self.kind)
         if needed and getattr(self, needed) is None:
             raise ValueError(f"source {self.name!r} of kind {self.kind!r} needs the key {needed!r}")
@@ -54,7 +54,7 @@ class Source(Section):
 class Curated(Section):
     """The curated problems with verified answers: `test` held out, the rest goes to training (Section 4.1)."""
 
-    sources: tuple[Source, ...] = Field(min_length=1)
+    sources: tuple[ProblemSource, ...] = Field(min_length=1)
     size: int = Field(1000, ge=1)
     test: int = Field(200, ge=1)
 
@@ -155,8 +155,8 @@ class SureMathSettings(Section):
     )
     seed: int = Field(0, ge=0)
     curated: Curated
-    seeds: tuple[Source, ...] = Field(min_length=1)
-    benchmarks: tuple[Source, ...] = Field(min_length=1)
+    seeds: tuple[ProblemSource, ...] = Field(min_length=1)
+    benchmarks: tuple[ProblemSource, ...] = Field(min_length=1)
     generator: Generation
     evolution: Evolution
     filters: Filters = Filters()
@@ -204,7 +204,7 @@ def _source_problems(data: dict[str, Any], origin: str) -> list[str]:
     for where, entries in lists.items():
         for i, entry in enumerate(entries if isinstance(entries, list) else ()):
             try:
-                Source.model_validate(entry)
+                ProblemSource.model_validate(entry)
             except ValidationError as err:
-                lines.append(explain(err, Source, f"{origin}: {where}[{i}]"))
+                lines.append(explain(err, ProblemSource, f"{origin}: {where}[{i}]"))
     return lines

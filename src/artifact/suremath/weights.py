@@ -23,7 +23,7 @@ from artifact.train.methods.base import Weighting
 
 @dataclass(frozen=True, slots=True)
 class Weight(Record):
-    """The weight of one problem. `entropy` H in nats; `prompt` is `fingerprint(question)`; `scheme` as in `weights`."""
+    """The weight of one problem. `entropy` H in nats; `prompt`: `question_fingerprint`; `scheme` as in `weights`."""
 
     problem_id: str
     weight: float
@@ -44,7 +44,7 @@ class Weight(Record):
     }
 
 
-def fingerprint(question: str) -> str:
+def question_fingerprint(question: str) -> str:
     """16 hex digits of the question's exact text."""
     return hashlib.sha256(question.encode()).hexdigest()[:16]
 
@@ -85,7 +85,7 @@ def export_weights(
             by_id[p.id].entropy,
             by_id[p.id].normalised,
             weighting.scheme,
-            fingerprint(p.question),
+            question_fingerprint(p.question),
             key,
         )
         for p in problems
@@ -119,7 +119,7 @@ def import_weights(path: Path, problems: Sequence[Problem]) -> dict[str, Weight]
             f"{path} is for other prompts: {len(missing)} training problems lack a weight and {len(extra)} weights are "
             f"of other problems ({example}); export the weights of this training set"
         )
-    changed = [i for i, p in wanted.items() if rows[i].prompt != fingerprint(p.question)]
+    changed = [i for i, p in wanted.items() if rows[i].prompt != question_fingerprint(p.question)]
     if changed:
         raise Mismatch(
             f"{path} is for other prompts: the question of {len(changed)} problem(s) has another text now, first "

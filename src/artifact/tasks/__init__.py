@@ -2,5 +2,16 @@
 
 from artifact.tasks.base import Context, Messages, Task, TaskError, get_task, register, task_names
 from artifact.tasks.prompts import encode_prompt
+from artifact.tasks.slices import load_problems
 
-__all__ = ["Context", "Messages", "Task", "TaskError", "encode_prompt", "get_task", "register", "task_names"]
+__all__ = [
+    "Context",
+    "Messages",
+    "Task",
+    "TaskError",
+    "encode_prompt",
+    "get_task",
+    "load_problems",
+    "register",
+    "task_names",
+]

@@ -4,7 +4,7 @@ Numbers are read exactly, as `Fraction`: integers, decimals, `a/b`, `\frac{a}{b}
 and scientific notation. Lengths and exponents are bounded *before* anything is computed and no power is ever
 evaluated, so `9**9**9**9` or `1e999999999` cost nothing here: they are not read as numbers at all.
 
-Left out: everything that needs algebra (`symbolic.py`). Non-ASCII digits are not digits.
+Left out: notation (`answer_text.py`) and everything that needs algebra (`symbolic.py`). Non-ASCII digits are no digits.
 """
 
 from __future__ import annotations
@@ -14,51 +14,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from artifact.tasks.answer_text import normal_text
+
 MAX_DIGITS = 400
 """Longest run of digits, and largest decimal exponent, that is read as a number."""
 
-_SYMBOLS = str.maketrans(
-    {
-        "\u2212": "-",
-        "\u2013": "-",
-        "\u00a0": " ",
-        "\u2009": " ",
-        "\u202f": " ",
-        "\u00b0": r"^\circ ",
-        "\u03c0": r"\pi ",
-        "\u00d7": r"\times ",
-        "\u22c5": r"\cdot ",
-        "\u00b7": r"\cdot ",
-        "\u00f7": "/",
-        "\u221e": r"\infty ",
-        "\u00b2": "^2",
-        "\u00b3": "^3",
-    }
-)
-
-_REWRITES = [
-    (re.compile(pattern), to)
-    for pattern, to in [
-        (r"\\(?:left|right|big|Big|bigg|Bigg|displaystyle|textstyle|limits)(?![A-Za-z])", ""),
-        (r"\{,\}", ","),
-        (r"(?<=[0-9]),\\!\s*(?=[0-9])", ","),
-        (r"(?<=[0-9])\\[,;: ](?=[0-9]{3})", ","),
-        (r"\\!", ""),
-        (r"\\[,;: ]|~|\\q?quad(?![A-Za-z])", " "),
-        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
-        (r"\\(?:mathrm|textrm|textbf|textit|textnormal|mbox|hbox)\s*\{", r"\\text{"),
-        (r"\\text\{([A-Za-z])\}", r" \1 "),
-        (r"^\s*\$([^$]+)\$(?=\s*[A-Za-z%\\^])", r"\1 "),
-        (r"\\([%$])", r"\1"),
-        (r"\\(?:degree|deg)(?![A-Za-z])|\^\s*\{\s*\\circ\s*\}", r"^\\circ"),
-        (r"\s+", " "),
-    ]
-]
-_WRAPPERS = [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), (r"\boxed{", "}")]
 _REDUNDANT_SPACE = re.compile(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
-_LATEX_UNIT_LETTER = re.compile(r"(?<=[0-9])\s*\\(?:text|mathrm|mbox|textrm)\s*\{\s*([mgshlL])\s*\}")
-_LETTER_UNITS = {"m": "meters", "g": "grams", "s": "seconds", "h": "hours", "l": "liters", "L": "liters"}
-
 _UNITS = {
     name: canonical
     for canonical, names in {
@@ -163,26 +124,6 @@ class Answer:
     words: str = ""
     base: tuple[str, int] | None = None
     places: int = 0
-
-
-def normal_text(answer: str) -> str:
-    """`answer` without delimiters, sizing and spacing commands, one name for each symbol; the meaning is kept."""
-    text = _LATEX_UNIT_LETTER.sub(lambda m: f" {_LETTER_UNITS[m.group(1)]}", answer.translate(_SYMBOLS))
-    for pattern, to in _REWRITES:
-        text = pattern.sub(to, text)
-    for _ in range(4):
-        text = text.strip().removesuffix(r"\\").strip()
-        if text.endswith(".") and not text.endswith(".m."):
-            text = text[:-1].rstrip()
-        for left, right in _WRAPPERS:
-            inner = text[len(left) : len(text) - len(right)]
-            wrapped = len(text) > len(left + right) and text.startswith(left) and text.endswith(right)
-            if wrapped and right not in inner and left not in inner:
-                text = inner
-                break
-        else:
-            break
-    return text.strip()
 
 
 @lru_cache(maxsize=16384)

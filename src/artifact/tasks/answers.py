@@ -15,7 +15,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from artifact.tasks.answer_forms import normal_text, read_answer
+from artifact.tasks.answer_forms import read_answer
+from artifact.tasks.answer_text import normal_text
 from artifact.tasks.extract import extract_answer
 
 

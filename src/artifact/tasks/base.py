@@ -1,19 +1,23 @@
 """What a task is, and the open registry of tasks.
 
-A task is where problems come from and how they are put to a model. `register` adds one, also from a notebook:
+A task is where problems come from and how they are put to a model. Every module of `tasks/catalogue` is found; a class
+in a new file there, or in a notebook, is a task once it is registered:
 
     @register("my-task")
     class MyTask: ...
 
-    get_task("my-task", option=3).load("evaluation", limit=10)
+    load_problems(get_task("my-task", option=3), "train[:-500]", limit=10)
 
-Left out: how an answer is extracted and verified (`extract.py`, `verifier.py`) and tokenization (`prompts.py`).
+Left out: slices and limits, which no task sees (`slices.py`), how an answer is extracted and verified (`extract.py`,
+`verifier.py`), and tokenization (`prompts.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from functools import cache
 from inspect import signature
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -36,8 +40,8 @@ class Task(Protocol):
 
     name: str
 
-    def load(self, split: str, limit: int | None = None) -> list[Problem]:
-        """The problems of `split`, at most `limit` of them; the same on every call."""
+    def load(self, split: str) -> list[Problem]:
+        """All problems of the split called `split`, the same on every call; slices are cut by `load_problems`."""
         ...
 
     def messages(self, problem: Problem, context: Context = "none") -> Messages:
@@ -48,11 +52,6 @@ class Task(Protocol):
 Factory = TypeVar("Factory", bound=Callable[..., Task])
 
 _TASKS: dict[str, Callable[..., Task]] = {}
-_BUILT_IN = {"tinymath": "artifact.tasks.tinymath"}
-"""Tasks of this package and the module that registers each; imported on first use only."""
-
-_TABLE = "artifact.tasks.benchmarks"
-"""The module that registers every benchmark of its table; imported when a name is not known otherwise."""
 
 
 def register(name: str) -> Callable[[Factory], Factory]:
@@ -69,17 +68,33 @@ def register(name: str) -> Callable[[Factory], Factory]:
     return add
 
 
+@cache
+def import_catalogue() -> None:
+    """Import every module of `tasks/catalogue`, so that its tasks are registered; once a process, at first need."""
+    import artifact.tasks.catalogue as package
+
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
+
+
 def task_names() -> list[str]:
     """The names `get_task` knows."""
-    import_module(_TABLE)
-    return sorted({*_BUILT_IN, *_TASKS})
+    import_catalogue()
+    return sorted(_TASKS)
+
+
+def stated_splits(name: str) -> tuple[str, Mapping[str, int]]:
+    """(split meant where only the task is named, problems per split), as the class of the task states them.
+
+    A class that makes its own problems says so in `main` and `sizes`; ("", {}) where it does not, or is not known.
+    """
+    factory = _TASKS.get(name) if name in task_names() else None
+    return getattr(factory, "main", ""), getattr(factory, "sizes", {})
 
 
 def get_task(name: str, **options: Any) -> Task:
     """The task registered as `name`, built with `options`. Raises TaskError on an unknown name or option."""
-    if name not in _TASKS:
-        import_module(_BUILT_IN.get(name, _TABLE))
-    if name not in _TASKS:
+    if name not in task_names():
         raise TaskError(f"unknown task {name!r}; known are {', '.join(task_names())}; add one with register()")
     factory = _TASKS[name]
     try:

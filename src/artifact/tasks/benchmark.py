@@ -1,9 +1,8 @@
 r"""A benchmark as data, and the one task class that reads and prompts every benchmark.
 
 A `Benchmark` says where the rows lie (`hub.Source`), which field is what, how the gold answer is stated
-(`answers.GOLD`), and how hard it is. A split may be a slice as in `datasets`: `train[:-500]`. A task also loads another
-benchmark's main split by that benchmark's name, so `evaluation.final: [test, math-500]` prompts MATH-500 like the run's
-own task.
+(`answers.GOLD`), and how hard it is. A task also loads another benchmark's main split by that benchmark's name, so
+`evaluation.final: [test, math-500]` prompts MATH-500 like the run's own task.
 
 Answers that no parser can grade are left out and counted by name (`Split.excluded`):
     description             AMO-Bench's 11 descriptive answers (its authors judge them by a language model);
@@ -11,27 +10,27 @@ Answers that no parser can grade are left out and counted by name (`Split.exclud
     no final answer         rows without a boxed answer, in sets where that is expected (NuminaMath-CoT's proofs)
     malformed gold answer   the source's own answer is broken, such as unbalanced braces: no response could be right
 
-Left out: the table of benchmarks (`benchmarks.py`).
+Left out: the table of benchmarks (`catalogue/benchmarks.py`).
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from artifact.errors import EmptyDataset, Mismatch
 from artifact.records import Problem
 from artifact.tasks.answers import GOLD, AnswerType, answer_type, solution_for
-from artifact.tasks.base import Context, Messages, TaskError, register, task_names
+from artifact.tasks.base import Context, Messages, TaskError, import_catalogue, register, task_names
 from artifact.tasks.calculator import strip_marks
 from artifact.tasks.equivalence import defect
 from artifact.tasks.hub import Loaded, Row, Source, load_rows
 from artifact.tasks.prompt_templates import load_template
-from artifact.tasks.slices import name_and_slice
 
 Level = Callable[[Row], str | None]
 
@@ -85,8 +84,13 @@ class Split:
     excluded: Mapping[str, tuple[str, ...]]
 
 
-BENCHMARKS: dict[str, Benchmark] = {}
-"""Benchmarks by name, open to additions through `register_benchmark`."""
+_BENCHMARKS: dict[str, Benchmark] = {}
+
+
+def known_benchmarks() -> Mapping[str, Benchmark]:
+    """Benchmarks by name: those of the table, and those that `register_benchmark` or `find_benchmark` added."""
+    import_catalogue()
+    return _BENCHMARKS
 
 
 class BenchmarkTask:
@@ -109,25 +113,27 @@ class BenchmarkTask:
         self.benchmark, self.name = benchmark, benchmark.name
         self.template = load_template(template or benchmark.template)
         self.calculator, self.data_dir, self.descriptive = calculator, data_dir, descriptive
+        self._splits: dict[str, Split] = {}
 
-    def load(self, split: str, limit: int | None = None) -> list[Problem]:
-        """The problems of `split` (with a slice, or another benchmark's name), at most `limit` of them."""
-        return list(self.load_split(split).problems[:limit])
+    def load(self, split: str) -> list[Problem]:
+        """The problems of `split`, which may be another benchmark's name: that one's main split."""
+        return list(self.load_split(split).problems)
 
     def load_split(self, split: str) -> Split:
-        """`load` with the origin of the rows and what was left out. Raises TaskError on an unknown split."""
-        name, part = name_and_slice(split)
-        benchmark, own = self.benchmark, name
-        if name not in benchmark.sources and name in task_names() and name in BENCHMARKS:  # the former loads the table
-            benchmark = BENCHMARKS[name]
-            own = benchmark.main
-        if own not in benchmark.sources:
-            raise TaskError(
-                f"task {self.name!r} has no split {split!r}; it has {', '.join(benchmark.sources)}, slices of them "
-                f"such as 'train[:-500]', and the benchmarks {', '.join(sorted(BENCHMARKS))}"
-            )
-        found = self._read(benchmark, own)
-        return found if part == slice(None) else Split(found.problems[part], found.loaded, found.excluded)
+        """`load` with the origin of the rows and what was left out, read once. TaskError on an unknown split."""
+        if split not in self._splits:
+            self._splits[split] = self._read(*self._source(split))
+        return self._splits[split]
+
+    def _source(self, split: str) -> tuple[Benchmark, str]:
+        if split in self.benchmark.sources:
+            return self.benchmark, split
+        if split in known_benchmarks():
+            return known_benchmarks()[split], known_benchmarks()[split].main
+        raise TaskError(
+            f"task {self.name!r} has no split {split!r}; it has {', '.join(self.benchmark.sources)}, slices of them "
+            f"such as 'train[:-500]', and the benchmarks {', '.join(sorted(known_benchmarks()))}"
+        )
 
     def messages(self, problem: Problem, context: Context = "none") -> Messages:
         """The chat messages of one prompt by the template. Raises ValueError where the context's text is missing."""
@@ -201,7 +207,7 @@ def to_problem(
 
 def register_benchmark(benchmark: Benchmark) -> None:
     """Make `benchmark` a task of its own name. Raises TaskError where the name is taken or the row is not valid."""
-    if benchmark.name in BENCHMARKS and BENCHMARKS[benchmark.name] != benchmark:
+    if _BENCHMARKS.get(benchmark.name, benchmark) != benchmark:
         raise TaskError(f"benchmark {benchmark.name!r} is registered already; choose another name")
     if benchmark.gold not in GOLD:
         raise TaskError(f"benchmark {benchmark.name!r} reads gold answers by {benchmark.gold!r}; known: {sorted(GOLD)}")
@@ -210,7 +216,7 @@ def register_benchmark(benchmark: Benchmark) -> None:
             f"benchmark {benchmark.name!r}: main split {benchmark.main!r} must be one of {sorted(benchmark.sources)} "
             f"and missing = {benchmark.missing!r} one of error, out"
         )
-    BENCHMARKS[benchmark.name] = benchmark
+    _BENCHMARKS[benchmark.name] = benchmark
 
     def make(
         template: str | None = None,
@@ -221,6 +227,29 @@ def register_benchmark(benchmark: Benchmark) -> None:
         return BenchmarkTask(benchmark, template, calculator, data_dir, descriptive)
 
     register(benchmark.name)(make)
+
+
+def find_benchmark(name: str) -> Benchmark:
+    """The benchmark called `name`, registered where it is not yet.
+
+    `gsm8k@mine` is your own file in the format of gsm8k: its splits lie at `mine/test` (`mine/train`) below a data
+    folder, without a known number of rows or checksum. Raises TaskError with the nearest right name.
+    """
+    known = known_benchmarks()
+    if name in known:
+        return known[name]
+    form, at, folder = name.partition("@")
+    if at and form in known and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", folder):
+        own = {split: Source(f"{folder}/{split}") for split in known[form].sources}
+        register_benchmark(replace(known[form], name=name, sources=own, licence="the user's own"))
+        return known[name]
+    names = task_names()
+    near = difflib.get_close_matches(form, names, n=1, cutoff=0.4)
+    raise TaskError(
+        f"unknown benchmark {name!r}"
+        + (f"; did you mean {near[0] + at + folder!r}?" if near else ";")
+        + f" Known are {', '.join(names)}, and <benchmark>@<folder> for a file of your own in its format"
+    )
 
 
 def _kept(benchmark: Benchmark, row: Row) -> dict[str, Any]:

@@ -1,9 +1,8 @@
-r"""Are two final answers the same? Three questions of rising cost, each with its own function.
+r"""Are two final answers the same, by exact means? Two questions, each with its own function.
 
 `fast_equivalent`  exact and symmetric: numbers as fractions, texts by normal form. None = undecided. No sympy. It
                    needs no convention about which answer is the gold one, so an equivalence judge builds on it.
 `decide`           the same plus the grading conventions below, in which the gold sets the form. None = needs algebra.
-`equivalent`       the same plus math-verify in a killable process (`verifier.py`): always a bool.
 
 Grading conventions of `decide`, in which the *gold* answer sets the form:
 - a unit or currency sign that only one side states is ignored; two known units that differ are wrong (`3 ft`, `3 in`);
@@ -11,6 +10,8 @@ Grading conventions of `decide`, in which the *gold* answer sets the form:
   `0.5` never equals gold `50`;
 - a numeral in base b: the prediction may leave the base out (`52` for `52_8`), not state another one;
 - words are compared as words, never as products of letters; braces must balance; ordered and unordered brackets differ.
+
+Left out: algebra, which `Verifier.check` has done in a killable process where `decide` leaves a pair open.
 
 Numbers are compared exactly: `0.333` is not `1/3`. Known leniency: an unevaluated expression of the same value, such as
 `\binom{5}{1}` for 5, counts as correct.
@@ -79,19 +80,6 @@ def decide(gold: str, prediction: str) -> tuple[bool | None, str]:
     if _SPLIT_DIGITS.search(b.text) and not _SPLIT_DIGITS.search(a.text):
         return False, "digits apart without an operator"
     return None, "needs algebra"
-
-
-def equivalent(gold: str, prediction: str) -> bool:
-    """True where `prediction` is shown to equal `gold`; algebra runs in the shared `Verifier`'s killable process.
-
-    A comparison that times out or fails counts as not shown; use `Verifier.check` to see the reason.
-    """
-    verdict, _ = decide(gold, prediction)
-    if verdict is None:
-        from artifact.tasks.verifier import shared_verifier
-
-        return shared_verifier().check(gold, prediction).correct
-    return verdict
 
 
 def defect(answer: str) -> str:

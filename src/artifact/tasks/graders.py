@@ -13,16 +13,12 @@ Add one with `GRADERS["name"] = function`. Left out: LLM judges.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from artifact.records import Status, Verdict
 from artifact.tasks.answer_forms import read_answer
 from artifact.tasks.equivalence import defect
 from artifact.tasks.extract import extract_answer
 from artifact.tasks.verifier import Verifier, shared_verifier
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Grader = Callable[[str, str, Verifier], Verdict]
 """(response text, gold answer, the verifier behind the headline, whose rules say where an answer stands) → verdict."""
@@ -84,22 +80,8 @@ def grade(
 
 def as_columns(verdicts: Mapping[str, Sequence[Verdict]]) -> dict[str, list[str | None]]:
     """`grade` as columns of a frame: `<grader>` (status) and `<grader>_answer` (what it extracted) for each grader."""
-    return {
-        column: values
-        for name, of in verdicts.items()
-        for column, values in ((name, [str(v.status) for v in of]), (f"{name}_answer", [v.extracted for v in of]))
-    }
-
-
-def compare_graders(texts: Sequence[str], golds: Sequence[str], graders: Sequence[str] | None = None) -> pd.DataFrame:
-    """One row a response: `gold`, then `<grader>` (status) and `<grader>_answer` for each grader, then `disagree`.
-
-    `disagree` is True where the graders do not all say correct or all say not correct; `frame[frame.disagree]` are the
-    cases to read, `frame[name].eq("correct").mean()` is the accuracy by one grader. Default: all registered graders.
-    """
-    import pandas as pd
-
-    verdicts = grade(texts, golds, graders)
-    frame = pd.DataFrame({"gold": list(golds), **as_columns(verdicts)})
-    frame["disagree"] = frame[list(verdicts)].eq("correct").nunique(axis=1) > 1
-    return frame
+    columns: dict[str, list[str | None]] = {}
+    for name, of in verdicts.items():
+        columns[name] = [str(v.status) for v in of]
+        columns[f"{name}_answer"] = [v.extracted for v in of]
+    return columns

@@ -38,7 +38,7 @@ class TemplateError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class TemplateSection:
     """One message of a template, and the condition under which it is used ("" = always)."""
 
     role: str
@@ -52,7 +52,7 @@ class Template:
 
     name: str
     answer_form: str
-    sections: tuple[Section, ...]
+    sections: tuple[TemplateSection, ...]
 
     @property
     def shots(self) -> int:
@@ -118,7 +118,7 @@ def parse_template(name: str, text: str) -> Template:
                     f"template {name!r}, line {number}: {line!r}; the header is `answer: {'|'.join(FORMS)}`"
                 )
             header[key.strip()] = value.strip()
-    found = tuple(Section(role, condition, "\n".join(lines).strip()) for role, condition, lines in sections)
+    found = tuple(TemplateSection(role, condition, "\n".join(lines).strip()) for role, condition, lines in sections)
     turns = [s for s in found if s.role != "system"]
     if [s.role for s in turns] != ["user", "assistant"] * (len(turns) // 2) + ["user"]:
         raise TemplateError(f"template {name!r}: user and assistant sections must alternate and end with [user]")

@@ -12,7 +12,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from artifact.tasks.answer_forms import normal_text, without_unit
+from artifact.tasks.answer_forms import without_unit
+from artifact.tasks.answer_text import normal_text
 
 _PLAIN = [
     (re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])"), r"\\pi "),

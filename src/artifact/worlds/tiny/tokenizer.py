@@ -8,7 +8,7 @@ The chat form is one line a message, without newlines:
     <|bos|><|system|>…<|im_end|><|user|>…<|im_end|><|assistant|>…<|im_end|>
 A prompt ends after `<|assistant|>`; the model ends its turn with the EOS token `<|im_end|>`.
 
-Left out: the texts of prompts and what a system message may say (`artifact.tasks.tinymath`).
+Left out: the texts of prompts and what a system message may say (`artifact.tasks.catalogue.tinymath`).
 """
 
 from __future__ import annotations

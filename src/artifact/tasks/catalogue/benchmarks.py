@@ -1,21 +1,18 @@
-"""The benchmarks and training sets of both papers, one row each; `benchmark.py` says what a row means.
+"""The benchmarks and training sets of both papers, one row each; `tasks/benchmark.py` says what a row means.
 
 Adding one is adding a row, or `register_benchmark(Benchmark(...))` from a notebook; a file of one's own in a known
-format needs neither (`find_benchmark`). Numbers of rows and SHA-256 sums
-are those of the files named; where the hub's version differs from the common local one, both counts stand here.
+format needs neither (`find_benchmark`). Numbers of rows and SHA-256 sums are those of the files named; where the
+hub's version differs from the common local one, both counts stand here.
 
 UOPD section 4.1 (sources and difficulties) and 4.3 (benchmarks); CORE section 4.1 (GSM8K).
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from dataclasses import replace
 
 from artifact.tasks.answers import AnswerType
-from artifact.tasks.base import TaskError, task_names
-from artifact.tasks.benchmark import BENCHMARKS, Benchmark, register_benchmark
+from artifact.tasks.benchmark import Benchmark, register_benchmark
 from artifact.tasks.hub import Row, Source
 
 
@@ -337,26 +334,3 @@ TABLE = (
 
 for _row in TABLE:
     register_benchmark(_row)
-
-
-def find_benchmark(name: str) -> Benchmark:
-    """The benchmark called `name`, registered where it is not yet.
-
-    `gsm8k@mine` is your own file in the format of gsm8k: its splits lie at `mine/test` (`mine/train`) below a data
-    folder, without a known number of rows or checksum. Raises TaskError with the nearest right name.
-    """
-    if name in BENCHMARKS:
-        return BENCHMARKS[name]
-    form, at, folder = name.partition("@")
-    if at and form in BENCHMARKS and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", folder):
-        known = BENCHMARKS[form]
-        own = {split: Source(f"{folder}/{split}") for split in known.sources}
-        register_benchmark(replace(known, name=name, sources=own, licence="the user's own"))
-        return BENCHMARKS[name]
-    names = task_names()
-    near = difflib.get_close_matches(form, names, n=1, cutoff=0.4)
-    raise TaskError(
-        f"unknown benchmark {name!r}"
-        + (f"; did you mean {near[0] + at + folder!r}?" if near else ";")
-        + f" Known are {', '.join(names)}, and <benchmark>@<folder> for a file of your own in its format"
-    )
