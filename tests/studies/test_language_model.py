@@ -15,7 +15,7 @@ from artifact.errors import Mismatch
 from artifact.records import Problem, Rollout, write_parquet
 from artifact.stats.held_out import MEASURES
 from artifact.studies import language_model as L
-from artifact.studies.runner import CODE, SAMPLING_CODE, RunInfo
+from artifact.studies.runner import RunInfo
 from artifact.studies.world import build_inputs
 
 SMALL = {"task.train_limit": 8, "evaluation.limit": 4}
@@ -30,14 +30,6 @@ def test_what_a_distance_depends_on_changes_its_key() -> None:
     assert key() == key(optimiser__lr=0.5) == key(train__steps=7)
     changes = ({"task__extraction_rules": ["last_number"]}, {"seed": 1}, {"teacher": "B"}, {"sampling__top_p": 0.9})
     assert len({key(), *(key(**change) for change in changes)}) == 1 + len(changes)
-
-
-def test_sampling_code_is_the_part_of_a_run_that_samples() -> None:
-    """Stored results are found by these names in this order."""
-    assert SAMPLING_CODE == ("artifact.actors.engine", "artifact.tasks.verifier_worker") == CODE[-2:]
-    assert CODE[:4] == tuple(
-        f"artifact.{n}" for n in ("train", "cluster.student", "cluster.teacher", "cluster.reference")
-    )
 
 
 def test_seconds_are_those_of_the_sampling_whatever_attempt_did_it(

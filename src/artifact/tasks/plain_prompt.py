@@ -40,7 +40,7 @@ def plain_text(messages: Messages) -> str:
 
 def encode_plain(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> tuple[int, ...]:
     """The token ids of `plain_text`, with the BOS that the tokenizer adds and without an EOS that it may add."""
-    ids = list(tokenizer(plain_text(messages))["input_ids"])  # type: ignore[arg-type]
+    ids = list(tokenizer(plain_text(messages))["input_ids"])
     while ids and ids[-1] == tokenizer.eos_token_id:
         ids.pop()
     return tuple(ids)
