@@ -1,14 +1,15 @@
-"""Files that are whole or not there: written under another name, synced, renamed; reading one says what to do.
-
+"""Files and folders that are whole or not there: written under another name, synced, renamed.
 
 A reader never sees half a file: `write_text`, `write_json` and `atomically` write `<name>.partial` beside the target,
-flush it to the disk, and rename it. Left out: what a folder of results is and when it is final (`studies/store.py`).
+flush it to the disk, and rename it; `folder_atomically` does the same for a folder. `read_json` says what to do about a
+file that is damaged all the same. Left out: what a stored result is and when it is final (`studies/store.py`).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,29 @@ from typing import Any
 
 from artifact.errors import ArtifactError
 
+PARTIAL = ".partial"
+"""The ending of the name of everything that is not finished."""
+
 
 class DamagedFile(ArtifactError):
     """A file that this project wrote cannot be read back; the message names it and the remedy."""
+
+
+def unfinished(path: Path) -> Path:
+    """Where `path` is written until it is whole: beside it, so that renaming is one step."""
+    return path.with_name(path.name + PARTIAL)
+
+
+def settle(path: Path) -> None:
+    """Give what lies at `unfinished(path)` its name. An older folder of that name leaves it first, then goes."""
+    if path.is_dir():
+        old = path.with_name(path.name + ".old" + PARTIAL)
+        shutil.rmtree(old, ignore_errors=True)
+        path.rename(old)
+        unfinished(path).rename(path)
+        shutil.rmtree(old)
+    else:
+        unfinished(path).replace(path)
 
 
 @contextmanager
@@ -28,7 +49,7 @@ def atomically(path: Path) -> Iterator[Path]:
     When the block raises, the temporary file goes and whatever was at `path` stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = unfinished(path)
     try:
         yield partial
         with partial.open("rb") as written:
@@ -36,7 +57,24 @@ def atomically(path: Path) -> Iterator[Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    partial.replace(path)
+    settle(path)
+
+
+@contextmanager
+def folder_atomically(path: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill; when the block ends well it becomes `path`, in place of what was there.
+
+    When the block raises, the folder goes and whatever was at `path` stays.
+    """
+    partial = unfinished(path)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    settle(path)
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -53,7 +91,19 @@ def write_json(path: Path, value: Any) -> Path:
 
 def read_json(path: Path, remedy: str) -> Any:
     """The JSON value in `path`. Raises DamagedFile, naming the file and the `remedy`, when it is none."""
-    try:
+    with _readable(path, remedy):
         return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_json_lines(path: Path, remedy: str) -> list[Any]:
+    """The JSON values in `path`, one per line. Raises DamagedFile, naming the file and the `remedy`, as `read_json`."""
+    with _readable(path, remedy):
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@contextmanager
+def _readable(path: Path, remedy: str) -> Iterator[None]:
+    try:
+        yield
     except (json.JSONDecodeError, UnicodeDecodeError) as err:
         raise DamagedFile(f"{path} is damaged ({err}); {remedy}") from err

@@ -1,12 +1,14 @@
 """Which code, environment, inputs and machine made something.
 
-Hashes are the first 16 hex digits of a SHA-256 over names and contents in sorted order. Left out: the key of a training
-run (`studies/keys.py`), which decides what of this a run depends on, and the stamp on figures (`report/outputs.py`).
+Every hash of the package is made here. Short ones are the first 16 hex digits of a SHA-256: `digest` of a value, and
+`file_hash`, `tree_hash` of contents. Left out: the key of a result (`studies/keys.py`), which decides what of this it
+depends on, the stamp on figures (`report/outputs.py`), and seeds, which are BLAKE2 where they are drawn from.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import re
@@ -16,21 +18,39 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from artifact.files import PARTIAL
 from artifact.paths import project_root
+
+SHORT = 16
 
 LARGE = 64 * 2**20
 """Files above this many bytes enter a tree's hash by size and modification time: nobody rereads 16 GB at each start."""
 
 
+def text_sha256(text: str) -> str:
+    """The SHA-256 of a string in UTF-8, in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's contents, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def text_hash(text: str) -> str:
     """The short hash of a string."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return text_sha256(text)[:SHORT]
+
+
+def digest(value: Any) -> str:
+    """The short hash of anything JSON can hold; the order of a dictionary's keys does not matter."""
+    return text_hash(json.dumps(value, sort_keys=True))
 
 
 def file_hash(path: Path) -> str:
     """The short hash of a file's contents."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+    return file_sha256(path)[:SHORT]
 
 
 def tree_hash(folder: Path, patterns: Iterable[str] = ("*",)) -> str:
@@ -38,16 +58,16 @@ def tree_hash(folder: Path, patterns: Iterable[str] = ("*",)) -> str:
 
     Hidden files, byte code and half-written files do not count. A folder that does not exist hashes like an empty one.
     """
-    total = hashlib.sha256()
+    lines = ""
     for path in sorted({p for pattern in patterns for p in folder.rglob(pattern)}):
         relative = path.relative_to(folder)
-        skip = any(part.startswith(".") or part == "__pycache__" for part in relative.parts) or ".partial" in path.name
+        skip = any(part.startswith(".") or part == "__pycache__" for part in relative.parts) or PARTIAL in path.name
         if skip or not path.is_file():
             continue
         stat = path.stat()
         content = file_hash(path) if stat.st_size <= LARGE else f"{stat.st_size}@{stat.st_mtime_ns}"
-        total.update(f"{relative.as_posix()}\0{content}\0".encode())
-    return total.hexdigest()[:16]
+        lines += f"{relative.as_posix()}\0{content}\0"
+    return text_hash(lines)
 
 
 def source_hash() -> str:
@@ -60,14 +80,19 @@ def lock_path(device: str = "cpu") -> Path:
     return project_root() / "requirements" / f"{device}.lock"
 
 
+def package_name(name: str) -> str:
+    """`name` as package indexes compare names: lower case, one `-` for any run of `-`, `_` and `.`."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def lock_pins(path: Path) -> dict[str, str]:
-    """Package → version of a lock file, names normalised as package indexes do (lower case, `-`)."""
+    """Package → version of a lock file, by `package_name`."""
     pins = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         line = line.split("#")[0].strip()
         if line:
             name, _, version = line.partition("==")
-            pins[re.sub(r"[-_.]+", "-", name).lower()] = version
+            pins[package_name(name)] = version
     return pins
 
 

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
+from artifact.files import atomically
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -35,7 +37,7 @@ class Status(enum.StrEnum):
 
 
 class Record:
-    """Base of all stored records: conversion to and from Parquet tables, one row a record.
+    """Base of all stored records: conversion to and from Parquet tables, one row per record.
 
     Subclasses list their columns in `COLUMNS` as name → Arrow type string; `dict` fields are stored as JSON text.
     """
@@ -232,10 +234,8 @@ def write_parquet(path: Path, records: Iterable[Record], kind: type[Record]) -> 
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pylist([r.to_row() for r in records], schema=kind.schema())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    pq.write_table(table, partial, compression="zstd")
-    partial.replace(path)
+    with atomically(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
 
 
 def concat_parquet(paths: Iterable[Path], target: Path, kind: type[Record]) -> None:
@@ -246,9 +246,7 @@ def concat_parquet(paths: Iterable[Path], target: Path, kind: type[Record]) -> N
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    with pq.ParquetWriter(partial, kind.schema(), compression="zstd") as writer:
+    with atomically(target) as partial, pq.ParquetWriter(partial, kind.schema(), compression="zstd") as writer:
         for path in paths:
             try:
                 writer.write_table(pq.read_table(path, schema=kind.schema()))
@@ -256,7 +254,6 @@ def concat_parquet(paths: Iterable[Path], target: Path, kind: type[Record]) -> N
                 raise RecordError(
                     f"{path} cannot be read as Parquet ({err}); delete it and run the stage again"
                 ) from err
-    partial.replace(target)
 
 
 def read_parquet(path: Path, kind: type[R]) -> list[R]:

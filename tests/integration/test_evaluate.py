@@ -70,7 +70,7 @@ def test_a_model_on_a_benchmark_from_end_to_end(workers: object, results: Path, 
         folder = results / "evaluations" / manifest["key"]
         responses = read_parquet(folder / "evaluation" / f"test.{name}.parquet", Rollout)
         assert len(responses) == 6 * manifest["protocol"]["samples"] and all(r.verdict for r in responses)
-        assert manifest["load_gap"] < 2e-4  # the engine holds the checkpoint that was named
+        assert manifest["load_max_logprob_diff"] < 2e-4  # the engine holds the checkpoint that was named
         mean = sum(r.verdict.correct for r in responses) / len(responses)  # type: ignore[union-attr]
         assert table.loc["pass@1" if name == "greedy" else "avg@4", "estimate"] == pytest.approx(mean)
         shown = artifact("transcripts", manifest["key"], "--limit=1")

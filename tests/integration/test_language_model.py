@@ -198,7 +198,7 @@ def test_ten_steps_are_taken_over_a_resumption_and_every_sync_is_proven(config: 
     files = sorted((trained.folder / "rollouts").glob("*.parquet"))
     versions = {r.policy_version for path in files for r in read_parquet(path, Rollout)}
     assert versions == set(range(10)), "each step samples from the weights of the step before"
-    memory = trained.manifest["peak_memory_gib"]
+    memory = trained.run_info["peak_memory_gib"]
     assert set(memory) == {"engine-0", "student-0", "teacher"} and all(0.1 < gib < 24 for gib in memory.values())
 
 
@@ -262,4 +262,4 @@ def test_a_finished_measurement_is_not_made_again(config: Config, trained, measu
 
     again = study_distances([trained], problems=HELD_OUT)
     assert [i.key for i in again] == [i.key for i in measured]
-    assert [i.manifest["finished"] for i in again] == [i.manifest["finished"] for i in measured]
+    assert [i.run_info["finished"] for i in again] == [i.run_info["finished"] for i in measured]

@@ -102,9 +102,8 @@ def results_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     def info(label: str, teacher: str = "A") -> SimpleNamespace:
         facts = {"seconds": {"total": 9.0}}
-        return SimpleNamespace(
-            label=label, cell=frames.CELLS.get(label, label), teacher=teacher, key=f"{label}{teacher}", manifest=facts
-        )
+        cell = frames.CELLS.get(label, label)
+        return SimpleNamespace(label=label, cell=cell, teacher=teacher, key=f"{label}{teacher}", run_info=facts)
 
     study_runs = [info(label, teacher) for teacher in ("A", "B") for label in ROWS]
     monkeypatch.setattr(runner, "run_study", lambda *a, **k: study_runs)

@@ -55,7 +55,7 @@ def stored(results: Path, key: str, samples: int = 1, **facts: Any) -> RunInfo:
     write_parquet(folder / "evaluation" / f"test.{name}.parquet", rollouts(samples), Rollout)
     config = load("tiny", {"task.name": "gsm8k", "evaluation.final": ["test"]}).model_dump(mode="json")
     manifest = {
-        "kind": "evaluation",
+        "kind": "evaluations",
         "key": key,
         "tier": "tiny",
         "model": "models/tiny/student",
@@ -63,9 +63,9 @@ def stored(results: Path, key: str, samples: int = 1, **facts: Any) -> RunInfo:
         "checkpoint": "models/tiny/student",
         "split": "test",
         "config": config,
-        "seconds": {"total": 1.5},
         "protocol": {"name": name, "samples": samples, "temperature": temperature, "top_p": 0.95},
         "origin": {"left_out": {}, "gradable": 1319, "shots": 0, "template": "zero_shot", "rows": "gsm8k/test"} | facts,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    (folder / "run_info.json").write_text('{"seconds": {"total": 1.5}}', encoding="utf-8")
     return RunInfo("models/tiny/student", "none", "A", 0, key, folder, manifest, "models/tiny/student")

@@ -50,7 +50,7 @@ def test_k_of_the_table(results: Path) -> None:
 def test_evaluations_of_training_runs_are_read_too(results: Path) -> None:
     info = stored(results, "a")
     old = {k: v for k, v in info.manifest.items() if k not in ("protocol", "benchmark", "origin", "checkpoint")}
-    [found] = stored_evaluations([type(info)("CORE", "core", "A", 3, "a", info.folder, old | {"kind": "run"}, "core")])
+    [found] = stored_evaluations([type(info)("CORE", "core", "A", 3, "a", info.folder, old | {"kind": "runs"}, "core")])
     assert (found.benchmark, found.split, found.protocol.greedy) == ("gsm8k", "test", True)
     assert found.problems == tuple(PROBLEMS) and found.frame["correct"].tolist() == [True, True, False]
     (info.folder / "evaluation" / "test.greedy.parquet").unlink()
@@ -105,9 +105,9 @@ def test_transcripts_of_distances_samples_and_annotations(results: Path) -> None
         (results / kind / key).mkdir(parents=True, exist_ok=True)
         (results / kind / key / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
-    put("distances", "d", {"kind": "distance", "config": config}, rollouts="evaluation")
+    put("distances", "d", {"kind": "distances", "config": config}, rollouts="evaluation")
     put("samples", "s", {"kind": "samples", "settings": {"task": config["task"]}}, samples="train", greedy="train")
-    put("annotations", "t", {"kind": "annotation", "samples": "s"})
+    put("annotations", "t", {"kind": "annotations", "samples": "s"})
     write_parquet(
         results / "samples" / "s" / "greedy" / "00000.parquet", [rollouts["train"]] * 2, Rollout
     )  # its shards

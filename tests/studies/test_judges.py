@@ -10,8 +10,8 @@ from artifact.studies.annotate import make_judge, sharing
 
 def test_exact_and_symbolic_judges_need_no_engine() -> None:
     for kind in ("exact", "symbolic"):
-        judge, credentials = make_judge(load("tiny", {"annotation.clustering": kind}))
-        assert judge.name == credentials["name"] == kind
+        judge, judge_report = make_judge(load("tiny", {"annotation.clustering": kind}))
+        assert judge.name == judge_report["name"] == kind
 
 
 def test_a_tier_without_a_judge_model_says_so() -> None:

@@ -113,3 +113,23 @@ class Longest(Method):
 def test_a_users_method_is_known_by_its_functions() -> None:
     assert keys.method_source(Shortest) == keys.method_source(Shortest)
     assert keys.method_source(Shortest) != keys.method_source(Longest)
+
+
+def test_the_code_of_every_kind_of_result_is_what_makes_it_and_not_what_shows_it() -> None:
+    makes = {
+        "runs": ("train/losses/divergence.py", "actors/student.py", "train/rollouts.py", "tasks/verifier.py"),
+        "checkpoints": ("actors/sampler.py", "train/rollouts.py", "tasks/equivalence.py"),
+        "evaluations": ("actors/sampler.py", "train/rollouts.py", "tasks/equivalence.py"),
+        "distances": ("actors/distance.py", "actors/engine.py"),
+        "samples": ("actors/engine.py", "tasks/verifier_worker.py"),
+        "annotations": ("phase1/entropy.py", "phase1/clustering.py"),
+        "suremath": ("suremath/filters.py", "phase1/entropy.py", "actors/engine.py"),
+        "weighting": ("phase1/weights.py",),
+        "llm judge": ("phase1/llm_judge.py",),
+        "plain prompt": ("tasks/plain_prompt.py",),
+    }
+    assert makes.keys() == keys.ROOTS.keys()
+    for what, modules in makes.items():
+        code = keys.reachable(keys.ROOTS[what])
+        assert set(modules) <= code.keys(), what
+        assert not [name for name in code if name.startswith(("report/", "book/", "cli/"))], what

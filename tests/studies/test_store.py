@@ -1,4 +1,4 @@
-"""The actors of a lane belong to one user at a time: over threads, over processes, and again when the user is gone."""
+"""A result is made once, whole, and says what it is; the actors of a lane belong to one user at a time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from artifact.config import Config, load
+from artifact.errors import ArtifactError
+from artifact.files import DamagedFile
 from artifact.studies import store
 
 HOLDER = """
@@ -78,3 +81,70 @@ def test_an_error_gives_the_actors_back(locks: Path) -> None:
     assert taken.wait(10)
     release.set()
     thread.join(10)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def test_a_result_made_again_has_the_same_manifest_and_its_own_run_info(results: Path) -> None:
+    config, made = load("tiny"), []
+    for sampling in (1.0, 2.0):
+        with store.result("samples", "k", config, force=True) as out:
+            assert out.folder.parent == results / "samples" and out.folder.name == "k.partial"
+            (out.folder / "data").write_text("x")
+            out.manifest["gap"] = 0.5
+            out.run_info["seconds"]["sampling"] = sampling
+        made.append(files_in(out.folder))
+    assert out.folder == results / "samples" / "k" and set(made[0]) == {"data", "manifest.json", "run_info.json"}
+    assert made[0]["manifest.json"] == made[1]["manifest.json"] and made[0]["data"] == made[1]["data"]
+    assert made[0]["run_info.json"] != made[1]["run_info.json"]
+    manifest, info = store.finished(out.folder), store.run_info(out.folder)
+    assert manifest == out.manifest and info == out.run_info
+    assert (manifest["kind"], manifest["key"], manifest["tier"], manifest["gap"]) == ("samples", "k", "tiny", 0.5)
+    assert Config.model_validate(manifest["config"]) == config
+    assert info["seconds"]["sampling"] == 2.0 and info["seconds"]["total"] >= 0 and info["hardware"]["cores"] >= 1
+    assert not {"seconds", "finished", "git", "hardware"} & set(manifest)
+
+
+def test_an_interrupted_result_is_unfinished_and_gone_on_with(results: Path) -> None:
+    config = load("tiny")
+    with pytest.raises(RuntimeError, match="killed"), store.result("samples", "k", config) as out:
+        (out.folder / "shard").touch()
+        raise RuntimeError("killed")
+    assert store.read_manifest(store.folder_of("samples", "k")) is None
+    with store.result("samples", "k", config, settings={"n": 4}) as out:
+        assert not out.finished and [p.name for p in out.folder.iterdir()] == ["shard"]
+    with store.result("samples", "k", config) as out:
+        assert out.finished and out.manifest["settings"] == {"n": 4} and "config" not in out.manifest
+    with store.result("samples", "k", config, force=True) as out:
+        assert not out.finished and not list(out.folder.iterdir())
+
+
+def test_a_damaged_or_missing_file_of_a_result_says_what_to_do(results: Path) -> None:
+    with store.result("samples", "k", load("tiny")) as out:
+        pass
+    (out.folder / "run_info.json").unlink()
+    with pytest.raises(ArtifactError, match=r"run_info\.json is missing: .*delete .*k and run its stage again"):
+        store.run_info(out.folder)
+    (out.folder / "manifest.json").write_text('{"kind": ')
+    with pytest.raises(DamagedFile, match=r"k/manifest\.json is damaged .*; delete .*k and run its stage again"):
+        store.finished(out.folder)
+    with pytest.raises(ArtifactError, match=r"elsewhere holds no finished result"):
+        store.finished(results / "elsewhere")
+
+
+def test_a_second_thread_waits_for_the_result_and_finds_it(results: Path) -> None:
+    config, found = load("tiny"), []
+
+    def ask() -> None:
+        with store.result("samples", "k", config) as out:
+            found.append(out.finished)
+
+    with store.result("samples", "k", config):
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(0.3)
+        assert not found, "two threads make one result"
+    thread.join(10)
+    assert found == [True]

@@ -8,8 +8,6 @@ A cluster named by `RAY_ADDRESS` is somebody else's: it is joined, never stopped
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import secrets
 import signal
@@ -22,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from artifact.errors import ArtifactError
+from artifact.files import read_json, write_json
 from artifact.paths import project_root
+from artifact.provenance import text_hash
 
 START_SECONDS = 120
 """How long a head may take to answer before the attempt is given up."""
@@ -30,7 +30,7 @@ START_SECONDS = 120
 
 def state_folder() -> Path:
     """Private folder of this user and project; short, because Ray's socket paths may have at most 107 characters."""
-    project = hashlib.sha256(str(project_root()).encode()).hexdigest()[:8]
+    project = text_hash(str(project_root()))[:8]
     folder = Path(tempfile.gettempdir()) / f"artifact-{os.getuid()}-{project}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
@@ -43,7 +43,7 @@ def read_state() -> dict[str, Any] | None:
     path = state_folder() / "state.json"
     if not path.is_file():
         return None
-    state = json.loads(path.read_text(encoding="utf-8"))
+    state = read_json(path, "delete it; a head that still runs is then left to itself")
     return state if _is_our_head(state["pid"]) else None
 
 
@@ -101,9 +101,7 @@ def start(num_cpus: int, attempts: int = 5) -> str:
                 env={**os.environ, **environment(), "RAY_prestart_worker_first_driver": "0"},
             )
         if _is_up(head, folder / "head.log"):
-            partial = folder / "state.partial"
-            partial.write_text(json.dumps({"pid": head.pid, "address": address}), encoding="utf-8")
-            partial.replace(folder / "state.json")
+            write_json(folder / "state.json", {"pid": head.pid, "address": address})
             return address
         _end_group(head.pid)
         head.wait(timeout=30)

@@ -9,8 +9,6 @@ The cluster at `RAY_ADDRESS` is joined where that is set; otherwise a local one 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sys
 from dataclasses import dataclass, field
@@ -21,7 +19,9 @@ from artifact.actors import ray_head
 from artifact.actors.placement import Placement, keeps_idle_engines, place
 from artifact.config import Config
 from artifact.errors import ActorTimeout, ArtifactError
+from artifact.files import read_json
 from artifact.paths import resolve_model
+from artifact.provenance import digest, text_hash
 
 NAMESPACE = "artifact"
 
@@ -82,7 +82,7 @@ def connect(num_cpus: int = 16) -> None:
 
 def _read_settings_again() -> None:
     """Ray reads its authentication settings when it is imported, here before they were set: in a notebook, say."""
-    from ray._raylet import AuthenticationTokenLoader, Config
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
@@ -112,11 +112,11 @@ def architecture(model: str) -> str:
     """A short hash of what decides an engine's shape: the model's config without its provenance fields."""
     path = Path(model)
     if not path.is_dir():
-        return hashlib.sha256(model.encode()).hexdigest()[:10]
-    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        return text_hash(model)[:10]
+    config = read_json(path / "config.json", "make or fetch the model again")
     for volatile in ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"):
         config.pop(volatile, None)
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:10]
+    return digest(config)[:10]
 
 
 @dataclass
@@ -181,7 +181,7 @@ def open_actors(
 def actor_identity(config: Config, lane: int) -> str:
     """What actors may be shared by: the cluster section, without its deadlines, the number type, and the lane."""
     text = config.cluster.model_dump_json(exclude={"start_timeout_s", "step_timeout_s"}) + config.models.dtype
-    return f"{hashlib.sha256(text.encode()).hexdigest()[:8]}-lane{lane}"
+    return f"{text_hash(text)[:8]}-lane{lane}"
 
 
 def _actor_name(role: str, identity: str, engines_for: str | None) -> str:

@@ -7,7 +7,6 @@ itself, which the artifact does not need to run.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from artifact.config import tier_names
 from artifact.errors import ArtifactError
+from artifact.files import read_json, write_text
 from artifact.paths import figures_dir, project_root, results_dir
 from artifact.report.outputs import latex_text
 
@@ -40,7 +40,7 @@ def outputs(tier: str) -> list[Output]:
     found = []
     for folder, suffix in ((figures_dir() / tier, ".pdf"), (results_dir() / "tables" / tier, ".tex")):
         for stamp in sorted(folder.glob("*.json")):
-            facts, path = json.loads(stamp.read_text(encoding="utf-8")), stamp.with_suffix(suffix)
+            facts, path = read_json(stamp, "run the notebooks again (--force)"), stamp.with_suffix(suffix)
             if not path.is_file():
                 raise ArtifactError(
                     f"{stamp} stamps {path.name}, which is not there; run the notebooks again (--force)"
@@ -77,8 +77,5 @@ def write_supplement() -> list[Path]:
     for tier in tier_names():
         found = outputs(tier)
         if found:
-            folder.mkdir(exist_ok=True)
-            path = folder / f"outputs-{tier}.tex"
-            path.write_text(document(found, folder), encoding="utf-8", newline="\n")
-            written.append(path)
+            written.append(write_text(folder / f"outputs-{tier}.tex", document(found, folder)))
     return written

@@ -12,7 +12,6 @@ fields of its schema are optional). `doc_id` counts the gradable problems of the
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from artifact.errors import EmptyDataset
+from artifact.files import write_text
+from artifact.provenance import text_sha256
 from artifact.records import Problem, Rollout
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ def sample_rows(task: HarnessTask) -> list[dict[str, Any]]:
                 "filtered_resps": found if len(found) == 1 else [found],
                 "filter": FILTER,
                 "metrics": list(metrics),
-                "doc_hash": sha256(json.dumps(doc, indent=2, default=str, ensure_ascii=False)),
-                "prompt_hash": sha256(prompt),
-                "target_hash": sha256(problem.answer),
+                "doc_hash": text_sha256(json.dumps(doc, indent=2, default=str, ensure_ascii=False)),
+                "prompt_hash": text_sha256(prompt),
+                "target_hash": text_sha256(problem.answer),
                 **metrics,
             }
         )
@@ -138,27 +139,18 @@ def write(
     if len(set(names)) < len(names):
         raise ValueError(f"two tasks of an export share a name: {names}")
     target = folder / sanitized(model)
-    target.mkdir(parents=True, exist_ok=True)
     date = (now or datetime.now()).isoformat().replace(":", "-")
     content = results(tasks, model, run, facts) | {"task_hashes": {}}
     paths = []
     for task in tasks:
         rows = sample_rows(task)
         text = "".join(json.dumps(row, default=str, ensure_ascii=False) + "\n" for row in rows)
-        path = target / f"samples_{task.name}_{date}.jsonl"
-        path.write_text(text, encoding="utf-8")
-        paths.append(path)
-        content["task_hashes"][task.name] = sha256(
+        paths.append(write_text(target / f"samples_{task.name}_{date}.jsonl", text))
+        content["task_hashes"][task.name] = text_sha256(
             "".join(r["doc_hash"] + r["prompt_hash"] + r["target_hash"] for r in rows)
         )
-    path = target / f"results_{date}.json"
-    path.write_text(json.dumps(content, indent=2, default=str, ensure_ascii=False), encoding="utf-8")
-    return [path, *paths]
-
-
-def sha256(text: str) -> str:
-    """SHA-256 of a text in UTF-8, as lm_eval hashes documents, prompts and targets."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    text = json.dumps(content, indent=2, default=str, ensure_ascii=False)
+    return [write_text(target / f"results_{date}.json", text), *paths]
 
 
 def sanitized(model: str) -> str:

@@ -7,10 +7,10 @@ rule (`llm_judge.verdict_of`).
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from artifact.files import read_json
 from artifact.phase1.judge import JudgeError, Judgement, RecordedJudge
 from artifact.phase1.llm_judge import Reading, verdict_of
 
@@ -23,7 +23,7 @@ def recording(name: str) -> dict[str, Any]:
     if not path.is_file():
         known = sorted(p.stem.removeprefix("readings_") for p in DATA.glob("readings_*.json"))
         raise JudgeError(f"no recorded judge {name!r}; there are: {', '.join(known)}")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return dict(read_json(path, "restore it from the repository"))
 
 
 def recorded_judge(name: str) -> RecordedJudge:

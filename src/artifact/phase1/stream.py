@@ -1,6 +1,6 @@
 """Annotation as a stream: problems in, shards of teacher samples out, shards of annotations out; memory stays flat.
 
-Both stages work through the problems in batches of a fixed size, one Parquet file a batch, written under another name
+Both stages work through the problems in batches of a fixed size, one Parquet file per batch, written under another name
 and renamed. So a killed annotation goes on with the next batch, repeats none and loses none, and ends with the same
 bytes as an uninterrupted one (sampling is a function of seed, problem and sample number). At most one batch is held.
 Beside each shard stands how long it took, so that times, like counts, are those of all attempts together.
@@ -18,13 +18,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from artifact.files import write_text
 from artifact.phase1.annotate import annotate_all
 from artifact.phase1.judge import EquivalenceJudge
 from artifact.phase1.records import Annotation
 from artifact.records import Problem, Record, RecordError, Rollout, concat_parquet, read_parquet, write_parquet
 
 Sample = Callable[[Sequence[Problem]], Sequence[Sequence[Rollout]]]
-"""A batch of problems → their verified responses, one group a problem."""
+"""A batch of problems → their verified responses, one group per problem."""
 
 
 def in_batches(problems: Iterable[Problem], size: int) -> Iterator[tuple[int, tuple[Problem, ...]]]:
@@ -47,8 +48,7 @@ def shard_path(folder: Path, start: int) -> Path:
 
 def write_timed(path: Path, records: Iterable[Record], kind: type[Record], seconds: float) -> None:
     """The records, and before them how long they took to make: where there are records, there is their time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".seconds").write_text(f"{seconds:.6f}\n", encoding="ascii")
+    write_text(path.with_suffix(".seconds"), f"{seconds:.6f}\n")
     write_parquet(path, records, kind)
 
 
@@ -81,15 +81,15 @@ def draw(
     *,
     batch: int,
     what: str = "sampling",
-    unfit: Callable[[Problem], str] = lambda p: "",
+    skip_reason: Callable[[Problem], str] = lambda p: "",
 ) -> dict[str, Any]:
-    """Sample every problem that is fit, one shard a batch under `folder`; finished shards are read, not drawn again.
+    """Sample every problem that is fit, one shard per batch under `folder`; finished shards are read, not drawn again.
 
-    unfit(problem) says why a problem cannot be sampled (its prompt exceeds the context), "" if it can; such problems
-    are counted by name, never silently lost. Returns the account: problems, responses, tokens, truncated, unparsed
-    (responses by verdict status), without_answer (problems none of whose responses has an answer), dropped, and the
-    seconds of sampling over all attempts. Raises RecordError for an id that comes twice, a damaged shard, or a shard of
-    other problems.
+    skip_reason(problem) says why a problem cannot be sampled (its prompt exceeds the context), "" if it can; such
+    problems are counted by name, never silently lost. Returns the account: problems, responses, tokens, truncated,
+    unparsed (responses by verdict status), without_answer (problems none of whose responses has an answer), dropped,
+    and the seconds of sampling over all attempts. Raises RecordError for an id that comes twice, a damaged shard, or a
+    shard of other problems.
     """
     account: Counter[str] = Counter()
     dropped: dict[str, str] = {}
@@ -97,7 +97,7 @@ def draw(
         for start, group in in_batches(problems, batch):
             fit = []
             for p in group:
-                reason = unfit(p)
+                reason = skip_reason(p)
                 if reason:
                     dropped[p.id] = reason
                 else:
@@ -148,7 +148,7 @@ def annotate_stream(
     n: int,
     normaliser: str = "n",
     min_valid: int = 0,
-    unfit: Callable[[Problem], str] = lambda p: "",
+    skip_reason: Callable[[Problem], str] = lambda p: "",
     what: str = "clustering",
 ) -> dict[str, Any]:
     """Cluster the first `n` stored samples of each problem, shard by shard; the account of what was kept and dropped.
@@ -162,7 +162,7 @@ def annotate_stream(
     dropped: dict[str, str] = {}
     with bar_for(problems, what) as bar:
         for start, group in in_batches(problems, batch):
-            fit = [p for p in group if not unfit(p)]
+            fit = [p for p in group if not skip_reason(p)]
             if not fit:
                 continue
             chosen = [r for r in read_shard(shard_path(samples, start), fit) if r.sample < n]

@@ -9,7 +9,6 @@ training run (`studies/keys.py`), which decides what of this a run depends on.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from artifact.config import load_tier, tier_names
 from artifact.paths import figures_dir, project_root, results_dir
-from artifact.provenance import text_hash
+from artifact.provenance import file_sha256, text_hash
 from artifact.report.output_manifest import record_made
 
 if TYPE_CHECKING:
@@ -157,7 +156,7 @@ def _csv(data: pd.DataFrame) -> str:
 def _facts(
     name: str, tier: str, keys: Sequence[str], caption: str, output: str, files: Iterable[Path]
 ) -> dict[str, Any]:
-    sums = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    sums = {p.name: file_sha256(p) for p in files}
     return {
         "name": name,
         "output": output,

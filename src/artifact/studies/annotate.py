@@ -18,22 +18,13 @@ from artifact.paths import resolve_model
 from artifact.phase1 import stream
 from artifact.phase1.judge import ChainJudge, EquivalenceJudge, ExactJudge, JudgeError, SymbolicJudge
 from artifact.phase1.records import Annotation
-from artifact.provenance import git_state, hardware, versions
+from artifact.provenance import digest, file_hash
 from artifact.records import Problem, Rollout, read_parquet
 from artifact.studies import keys, store
 from artifact.studies.world import build_inputs, prompts_hash, sampler_for
 from artifact.train.inputs import RunInputs
 from artifact.train.rollouts import verify_groups
 from artifact.train.sync_check import check_weight_sync
-
-SAMPLING = (
-    "artifact.actors.engine",
-    "artifact.actors.sampler",
-    "artifact.tasks.verifier",
-    "artifact.tasks.verifier_worker",
-    "artifact.train.rollouts",
-)
-CLUSTERING = ("artifact.phase1.annotate", "artifact.tasks.equivalence")
 
 
 def sampling_settings(config: Config) -> dict[str, Any]:
@@ -55,9 +46,9 @@ def sampling_settings(config: Config) -> dict[str, Any]:
 def clustering_settings(config: Config) -> dict[str, Any]:
     """The settings that decide what is made of the samples; for a language-model judge also its rule and prompt."""
     a = config.annotation
-    asked = {} if a.clustering != "llm" else {"judge_rule": keys.source_hash(["artifact.phase1.llm_judge"])}
+    asked = {} if a.clustering != "llm" else {"judge_rule": keys.source_of("llm judge")}
     if asked:
-        asked["judge_prompt"] = keys.file_hash(keys.PACKAGE / "phase1" / "prompts" / "equivalence.txt")
+        asked["judge_prompt"] = file_hash(keys.PACKAGE / "phase1" / "prompts" / "equivalence.txt")
     return {
         "samples": a.samples,
         "clustering": a.clustering,
@@ -70,13 +61,13 @@ def clustering_settings(config: Config) -> dict[str, Any]:
 
 def samples_key(config: Config, world: RunInputs) -> str:
     """The key of a set of samples: teacher, settings, problems, code and environment."""
-    return keys.digest(
+    return digest(
         {
             "sampling": sampling_settings(config),
             "prompts": prompts_hash(config, world, config.teacher_path),
             "teacher": keys.model_hash(config.teacher_path),
             "data": keys.data_hash(world.train),
-            "source": keys.source_hash(SAMPLING),
+            "source": keys.source_of("samples"),
             "lock": keys.environment_hash(config.cluster.device),
         }
     )
@@ -84,11 +75,11 @@ def samples_key(config: Config, world: RunInputs) -> str:
 
 def annotation_key(config: Config, world: RunInputs) -> str:
     """The key of an annotation: its samples, and how they are clustered."""
-    return keys.digest(
+    return digest(
         {
             "samples": samples_key(config, world),
             "clustering": clustering_settings(config),
-            "source": keys.source_hash(CLUSTERING),
+            "source": keys.source_of("annotations"),
         }
     )
 
@@ -96,14 +87,14 @@ def annotation_key(config: Config, world: RunInputs) -> str:
 def draw_samples(config: Config, force: bool = False) -> Path:
     """Sample `config.teacher` on the training problems; returns the folder, at once if it is there.
 
-    The folder holds `samples.parquet` (`draw` responses a prompt), `greedy.parquet` and `manifest.json`.
+    The folder holds `samples.parquet` (`draw` responses per prompt), `greedy.parquet` and `manifest.json`.
     """
     world = build_inputs(config)
     key = samples_key(config, world)
-    with store.working_folder("samples", key, force) as folder:
-        if folder is None:
-            return store.folder_of("samples", key)
-        watch = store.Stopwatch()
+    with store.result("samples", key, config, force=force, settings=sampling_settings(config)) as out:
+        if out.finished:
+            return out.folder
+        folder = out.folder
         with store.actors_of(0):
             workers = open_actors(sharing(config, "teacher"), engines_for=config.teacher_path, reference=True)
             gap = load_checkpoint(config, workers, config.teacher_path, world)
@@ -114,7 +105,7 @@ def draw_samples(config: Config, force: bool = False) -> Path:
                 folder / "shards",
                 batch=a.batch_prompts,
                 what=f"samples of {config.teacher}",
-                unfit=_unfit(config, world),
+                skip_reason=_skip_reason(config, world),
             )
             greedy = stream.draw(
                 world.train,
@@ -122,27 +113,21 @@ def draw_samples(config: Config, force: bool = False) -> Path:
                 folder / "greedy",
                 batch=a.batch_prompts,
                 what=f"greedy answers of {config.teacher}",
-                unfit=_unfit(config, world),
+                skip_reason=_skip_reason(config, world),
             )
             if not config.annotation.colocate_judge:
                 release_samplers(config)
         stream.join_shards(folder / "shards", folder / "samples.parquet", Rollout)
         stream.join_shards(folder / "greedy", folder / "greedy.parquet", Rollout)
-        manifest = {
-            "kind": "samples",
-            "tier": config.tier,
+        out.run_info["seconds"] |= {"sampling": sampled.pop("seconds"), "greedy": greedy.pop("seconds")}
+        out.manifest |= {
             "teacher": config.teacher,
             "model": config.teacher_path,
-            "settings": sampling_settings(config),
             "sampled": sampled,
             "greedy": greedy,
-            "load_gap": gap,
-            "seconds": {"sampling": sampled.pop("seconds"), "greedy": greedy.pop("seconds"), "total": watch()},
-            "git": git_state(),
-            "hardware": hardware(),
-            "versions": versions(),
+            "load_max_logprob_diff": gap,
         }
-        return store.finish("samples", key, manifest)
+    return out.folder
 
 
 def annotate(config: Config, force: bool = False) -> Path:
@@ -152,13 +137,15 @@ def annotate(config: Config, force: bool = False) -> Path:
     """
     world = build_inputs(config)
     key = annotation_key(config, world)
-    with store.working_folder("annotations", key, force) as folder:
-        if folder is None:
-            return _past_the_gate(store.folder_of("annotations", key), config)
-        samples = draw_samples(config, force)
-        a, watch = config.annotation, store.Stopwatch()
+    settings = sampling_settings(config) | clustering_settings(config)
+    with store.result("annotations", key, config, force=force, settings=settings) as out:
+        if out.finished:
+            _require_usable_judge(out, config)
+            return out.folder
+        samples, a, folder = draw_samples(config, force), config.annotation, out.folder
+        watch = store.Stopwatch()
         with store.actors_of(0) if a.clustering == "llm" else nullcontext():
-            judge, credentials = make_judge(config)
+            judge, judge_report = make_judge(config)
             clustered = stream.annotate_stream(
                 world.train,
                 samples / "shards",
@@ -168,43 +155,35 @@ def annotate(config: Config, force: bool = False) -> Path:
                 n=a.samples,
                 normaliser=a.normaliser,
                 min_valid=a.min_valid,
-                unfit=_unfit(config, world),
+                skip_reason=_skip_reason(config, world),
             )
             release_samplers(config)
         stream.join_shards(folder / "shards", folder / "annotations.parquet", Annotation)
-        sampling = store.finished(samples)
-        manifest = {
-            "kind": "annotation",
-            "tier": config.tier,
+        out.run_info["seconds"] |= {
+            "sampling": store.run_info(samples)["seconds"]["sampling"],
+            "clustering": clustered.pop("seconds"),
+            "total": watch(),
+        }
+        out.manifest |= {
             "teacher": config.teacher,
             "model": config.teacher_path,
-            "settings": sampling_settings(config) | clustering_settings(config),
-            "judge": credentials,
+            "judge": judge_report,
             "samples": samples.name,
             "problems": len(world.train),
             "clustered": clustered,
-            "dropped": sampling["sampled"]["dropped"] | clustered["dropped"],
-            "seconds": {
-                "sampling": sampling["seconds"]["sampling"],
-                "clustering": clustered.pop("seconds"),
-                "total": watch(),
-            },
-            "git": git_state(),
-            "hardware": hardware(),
-            "versions": versions(),
+            "dropped": store.finished(samples)["sampled"]["dropped"] | clustered["dropped"],
         }
-        return store.finish("annotations", key, manifest)
+    return out.folder
 
 
-def _past_the_gate(folder: Path, config: Config) -> Path:
-    """A stored annotation, unless its judge failed the calibration and that was not accepted: then JudgeError."""
-    judge = store.finished(folder)["judge"]
+def _require_usable_judge(stored: store.Result, config: Config) -> None:
+    """JudgeError where the judge of a stored annotation failed the calibration and that was not accepted."""
+    judge = stored.manifest["judge"]
     if not judge.get("usable", True) and not config.annotation.accept_poor_judge:
         raise JudgeError(
-            f"the stored annotation {folder.name} was made by judge {judge['name']!r}, which "
+            f"the stored annotation {stored.folder.name} was made by judge {judge['name']!r}, which "
             f"{'; '.join(judge['faults'])}: use a stronger judge or set annotation.accept_poor_judge"
         )
-    return folder
 
 
 def samples_folder(annotation: Path) -> Path:
@@ -237,15 +216,15 @@ def make_judge(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
     report = calibrate(model)
     require_usable(report, go_on=config.annotation.accept_poor_judge)
     judge = ChainJudge([SymbolicJudge(), model])
-    credentials = {
+    judge_report = {
         "name": judge.name,
-        "load_gap": gap,
+        "load_max_logprob_diff": gap,
         "usable": report.usable,
         "faults": list(report.faults),
         "true_merge": report.true_merge.estimate,
         "false_merge": report.false_merge.estimate,
     }
-    return judge, credentials
+    return judge, judge_report
 
 
 def sharing(config: Config, who: str) -> Config:
@@ -281,7 +260,7 @@ def load_checkpoint(config: Config, workers: Actors, model: str, world: RunInput
 
 
 def _teacher(config: Config, world: RunInputs, workers: Actors, n: int, temperature: float) -> stream.Sample:
-    """n verified responses of the teacher a problem; greedy at temperature 0."""
+    """n verified responses of the teacher per problem; greedy at temperature 0."""
     a = config.annotation
     sampler = sampler_for(config, workers, config.teacher_path)
     purpose = ("annotate", a.seed) if temperature else ("evaluate", 0)
@@ -300,7 +279,7 @@ def _teacher(config: Config, world: RunInputs, workers: Actors, n: int, temperat
     return sample
 
 
-def _unfit(config: Config, world: RunInputs) -> Any:
+def _skip_reason(config: Config, world: RunInputs) -> Any:
     """Why a problem cannot be sampled: its prompt and the response budget exceed the engine's context."""
     room = config.cluster.engine.max_model_len - config.annotation.max_new_tokens
 

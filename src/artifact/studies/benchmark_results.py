@@ -19,12 +19,12 @@ from artifact.evaluate import lm_eval
 from artifact.evaluate.agreement import disagreements, graded
 from artifact.evaluate.evaluate import to_frame
 from artifact.evaluate.protocol import Protocol, account, ks_for, measures, parse_protocol, problem_values
+from artifact.files import atomically, write_text
 from artifact.paths import results_dir
-from artifact.provenance import git_state
+from artifact.provenance import digest, git_state, text_sha256
 from artifact.records import Problem, Rollout
 from artifact.report.outputs import stamp_line
 from artifact.stats.bootstrap import RESAMPLES
-from artifact.studies import keys
 from artifact.studies.benchmark_jobs import named
 from artifact.studies.benchmark_targets import main_split
 from artifact.studies.results import rollout_groups, split_of, stored_problems
@@ -148,7 +148,7 @@ def export_lm_eval(stored: Sequence[Stored], folder: Path, ks: Sequence[int] | N
     tokenizer = tokenizer_of(models[0])
     config = Config.model_validate(stored[0].info.manifest["config"])
     template = str(tokenizer.chat_template) if stored[0].prompt == "chat" else None
-    run = {
+    run: dict[str, Any] = {
         "device": config.cluster.device,
         "model_dtype": config.models.dtype,
         "batch_size": "auto",
@@ -164,9 +164,9 @@ def export_lm_eval(stored: Sequence[Stored], folder: Path, ks: Sequence[int] | N
         "git_hash": git_state()["commit"],
         "date": time.time(),
         "chat_template": template,
-        "chat_template_sha": None if template is None else lm_eval.sha256(template),
+        "chat_template_sha": None if template is None else text_sha256(template),
         "fewshot_as_multiturn": template is not None,
-        "total_evaluation_time_seconds": str(sum(i.manifest["seconds"]["total"] for i in infos)),
+        "total_evaluation_time_seconds": str(sum(i.run_info["seconds"]["total"] for i in infos)),
     }
     return lm_eval.write(folder, [_harness_task(e, models[0], ks) for e in stored], named(models[0]), run, facts)
 
@@ -261,7 +261,6 @@ def write_report(
     from artifact.report import protocol as words
 
     folder = folder or _report_folder(infos)
-    folder.mkdir(parents=True, exist_ok=True)
     stored = stored_evaluations(infos)
     table = benchmark_table(stored, ks)
     shown, notes = words.show_benchmarks(table, ks), words.benchmark_notes(table)
@@ -269,7 +268,8 @@ def write_report(
     texts = {"benchmarks.md": words.markdown(shown, notes, line)}
     frames = {"benchmarks.csv": table}
     rows = [e.frame.assign(benchmark=e.benchmark, protocol=e.protocol.name, key=e.info.key) for e in stored]
-    pd.concat(rows, ignore_index=True).to_parquet(folder / "responses.parquet")
+    with atomically(folder / "responses.parquet") as partial:
+        pd.concat(rows, ignore_index=True).to_parquet(partial)
     if graders:
         judged, by = _graded(stored), ("benchmark", "split", "protocol")
         by_grader = words.grader_table(judged, by)
@@ -280,9 +280,9 @@ def write_report(
             "disagreements.csv": disagreements(judged),
         }
     for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_text(folder / name, text)
     for name, frame in frames.items():
-        frame.to_csv(folder / name, index=False)
+        write_text(folder / name, frame.to_csv(index=False))
     paths = [folder / name for name in (*texts, *frames, "responses.parquet")]
     if lm_eval_files:
         paths += export_lm_eval(stored, folder / "lm-eval", ks)
@@ -294,7 +294,7 @@ def write_report(
 def _report_folder(infos: Sequence[RunInfo]) -> Path:
     """The folder of a set of results, whatever their order."""
     model = lm_eval.sanitized(infos[0].label)
-    return results_dir() / "benchmarks" / model / keys.digest(sorted(i.key for i in infos))
+    return results_dir() / "benchmarks" / model / digest(sorted(i.key for i in infos))
 
 
 def _graded(stored: Sequence[Stored]) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from artifact.config import Config, load
 from artifact.evaluate.protocol import Protocol
 from artifact.paths import resolve_model
 from artifact.phase1 import stream
-from artifact.provenance import git_state, hardware, versions
+from artifact.provenance import digest
 from artifact.records import Problem, Rollout, write_parquet
 from artifact.studies import keys, store
 from artifact.studies.annotate import load_checkpoint
@@ -37,7 +37,7 @@ from artifact.studies.benchmark_jobs import (
     start_up_checks,
 )
 from artifact.studies.benchmark_targets import targets
-from artifact.studies.runner import SAMPLING_CODE, RunInfo
+from artifact.studies.runner import RunInfo
 from artifact.studies.world import sampler_for, stop_token_ids
 from artifact.tasks.plain_prompt import FirstAnswer
 from artifact.train.rollouts import evaluate
@@ -123,8 +123,8 @@ def evaluation_key(job: Job, protocol: Protocol) -> str:
     config, engine = job.config, job.config.cluster.engine.model_dump()
     for grown in ("max_model_len", "max_num_batched_tokens"):
         engine.pop(grown)
-    plain = {"plain": keys.source_hash(["artifact.tasks.plain_prompt"])} if job.prompt == "plain" else {}
-    return keys.digest(
+    plain = {"plain": keys.source_of("plain prompt")} if job.prompt == "plain" else {}
+    return digest(
         {
             **plain,
             "checkpoint": keys.model_hash(job.model),
@@ -139,7 +139,7 @@ def evaluation_key(job: Job, protocol: Protocol) -> str:
             "engine": engine,
             "lanes": config.cluster.lanes,
             "dtype": config.models.dtype,
-            "source": keys.source_hash(["artifact.train.rollouts", "artifact.actors.sampler", *SAMPLING_CODE]),
+            "source": keys.source_of(KIND),
             "lock": keys.environment_hash(config.cluster.device),
         }
     )
@@ -148,9 +148,9 @@ def evaluation_key(job: Job, protocol: Protocol) -> str:
 def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunInfo:
     """Sample and verify `job` by `protocol`, resume it, or return what is stored under `key` (`evaluation_key`)."""
     config, world = job.config, job.world
-    with store.working_folder(KIND, key, force) as folder:
-        if folder is not None:
-            watch = store.Stopwatch()
+    with store.result(KIND, key, config, force=force) as out:
+        if not out.finished:
+            folder = out.folder
             write_parquet(folder / "problems.parquet", job.problems, Problem)
             with store.actors_of(0):
                 served = _with_known_student(config, job.model)
@@ -184,9 +184,8 @@ def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunI
             target = folder / "evaluation" / f"{job.target.split}.{protocol.name}.parquet"
             stream.join_shards(folder / "shards", target, Rollout)
             shutil.rmtree(folder / "shards")
-            manifest = {
-                "kind": "evaluation",
-                "tier": config.tier,
+            out.run_info["seconds"]["sampling"] = counts.pop("seconds")
+            out.manifest |= {
                 "model": named(job.model),
                 "checkpoint": job.model,
                 "benchmark": job.target.benchmark,
@@ -195,18 +194,10 @@ def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunI
                 "prompt": job.prompt,
                 "origin": dict(job.origin),
                 "account": counts,
-                "seconds": {"sampling": counts.pop("seconds"), "total": watch()},
-                "config": config.model_dump(mode="json"),
-                "load_gap": gap,
-                "git": git_state(),
-                "hardware": hardware(),
-                "versions": versions(),
+                "load_max_logprob_diff": gap,
             }
-            store.finish(KIND, key, manifest)
-    folder = store.folder_of(KIND, key)
-    return RunInfo(
-        named(job.model), "none", config.teacher, config.seed, key, folder, store.finished(folder), named(job.model)
-    )
+    name = named(job.model)
+    return RunInfo(name, "none", config.teacher, config.seed, key, out.folder, out.manifest, name)
 
 
 def _with_known_student(config: Config, model: str) -> Config:

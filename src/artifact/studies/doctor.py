@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from artifact.config import Config
 from artifact.paths import figures_dir, project_root, resolve_model, results_dir
-from artifact.provenance import lock_path, lock_pins
+from artifact.provenance import lock_path, lock_pins, package_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,10 +59,7 @@ def check_lock(device: str) -> Finding:
     path = lock_path(device)
     if not path.is_file():
         return Finding("packages", False, f"{path} does not exist", "restore it from the repository")
-    installed = {
-        (d.metadata["Name"] or "").lower().replace("_", "-").replace(".", "-"): d.version
-        for d in metadata.distributions()
-    }
+    installed = {package_name(d.metadata["Name"] or ""): d.version for d in metadata.distributions()}
     pins = lock_pins(path)
     missing, other = compare_with_lock(pins, installed)
     if not missing and not other:

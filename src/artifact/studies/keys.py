@@ -8,9 +8,7 @@ does.
 from __future__ import annotations
 
 import ast
-import hashlib
 import inspect
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import lru_cache
@@ -19,19 +17,50 @@ from typing import Any
 
 from artifact.config import Config
 from artifact.paths import resolve_model
-from artifact.provenance import file_hash, lock_path, tree_hash
+from artifact.provenance import digest, file_hash, lock_path, text_hash, tree_hash
 from artifact.records import Problem
 
 PACKAGE = Path(__file__).resolve().parents[1]
-LENGTH = 16
+
+_MEASURING = (
+    "artifact.actors.engine",
+    "artifact.actors.sampler",
+    "artifact.tasks.verifier",
+    "artifact.tasks.verifier_worker",
+    "artifact.train.rollouts",
+)
+_CLUSTERING = ("artifact.phase1.annotate", "artifact.tasks.equivalence")
+
+ROOTS = {
+    "runs": (
+        "artifact.train.loop",
+        "artifact.actors.student",
+        "artifact.actors.team",
+        "artifact.actors.scoring",
+        *_MEASURING,
+    ),
+    "checkpoints": _MEASURING,
+    "evaluations": _MEASURING,
+    "distances": ("artifact.actors.distance", *_MEASURING),
+    "samples": _MEASURING,
+    "annotations": _CLUSTERING,
+    "suremath": (
+        "artifact.suremath.build",
+        "artifact.suremath.procedural",
+        "artifact.suremath.llm",
+        "artifact.suremath.publish",
+        *_MEASURING,
+        *_CLUSTERING,
+    ),
+    "weighting": ("artifact.phase1.weights",),
+    "llm judge": ("artifact.phase1.llm_judge",),
+    "plain prompt": ("artifact.tasks.plain_prompt",),
+}
+"""The modules whose code, with all they import, decides a kind of result; the last three, a part that only some have:
+the weights of a run, the judge of an annotation, the prompts of an evaluation."""
 
 NOT_IN_KEY = ("description",)
 """Fields of a configuration that cannot change a result."""
-
-
-def digest(value: Any) -> str:
-    """The short hash of anything JSON can hold."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:LENGTH]
 
 
 def settings(config: Config, *sections: str) -> dict[str, Any]:
@@ -58,7 +87,7 @@ def data_hash(problems: Iterable[Problem]) -> str:
 def environment_hash(device: str) -> str:
     """The hash of the lock file."""
     path = lock_path(device)
-    return file_hash(path)[:LENGTH] if path.is_file() else "no-lock"
+    return file_hash(path) if path.is_file() else "no-lock"
 
 
 @lru_cache
@@ -93,7 +122,7 @@ def _tree(path: Path) -> tuple[str, tuple[str, ...]]:
                 )
             ]
     ours = tuple(sorted({i for i in imports if i.split(".")[0] == "artifact"}))
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), ours
+    return text_hash(ast.dump(tree)), ours
 
 
 def reachable(roots: Sequence[str]) -> dict[str, str]:
@@ -117,6 +146,11 @@ def reachable(roots: Sequence[str]) -> dict[str, str]:
 def source_hash(roots: Sequence[str]) -> str:
     """The hash of all code reachable from `roots`."""
     return digest(reachable(roots))
+
+
+def source_of(what: str) -> str:
+    """The hash of all code that decides `what`, a name in `ROOTS`."""
+    return source_hash(ROOTS[what])
 
 
 def method_source(cls: type) -> str:

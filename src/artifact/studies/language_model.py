@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from artifact.actors.distance import distances
 from artifact.actors.session import Actors, call, open_actors
@@ -19,13 +19,13 @@ from artifact.config import Config
 from artifact.errors import Mismatch
 from artifact.paths import resolve_model
 from artifact.phase1.stream import seconds_of, write_timed
-from artifact.provenance import git_state, hardware, versions
+from artifact.provenance import digest
 from artifact.records import Problem, Rollout, read_parquet, write_parquet
 from artifact.report.tables import BASE
 from artifact.stats.held_out import Distance
 from artifact.studies import keys, store
 from artifact.studies.annotate import load_checkpoint
-from artifact.studies.runner import SAMPLING_CODE, RunInfo
+from artifact.studies.runner import RunInfo
 from artifact.studies.world import build_inputs, problems_of, prompts_hash, sampler_for, tokenizer_of
 from artifact.train.inputs import RunInputs
 from artifact.train.rollouts import verify_groups
@@ -42,7 +42,7 @@ def held_out_problems(config: Config, problems: int | None) -> tuple[Problem, ..
 def distance_key(config: Config, world: RunInputs, model: str, problems: int, samples: int) -> str:
     """The key of a checkpoint's held-out distance: both models, problems, sampling, code, environment."""
     s = config.sampling
-    return keys.digest(
+    return digest(
         {
             "checkpoint": keys.model_hash(model),
             "teacher": keys.model_hash(config.teacher_path),
@@ -54,7 +54,7 @@ def distance_key(config: Config, world: RunInputs, model: str, problems: int, sa
             "engine": config.cluster.engine.model_dump(),
             "dtype": config.models.dtype,
             "task": [config.task.extraction_rules, config.task.calculator],
-            "source": keys.source_hash(["artifact.actors.distance", "artifact.actors.sampler", *SAMPLING_CODE]),
+            "source": keys.source_of("distances"),
             "lock": keys.environment_hash(config.cluster.device),
         }
     )
@@ -72,44 +72,36 @@ def held_out_distance(
 ) -> RunInfo:
     """Measure checkpoint `model` (None: the untouched student) against the teacher of `config`, cached.
 
-    problems, samples  size of the held-out set and rollouts a problem, at the temperature of training
+    problems, samples  size of the held-out set and rollouts per problem, at the temperature of training
 
-    The result holds `rollouts.parquet` (the policy's own) and `distances.parquet` (`Distance` rows). In its manifest
-    `seconds.sampling` is that of the sampling alone, whichever attempt did it; `seconds.total` is the last attempt's.
+    The result holds `rollouts.parquet` (the policy's own) and `distances.parquet` (`Distance` rows). In its
+    `run_info.json`, `seconds.sampling` is that of the sampling alone, whichever attempt did it, `seconds.total` that of
+    the last attempt.
     """
     world = build_inputs(config)
     base = None if model is None else held_out_distance(config, problems=problems, samples=samples)
     model = model or config.models.student
     key = distance_key(config, world, model, problems, samples)
-    with store.working_folder("distances", key, force) as folder:
-        if folder is not None:
-            watch = store.Stopwatch()
+    with store.result("distances", key, config, force=force) as out:
+        if not out.finished:
             with store.actors_of(0):
                 workers = open_actors(config, engines_for=config.models.student, teacher=True, reference=True)
-                own, sampled = own_rollouts(config, world, workers, model, problems, samples, folder)
+                own, sampled = own_rollouts(config, world, workers, model, problems, samples, out.folder)
                 scoring = store.Stopwatch()
                 sets = {"base": own} if base is None else {"base": rollouts_of_distance(base), "own": own}
                 rows = [d for name, rollouts in sets.items() for d in _score(config, workers, model, name, rollouts)]
                 scored = scoring()
-            write_parquet(folder / "distances.parquet", rows, Distance)
-            manifest: dict[str, Any] = {
-                "kind": "distance",
-                "tier": config.tier,
+            write_parquet(out.folder / "distances.parquet", rows, Distance)
+            out.run_info["seconds"] |= {"sampling": sampled, "scoring": scored}
+            out.manifest |= {
                 "model": model,
                 "label": label,
                 "problems": problems,
                 "samples": samples,
-                "seconds": {"sampling": sampled, "scoring": scored, "total": watch()},
                 "response_tokens": sum(len(r.response_ids) for r in own),
                 "scored_tokens": sum(d.tokens for d in rows),
-                "config": config.model_dump(mode="json"),
-                "git": git_state(),
-                "hardware": hardware(),
-                "versions": versions(),
             }
-            store.finish("distances", key, manifest)
-    folder = store.folder_of("distances", key)
-    return RunInfo(label, "none", config.teacher, config.seed, key, folder, store.finished(folder), cell)
+    return RunInfo(label, "none", config.teacher, config.seed, key, out.folder, out.manifest, cell)
 
 
 def own_rollouts(

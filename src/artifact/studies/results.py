@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,6 +14,7 @@ from artifact.config import Config, TaskSection, load
 from artifact.errors import ArtifactError, EmptyDataset
 from artifact.evaluate.agreement import graded
 from artifact.evaluate.evaluate import to_frame
+from artifact.files import read_json_lines
 from artifact.phase1.records import Annotation
 from artifact.records import Problem, Rollout, index_by_id, read_parquet
 from artifact.studies import store
@@ -134,7 +134,7 @@ def transcripts(
     if what not in (None, *WHAT):
         raise ArtifactError(f"what = {what!r}; a stored result holds {', '.join(WHAT)}")
     place = stored_folder(folder)
-    if store.finished(place).get("kind") == "annotation":
+    if store.finished(place).get("kind") == "annotations":
         place = samples_folder(place)
     manifest = store.finished(place)
     held = ((part, found) for part in ([what] if what else WHAT) if (found := _response_files(place, part)))
@@ -190,7 +190,7 @@ def _asked(manifest: dict[str, Any], what: str, path: Path) -> tuple[TaskSection
     if "config" not in manifest:
         raise ArtifactError(f"{path} is of a {kind!r}; transcripts are those of {', '.join(KINDS)}")
     config = Config.model_validate(manifest["config"])
-    if what == "rollouts" and kind == "distance":
+    if what == "rollouts" and kind == "distances":
         return config.task, config.evaluation.final[0]
     splits = {"evaluation": split_of(path), "curve": config.evaluation.curve}
     return config.task, splits.get(what, config.task.train_split)
@@ -202,8 +202,8 @@ def metrics_frame(runs: Iterable[RunInfo]) -> pd.DataFrame:
 
     parts = []
     for info in runs:
-        lines = (info.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        parts.append(info.named(pd.DataFrame([json.loads(line) for line in lines])))
+        rows = read_json_lines(info.folder / "metrics.jsonl", f"delete {info.folder} and run it again")
+        parts.append(info.named(pd.DataFrame(rows)))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from artifact.files import read_json, write_json, write_text
 from artifact.records import Problem, Rollout, write_parquet
 
 
@@ -35,7 +36,8 @@ class RunLog:
 
     def resume(self) -> int:
         """The step to go on from: 0 for a fresh run. Removes everything newer than the last commit."""
-        done = json.loads(self._commit_path.read_text())["step"] if self._commit_path.exists() else 0
+        remedy = f"delete {self.folder} and start the run again"
+        done = read_json(self._commit_path, remedy)["step"] if self._commit_path.exists() else 0
         self._first_step = int(done)
         if done == 0:
             for path in (
@@ -47,8 +49,8 @@ class RunLog:
                 shutil.rmtree(path, ignore_errors=True)
             self.metrics_path.unlink(missing_ok=True)
             return 0
-        kept = [line for line in self.metrics_path.read_text().splitlines() if json.loads(line)["step"] < done]
-        self.metrics_path.write_text("".join(line + "\n" for line in kept))
+        kept = self.metrics_path.read_text().splitlines()[:done]  # one line per step; a later one may be cut off
+        write_text(self.metrics_path, "".join(line + "\n" for line in kept))
         for folder, newest in (("rollouts", done), ("curve", done)):
             for path in (self.folder / folder).glob("step-*.parquet"):
                 if int(path.stem.split("-")[1]) > newest:
@@ -103,9 +105,7 @@ class RunLog:
         if self._pending:
             write_parquet(self.folder / "rollouts" / f"step-{step:06d}.parquet", self._pending, Rollout)
             self._pending = []
-        partial = self._commit_path.with_suffix(".partial")
-        partial.write_text(json.dumps({"step": step}))
-        partial.replace(self._commit_path)
+        write_json(self._commit_path, {"step": step})
         for path in self.checkpoints.glob("step-*"):
             if path.name != f"step-{step}":
                 shutil.rmtree(path)

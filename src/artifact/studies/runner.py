@@ -14,7 +14,7 @@ from artifact.config import Config
 from artifact.errors import ConfigError, Mismatch
 from artifact.phase1.records import Annotation
 from artifact.phase1.weights import weights_for
-from artifact.provenance import git_state, hardware, versions
+from artifact.provenance import digest
 from artifact.records import Rollout, read_parquet, write_parquet
 from artifact.studies import keys, store
 from artifact.studies.annotate import annotate, annotation_key, load_checkpoint, teacher_samples
@@ -30,18 +30,6 @@ from artifact.train.rollouts import evaluate
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SAMPLING_CODE = ("artifact.actors.engine", "artifact.tasks.verifier_worker")
-"""The actors that sample and verify: what is reachable from them decides every measurement."""
-
-CODE = (
-    "artifact.train.loop",
-    "artifact.actors.student",
-    "artifact.actors.team",
-    "artifact.actors.scoring",
-    *SAMPLING_CODE,
-)
-"""The loop and its actors: what is reachable from them decides a run."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +49,11 @@ class RunInfo:
         """`frame` with columns that say of which run its rows are: label, cell, teacher, seed, key."""
         return frame.assign(label=self.label, cell=self.cell, teacher=self.teacher, seed=self.seed, key=self.key)
 
+    @property
+    def run_info(self) -> dict[str, Any]:
+        """What is of this making alone: seconds, peak memory, hardware, commit, date (`store.run_info`)."""
+        return store.run_info(self.folder)
+
 
 def run_key(config: Config, method: Method, world: RunInputs) -> str:
     """The key of a run: settings, code it can reach, models, data, environment, and the annotation it reads."""
@@ -70,8 +63,8 @@ def run_key(config: Config, method: Method, world: RunInputs) -> str:
     used["cluster"].pop("lanes")
     for section in () if method.needs.annotation else ("annotation",):
         used.pop(section)
-    weights = {"weights": keys.source_hash(["artifact.phase1.weights"])} if method.needs.uncertainty else {}
-    return keys.digest(
+    weights = {"weights": keys.source_of("weighting")} if method.needs.uncertainty else {}
+    return digest(
         {
             **weights,
             "prompts": prompts_hash(config, world, config.models.student),
@@ -80,7 +73,7 @@ def run_key(config: Config, method: Method, world: RunInputs) -> str:
             "teacher": keys.model_hash(config.teacher_path) if method.needs.teacher else None,
             "annotation": annotation_key(config, world) if method.needs.annotation else None,
             "data": keys.data_hash([*world.train, *world.curve, *_final_problems(config)]),
-            "source": keys.source_hash(CODE),
+            "source": keys.source_of("runs"),
             "method": keys.method_source(type(method)),
             "lock": keys.environment_hash(config.cluster.device),
         }
@@ -131,28 +124,19 @@ def run(
         known = phase_one(config, method)
     if method.needs.uncertainty and known.weights:
         world = replace(world, train=tuple(p for p in world.train if p.id in known.weights))
-    with store.working_folder("runs", key, force) as folder:
-        if folder is not None:
+    with store.result("runs", key, config, force=force) as out:
+        if not out.finished:
             with store.actors_of(lane):
-                cost = _train_and_evaluate(config, method, world, known, folder, label, progress, lane)
-            done = {
-                "kind": "run",
-                "tier": config.tier,
+                out.run_info |= _train_and_evaluate(config, method, world, known, out.folder, label, progress, lane)
+            out.manifest |= {
                 "method": config.method,
                 "teacher": config.teacher,
                 "seed": config.seed,
                 "needs": vars(method.needs),
-                "config": config.model_dump(mode="json"),
                 "training_problems": len(world.train),
-                **cost,
-                "git": git_state(),
-                "hardware": hardware(),
-                "versions": versions(),
             }
-            store.finish("runs", key, done)
-    folder = store.folder_of("runs", key)
     named = cell or config.method
-    return RunInfo(label, config.method, config.teacher, config.seed, key, folder, store.finished(folder), named)
+    return RunInfo(label, config.method, config.teacher, config.seed, key, out.folder, out.manifest, named)
 
 
 def _train_and_evaluate(
@@ -224,7 +208,7 @@ def evaluate_checkpoint(config: Config, model: str, label: str, cell: str, force
     except Mismatch as err:
         raise Mismatch(f"{model!r} cannot be measured with the prompts of models.student: {err}") from None
     sampled = {"seed": config.seed} if config.evaluation.sampled is not None else {}
-    key = keys.digest(
+    key = digest(
         {
             **sampled,
             "prompts": prompts_hash(config, world, model),
@@ -233,32 +217,19 @@ def evaluate_checkpoint(config: Config, model: str, label: str, cell: str, force
             "engine": config.cluster.engine.model_dump(),
             "dtype": config.models.dtype,
             "data": keys.data_hash(_final_problems(config)),
-            "source": keys.source_hash(["artifact.train.rollouts", "artifact.actors.sampler", *SAMPLING_CODE]),
+            "source": keys.source_of("checkpoints"),
             "lock": keys.environment_hash(config.cluster.device),
         }
     )
-    with store.working_folder("checkpoints", key, force) as folder:
-        if folder is not None:
-            watch = store.Stopwatch()
+    with store.result("checkpoints", key, config, force=force) as out:
+        if not out.finished:
             with store.actors_of(0):
                 actors: Actors = open_actors(config, engines_for=model, reference=True)
                 gap = load_checkpoint(config, actors, model, world)
-                evaluate_splits(config, world, sampler_for(config, actors, model), folder)
+                evaluate_splits(config, world, sampler_for(config, actors, model), out.folder)
                 release_samplers(config)
-            manifest: dict[str, Any] = {
-                "kind": "checkpoint",
-                "tier": config.tier,
-                "model": model,
-                "seconds": {"total": watch()},
-                "config": config.model_dump(mode="json"),
-                "load_gap": gap,
-                "git": git_state(),
-                "hardware": hardware(),
-                "versions": versions(),
-            }
-            store.finish("checkpoints", key, manifest)
-    folder = store.folder_of("checkpoints", key)
-    return RunInfo(label, "none", config.teacher, 0, key, folder, store.finished(folder), cell)
+            out.manifest |= {"model": model, "load_max_logprob_diff": gap}
+    return RunInfo(label, "none", config.teacher, 0, key, out.folder, out.manifest, cell)
 
 
 def baselines(config: Config) -> list[RunInfo]:

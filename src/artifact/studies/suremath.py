@@ -18,17 +18,10 @@ from artifact.paths import resolve_model
 from artifact.phase1 import stream
 from artifact.phase1.judge import EquivalenceJudge
 from artifact.phase1.records import Annotation
-from artifact.provenance import git_state, hardware, versions
+from artifact.provenance import digest, file_hash
 from artifact.records import Problem, Rollout, read_parquet
 from artifact.studies import keys, store
-from artifact.studies.annotate import (
-    CLUSTERING,
-    SAMPLING,
-    clustering_settings,
-    load_checkpoint,
-    make_judge,
-    sampling_settings,
-)
+from artifact.studies.annotate import clustering_settings, load_checkpoint, make_judge, sampling_settings
 from artifact.studies.world import build_inputs, sampler_for, tokenizer_of
 from artifact.suremath.build import build, make_generator
 from artifact.suremath.generator import Generator
@@ -40,20 +33,18 @@ from artifact.suremath.settings import SureMathSettings, load_settings
 from artifact.train.inputs import RunInputs
 from artifact.train.rollouts import verify_groups
 
-CODE = ("artifact.suremath.build", "artifact.suremath.procedural", "artifact.suremath.llm", "artifact.suremath.publish")
-
 
 def dataset_key(config: Config, settings: SureMathSettings) -> str:
     """The key of a built dataset: its settings, the models that label and annotate, code and environment."""
-    return keys.digest(
+    return digest(
         {
             "suremath": settings.model_dump(mode="json"),
             "sampling": sampling_settings(config),
             "clustering": clustering_settings(config),
             "teacher": keys.model_hash(config.teacher_path),
             "generator": keys.model_hash(settings.generator.model) if settings.generator.model else None,
-            "prompts": [keys.file_hash(p) for p in sorted((keys.PACKAGE / "suremath" / "prompts").glob("*.txt"))],
-            "source": keys.source_hash([*CODE, *SAMPLING, *CLUSTERING]),
+            "prompts": [file_hash(p) for p in sorted((keys.PACKAGE / "suremath" / "prompts").glob("*.txt"))],
+            "source": keys.source_of("suremath"),
             "lock": keys.environment_hash(config.cluster.device),
         }
     )
@@ -68,10 +59,11 @@ def build_suremath(
     """
     settings, config = load_settings(name or tier), load(tier, overrides)
     key = dataset_key(config, settings)
-    with store.working_folder("suremath", key, force) as folder:
-        if folder is None:
-            return store.folder_of("suremath", key)
-        watch = store.Stopwatch()
+    stated = settings.model_dump(mode="json")
+    with store.result("suremath", key, config, force=force, settings=stated) as out:
+        if out.finished:
+            return out.folder
+        folder, watch = out.folder, store.Stopwatch()
         world, a = build_inputs(config), config.annotation
         with store.actors_of(0):
             sampler = BoundSampler(config, config.teacher_path, world)
@@ -87,22 +79,12 @@ def build_suremath(
             built, started = watch(), store.Stopwatch()
             training = problems_in(folder / "build", "train")
             annotations = annotate_problems(config, world, draw, judge, training, folder / "entropy")
+            annotated = started()
             release_samplers(config)
         publish(folder / "build", folder / "dataset", settings, annotations, teacher=config.teacher_path, key=key)
-        manifest = {
-            "kind": "suremath",
-            "tier": config.tier,
-            "name": settings.name,
-            "teacher": config.teacher,
-            "settings": settings.model_dump(mode="json"),
-            "train": report.train,
-            "test": report.test,
-            "seconds": {"build": built, "annotation": started(), "total": watch()},
-            "git": git_state(),
-            "hardware": hardware(),
-            "versions": versions(),
-        }
-        return store.finish("suremath", key, manifest)
+        out.run_info["seconds"] |= {"build": built, "annotation": annotated}
+        out.manifest |= {"name": settings.name, "teacher": config.teacher, "train": report.train, "test": report.test}
+    return out.folder
 
 
 def problems_in(build_folder: Path, split: str) -> list[Problem]:

@@ -5,7 +5,6 @@ Also the start-up checks (`tasks/checks.py`) that must fail before anything is s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -15,9 +14,10 @@ from artifact.actors.sampler import EngineSampler
 from artifact.actors.session import Actors
 from artifact.config import Config, Engine, TaskSection
 from artifact.errors import EmptyDataset
+from artifact.files import read_json
 from artifact.paths import resolve_model
+from artifact.provenance import digest
 from artifact.records import Problem
-from artifact.studies import keys
 from artifact.tasks import get_task, load_problems
 from artifact.tasks.base import Task
 from artifact.tasks.checks import Finding, check_agreement, check_all, check_context, eos_ids, model_checks
@@ -49,7 +49,7 @@ def stop_token_ids(model: str) -> tuple[int, ...]:
 def config_file(model: str, name: str) -> dict[str, Any]:
     """A JSON file of a local checkpoint; empty for a hub id, or where the checkpoint has no such file."""
     path = Path(resolve_model(model)) / name
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path, "make or fetch the model again") if path.is_file() else {}
 
 
 def task_of(section: TaskSection) -> Task:
@@ -153,7 +153,7 @@ def prompts_hash(config: Config, inputs: RunInputs, model: str) -> str:
         if context != "solution" or p.solution
     ]
     solutions = [[inputs.encode_text(p.solution), inputs.mask_text(p.solution)] for p in some if p.solution]
-    return keys.digest([prompts, solutions, stop_token_ids(model)])
+    return digest([prompts, solutions, stop_token_ids(model)])
 
 
 def sampler_for(config: Config, actors: Actors, model: str) -> EngineSampler:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artifact.files import read_json, write_text
 from artifact.records import RecordError
 from artifact.suremath.lineage import Dropped, Evolved
 
@@ -68,15 +69,13 @@ class BuildReport:
         """Write the report as JSON, atomically, without the seconds."""
         data = asdict(self)
         data.pop("seconds")
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_text(path, json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> BuildReport:
-        """The report at `path`. RecordError, naming the file, where it is missing or not one."""
+        """The report at `path`. RecordError or DamagedFile, naming the file, where it is missing or not one."""
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = read_json(path, "delete it and build again")
             rows: dict[str, Any] = {k: tuple(data.pop(k)) for k in ("funnel", "kept", "sources", "overlaps")}
             return cls(**data, **rows)
         except FileNotFoundError as err:

@@ -12,8 +12,6 @@ Left out: the teacher's entropies (phase 1 of a tier) and publishing (`publish.p
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from artifact.errors import ArtifactError, EmptyDataset, Mismatch
+from artifact.files import read_json, write_json
 from artifact.phase1.judge import EquivalenceJudge, SymbolicJudge
 from artifact.phase1.records import Annotation
+from artifact.provenance import text_hash
 from artifact.records import Record, read_parquet, write_parquet
 from artifact.suremath.accounting import BuildReport, build_report
 from artifact.suremath.decontaminate import BenchmarkIndex, Compared
@@ -139,21 +139,12 @@ def _claim(
     folder: Path, settings: SureMathSettings, generator: Generator, benchmarks: Mapping[str, Sequence[Compared]]
 ) -> None:
     """Write what the build depends on into a new folder; Mismatch where the folder was started with something else."""
-    digests = {
-        name: hashlib.sha256("\0".join(f"{i.id}\0{i.question}" for i in items).encode()).hexdigest()[:16]
-        for name, items in benchmarks.items()
-    }
+    digests = {name: text_hash("\0".join(f"{i.id}\0{i.question}" for i in items)) for name, items in benchmarks.items()}
     inputs = {"settings": settings.model_dump(mode="json"), "generator": generator.name, "benchmarks": digests}
-    text = json.dumps(inputs, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     path = folder / "inputs.json"
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    elif path.read_text(encoding="utf-8") != text:
-        before = json.loads(path.read_text(encoding="utf-8"))
-        changed = _difference(before, inputs)
+        write_json(path, inputs)
+    elif changed := _difference(read_json(path, f"delete {folder} and build again"), inputs):
         raise Mismatch(
             f"{folder} was started with other inputs ({', '.join(changed[:5])} differ); build into another folder, or "
             "delete this one"

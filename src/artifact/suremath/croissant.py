@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from artifact.suremath.load import SPLITS, Published, sha256
+from artifact.provenance import file_sha256
+from artifact.suremath.load import SPLITS, Published
 from artifact.suremath.settings import SureMathSettings
 
 PARQUET = "application/x-parquet"
@@ -72,7 +73,7 @@ def croissant(settings: SureMathSettings, folder: Path, files: Mapping[str, Sequ
                     "contentUrl": name,
                     "contentSize": f"{path.stat().st_size} B",
                     "encodingFormat": PARQUET,
-                    "sha256": sha256(path),
+                    "sha256": file_sha256(path),
                 }
             )
         files_id = f"{split}-files"

@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from artifact.provenance import file_sha256
 from artifact.records import Problem, RecordError, read_parquet
 from artifact.suremath.lineage import Evolved
 
@@ -126,12 +126,6 @@ def check_schema(path: Path) -> None:
         raise RecordError(f"{path} has unknown column(s) {', '.join(extra)}; it was published by another version")
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def verify_sums(folder: Path) -> int:
     """Compare every file with `SHA256SUMS`; returns their number. RecordError names the first that differs or lacks."""
     listing = folder / SUMS
@@ -142,7 +136,7 @@ def verify_sums(folder: Path) -> int:
         path = folder / name
         if not path.is_file():
             raise RecordError(f"{path} is listed in {SUMS} but missing; publish or download it again")
-        if sha256(path) != digest:
+        if file_sha256(path) != digest:
             raise RecordError(f"{path} does not have the checksum of {SUMS}: it was changed or cut off; fetch it again")
     listed = {name for _, name in lines}
     files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {SUMS}

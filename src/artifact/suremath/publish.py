@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from artifact.errors import ArtifactError, Mismatch
+from artifact.files import folder_atomically, write_text
 from artifact.phase1.records import Annotation
+from artifact.provenance import file_sha256
 from artifact.records import Record, RecordError, read_parquet, write_parquet
 from artifact.suremath.accounting import BuildReport
 from artifact.suremath.card import card, statistics
 from artifact.suremath.croissant import croissant
 from artifact.suremath.lineage import Dropped, Evolved, by_id
-from artifact.suremath.load import SPLITS, SUMS, Published, sha256
+from artifact.suremath.load import SPLITS, SUMS, Published
 from artifact.suremath.settings import SureMathSettings
 from artifact.suremath.weights import export_weights
 
@@ -100,25 +102,23 @@ def publish(
         raise RecordError(f"{build_folder} holds other numbers of problems than its report.json says; build it again")
     given = _by_problem(annotations, splits["train"], teacher)
     rows = {s: [_row(item, given.get(item.id), teacher) for item in items] for s, items in splits.items()}
-    partial = _empty_beside(folder)
-    files = {s: _write_shards(partial / "data", s, rows[s], settings.rows_per_shard) for s in SPLITS}
+    _refuse_to_overwrite(folder)
     dropped = read_parquet(build_folder / "dropped.parquet", Dropped)
-    write_parquet(partial / "lineage.parquet", _lineage_rows(build_folder, splits, dropped), LineageRow)
-    write_parquet(partial / "dropped.parquet", [_removed(d) for d in dropped], Removed)
-    if annotations is not None:
-        ordered = [given[item.id] for item in splits["train"]]
-        write_parquet(partial / "annotations.parquet", ordered, Annotation)
-        export_weights(partial / "weights.parquet", splits["train"], ordered, key=key)
     facts = statistics(rows)
-    _write(partial / "statistics.json", _json(facts))
-    _write(partial / "README.md", card(settings, report, facts, teacher))
-    _write(partial / "croissant.json", _json(croissant(settings, partial, files)))
-    shutil.copyfile(build_folder / "report.json", partial / "report.json")
-    names = sorted(p.relative_to(partial).as_posix() for p in partial.rglob("*") if p.is_file())
-    _write(partial / SUMS, "".join(f"{sha256(partial / n)}  {n}\n" for n in names))
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.replace(folder)
+    with folder_atomically(folder) as partial:
+        files = {s: _write_shards(partial / "data", s, rows[s], settings.rows_per_shard) for s in SPLITS}
+        write_parquet(partial / "lineage.parquet", _lineage_rows(build_folder, splits, dropped), LineageRow)
+        write_parquet(partial / "dropped.parquet", [_removed(d) for d in dropped], Removed)
+        if annotations is not None:
+            ordered = [given[item.id] for item in splits["train"]]
+            write_parquet(partial / "annotations.parquet", ordered, Annotation)
+            export_weights(partial / "weights.parquet", splits["train"], ordered, key=key)
+        write_text(partial / "statistics.json", _json(facts))
+        write_text(partial / "README.md", card(settings, report, facts, teacher))
+        write_text(partial / "croissant.json", _json(croissant(settings, partial, files)))
+        shutil.copyfile(build_folder / "report.json", partial / "report.json")
+        names = sorted(p.relative_to(partial).as_posix() for p in partial.rglob("*") if p.is_file())
+        write_text(partial / SUMS, "".join(f"{file_sha256(partial / n)}  {n}\n" for n in names))
     return folder
 
 
@@ -165,16 +165,12 @@ def _row(item: Evolved, a: Annotation | None, teacher: str) -> Published:
     )
 
 
-def _empty_beside(folder: Path) -> Path:
-    """An empty folder beside the final one. ArtifactError where the final one holds something else."""
+def _refuse_to_overwrite(folder: Path) -> None:
+    """ArtifactError where `folder` holds something that is no publication."""
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / SUMS).is_file())):
         raise ArtifactError(
             f"{folder} exists and is no SURE-Math publication: it would be overwritten; choose another folder"
         )
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    return partial
 
 
 def _write_shards(folder: Path, split: str, rows: Sequence[Published], per_shard: int) -> list[Path]:
@@ -217,7 +213,3 @@ def _removed(d: Dropped) -> Removed:
 
 def _json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")

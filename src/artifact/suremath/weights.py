@@ -7,7 +7,6 @@ train without any sign of it. Weights are float64 and come back bit for bit.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import ClassVar
 from artifact.errors import Mismatch
 from artifact.phase1.records import Annotation
 from artifact.phase1.weights import weights_for
+from artifact.provenance import text_hash
 from artifact.records import Problem, Record, RecordError, index_by_id, read_parquet, write_parquet
 from artifact.suremath.lineage import Evolved
 from artifact.train.methods.base import Weighting
@@ -46,7 +46,7 @@ class Weight(Record):
 
 def question_fingerprint(question: str) -> str:
     """16 hex digits of the question's exact text."""
-    return hashlib.sha256(question.encode()).hexdigest()[:16]
+    return text_hash(question)
 
 
 SOFT = Weighting("soft")

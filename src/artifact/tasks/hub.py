@@ -9,7 +9,6 @@ Left out: what the rows mean (`benchmarks.py`).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from typing import Any
 
 from artifact.errors import ArtifactError, Mismatch
 from artifact.paths import ProjectNotFound, project_root
+from artifact.provenance import file_sha256, text_sha256
 
 Row = dict[str, Any]
 
@@ -151,7 +151,7 @@ def read_file(path: Path) -> list[Row]:
 
 def _load_local(source: Source, path: Path) -> Loaded:
     rows = read_file(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_sha256(path)
     checked = []
     if source.rows is not None:
         expected = {source.rows, source.hub_rows} if path.suffix == ".parquet" else {source.rows}
@@ -175,7 +175,7 @@ def _checked(source: Source, place: str, origin: str, rows: Sequence[Row]) -> Lo
             "the dataset has changed; compare the versions before reporting numbers on it"
         )
     text = "\n".join(json.dumps(row, sort_keys=True, ensure_ascii=False, default=str) for row in rows)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = text_sha256(text)
     return Loaded(tuple(rows), place, origin, digest, ("rows",) if source.hub_rows is not None else ())
 
 

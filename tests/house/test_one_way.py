@@ -1,0 +1,96 @@
+"""One way to write a whole file, to hash and to store a result: no module has its own."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "src" / "artifact"
+TREES = {str(p.relative_to(PACKAGE)): ast.parse(p.read_text(encoding="utf-8")) for p in sorted(PACKAGE.rglob("*.py"))}
+
+OWN_NAMES = {
+    "files.py": "is the way",
+    "worlds/tiny/recipe.py": "its code is part of the hash of the models in the repository",
+    "book/execute.py": "papermill writes a notebook cell by cell, and the copy of one that failed is kept",
+}
+OWN_HASHES = {"provenance.py": "is the way", "worlds/tiny/recipe.py": OWN_NAMES["worlds/tiny/recipe.py"]}
+
+
+def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+    """(dotted name of what is called, as far as it is one, and the call)."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            parts, at = [], node.func
+            while isinstance(at, ast.Attribute):
+                parts.append(at.attr)
+                at = at.value
+            parts.append(at.id if isinstance(at, ast.Name) else "")
+            yield ".".join(reversed(parts)), node
+
+
+def writes_under_another_name(tree: ast.AST) -> list[int]:
+    """Lines that name something `.partial`, or rename a file: `Path.replace` is the `replace` of one argument."""
+    names = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    docs = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    found = [n.lineno for n in names if ".partial" in n.value and id(n) not in docs]
+    for name, call in calls(tree):
+        moves = name in ("os.replace", "os.rename", "os.renames", "shutil.move")
+        one = len(call.args) == 1 and not call.keywords
+        moves |= one and "." in name and name.rsplit(".", 1)[1] in ("replace", "rename")
+        found += [call.lineno] if moves else []
+    return found
+
+
+def hashes(tree: ast.AST) -> list[int]:
+    """Lines that hash by anything but BLAKE2, which is for seeds."""
+    return [c.lineno for n, c in calls(tree) if n.startswith("hashlib.") and n != "hashlib.blake2b"]
+
+
+def settles(tree: ast.AST) -> list[int]:
+    """Lines that give an unfinished file or folder its name."""
+    return [c.lineno for n, c in calls(tree) if n.rsplit(".", 1)[-1] in ("settle", "unfinished")]
+
+
+@pytest.mark.parametrize(
+    ("look", "allowed", "instead"),
+    [
+        (writes_under_another_name, OWN_NAMES, "artifact.files"),
+        (hashes, OWN_HASHES, "artifact.provenance"),
+        (settles, {"files.py": "", "studies/store.py": ""}, "`store.result`, or `atomically` and `folder_atomically`"),
+    ],
+)
+def test_there_is_one_way(look: Callable[[ast.AST], list[int]], allowed: dict[str, str], instead: str) -> None:
+    found = {name: lines for name, tree in TREES.items() if name not in allowed and (lines := look(tree))}
+    assert not found, f"{found}: use {instead}"
+    assert all(look(TREES[name]) for name in allowed), "an exception that is none any more"
+
+
+def test_only_result_makes_a_result_final() -> None:
+    """In `studies/store.py`, too, nothing but `result` may write a manifest or rename a folder."""
+    [result] = [n for n in TREES["studies/store.py"].body if isinstance(n, ast.FunctionDef) and n.name == "result"]
+    last = {"settle", "write_json"}
+    everywhere = [c.lineno for n, c in calls(TREES["studies/store.py"]) if n in last]
+    assert everywhere == [c.lineno for n, c in calls(result) if n in last] and len(everywhere) == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "look"),
+    [
+        ('p = path.with_suffix(".partial")', writes_under_another_name),
+        ("half.replace(path)", writes_under_another_name),
+        ("(folder / name).rename(final)", writes_under_another_name),
+        ("os.replace(a, b)", writes_under_another_name),
+        ("key = hashlib.sha256(text).hexdigest()[:16]", hashes),
+        ("files.settle(path)", settles),
+    ],
+)
+def test_another_way_would_be_found(code: str, look: Callable[[ast.AST], list[int]]) -> None:
+    assert look(ast.parse(code)) == [1]
+
+
+@pytest.mark.parametrize("code", ['text.replace("a", "b")', "frame.rename(columns=c)", "replace(record, seed=1)"])
+def test_text_frames_and_records_are_not_files(code: str) -> None:
+    assert writes_under_another_name(ast.parse(code)) == []
