@@ -7,8 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
+from tests.book.toys import write
 
 from artifact.book import notebooks
 from artifact.book.execute import Lines, NotebookFailed
@@ -27,20 +27,6 @@ from artifact.book.summary import duration, entries, write_summary
 from artifact.config import ConfigError, load_tier, tier_names
 from artifact.provenance import file_hash
 from artifact.report.output_manifest import VARIABLE, read_made, record_made
-
-PARAMETERS = 'tier = "wrong"\noverrides: list[str] = []\n'
-
-
-def write(folder: Path, name: str, *cells: str, parameters: str | None = PARAMETERS) -> Path:
-    """A notebook with a heading, a parameters cell and `cells`."""
-    notebook = nbformat.v4.new_notebook()
-    notebook.cells.append(nbformat.v4.new_markdown_cell("# A title\nText."))
-    if parameters is not None:
-        notebook.cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
-    notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
-    folder.mkdir(exist_ok=True)
-    nbformat.write(notebook, folder / name)
-    return folder / name
 
 
 @pytest.fixture
@@ -156,9 +142,9 @@ def test_execution_then_skip_then_again_for_each_reason(
     assert f"    | {sys.executable}\n" in shown, "the kernel is not this interpreter"
 
     target = target_of(path, "tiny")
-    stamp = nbformat.read(target, as_version=4).metadata["artifact"]
-    assert {"commit", "dirty", "source", "lock", "fingerprint", "seconds", "tier", "parameters"} <= stamp.keys()
-    assert "configuration" in stamp["fingerprint"]
+    facts = json.loads(target.with_suffix(".json").read_text())
+    assert {"commit", "dirty", "source", "lock", "fingerprint", "seconds", "tier", "parameters"} <= facts.keys()
+    assert "configuration" in facts["fingerprint"]
     page = target.with_suffix(".html").read_text()
     assert "data:image/png;base64," in page
     assert [m["title"] for m in outcome.record["made"]] == ["A dot"]
@@ -236,13 +222,13 @@ def test_summary_links_lead_to_files(folder: Path, results: Path) -> None:
     summary, index = write_summary("tiny", folder)
     text, page = summary.read_text(), index.read_text()
     assert "tier `tiny`" in text and "never stands for a paper number" in text.lower()
-    assert "Not executed" in text and "`k1`" in text and "U-F2: A <plot>" in text
+    assert "Not executed" in text and "`k1`" in text and "[U-F2](notebooks/tiny/01_a.html#U-F2): A <plot>" in text
     assert "A &lt;plot&gt;" in page and "<img" in page and "http" not in page
     import re
 
     links = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'(?:href|src)="([^"]+)"', page)
     assert len(links) >= 9
-    assert [link for link in links if not (results / link).is_file()] == []
+    assert [link for link in links if not (results / link.split("#")[0]).is_file()] == []
 
 
 def test_announcements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,16 @@ def test_a_page_holds_all_it_needs(tmp_path: Path) -> None:
     assert "<title>title</title>" in page
 
 
+def test_code_is_folded_and_opens_without_a_script(tmp_path: Path) -> None:
+    """A closed <details> for each code cell is opened by a click or by the keyboard, in any browser."""
+    cells = [new_markdown_cell("Prose."), new_code_cell("a = 1"), new_code_cell("print(a)")]
+    page = to_html(new_notebook(cells=cells), tmp_path, "title")
+    folded = re.findall(r'<details class="code"><summary>Code</summary>(.*?)</details>', page, flags=re.DOTALL)
+    assert len(folded) == 2 and all("highlight" in block for block in folded) and "Prose." not in "".join(folded)
+    assert "In&nbsp;[" not in page and "Prompt jp-" not in page
+    assert len(re.findall(r'<button class="all-code"[^>]* type="button">Show all code<', page, flags=re.DOTALL)) == 1
+
+
 def test_what_is_no_formula_is_shown_as_it_was_written(tmp_path: Path) -> None:
     said = new_output("display_data", {"text/markdown": "from $a_b_c < 1$ on"})
     page = to_html(new_notebook(cells=[new_code_cell("0", outputs=[said])]), tmp_path, "title")

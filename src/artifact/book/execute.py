@@ -1,7 +1,8 @@
-"""One notebook, headless: papermill runs it, `page.py` makes a page of it; neither has its name until it is whole.
+"""One notebook, headless: papermill runs it, `page.py` makes a page of it, `executed.py` the copy that is kept.
 
 The kernel is this very interpreter (a private kernel specification is made for the run, so nothing needs to be
-registered and nothing installed elsewhere can be picked up), without the user's IPython start-up files.
+registered and nothing installed elsewhere can be picked up), without the user's IPython start-up files. Page and copy
+have their names only when both are whole.
 Left out: which notebooks run, with what parameters, and when one may be skipped (`notebooks.py`).
 """
 
@@ -13,6 +14,7 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from artifact.book.executed import kept, stderr_of, tidy
 from artifact.book.page import to_html
 from artifact.errors import ArtifactError
-from artifact.report.output_manifest import VARIABLE, read_made
+from artifact.files import write_text
+from artifact.report.output_manifest import VARIABLE, in_words, read_entries, read_made
 
 KERNEL = "artifact-this-python"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -38,12 +42,13 @@ class NotebookFailed(ArtifactError):
 
 @dataclass(frozen=True)
 class Executed:
-    """What one execution left behind: the two files, the announcements of `record_made`, wall-clock seconds."""
+    """What one execution left behind: two files, the announcements of `record_made`, seconds, stderr by cell id."""
 
     notebook: Path
     page: Path
     made: list[dict[str, Any]]
     seconds: float
+    stderr: dict[str, str]
 
 
 class Lines(io.TextIOBase):
@@ -64,6 +69,29 @@ class Lines(io.TextIOBase):
         self.log.flush()
         self.terminal.flush()
         return len(text)
+
+
+@contextmanager
+def _followed(announcements: Path, lines: Lines) -> Iterator[None]:
+    """While the block runs, `lines` tells what the kernel announces, as it comes."""
+    done = threading.Event()
+
+    def follow() -> None:
+        told, last = 0, False
+        while not last:
+            last = done.wait(0.5)
+            entries = read_entries(announcements)
+            for line in in_words(entries[told:]):
+                lines.write(line + "\n")
+            told = len(entries)
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 @contextmanager
@@ -107,25 +135,51 @@ def describe_failure(err: Any) -> str:
     )
 
 
+def _run(source: Path, partial: Path, parameters: dict[str, Any], lines: Lines, cell_timeout_s: float | None) -> None:
+    """papermill on `source`; whatever goes wrong in the kernel is a NotebookFailed. `partial` then holds what ran."""
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(partial),
+            parameters=parameters,
+            kernel_name=KERNEL,
+            language="python",
+            cwd=str(source.parent),
+            progress_bar=lines.terminal.isatty(),
+            stdout_file=lines,
+            stderr_file=lines,
+            start_timeout=180,
+            execution_timeout=cell_timeout_s,
+        )
+    except PapermillExecutionError as err:
+        raise NotebookFailed(f"{source.name}: {describe_failure(err)}") from None
+    except CellTimeoutError as err:
+        message = str(err).splitlines()[0]
+        raise NotebookFailed(f"{source.name}: {message}; allow more with --cell-timeout") from None
+    except DeadKernelError as err:
+        message = f"the kernel ended ({err}): it was interrupted, or the machine ran out of memory"
+        raise NotebookFailed(f"{source.name}: {message}", interrupted=True) from None
+
+
 def execute(
     source: Path,
     target: Path,
     parameters: dict[str, Any],
-    stamp: dict[str, Any],
     *,
     log_path: Path,
     cell_timeout_s: float | None = None,
     terminal: TextIO | None = None,
 ) -> Executed:
-    """Run `source` with `parameters` and write `target` (.ipynb) and its page (.html) beside it.
+    """Run `source` with `parameters` and write `target` (.ipynb, without what is volatile) and its page (.html).
 
-    `stamp` is put into the notebook's metadata under `artifact`, with the seconds it took. Raises NotebookFailed with
-    the failing cell; the partial copy is then kept as `<name>.failed.ipynb` and older results stay untouched.
+    Raises NotebookFailed with the failing cell; the partial copy is then kept as `<name>.failed.ipynb` and older
+    results stay untouched.
     """
     import nbformat
-    import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
 
     terminal = terminal or sys.stdout
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -134,47 +188,19 @@ def execute(
     failed = target.with_name(target.stem + ".failed.ipynb")
     start = time.monotonic()
     with _kernel_environment() as folder, log_path.open("w", encoding="utf-8") as log:
-        lines = Lines(log, terminal)
+        announcements = folder / "made.jsonl"
         try:
-            papermill.execute_notebook(
-                str(source),
-                str(partial),
-                parameters=parameters,
-                kernel_name=KERNEL,
-                language="python",
-                cwd=str(source.parent),
-                progress_bar=terminal.isatty(),
-                stdout_file=lines,
-                stderr_file=lines,
-                start_timeout=180,
-                execution_timeout=cell_timeout_s,
-            )
-        except PapermillExecutionError as err:
+            with _followed(announcements, Lines(log, terminal)):
+                _run(source, partial, parameters, Lines(log, terminal), cell_timeout_s)
+        except NotebookFailed as err:
             partial.replace(failed)
-            raise NotebookFailed(f"{source.name}: {describe_failure(err)}\n  partial copy: {failed}") from None
-        except CellTimeoutError as err:
-            partial.replace(failed)
-            message = str(err).splitlines()[0]
-            raise NotebookFailed(
-                f"{source.name}: {message}\n  partial copy: {failed}; allow more with --cell-timeout"
-            ) from None
-        except DeadKernelError as err:
-            partial.replace(failed)
-            raise NotebookFailed(
-                f"{source.name}: the kernel ended ({err}): it was interrupted, or the machine ran out of memory; "
-                f"partial copy: {failed}, output: {log_path}",
-                interrupted=True,
-            ) from None
-        made = read_made(folder / "made.jsonl")
+            raise NotebookFailed(f"{err}\n  partial copy: {failed}; output: {log_path}", err.interrupted) from None
+        made = read_made(announcements)
     seconds = time.monotonic() - start
-    notebook = nbformat.read(partial, as_version=4)
-    notebook.metadata["artifact"] = {**stamp, "seconds": round(seconds, 1)}
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, partial)
-    page = target.with_suffix(".html")
-    page_partial = page.with_name(page.name + ".partial")
-    page_partial.write_text(to_html(notebook, source.parent, source.stem), encoding="utf-8")
-    partial.replace(target)
-    page_partial.replace(page)
+    notebook = tidy(nbformat.read(partial, as_version=4))
+    page = to_html(notebook, source.parent, source.stem)
+    write_text(target, nbformat.writes(kept(notebook)) + "\n")
+    write_text(target.with_suffix(".html"), page)
+    partial.unlink()
     failed.unlink(missing_ok=True)
-    return Executed(target, page, made, seconds)
+    return Executed(target, target.with_suffix(".html"), made, seconds, stderr_of(notebook))

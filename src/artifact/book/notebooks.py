@@ -24,6 +24,7 @@ from typing import Any
 from artifact.book.execute import execute
 from artifact.config import load, load_tier, parse_overrides
 from artifact.errors import ArtifactError
+from artifact.files import write_json
 from artifact.paths import project_root, results_dir
 from artifact.provenance import file_hash, lock_path, source_hash, stamp, text_hash, tree_hash
 from artifact.studies.study import read_learning_rates
@@ -235,7 +236,11 @@ def run_notebook(
     facts = {**provenance, "tier": tier, "parameters": parameters, "fingerprint": parts}
     log_path = results_dir() / "logs" / f"{source.stem}.{tier}.log"
     target.with_suffix(".json").unlink(missing_ok=True)
-    done = execute(source, target, parameters, facts, log_path=log_path, cell_timeout_s=cell_timeout_s)
+    done = execute(source, target, parameters, log_path=log_path, cell_timeout_s=cell_timeout_s)
+    for cell, text in done.stderr.items():
+        print(
+            f"warning: {source.name}, cell {cell} wrote to stderr, which a page should not hold: {text.strip()[:300]}"
+        )
     made = [{**item, "path": portable(Path(item["path"]))} for item in done.made]
     files = [done.notebook, done.page, *(Path(item["path"]) for item in done.made)]
     record = {
@@ -243,10 +248,9 @@ def run_notebook(
         "title": title_of(source),
         **facts,
         "seconds": round(done.seconds, 1),
+        "stderr": done.stderr,
         "made": made,
         "files": [{"path": portable(file), "hash": file_hash(file)} for file in files],
     }
-    partial = target.with_suffix(".json.partial")
-    partial.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
-    partial.replace(target.with_suffix(".json"))
+    write_json(target.with_suffix(".json"), record)
     return Outcome(source, True, reason or "forced", record)

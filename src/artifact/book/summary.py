@@ -15,6 +15,7 @@ from typing import Any
 
 from artifact.book.notebooks import discover, read_record, target_of, title_of
 from artifact.config import load
+from artifact.files import write_text
 from artifact.paths import project_root, results_dir
 
 IMAGES = {".png", ".svg", ".jpg"}
@@ -74,9 +75,8 @@ def _group(made: list[dict[str, Any]]) -> list[tuple[dict[str, Any], list[str]]]
     return list(groups.values())
 
 
-def _label(item: dict[str, Any]) -> str:
-    name = item.get("title") or Path(item["path"]).stem
-    return f"{item['output']}: {name}" if item.get("output") else name
+def _name(item: dict[str, Any]) -> str:
+    return str(item.get("title") or Path(item["path"]).stem)
 
 
 def markdown(tier: str, description: str, found: list[Entry]) -> str:
@@ -108,7 +108,8 @@ def markdown(tier: str, description: str, found: list[Entry]) -> str:
         lines += [f"[page]({page}) · [notebook]({copy}) · {duration(entry.record['seconds'])}", ""]
         for item, paths in _group(entry.made):
             links = ", ".join(f"[{Path(p).suffix.lstrip('.') or 'file'}]({_link(p)})" for p in paths)
-            lines.append(f"- {_label(item)} ({links})")
+            at = f"[{item['output']}]({page}#{item['output']}): " if item.get("output") else ""
+            lines.append(f"- {at}{_name(item)} ({links})")
         if entry.runs:
             lines += ["", "Runs: " + ", ".join(f"`{run}`" for run in entry.runs)]
     return "\n".join(lines) + "\n"
@@ -133,15 +134,17 @@ def page(tier: str, description: str, found: list[Entry]) -> str:
         )
         others = []
         for item, paths in _group(entry.made):
+            name, output = esc(_name(item)), esc(item.get("output", ""))
+            label = f'<a href="{_link(target.with_suffix(".html"))}#{output}">{output}</a>: {name}' if output else name
             links = " ".join(f'<a href="{_link(p)}">{esc(Path(p).suffix.lstrip(".") or "file")}</a>' for p in paths)
             image = next((p for p in paths if Path(p).suffix in IMAGES), None)
             if image is None:
-                others.append(f"<li>{esc(_label(item))} {links}</li>")
+                others.append(f"<li>{label} {links}</li>")
             else:
                 body.append(
                     f'<figure><a href="{_link(image)}">'
-                    f'<img src="{_link(image)}" alt="{esc(_label(item))}" loading=lazy></a>'
-                    f"<figcaption>{esc(_label(item))} {links}</figcaption></figure>"
+                    f'<img src="{_link(image)}" alt="{name}" loading=lazy></a>'
+                    f"<figcaption>{label} {links}</figcaption></figure>"
                 )
         body.append("</div>" + (f"<ul>{''.join(others)}</ul>" if others else ""))
         if entry.runs:
@@ -158,15 +161,11 @@ def write_summary(tier: str, folder: Path | None = None) -> tuple[Path, Path]:
     """Write `results/SUMMARY.md` and `results/index.html` for `tier`; returns both paths."""
     found = entries(tier, folder)
     description = load(tier).description or "no description"
-    results_dir().mkdir(parents=True, exist_ok=True)
     out = []
     for name, text in (
         ("SUMMARY.md", markdown(tier, description, found)),
         ("index.html", page(tier, description, found)),
     ):
         path = results_dir() / name
-        partial = path.with_name(name + ".partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-        out.append(path)
+        out.append(write_text(path, text))
     return out[0], out[1]

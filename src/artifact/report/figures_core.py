@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from artifact.report.figures_se import Drawn, panels
+from artifact.report.figures_se import FigureAndData, panels
 from artifact.report.figures_training import X_AXES, curve_points
 from artifact.report.styles import GREY, TEACHERS, label_styles, rc
 from artifact.report.tables import BASE, REFERENCE, TableError
@@ -29,7 +29,7 @@ CURRICULUM = {
 PART_COLORS = ("#0072B2", "#D55E00")
 
 
-def learning_rate_panels(table: pd.DataFrame, columns: int = 5) -> Drawn:
+def learning_rate_panels(table: pd.DataFrame, columns: int = 5) -> FigureAndData:
     """Validation accuracy against the learning rate, a panel a method; whiskers: 95 % Wilson intervals over problems.
 
     `table` is a `learning_rates.selection_table`. The chosen rate is filled, the others are open. Raises TableError
@@ -74,7 +74,7 @@ def _rate(rate: float) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
-def curve_multiples(curves: pd.DataFrame, x: str = "step", columns: int = 3) -> Drawn:
+def curve_multiples(curves: pd.DataFrame, x: str = "step", columns: int = 3) -> FigureAndData:
     """U-F2 for many methods: greedy accuracy on the curve split against `x` (`figures_training.X_AXES`), a panel each.
 
     A line is a teacher, its band ± 1 SD over seeds; the thin grey lines repeat standard OPD under the same teachers. A
@@ -149,7 +149,7 @@ def curriculum_points(metrics: pd.DataFrame, cell: str = "core") -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
-def curriculum(metrics: pd.DataFrame, cell: str = "core") -> Drawn:
+def curriculum(metrics: pd.DataFrame, cell: str = "core") -> FigureAndData:
     """C-F1: share of correct rollouts, number of pairs, both losses and both gradient norms over the steps.
 
     A row a teacher; bands ± 1 SD over seeds. Losses are each component's own mean, without its coefficient; gradient
@@ -200,7 +200,7 @@ def _episode_starts(metrics: pd.DataFrame) -> list[int]:
     return sorted(int(s) for s in metrics.groupby("episode")["step"].min())[1:]
 
 
-def leak_curves(table: pd.DataFrame) -> Drawn:
+def leak_curves(table: pd.DataFrame) -> FigureAndData:
     """Probability of the gold answer against how much of the response was read, a panel a model, a line a context.
 
     `table` is `evaluate.leak.summarise(frame, by=["model"])`; bands: 95 % bootstrap intervals over problems.

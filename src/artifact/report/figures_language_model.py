@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from artifact.report.figures_se import Drawn, panels
+from artifact.report.figures_se import FigureAndData, panels
 from artifact.report.figures_training import shared_legend
 from artifact.report.language_model import SETS, verdict_counts
 from artifact.report.styles import GREY, label_styles, rc
@@ -31,7 +31,7 @@ STATUS = {
 """Colour and hatch of each verdict."""
 
 
-def loss_curves(metrics: pd.DataFrame) -> Drawn:
+def loss_curves(metrics: pd.DataFrame) -> FigureAndData:
     """Loss, divergence of the distilled tokens and gradient norm at every step, a row a teacher and a line a method.
 
     The losses of different methods are different functions: compare a line with itself, not with its neighbour.
@@ -64,7 +64,7 @@ def loss_curves(metrics: pd.DataFrame) -> Drawn:
     return figure, data
 
 
-def distance_bars(summary: pd.DataFrame) -> Drawn:
+def distance_bars(summary: pd.DataFrame) -> FigureAndData:
     """Held-out KL in both directions, a panel each, before (`Base`) and after training, on both sets of sequences.
 
     A row of panels a teacher.
@@ -131,7 +131,7 @@ def _bars(axis: Any, data: pd.DataFrame, name: str, sets: list[str]) -> None:
     axis.set_xticks(range(len(labels)), [label.replace(" (", "\n(") for label in labels], fontsize=5)
 
 
-def verdict_bars(metrics: pd.DataFrame) -> Drawn:
+def verdict_bars(metrics: pd.DataFrame) -> FigureAndData:
     """How the training rollouts of each method ended: a stacked bar a method, in rollouts."""
     import matplotlib
 

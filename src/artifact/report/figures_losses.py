@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from artifact.report.figures_se import Drawn, panels
+from artifact.report.figures_se import FigureAndData, panels
 from artifact.report.styles import GREY, PALETTE, rc
 
 DIVERGING = "PuOr_r"
@@ -20,7 +20,7 @@ DIVERGING = "PuOr_r"
 COMPONENT_COLORS = {"distil": "#0072B2", "nll": "#E69F00", "policy_gradient": "#332288", "contrast": "#D55E00"}
 
 
-def effect_heatmap(data: pd.DataFrame) -> Drawn:
+def effect_heatmap(data: pd.DataFrame) -> FigureAndData:
     """Change of each response's log-probability after one small step, methods × responses; the colours end at ± max."""
     import matplotlib
 
@@ -36,7 +36,7 @@ def effect_heatmap(data: pd.DataFrame) -> Drawn:
     return figure, data
 
 
-def cosine_heatmap(data: pd.DataFrame) -> Drawn:
+def cosine_heatmap(data: pd.DataFrame) -> FigureAndData:
     """Cosine between gradients, methods and components × the same; a dot where there is no gradient."""
     import matplotlib
 
@@ -50,7 +50,7 @@ def cosine_heatmap(data: pd.DataFrame) -> Drawn:
     return figure, data
 
 
-def gradient_bars(data: pd.DataFrame) -> Drawn:
+def gradient_bars(data: pd.DataFrame) -> FigureAndData:
     """Gradient norm of each weighted component, a row a method, components stacked: lengths add, vectors may not."""
     import matplotlib
 
@@ -80,7 +80,7 @@ def gradient_bars(data: pd.DataFrame) -> Drawn:
     return figure, data
 
 
-def token_bars(data: pd.DataFrame) -> Drawn:
+def token_bars(data: pd.DataFrame) -> FigureAndData:
     """KL to the student at each token of one response, a panel a scorer.
 
     Above a bar stands the token which the scorer would have written instead, where it differs from the response's.

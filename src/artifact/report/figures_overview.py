@@ -13,7 +13,7 @@ import pandas as pd
 
 from artifact.config import Config
 from artifact.records import Problem
-from artifact.report.figures_se import Drawn, panels
+from artifact.report.figures_se import FigureAndData, panels
 from artifact.report.styles import PALETTE, TEACHERS, rc
 from artifact.worlds.tiny.problems import DIFFICULTIES, FAMILIES
 
@@ -34,7 +34,7 @@ WIDTH, HEIGHT = 1.66, 0.82
 TEACHER, STUDENT, PLAIN, INK = "#FBE3D3", "#D5E8F5", "#F1F1EC", "#333333"
 
 
-def pipeline(config: Config) -> Drawn:
+def pipeline(config: Config) -> FigureAndData:
     """U-F1: both phases with the settings of `config`. The data are the arrows drawn."""
     import matplotlib
 
@@ -109,7 +109,7 @@ def _path(axis: Axes, *points: tuple[float, float]) -> None:
     )
 
 
-def model_accuracy(manifest: Mapping[str, Any], problems: Sequence[Problem]) -> Drawn:
+def model_accuracy(manifest: Mapping[str, Any], problems: Sequence[Problem]) -> FigureAndData:
     """Greedy accuracy of the embedded models by difficulty and by family, with Wilson intervals over problems.
 
     `manifest` is `models/tiny/MANIFEST.json`, `problems` the evaluation split its accuracies (in percent) were measured

@@ -20,7 +20,7 @@ from artifact.stats.calibration import accuracy_by_bin
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Drawn = tuple["Figure", pd.DataFrame]
+FigureAndData = tuple["Figure", pd.DataFrame]
 
 
 def panels(
@@ -33,7 +33,7 @@ def panels(
     return figure, figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
 
 
-def accuracy_by_entropy(scores: Mapping[str, pd.DataFrame], *, bins: int = 10) -> Drawn:
+def accuracy_by_entropy(scores: Mapping[str, pd.DataFrame], *, bins: int = 10) -> FigureAndData:
     """U-F4a: teacher accuracy in bins of H / log N of equal width, with 95 % Wilson intervals and the n of each bin.
 
     `scores` holds a `score_table` for each teacher. Empty bins stay empty.
@@ -68,7 +68,7 @@ def accuracy_by_entropy(scores: Mapping[str, pd.DataFrame], *, bins: int = 10) -
     return figure, data[["teacher", *(c for c in data.columns if c != "teacher")]]
 
 
-def roc(scores: Mapping[str, pd.DataFrame], aurocs: pd.DataFrame) -> Drawn:
+def roc(scores: Mapping[str, pd.DataFrame], aurocs: pd.DataFrame) -> FigureAndData:
     """U-F4b: ROC of every uncertainty score for the teacher's errors; the legend gives AUROC and 95 % interval.
 
     `aurocs` is `tables.auroc_table(scores)`.
@@ -115,7 +115,7 @@ def roc(scores: Mapping[str, pd.DataFrame], aurocs: pd.DataFrame) -> Drawn:
     return figure, data[["teacher", "score", "threshold", "false_positive_rate", "true_positive_rate"]]
 
 
-def entropy_by_difficulty(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) -> Drawn:
+def entropy_by_difficulty(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) -> FigureAndData:
     """U-F3: the distribution of H / log N over the training problems, by difficulty.
 
     Above: the histogram over all problems, each bar split by difficulty; the title says how many have H = 0 exactly.
@@ -188,7 +188,7 @@ def entropy_by_difficulty(annotations: Mapping[str, pd.DataFrame], *, bins: int 
     return figure, data
 
 
-def weight_by_verdict(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) -> Drawn:
+def weight_by_verdict(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) -> FigureAndData:
     """Where the soft weight lies: problems in bins of w, split by whether the teacher's greedy answer is right.
 
     Prompts are drawn uniformly, so the height of a bar is also the share of rollouts trained with that weight.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from artifact.report.figures_se import Drawn, panels
+from artifact.report.figures_se import FigureAndData, panels
 from artifact.report.styles import DIFFICULTY, GREY, PALETTE, ordered, rc
 from artifact.suremath.lineage import CURATED, SEED, Evolved, ancestors
 from artifact.suremath.strategies import STRATEGIES
@@ -34,7 +34,7 @@ STAGE_LABELS = {
 }
 
 
-def counts_by_strategy(items: Iterable[Evolved | Published]) -> Drawn:
+def counts_by_strategy(items: Iterable[Evolved | Published]) -> FigureAndData:
     """Problems by difficulty (rows) and strategy (columns); the shade is the share within the difficulty."""
     import matplotlib
 
@@ -73,7 +73,7 @@ def counts_by_strategy(items: Iterable[Evolved | Published]) -> Drawn:
     )
 
 
-def lineage_tree(item_id: str, items: Mapping[str, Evolved], *, width: int = 38, lines: int = 5) -> Drawn:
+def lineage_tree(item_id: str, items: Mapping[str, Evolved], *, width: int = 38, lines: int = 5) -> FigureAndData:
     """The ancestry of one problem, root at the top: a box a problem, an arrow a parent, named by the strategy.
 
     Long texts are cut after `lines` lines of `width` characters; the numbers hold them whole. RecordError on a parent
@@ -141,7 +141,7 @@ def _box_text(item: Evolved, width: int, lines: int) -> str:
     return f"{told}\n[{name}, {item.difficulty}; answer {item.answer or 'unknown'}]"
 
 
-def entropy_by_difficulty(rows: Sequence[Published]) -> Drawn:
+def entropy_by_difficulty(rows: Sequence[Published]) -> FigureAndData:
     """H / log N of the annotated training problems by difficulty, curated beside evolved.
 
     Box: quartiles and median; whiskers: 5th and 95th percentile over problems; diamond: mean. An entropy is a property
@@ -220,7 +220,7 @@ def entropy_by_difficulty(rows: Sequence[Published]) -> Drawn:
     return figure, pd.DataFrame(out)
 
 
-def filter_funnel(report: BuildReport) -> Drawn:
+def filter_funnel(report: BuildReport) -> FigureAndData:
     """Proposals left after each stage, by difficulty of the seed; beside each bar the number and what was lost."""
     import matplotlib
 

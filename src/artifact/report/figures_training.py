@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from artifact.report.figures_se import Drawn, panels
+from artifact.report.figures_se import FigureAndData, panels
 from artifact.report.styles import PALETTE, PHASES, label_styles, ordered, rc
 from artifact.report.tables import BASE, REFERENCE, outcomes, with_base
 from artifact.stats.accuracy import accuracy_interval
@@ -63,7 +63,7 @@ def curve_points(curves: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def learning_curves(curves: pd.DataFrame) -> Drawn:
+def learning_curves(curves: pd.DataFrame) -> FigureAndData:
     """U-F2: greedy accuracy on the curve split against steps, sampled tokens and seconds; a row of panels a teacher."""
     import matplotlib
 
@@ -87,7 +87,7 @@ def learning_curves(curves: pd.DataFrame) -> Drawn:
     return figure, points
 
 
-def training_signals(metrics: pd.DataFrame) -> Drawn:
+def training_signals(metrics: pd.DataFrame) -> FigureAndData:
     """What each method's batches look like while it trains: accuracy of the rollouts and distance from the teacher.
 
     Means over the response tokens that were distilled (a prompt of weight 0 is not scored), then over seeds; not
@@ -153,7 +153,7 @@ def family_bars(
     *,
     by: str = "family",
     resamples: int = RESAMPLES,
-) -> Drawn:
+) -> FigureAndData:
     """Accuracy by problem family (or difficulty), the cells side by side, a panel for each teacher (and split)."""
     import matplotlib
 
@@ -200,7 +200,7 @@ def cost_points(metrics: pd.DataFrame) -> pd.DataFrame:
     return data
 
 
-def cost_shares(metrics: pd.DataFrame) -> Drawn:
+def cost_shares(metrics: pd.DataFrame) -> FigureAndData:
     """U-C1: seconds of a training run by phase (start-up and evaluation not included), mean over seeds."""
     import matplotlib
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from artifact.report.figures_se import Drawn, panels
+from artifact.report.figures_se import FigureAndData, panels
 from artifact.report.styles import GREY, PALETTE, TEACHERS, Look, ordered, rc
 from artifact.stats.calibration import calibration, reliability_bins
 from artifact.stats.risk import COVERAGES, rejection_table, risk_coverage
@@ -66,7 +66,7 @@ def _unit_ticks(axis: Axes) -> None:
     axis.set_xticks(np.linspace(0, 1, 6), ["0", "0.2", "0.4", "0.6", "0.8", "1"])
 
 
-def auroc_by_n(tables: Mapping[str, pd.DataFrame]) -> Drawn:
+def auroc_by_n(tables: Mapping[str, pd.DataFrame]) -> FigureAndData:
     """U-A1, first half: AUROC of every estimator against N, DeLong intervals; semantic entropy also by log n_valid.
 
     `tables` holds `subsample.auroc_by_n` for each teacher. Points of one N are set apart sideways to keep bars legible.
@@ -119,7 +119,7 @@ def rejection_curves(
     *,
     coverages: Sequence[float] = COVERAGES,
     resamples: int = 500,
-) -> Drawn:
+) -> FigureAndData:
     """Accuracy of the problems that are kept, against the share that is rejected, least sure first; ties averaged.
 
     `scores` holds a `score_table` for each teacher. Bars: 95 % bootstrap over problems, on the first estimator. Grey:
@@ -177,7 +177,7 @@ def rejection_curves(
 
 def weight_calibration(
     annotations: Mapping[str, pd.DataFrame], *, correct: str = "greedy_correct", bins: int = 10
-) -> Drawn:
+) -> FigureAndData:
     """Accuracy of the teacher in bins of its weight w, with 95 % Wilson intervals, over the share of problems per bin.
 
     `annotations` holds an `annotation_frame` for each teacher, `correct` names its label column. On the dashed diagonal
@@ -228,7 +228,7 @@ def weight_calibration(
     return figure, data
 
 
-def retest_map(pairs: Mapping[str, pd.DataFrame], *, gridsize: int = 16) -> Drawn:
+def retest_map(pairs: Mapping[str, pd.DataFrame], *, gridsize: int = 16) -> FigureAndData:
     """H / log N of two annotations that differ in their sampling seed: hexagons, coloured by the number of problems.
 
     `pairs` holds `retest.paired_entropies` for each teacher; the colour scale is logarithmic and shared. Numbers: the
@@ -266,7 +266,7 @@ def retest_map(pairs: Mapping[str, pd.DataFrame], *, gridsize: int = 16) -> Draw
     return figure, data
 
 
-def retest_by_n(tables: Mapping[str, pd.DataFrame]) -> Drawn:
+def retest_by_n(tables: Mapping[str, pd.DataFrame]) -> FigureAndData:
     """What N buys in repeatability: test–retest rank correlation, and the share of weights that move, against N.
 
     `tables` holds `retest.split_half` for each teacher. Bars: 95 %, bootstrap (correlation) and Wilson (share).
@@ -305,7 +305,9 @@ def retest_by_n(tables: Mapping[str, pd.DataFrame]) -> Drawn:
     return figure, data
 
 
-def intra_inter(annotations: Mapping[str, pd.DataFrame], *, correct: str = "greedy_correct", bins: int = 10) -> Drawn:
+def intra_inter(
+    annotations: Mapping[str, pd.DataFrame], *, correct: str = "greedy_correct", bins: int = 10
+) -> FigureAndData:
     """Where the answers' variety lies: entropy between classes (meaning) against entropy within them (wording).
 
     H(strings) = inter + intra, each divided by log N. A disc is a cell of the grid: area ∝ problems, colour = accuracy
@@ -354,7 +356,7 @@ def intra_inter(annotations: Mapping[str, pd.DataFrame], *, correct: str = "gree
     return figure, data
 
 
-def auroc_within_difficulties(tables: Mapping[str, pd.DataFrame]) -> Drawn:
+def auroc_within_difficulties(tables: Mapping[str, pd.DataFrame]) -> FigureAndData:
     """AUROC over all problems, within pairs of one difficulty, and inside each difficulty, with 95 % intervals.
 
     `tables` holds `validation.auroc_by_group` for each teacher.

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from artifact.phase1.judge_calibration import LEAST_TRUE_MERGES, MOST_FALSE_MERGES, CalibrationReport
-from artifact.report.figures_se import Drawn, panels
+from artifact.report.figures_se import FigureAndData, panels
 from artifact.report.styles import GREY, TEACHERS, rc
 from artifact.report.tables import percent
 
@@ -54,7 +54,7 @@ def show_judges(reports: Sequence[CalibrationReport]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def judge_rates(reports: Sequence[CalibrationReport]) -> Drawn:
+def judge_rates(reports: Sequence[CalibrationReport]) -> FigureAndData:
     """Rates by kind of pair, one panel a measure, one mark a judge; the dotted line is the limit of a usable judge."""
     import matplotlib
 

@@ -1,23 +1,22 @@
-"""Which code, environment, inputs and machine made something; and figures and tables that say so themselves.
+"""Figures and tables that say themselves which tier and which runs they show.
 
-Hashes are the first 16 hex digits of a SHA-256 over names and contents in sorted order. `save_figure` and `save_table`
-are the only way to a file in `figures/` or `results/tables/`: each output carries its tier and the keys of the runs it
-shows, lies beside the data it was drawn from, and appears under its name only when whole. The id of a cell (column
-`cell`) finds rows and looks; only its label is printed. The same data give the same bytes. Left out: the key of a
-training run (`studies/keys.py`), which decides what of this a run depends on.
+`save_figure` and `save_table` are the only way to a file in `figures/` or `results/tables/`: each output carries its
+tier and the keys of the runs it shows, lies beside the data it was drawn from, and appears under its name only when
+whole. The id of a cell (column `cell`) finds rows and looks; only its label is printed. The same data give the same
+bytes. Left out: showing them (`report/notebook.py`), and which code and machine made a run (`provenance.py`).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artifact.config import load_tier, tier_names
-from artifact.paths import figures_dir, project_root, results_dir
+from artifact.files import atomically, write_json, write_text
+from artifact.paths import figures_dir, results_dir
 from artifact.provenance import file_sha256, text_hash
 from artifact.report.output_manifest import record_made
 
@@ -26,16 +25,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
-_MADE: list[Path] = []
 
 
 class OutputError(ValueError):
     """A figure or table cannot be saved as asked: bad name, unknown tier, no caption or no data."""
-
-
-def made() -> list[Path]:
-    """The files that this process has written by `save_figure` and `save_table`, in order."""
-    return list(_MADE)
 
 
 def stamp_line(tier: str, keys: Sequence[str], data: pd.DataFrame) -> str:
@@ -57,24 +50,21 @@ def save_figure(
 
     from artifact.report.styles import DPI, FIXED, FIXED_DATE
 
-    data = _printed(name, tier, caption, data)
+    _check(name, tier, caption, data)
+    data = printed(data)
     _stamp_figure(fig, stamp_line(tier, keys, data))
-    stem = figures_dir() / tier / name
+    folder = figures_dir() / tier
+    dates = {"CreationDate": FIXED_DATE, "ModDate": FIXED_DATE}
+    pdf, png = folder / f"{name}.pdf", folder / f"{name}.png"
     with matplotlib.rc_context(FIXED):  # type: ignore[arg-type]
-        writers: dict[str, Callable[[Path], None]] = {
-            ".pdf": lambda p: fig.savefig(
-                p, format="pdf", metadata={"Title": name, "CreationDate": FIXED_DATE, "ModDate": FIXED_DATE}
-            ),
-            ".png": lambda p: fig.savefig(p, format="png", dpi=DPI, metadata={"Title": name, "Software": None}),
-            ".csv": lambda p: _write_text(p, _csv(data)),
-        }
-        files = {suffix: _atomic(stem.with_name(name + suffix), write) for suffix, write in writers.items()}
-    facts = _facts(name, tier, keys, caption, output, files.values())
-    _atomic(
-        stem.with_name(f"{name}.json"), lambda p: _write_text(p, json.dumps(facts, indent=1, sort_keys=True) + "\n")
-    )
-    _announce([stem.with_name(name + s) for s in (".png", ".pdf", ".csv", ".json")], caption, output, keys)
-    return files[".png"]
+        with atomically(pdf) as partial:
+            fig.savefig(partial, format="pdf", metadata={"Title": name, **dates})
+        with atomically(png) as partial:
+            fig.savefig(partial, format="png", dpi=DPI, metadata={"Title": name, "Software": None})
+    csv = write_text(folder / f"{name}.csv", _csv(data))
+    facts = write_json(folder / f"{name}.json", _facts(name, tier, keys, caption, output, [pdf, png, csv]))
+    _record([png, pdf, csv, facts], caption, output, keys)
+    return png
 
 
 def save_table(
@@ -92,24 +82,26 @@ def save_table(
     `shown` is the table as a reader should see it (formatted text); without it the numbers are rounded to four digits.
     Both forms carry the caption and the stamp line. Returns the .md. Raises OutputError.
     """
-    data = _printed(name, tier, caption, data)
+    _check(name, tier, caption, data)
+    data = printed(data)
     line = stamp_line(tier, keys, data)
-    cells = _as_text(data if shown is None else shown)
+    cells = as_text(data if shown is None else shown)
     folder = results_dir() / "tables" / tier
     contents = {".csv": _csv(data), ".md": _markdown(cells, caption, line), ".tex": _latex(cells, caption, line, name)}
-    files = [
-        _atomic(folder / f"{name}{suffix}", partial(_write_text, text=content)) for suffix, content in contents.items()
-    ]
-    facts = _facts(name, tier, keys, caption, output, files) | {"rows": json.loads(data.to_json(orient="records"))}
-    files.append(
-        _atomic(folder / f"{name}.json", lambda p: _write_text(p, json.dumps(facts, indent=1, sort_keys=True) + "\n"))
-    )
-    _announce([folder / f"{name}{s}" for s in (".md", ".csv", ".tex", ".json")], caption, output, keys)
-    return folder / f"{name}.md"
+    files = {suffix: write_text(folder / f"{name}{suffix}", content) for suffix, content in contents.items()}
+    facts = _facts(name, tier, keys, caption, output, files.values())
+    rows = json.loads(data.to_json(orient="records"))
+    files[".json"] = write_json(folder / f"{name}.json", facts | {"rows": rows})
+    _record([files[s] for s in (".md", ".csv", ".tex", ".json")], caption, output, keys)
+    return files[".md"]
 
 
-def _printed(name: str, tier: str, caption: str, data: pd.DataFrame) -> pd.DataFrame:
-    """`data` without the ids of cells, whose labels are printed; OutputError as `save_figure`."""
+def printed(data: pd.DataFrame) -> pd.DataFrame:
+    """`data` without the ids of cells, whose labels are printed."""
+    return data.drop(columns="cell", errors="ignore")
+
+
+def _check(name: str, tier: str, caption: str, data: pd.DataFrame) -> None:
     if not _NAME.fullmatch(name):
         raise OutputError(
             f"output name {name!r}: use lower-case letters, digits and _ only, as file names and LaTeX labels need"
@@ -120,7 +112,6 @@ def _printed(name: str, tier: str, caption: str, data: pd.DataFrame) -> pd.DataF
         raise OutputError(f"{name}: a caption is missing; say what is shown, over what, and what the bars are")
     if data.empty:
         raise OutputError(f"{name}: there are no numbers to show (empty frame); check that the runs and splits exist")
-    return data.drop(columns="cell", errors="ignore")
 
 
 def _stamp_figure(fig: Figure, line: str) -> None:
@@ -135,18 +126,6 @@ def _stamp_figure(fig: Figure, line: str) -> None:
         0.01, 0.02 / fig.get_figheight(), line, fontsize=4.5, color="#555555", ha="left", va="bottom", gid="stamp"
     )
     stamp_text.set_in_layout(False)
-
-
-def _atomic(path: Path, write: Callable[[Path], None]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    write(partial)
-    partial.replace(path)
-    return path
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _csv(data: pd.DataFrame) -> str:
@@ -168,16 +147,12 @@ def _facts(
     }
 
 
-def _announce(paths: Sequence[Path], caption: str, output: str, keys: Sequence[str]) -> None:
+def _record(paths: Sequence[Path], caption: str, output: str, keys: Sequence[str]) -> None:
     for path in paths:
         record_made(path, title=caption, output=output, runs=tuple(sorted(set(keys))))
-        _MADE.append(path)
-    root = project_root()
-    first = paths[0].relative_to(root) if paths[0].is_relative_to(root) else paths[0]
-    print(f"made: {first} (and {', '.join(p.suffix for p in paths[1:])})")
 
 
-def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+def as_text(table: pd.DataFrame) -> pd.DataFrame:
     """Every cell as text: numbers with four significant digits, missing values as a dash."""
 
     def cell(value: Any) -> str:
@@ -190,9 +165,18 @@ def _as_text(table: pd.DataFrame) -> pd.DataFrame:
     return table.map(cell)
 
 
+_MARKDOWN = re.compile(r"[\\`*<>|$~\[\]]|(?<![^\W_])_|_(?![^\W_])")
+
+
+def markdown_text(text: str) -> str:
+    """`text` on one line, with a backslash before each sign that Markdown would read as markup (`2*3*4`, `a|b`)."""
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.splitlines()))
+
+
 def _markdown(table: pd.DataFrame, caption: str, line: str) -> str:
-    rows = [list(map(str, table.columns)), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    body = "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows)
+    head, *cells = [[markdown_text(str(c)) for c in row] for row in [table.columns, *table.to_numpy().tolist()]]
+    rows = [head, ["---"] * len(head), *cells]
+    body = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return f"{body}\n\n{caption}\n\n<sub>{line}</sub>\n"
 
 

@@ -16,6 +16,7 @@ from artifact.phase1.records import Annotation
 from artifact.phase1.weights import weights_for
 from artifact.provenance import digest
 from artifact.records import Rollout, read_parquet, write_parquet
+from artifact.report.output_manifest import say
 from artifact.studies import keys, store
 from artifact.studies.annotate import annotate, annotation_key, load_checkpoint, teacher_samples
 from artifact.studies.lanes import side_by_side
@@ -245,7 +246,7 @@ def run_study(
 ) -> list[RunInfo]:
     """Every run of a study on `tier`, `cluster.lanes` at a time; finished ones come from the cache.
 
-    Prints a line a run that had to be made. The result is in the order of the study.
+    Says one line per run that had to be made. The result is in the order of the study.
     """
     chosen = load_study(study) if isinstance(study, str) else study
     todo = list(enumerate(chosen.runs(tier, overrides), 1))
@@ -255,10 +256,9 @@ def run_study(
         watch = store.Stopwatch()
         info = run(config, force=force, label=cell.label, progress=progress, lane=lane, cell=cell.id)
         if progress and watch() > 1:
-            print(
+            say(
                 f"[{i}/{len(todo)}] {cell.label}, teacher {config.teacher}, seed {config.seed}: {watch():.0f} s, "
-                f"run {info.key}",
-                flush=True,
+                f"run {info.key}"
             )
         return info
 
