@@ -1,6 +1,6 @@
 """Held-out distance to the teacher before and after training, and what a tier's runs cost: stored like evaluations.
 
-One result a checkpoint, under a key of its own: the policy's rollouts on the first held-out problems, and the exact
+One result per checkpoint, under a key of its own: the policy's rollouts on the first held-out problems, and the exact
 distances (`stats/held_out.py`) of two sets of sequences. `base` are the untouched student's rollouts, the same ids
 for every checkpoint, so that before and after are paired; `own` are the policy's, where the teacher would be asked
 while it trains. For the untouched student they are one set. Killed between sampling and scoring, it goes on from what
@@ -72,7 +72,7 @@ def held_out_distance(
 ) -> RunInfo:
     """Measure checkpoint `model` (None: the untouched student) against the teacher of `config`, cached.
 
-    problems, samples  size of the held-out set and rollouts a problem, at the temperature of training
+    problems, samples  size of the held-out set and rollouts per problem, at the temperature of training
 
     The result holds `rollouts.parquet` (the policy's own) and `distances.parquet` (`Distance` rows). In its manifest
     `seconds.sampling` is that of the sampling alone, whichever attempt did it; `seconds.total` is the last attempt's.
