@@ -13,7 +13,8 @@ import pandas as pd
 
 from artifact.report.drawing import HATCHES, Drawn, band, canvas, legend_above, spaced, stacked, whiskers
 from artifact.report.styles import PALETTE, PHASES, label_styles, ordered
-from artifact.report.tables import BASE, REFERENCE, in_loop_order, outcomes, phase_seconds, with_base
+from artifact.report.tables import BASE, REFERENCE, outcomes, with_base
+from artifact.report.times import in_loop_order, phase_seconds
 from artifact.stats.accuracy import accuracy_interval
 from artifact.stats.bootstrap import RESAMPLES
 
@@ -167,7 +168,7 @@ def family_bars(
     by: str = "family",
     resamples: int = RESAMPLES,
 ) -> Drawn:
-    """Accuracy by problem family (or tier), the labels side by side, a panel for each teacher (and split)."""
+    """Accuracy by problem family (or difficulty), the cells side by side, a panel for each teacher (and split)."""
     data = family_points(evaluation, cells, by=by, resamples=resamples)
     styles = label_styles(data)
     groups = ordered(data["group"])

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from artifact.records import Status
-from artifact.report.tables import phase_seconds
 from artifact.report.text import DASH, SAME, count, intervals, markdown_table, number, percent, say, with_ends
+from artifact.report.times import phase_seconds
 
 if TYPE_CHECKING:
     from artifact.records import Problem, Rollout

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from artifact.phase1.validation import compare_scores
-from artifact.report.styles import PHASES, ordered
+from artifact.report.styles import ordered
 from artifact.report.text import DASH, bounds, count, interval, intervals, number, p_value, percent, spread, yes_no
 from artifact.report.text import SAME as SAME  # the verdict that a reader filters tables by
+from artifact.report.times import phase_seconds
 from artifact.stats.accuracy import accuracy_interval, seed_spread
 from artifact.stats.bootstrap import RESAMPLES
 from artifact.stats.paired import is_significant, paired_difference
@@ -235,18 +236,6 @@ def compute_budget(
             }
         )
     return pd.DataFrame(rows)
-
-
-def phase_seconds(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Seconds of every optimiser step by phase: a column per phase that was logged, in the order of the loop."""
-    seconds = metrics.filter(regex="^seconds/").rename(columns=lambda c: c.removeprefix("seconds/")).fillna(0.0)
-    return seconds[in_loop_order(seconds)]
-
-
-def in_loop_order(phases: Iterable[str]) -> list[str]:
-    """Distinct phases, those of `PHASES` first and in its order."""
-    seen = list(dict.fromkeys(phases))
-    return [*(p for p in PHASES if p in seen), *(p for p in seen if p not in PHASES)]
 
 
 def training_times(metrics: pd.DataFrame) -> pd.DataFrame:
