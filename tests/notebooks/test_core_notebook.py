@@ -133,14 +133,14 @@ def test_every_cell_runs(results_at_hand: None, tmp_path: Path) -> None:
         "core_learning_rates",
         "core_curves_steps",
         "core_curves_tokens",
-        "core_curves_seconds",
+        "core_curves_times",
         "core_curriculum",
         "core_families",
         "core_leak",
-        "core_cost",
+        "core_cost_times",
     }
     tables = {p.stem for p in (tmp_path / "results" / "tables" / "tiny").glob("*.md")}
-    assert tables == {"core_footing", "core_accuracy", "core_differences", "core_graders"}
+    assert tables == {"core_budget", "core_budget_times", "core_accuracy", "core_differences", "core_graders"}
     words = " ".join(s.data for s in shown if hasattr(s, "data") and isinstance(s.data, str))
     assert "CORE: 0.001, with" in words and "the share of correct rollouts went" in words
     assert "initial student, reading the solution" in words and "against SFT" not in words

@@ -84,7 +84,7 @@ def curve_frame() -> pd.DataFrame:
 
 
 def metrics_frame(steps: int = 40) -> pd.DataFrame:
-    """What the loop logs, one row a step."""
+    """What the loop logs, one row per step."""
     rng = np.random.default_rng(2)
     rows = []
     for teacher in TEACHERS:

@@ -12,6 +12,7 @@ import pytest
 from artifact.config import load
 from artifact.report import figures_overview, figures_se, figures_training
 from artifact.report import styles as style
+from artifact.report.times import volatile_columns
 from artifact.worlds.tiny.splits import load_split
 
 _spec = importlib.util.spec_from_file_location("report_frames", Path(__file__).with_name("frames.py"))
@@ -89,14 +90,25 @@ def test_curve_points_by_hand() -> None:
     point = figures_training.curve_points(pd.DataFrame(rows)).iloc[0]
     assert point["accuracy"] == 0.75 and point["sd"] == pytest.approx(0.5 / 2**0.5)
     assert (point["response_tokens"], point["seeds"], point["problems"]) == (150, 2, 2)
+    assert figures_training.curve_points(pd.DataFrame(rows), times=True)["seconds"].tolist() == [2.0]
 
 
-def test_learning_curves_have_a_row_a_teacher_and_say_what_the_band_is() -> None:
+def test_learning_curves_have_a_row_per_teacher_and_say_what_the_band_is() -> None:
     figure, data = figures_training.learning_curves(frames.curve_frame())
-    assert len(figure.axes) == 2 * 3 and len(data) == 2 * 3 * 5
-    assert figure.axes[1].get_title() == "greedy accuracy on 20 problems; band: ± 1 SD over 3 seeds"
+    assert len(figure.axes) == 2 * 2 and len(data) == 2 * 3 * 5
+    assert figure.axes[0].get_title() == "greedy accuracy on 20 problems; band: ± 1 SD over 3 seeds"
     colors = {line.get_label(): line.get_color() for line in figure.axes[0].get_lines()}
     assert colors == {label: style.METHODS[frames.CELLS[label]].color for label in frames.LABELS}
+
+
+def test_seconds_stand_in_a_figure_of_their_own() -> None:
+    """Another machine changes the second frame and nothing of the first."""
+    slower = frames.curve_frame().assign(seconds_so_far=lambda t: 3 * t["seconds_so_far"])
+    for draw, moved in ((figures_training.learning_curves, 0), (figures_training.learning_curve_times, 5)):
+        (_, here), (_, there) = draw(frames.curve_frame()), draw(slower)
+        changed = here.ne(there) & here.notna()
+        assert changed.any(axis=0).sum() == bool(moved) and volatile_columns(here) == (["seconds"] if moved else [])
+        assert changed.to_numpy().sum() == moved * 2 * 3  # every step, per teacher and label
 
 
 def test_cost_shares_by_hand() -> None:

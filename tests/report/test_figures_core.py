@@ -86,7 +86,7 @@ def test_curriculum_points_are_means_over_seeds_and_norms_are_sparse() -> None:
         figures_core.curriculum_points(core_metrics(), "SFT")
 
 
-def test_curriculum_has_a_row_a_teacher_and_marks_episodes() -> None:
+def test_curriculum_has_a_row_per_teacher_and_marks_episodes() -> None:
     figure, _ = figures_core.curriculum(core_metrics())
     assert len(figure.axes) == 2 * 4
     dotted = [line.get_xdata()[0] for line in figure.axes[0].get_lines() if line.get_linestyle() == ":"]
@@ -98,7 +98,7 @@ def test_curriculum_has_a_row_a_teacher_and_marks_episodes() -> None:
 def test_curriculum_in_words() -> None:
     said = sentences.curriculum(core_metrics())
     assert len(said) == 2 and "from 37.5 to 37.5 %" in said[0]
-    assert "pairs a step from 95.0 to 35.0" in said[0]  # steps 0, 1 against steps 6, 7
+    assert "pairs per step from 95.0 to 35.0" in said[0]  # steps 0, 1 against steps 6, 7
     assert (
         "gradient norm" not in sentences.curriculum(core_metrics(norms_every=100).drop(columns="grad_norm/distil"))[0]
     )
@@ -152,7 +152,7 @@ def test_curve_multiples_leave_out_what_samples_nothing_and_say_so() -> None:
     assert figure.legends[0].get_title().get_text() == "band: ± 1 SD over 3 seeds; samples nothing: SFT"
     figure, data = figures_core.curve_multiples(both, "step")
     assert [a.get_title() for a in figure.axes if a.get_visible()] == [*frames.LABELS, "SFT"]
-    assert len(figure.axes[0].get_lines()) == 2  # the reference's own panel: one line a teacher
+    assert len(figure.axes[0].get_lines()) == 2  # the reference's own panel: one line per teacher
     assert len(figure.axes[1].get_lines()) == 4
 
 
@@ -177,7 +177,7 @@ def test_leak_curves_and_words() -> None:
     figure, _ = figures_core.leak_curves(table)
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["question alone", "reads the answer"]
     said = sentences.leaks(table)
-    assert "probability 90.0 % (85.0 to 95.0) at 0% of the response, +80.0 points" in said[1]
+    assert "probability 90.0 % (85.0 to 95.0) at 0 % of the response, +80.0 points" in said[1]
     assert "bare question" not in said[0]
 
 

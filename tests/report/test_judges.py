@@ -6,13 +6,13 @@ import pytest
 
 from artifact.phase1.judge import ExactJudge, SymbolicJudge
 from artifact.phase1.judge_calibration import calibrate
-from artifact.report.judges import MEASURES, judge_rates, judges_table, show_judges
+from artifact.report.judges import MEASURES, format_judges, judge_rates, judges_table
 
 REPORTS = [calibrate(SymbolicJudge()), calibrate(ExactJudge())]
 
 
 def test_table_shows_rates_in_percent_and_who_is_usable() -> None:
-    shown = show_judges(REPORTS)
+    shown = format_judges(REPORTS)
     assert shown["judge"].tolist() == ["symbolic", "exact"] and shown["usable"].tolist() == ["yes", "no"]
     assert shown["pairs"].tolist() == ["160", "160"]
     assert shown[MEASURES["true_merge"] + " %"].str.startswith(("56.2 (", "0.0 (")).all()

@@ -13,7 +13,7 @@ from artifact.stats.held_out import MEASURES, distance_changes, distance_summary
 
 
 def metrics() -> pd.DataFrame:
-    """Two runs of two steps: 10 s of rollout, 2 of teacher, 4 of student a step; CORE has no divergence at step 1."""
+    """Two runs of two steps: 10 s of rollout, 2 of teacher, 4 of student per step; CORE has no divergence at step 1."""
     rows = []
     for label in ("OPD (uniform)", "CORE"):
         for step in range(2):
@@ -44,10 +44,10 @@ def metrics() -> pd.DataFrame:
 
 
 def distances() -> pd.DataFrame:
-    """Base at 2 nats a token on eight problems; OPD half a nat closer on the same ids, further away on its own."""
+    """Base at 2 nats per token on eight problems; OPD half a nat closer on the same ids, further away on its own."""
     rest = {**dict.fromkeys(MEASURES, 0.9), "teacher": "t", "seed": 0}
     rows = []
-    for problem in range(8):  # fewer than six could not be told apart, whatever they show: 2 of 2⁵ signs are 0.06
+    for problem in range(8):  # fewer than six could not be significant, whatever they show: 2 of 2⁵ signs are 0.06
         i = problem % 4
         for label, sequences, forward in (("Base", "base", 2.0), ("OPD", "base", 1.5 - 0.01 * i), ("OPD", "own", 2.4)):
             rows.append(
@@ -69,24 +69,27 @@ def distances() -> pd.DataFrame:
 
 
 def test_phases_by_hand() -> None:
-    table = lm.phase_table(metrics(), {"engine-0": 4.0, "teacher": 2.0, "student-0": 3.0}).set_index("phase")
+    tokens = lm.phase_tokens(metrics()).set_index("phase")["tokens"]
+    assert tokens.to_dict() == {"rollout": 100, "teacher": 60, "student": 60}
+    table = lm.phase_times(metrics(), {"engine-0": 4.0, "teacher": 2.0, "student-0": 3.0}).set_index("phase")
     assert list(table.index) == ["rollout", "verify", "method", "teacher", "student", "sync"]
-    assert table.loc["rollout", ["seconds", "tokens", "tokens_per_second", "memory_gib"]].tolist() == [10, 100, 10, 4]
-    assert table.loc["teacher", ["seconds", "tokens", "tokens_per_second", "memory_gib"]].tolist() == [2, 60, 30, 2]
+    assert table.loc["rollout", ["seconds", "tokens_per_second", "memory_gib"]].tolist() == [10, 10, 4]
+    assert table.loc["teacher", ["seconds", "tokens_per_second", "memory_gib"]].tolist() == [2, 30, 2]
     assert table["share"].sum() == pytest.approx(1) and table.loc["student", "share"] == pytest.approx(4 / 17)
-    assert pd.isna(table.loc["verify", "tokens"]) and pd.isna(table.loc["method", "memory_gib"])
+    assert pd.isna(table.loc["verify", "tokens_per_second"]) and pd.isna(table.loc["method", "memory_gib"])
 
 
 def test_stages_add_up() -> None:
     sampled = {"seconds": {"sampling": 50.0, "total": 90.0}, "sampled": {"tokens": 1000}, "greedy": {"tokens": 100}}
     scored = {"seconds": {"sampling": 10.0, "scoring": 20.0, "total": 30.0}, "response_tokens": 200}
     run = {"seconds": {"train": 60.0, "total": 120.0}}
-    table = lm.stage_table([("phase 1", sampled), ("runs", run), ("runs", run), ("held out", scored)])
-    table = table.set_index("stage")
-    assert table["results"].tolist() == [1, 2, 1] and table["minutes"].tolist() == [1.5, 4.0, 0.5]
-    assert table.loc["phase 1", "tokens"] == 1100, "greedy answers are tokens too, sampled outside the timed part"
-    assert table.loc["phase 1", "tokens_per_second"] == 20 and table.loc["held out", "tokens_per_second"] == 20
-    assert pd.isna(table.loc["runs", "tokens"]) and pd.isna(table.loc["runs", "tokens_per_second"])
+    stages = [("phase 1", sampled), ("runs", run), ("runs", run), ("held out", scored)]
+    counts, times = lm.stage_tokens(stages).set_index("stage"), lm.stage_times(stages).set_index("stage")
+    assert list(counts.index) == list(times.index) == ["phase 1", "runs", "held out"]
+    assert counts["results"].tolist() == [1, 2, 1] and times["minutes"].tolist() == [1.5, 4.0, 0.5]
+    assert counts.loc["phase 1", "tokens"] == 1100, "greedy answers are tokens too, sampled outside the timed part"
+    assert times.loc["phase 1", "tokens_per_second"] == 20 and times.loc["held out", "tokens_per_second"] == 20
+    assert pd.isna(counts.loc["runs", "tokens"]) and pd.isna(times.loc["runs", "tokens_per_second"])
 
 
 def test_memory_is_the_highest_peak() -> None:
@@ -114,7 +117,7 @@ def test_sentences_say_what_the_interval_says() -> None:
     two = pd.concat([frame, frame.assign(teacher="u", key=frame["key"] + " u")])
     assert lm.distance_sentences(distance_changes(two, resamples=50))[2].startswith("OPD, teacher u: held-out KL")
     same = lm.distance_sentences(distance_changes(frame, resamples=200), "reverse")
-    assert all("cannot be told apart" in line for line in same)
+    assert all("shows no significant difference from before: from" in line for line in same)
 
 
 def test_the_promise_is_counted_where_it_holds() -> None:
@@ -131,7 +134,7 @@ def test_the_promise_is_counted_where_it_holds() -> None:
 
 
 def test_shown_distances_state_the_tail() -> None:
-    shown = lm.show_distances(distance_summary(distances(), resamples=200))
+    shown = lm.format_distances(distance_summary(distances(), resamples=200))
     assert shown["of the former, tail"].tolist() == ["0.2500"] * 3
     assert shown["sequences"].tolist() == ["the base student's rollouts"] * 2 + ["its own rollouts"]
     assert shown["teacher mass on top-k"].tolist() == ["90.00 %"] * 3
@@ -176,7 +179,7 @@ def test_the_calculator_is_seen_token_by_token() -> None:
     called = Rollout("q", 1, (1,), ids, (-0.25,) * 5 + (0.0,) * 2 + (-1.0,), "t", "stop", response_mask=mask)
     assert lm.calculator_rollout([plain, called]) is called and lm.calculator_rollout([plain]) is None
     text = lm.mask_markdown(called, Tokens())
-    rows = [line for line in text.splitlines() if line.startswith("| ") and "token" not in line]
+    rows = [line for line in text.splitlines() if line.startswith(tuple(f"| {t} |" for t in range(10)))]
     assert "8 response tokens, 2 of them the calculator's" in text and len(rows) == 8
     assert rows[5:7] == ["| 5 | `2` | **calculator** | – |", "| 6 | `>>` | **calculator** | – |"]
     assert rows[0] == "| 0 | ` <<` | policy | -0.25 |" and rows[7] == "| 7 | `\\|\\n` | policy | -1.00 |"

@@ -1,4 +1,4 @@
-"""Sentences and shown tables say the numbers they were given, and "cannot be told apart" exactly where 0 is inside."""
+"""Sentences and tables say the numbers given, and "no significant difference" exactly where 0 is inside."""
 
 from __future__ import annotations
 
@@ -7,15 +7,9 @@ import pytest
 
 from artifact.report import narrative_uncertainty as S
 from artifact.report import tables_uncertainty as T
-from artifact.report.tables import SAME
+from artifact.report.text import SAME
 
 NAN = float("nan")
-
-
-def test_interval() -> None:
-    assert T.interval(0.5, 0.4, 0.61239) == "0.500 (0.400 to 0.612)"
-    assert T.interval(-1e-9, -0.02, 1e-9, digits=2, sign=True) == "+0.00 (-0.02 to +0.00)"
-    assert (T.interval(NAN, NAN, NAN), T.interval(0.5, NAN, NAN)) == ("–", "0.500")
 
 
 def by_n_rows() -> pd.DataFrame:
@@ -41,13 +35,16 @@ def test_what_n_buys() -> None:
     (text,) = S.by_n(by_n_rows())
     assert text.startswith("Teacher A: AUROC of semantic entropy is 0.800 (N = 2), 0.860 (N = 4), 0.900 (N = 8), 0.910")
     assert "on 1000 problems (435 wrong)" in text
-    assert "N = 2 differs from N = 16 by -0.110 (-0.130 to -0.090)" in text and f"N = 8 and N = 16 {SAME}" in text
-    row = T.show_auroc_by_n(by_n_rows()).iloc[0]
+    assert "N = 2 is below N = 16 (difference -0.110 (-0.130 to -0.090))" in text
+    assert f"{SAME} between N = 8 and N = 16 (" in text and f"{SAME} between N = 4" not in text
+    row = T.format_auroc_by_n(by_n_rows()).iloc[0]
     assert row["N = 4"] == "0.860 (0.840 to 0.880)"
     assert row["N = 2 minus N = 16"] == "-0.110 (-0.130 to -0.090)"
 
 
-@pytest.mark.parametrize(("low", "verdict"), [(-0.01, SAME), (0.001, "differ")])
+@pytest.mark.parametrize(
+    ("low", "verdict"), [(-0.01, f"{SAME} between log n_valid and log N"), (0.001, "log n_valid is above log N")]
+)
 def test_normalisers(low: float, verdict: str) -> None:
     table = pd.DataFrame(
         [
@@ -67,7 +64,7 @@ def test_normalisers(low: float, verdict: str) -> None:
         ]
     )
     (text,) = S.normalisers(table)
-    assert f"log n_valid and log N {verdict} (+0.010" in text and "leaves out 10 problems, of which" in text
+    assert f"at N = 8, {verdict} (+0.010" in text and "leaves out 10 problems, of which" in text
 
 
 def test_rejection_and_risk() -> None:
@@ -111,8 +108,8 @@ def test_rejection_and_risk() -> None:
     )
     (text,) = S.risk(rows)
     assert "is 0.150, between 0.100 (oracle) and 0.400" in text and "realises 0.83 (0.81 to 0.85)" in text
-    assert text.endswith("The others: token entropy, length-normalised 0.50 (0.48 to 0.52).")
-    assert T.show_risk(rows)["AURC"][0] == "0.150 (0.140 to 0.160)"
+    assert text.endswith("; the others: token entropy, length-normalised 0.50 (0.48 to 0.52).")
+    assert T.format_risk(rows)["AURC"][0] == "0.150 (0.140 to 0.160)"
 
 
 def calibration_rows(low: float) -> pd.DataFrame:
@@ -147,7 +144,7 @@ def test_calibration() -> None:
     assert "the weight is too high: mean weight 60.0 % against accuracy 50.0 %" in text
     assert "furthest off on `hard`: 32.0 % weight, 10.0 % right (n = 500)" in text
     assert SAME in S.calibration(calibration_rows(-0.01))[0]
-    shown = T.show_calibration(calibration_rows(0.08))
+    shown = T.format_calibration(calibration_rows(0.08))
     assert shown["Spearman of w and right"].tolist() == ["0.700", "–", "0.700"]
 
 
@@ -170,9 +167,9 @@ def test_label_sources() -> None:
     }
     (moves,) = S.label_sources(pd.DataFrame([row]))
     assert "differ from gold on 12.0 % of 1,000 problems (40 wrong by gold alone, 80 wrong by the model" in moves
-    assert "it moves (-0.020 (-0.030 to -0.010))" in moves
-    assert f"the two {SAME}" in S.label_sources(pd.DataFrame([row | {"upper": 0.01}]))[0]
-    assert T.show_sources(pd.DataFrame([row]))["of them gold / model alone says wrong"][0] == "40 / 80"
+    assert "it falls (-0.020 (-0.030 to -0.010))" in moves
+    assert f"labels: {SAME} (" in S.label_sources(pd.DataFrame([row | {"upper": 0.01}]))[0]
+    assert T.format_sources(pd.DataFrame([row]))["of them gold / model alone says wrong"][0] == "40 / 80"
 
 
 def retest_rows() -> pd.DataFrame:
@@ -203,13 +200,13 @@ def retest_rows() -> pd.DataFrame:
 def test_retest() -> None:
     (text,) = S.retest(retest_rows())
     assert "correlate at 0.900 (0.880 to 0.920) (ranks 0.910 (0.900 to 0.920), n = 1,000)" in text
-    assert "5.0 % of the weights (4.0 to 7.0) move by more than 0.25" in text and f"two draws {SAME}" in text
-    shown = T.show_retest(retest_rows())
+    assert "5.0 % of the weights (4.0 to 7.0) move by more than 0.25" in text and f"two draws show {SAME}" in text
+    shown = T.format_retest(retest_rows())
     assert shown["statistic"].tolist()[-1] == "binary weights that flip, τ = 0.3, %"
     assert shown["teacher A"].tolist()[-2:] == ["5.0 (4.0 to 7.0)", "9.0 (7.0 to 11.0)"]
     halves = pd.concat([retest_rows().assign(n=2), retest_rows().assign(n=4)])
     assert S.split_half(halves)[0].endswith("0.910 and 5.0 % at N = 2; 0.910 and 5.0 % at N = 4.")
-    assert list(T.show_retest(halves).columns) == ["statistic", "teacher A, N = 2", "teacher A, N = 4"]
+    assert list(T.format_retest(halves).columns) == ["statistic", "teacher A, N = 2", "teacher A, N = 4"]
 
 
 def test_within() -> None:

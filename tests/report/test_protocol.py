@@ -12,18 +12,18 @@ from artifact.report.protocol import (
     agreement_table,
     benchmark_notes,
     disagreements,
+    format_benchmarks,
+    format_graders,
     grader_sentences,
     grader_table,
     markdown,
     print_benchmarks,
-    show_benchmarks,
-    show_graders,
 )
 from artifact.report.transcripts import print_transcripts
 
 
 def table() -> pd.DataFrame:
-    """A row a metric, as `benchmark_results.benchmark_table` gives it: greedy on two benchmarks, avg4 on one."""
+    """A row per metric, as `benchmark_results.benchmark_table` gives it: greedy on two benchmarks, avg4 on one."""
     common = {
         "label": "m",
         "teacher": "A",
@@ -54,21 +54,21 @@ def table() -> pd.DataFrame:
     )
 
 
-def test_one_row_an_evaluation() -> None:
-    shown = show_benchmarks(table())
+def test_one_row_per_evaluation() -> None:
+    shown = format_benchmarks(table())
     assert shown["protocol"].tolist() == ["greedy", "avg4, T = 1.2, p = 0.95"]
     assert shown["problems"].tolist() == ["39", "100 of 500"]
     assert [c for c in shown if "@" in c] == ["pass@1 %", "avg@4 %", "pass@4 %", "maj@4 %"]
     assert shown["pass@1 %"].tolist() == ["50.0 (25.0 to 75.0)", "–"]
     assert shown["left out"].tolist() == ["11 description", "–"]
     assert (shown["unparsed %"] == "25.0").all() and (shown["verifier failed %"] == "3.0").all()
-    assert [c for c in show_benchmarks(table(), [2]) if "@" in c] == ["pass@1 %", "avg@4 %", "pass@2 %", "maj@2 %"]
+    assert [c for c in format_benchmarks(table(), [2]) if "@" in c] == ["pass@1 %", "avg@4 %", "pass@2 %", "maj@2 %"]
 
 
 def test_training_runs_keep_their_teacher_and_seed() -> None:
     runs = pd.concat([table().head(1), table().head(1).assign(seed=1, teacher="B", key="c")])
-    assert show_benchmarks(runs)[["teacher", "seed"]].to_numpy().tolist() == [["A", "0"], ["B", "1"]]
-    assert "seed" not in show_benchmarks(table())
+    assert format_benchmarks(runs)[["teacher", "seed"]].to_numpy().tolist() == [["A", "0"], ["B", "1"]]
+    assert "seed" not in format_benchmarks(table())
 
 
 def test_notes_say_how_what_is_left_out_is_judged() -> None:
@@ -162,12 +162,12 @@ def test_seeds_are_pooled_by_problem() -> None:
 
 
 def test_graders_in_words() -> None:
-    shown = show_graders(grader_table(graded()))
+    shown = format_graders(grader_table(graded()))
     assert shown[["label", "problems", "responses"]].to_numpy().tolist() == [["A", "4", "4"], ["B", "4", "4"]]
     assert shown["math_verify %"].iloc[1].startswith("75.0 (") and shown["strict_string agrees %"].iloc[1] == "50.0"
     strict, numeric = grader_sentences(grader_table(graded()))
     assert strict.startswith(
-        "strict_string and math_verify agree on 75.0 % of 8 responses (0 accepted by strict_string"
+        "strict_string: agrees with math_verify on 75.0 % of 8 responses (0 accepted by strict_string"
     )
     assert "2 by math_verify alone" in strict and "-50.0 points (T, B); 1 of 1 pairs of rows change" in strict
     assert "0 of 1 pairs" in numeric  # A and B tie under it: no order, no swap

@@ -14,9 +14,9 @@ from artifact.report.qualitative import (
     cluster_frame,
     examples,
     examples_html,
+    format_examples,
     group_of,
     shorten,
-    show_examples,
 )
 
 
@@ -82,11 +82,11 @@ def test_the_students_answers_stand_beside() -> None:
     before = {a.problem_id: ("so the answer is 6", False) for a in ALL}
     after = {a.problem_id: ("so the answer is 5", True) for a in ALL}
     table = examples(FRAME, ALL, before=before, after=after)
-    shown = show_examples(table)
+    shown = format_examples(table)
     assert shown["student before"][0] == "so the answer is 6 (wrong)"
     assert shown["student after"][0] == "so the answer is 5 (right)"
     assert shown["group"][0] == "sure and right (8)" and shown["w"][0] == "1.00"
-    assert "student before" not in show_examples(examples(FRAME, ALL)).columns
+    assert "student before" not in format_examples(examples(FRAME, ALL)).columns
     with pytest.raises(QualitativeError, match=r"\(after\) lack problem"):
         examples(FRAME, ALL, after={})
 

@@ -10,6 +10,7 @@ import pytest
 from artifact.config import load
 from artifact.report import narrative as sentences
 from artifact.report import tables
+from artifact.studies.comparison import run_settings
 from artifact.studies.study import load_study
 
 REF = "OPD (uniform)"
@@ -17,7 +18,7 @@ CELLS = {REF: tables.REFERENCE, "Base": tables.BASE, "UOPD (soft)": "uopd-soft",
 
 
 def evaluation(outcomes: dict[tuple[str, int], str], teacher: str = "A") -> pd.DataFrame:
-    """(label, seed) → a string of 0 and 1, one a problem; the first half easy, the second hard."""
+    """(label, seed) → a string of 0 and 1, one per problem; the first half easy, the second hard."""
     rows = []
     for (label, seed), bits in outcomes.items():
         for i, bit in enumerate(bits):
@@ -75,21 +76,21 @@ def test_difference_by_hand() -> None:
     assert base["p_holm"] == pytest.approx(max(2 * min(base["p_value"], row["p_value"]), base["p_value"]))
 
 
-def test_equal_methods_cannot_be_told_apart() -> None:
+def test_equal_methods_show_no_significant_difference() -> None:
     frame = evaluation({(REF, 0): "10101010", ("UOPD (soft)", 0): "01010101"})
     row = tables.difference_table(frame, resamples=500).iloc[0]
     assert row["difference"] == 0 and row["p_value"] == 1 and row["verdict"] == tables.SAME
     assert tables.SAME in sentences.differences(tables.difference_table(frame, resamples=500))[0]
 
 
-def test_a_uniform_gain_is_told_apart_and_said() -> None:
+def test_a_uniform_gain_is_significant_and_said() -> None:
     frame = evaluation({(REF, 0): "0" * 20, ("UOPD (soft)", 0): "1" * 19 + "0"})
     table = tables.difference_table(frame, by="difficulty", resamples=500)
     assert table["scope"].tolist() == ["all", "easy", "hard"]
     assert table["difference"].tolist() == pytest.approx([0.95, 1.0, 0.9])
     assert table["verdict"].iloc[0] == "higher"
     assert "95.0 points above" in sentences.differences(table)[0]
-    shown = tables.show_differences(table)
+    shown = tables.format_differences(table)
     assert shown["difference, points"].iloc[0] == "+95.0"
 
 
@@ -117,7 +118,7 @@ def test_what_is_missing_or_double_is_named() -> None:
         tables.difference_table(FRAME[~((FRAME["label"] == REF) & (FRAME["problem_id"] == "p3"))], resamples=10)
 
 
-def test_equal_footing_sums_steps_and_averages_seeds() -> None:
+def test_compute_budget_sums_steps_and_averages_seeds() -> None:
     runs = load_study("uopd").runs("tiny")
     rows = [
         {
@@ -136,14 +137,16 @@ def test_equal_footing_sums_steps_and_averages_seeds() -> None:
         for seed in (0, 1)
         for step in (0, 1)
     ]
-    row = tables.equal_footing(pd.DataFrame(rows), runs).iloc[0]
-    assert (row["steps"], row["rollouts"], row["response_tokens"], row["seconds"]) == (2, 256, 2500, 6)
+    row = tables.compute_budget(pd.DataFrame(rows), run_settings(runs)).iloc[0]
+    assert (row["steps"], row["rollouts"], row["response_tokens"]) == (2, 256, 2500)
+    times = tables.training_times(pd.DataFrame(rows)).iloc[0]
+    assert (times["cell"], times["label"], times["seeds"], times["seconds"]) == ("opd", REF, 2, 6.0)
     assert row["prompts"] == 2 * load("tiny").train.prompts_per_step and not row["reads_gold"]
     with pytest.raises(tables.TableError, match="not part of the study"):
-        tables.equal_footing(pd.DataFrame(rows).assign(cell="grpo", label="GRPO"), runs)
+        tables.compute_budget(pd.DataFrame(rows).assign(cell="grpo", label="GRPO"), run_settings(runs))
 
 
-def test_equal_footing_says_who_sampled_who_scored_and_who_read_what() -> None:
+def test_compute_budget_says_who_sampled_who_scored_and_who_read_what() -> None:
     runs = [r for name in ("core", "uopd_methods") for r in load_study(name).runs("tiny")]
     labels = ["SFT", "SeqKD", REF, "UOPD (soft)", "Self-distilled (OPSD)", "GRPO", "CORE"]
     rows = [
@@ -164,7 +167,7 @@ def test_equal_footing_says_who_sampled_who_scored_and_who_read_what() -> None:
         for seed in (0, 1)
         for step in (0, 1)
     ]
-    table = tables.equal_footing(pd.DataFrame(rows), runs, {"A": 5000.0}).set_index("label")
+    table = tables.compute_budget(pd.DataFrame(rows), run_settings(runs), {"A": 5000.0}).set_index("label")
     assert table["teacher_tokens_sampled"].to_dict() == {
         "SFT": 0,
         "SeqKD": 5000,
@@ -184,7 +187,7 @@ def test_equal_footing_says_who_sampled_who_scored_and_who_read_what() -> None:
         "CORE": "yes",
     }
     assert table.index[table["reads_gold"]].tolist() == ["SFT", "SeqKD", "Self-distilled (OPSD)", "GRPO", "CORE"]
-    shown = tables.show_footing(tables.equal_footing(pd.DataFrame(rows), runs)).set_index("method")
+    shown = tables.format_budget(tables.compute_budget(pd.DataFrame(rows), run_settings(runs))).set_index("method")
     assert shown["teacher tokens sampled"].to_dict()["SeqKD"] == "–" and shown.loc["CORE", "uses teacher"] == "yes"
     assert {
         "prompts",
@@ -193,7 +196,6 @@ def test_equal_footing_says_who_sampled_who_scored_and_who_read_what() -> None:
         "teacher tokens scored",
         "teacher tokens sampled",
         "steps",
-        "seconds",
         "reads gold",
         "uses teacher",
     } <= set(shown.columns)
@@ -232,8 +234,6 @@ def test_auroc_table_on_a_perfect_and_a_useless_score() -> None:
 
 
 def test_shown_numbers() -> None:
-    assert tables.percent(0.4567) == "45.7" and tables.percent(None) == "–" and tables.percent(float("nan")) == "–"
-    assert tables.spread(0.5, None) == "50.0" and tables.spread(0.5, 0.012) == "50.0 ± 1.2"
     accuracy = tables.accuracy_table(FRAME, resamples=200)
-    shown = tables.show_accuracy(accuracy, tables.difference_table(FRAME, resamples=200))
+    shown = tables.format_accuracy(accuracy, tables.difference_table(FRAME, resamples=200))
     assert shown[f"against {REF}"].tolist()[1] == "reference" and shown["easy"].tolist()[1] == "75.0 ± 35.4"

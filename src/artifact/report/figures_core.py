@@ -1,8 +1,8 @@
 """Figures on CORE: the choice of learning rates, small multiples of learning curves, the curriculum, the leak check.
 
 C-F1 and what stands beside it. Each function returns the figure and the tidy numbers it draws, for
-`provenance.save_figure`. With nine methods lines are not told apart in one panel, so each method has a panel of its own
-and no legend lists more than four entries. Left out: statistics (`evaluate/`), and what is compared (the study).
+`outputs.save_figure`. With nine methods lines are not told apart in one panel, so each method has a panel of its own
+and no legend lists more than four entries. Left out: statistics (`stats/`), and what is compared (the study).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from artifact.report.figures_se import FigureAndData, panels
-from artifact.report.figures_training import X_AXES, curve_points
-from artifact.report.styles import GREY, TEACHERS, label_styles, rc
+from artifact.report.drawing import BAND, FigureAndData, band, canvas, legend_above, whiskers
+from artifact.report.figures_training import X_AXES, band_note, curve_points
+from artifact.report.styles import GREY, TEACHERS, label_styles
 from artifact.report.tables import BASE, REFERENCE, TableError
 
 CURRICULUM = {
     "rollouts": ("share of correct rollouts", {"share_correct": "correct"}),
-    "pairs": ("pairs a step", {"pairs": "pairs"}),
+    "pairs": ("pairs per step", {"pairs": "pairs"}),
     "losses": ("loss components", {"loss/distil": "distil", "loss/contrast": "contrast"}),
     "norms": ("gradient norms", {"grad_norm/distil": "distil, weighted", "grad_norm/contrast": "contrast"}),
 }
@@ -30,23 +30,20 @@ PART_COLORS = ("#0072B2", "#D55E00")
 
 
 def learning_rate_panels(table: pd.DataFrame, columns: int = 5) -> FigureAndData:
-    """Validation accuracy against the learning rate, a panel a method; whiskers: 95 % Wilson intervals over problems.
+    """Validation accuracy against the learning rate, one panel per method.
 
-    `table` is a `learning_rates.selection_table`. The chosen rate is filled, the others are open. Raises TableError
-    when nothing was chosen.
+    Whiskers: 95 % Wilson intervals over problems. `table` is a `learning_rates.selection_table`. The chosen rate is
+    filled, the others are open. Raises TableError when nothing was chosen.
     """
-    import matplotlib
-
     if table.empty:
         raise TableError("no learning rates were chosen for this tier; run `artifact select-learning-rates` first")
     labels, styles = list(dict.fromkeys(table["label"])), label_styles(table)
     rows = math.ceil(len(labels) / columns)
     tried = sorted(table["lr"].unique())
-    with matplotlib.rc_context(rc(rows, columns, ratio=1.35)):
-        figure, axes = panels(rows, columns, sharex=True, sharey=True)
+    with canvas(rows, columns, ratio=1.35, sharex=True, sharey=True) as (figure, axes):
         for axis, label in zip(axes.flat, labels, strict=False):
             part, look = table[table["label"] == label].sort_values("lr"), styles[label]
-            bars = [(part["accuracy"] - part["low"]).clip(lower=0), (part["high"] - part["accuracy"]).clip(lower=0)]
+            bars = whiskers(part, "accuracy")
             axis.errorbar(part["lr"], part["accuracy"], bars, color=look.color, linewidth=0.8, capsize=1.5, zorder=1)
             for chosen, some in part.groupby("chosen"):
                 axis.scatter(
@@ -80,17 +77,20 @@ def curve_multiples(curves: pd.DataFrame, x: str = "step", columns: int = 3) -> 
     A line is a teacher, its band ± 1 SD over seeds; the thin grey lines repeat standard OPD under the same teachers. A
     method without a value to be drawn against (SFT and SeqKD sample nothing) is left out, and the title says so.
     """
-    import matplotlib
+    return draw_multiples(curve_points(curves, times=x == "seconds"), x, columns)
 
-    everything = curve_points(curves)
+
+def draw_multiples(everything: pd.DataFrame, x: str, columns: int = 3) -> FigureAndData:
+    """`curve_points` against `x`, as `curve_multiples` describes."""
+    from matplotlib.lines import Line2D
+
     standard = [str(label) for label in everything.loc[everything["cell"] == REFERENCE, "label"].unique()]
     spent = everything.groupby("label", sort=False)[x].max()
     nothing = [str(label) for label in spent.index[spent <= 0]]
     points = everything[~everything["label"].isin(nothing)].reset_index(drop=True)
     labels, teachers = list(dict.fromkeys(points["label"])), list(dict.fromkeys(points["teacher"]))
     rows, scale = math.ceil(len(labels) / columns), 1000 if x == "response_tokens" else 1
-    with matplotlib.rc_context(rc(rows, columns, ratio=0.7)):
-        figure, axes = panels(rows, columns, sharex=True, sharey=True)
+    with canvas(rows, columns, ratio=0.7, sharex=True, sharey=True) as (figure, axes):
         for axis, label in zip(axes.flat, labels, strict=False):
             for teacher, look in zip(teachers, TEACHERS, strict=False):
                 of_teacher = points[points["teacher"] == teacher]
@@ -99,24 +99,12 @@ def curve_multiples(curves: pd.DataFrame, x: str = "step", columns: int = 3) -> 
                     axis.plot(other[x] / scale, other["accuracy"], color=GREY, linestyle=look.linestyle, linewidth=0.7)
                 at = line[x] / scale
                 axis.plot(at, line["accuracy"], label=f"teacher {teacher}", **look._asdict())
-                low, high = line["accuracy"] - line["sd"], line["accuracy"] + line["sd"]
-                axis.fill_between(at, low, high, color=look.color, alpha=0.15, linewidth=0)
+                band(axis, at, line, look.color)
             axis.set_title(label, fontsize=6.5)
         _finish_grid(axes, len(labels), X_AXES[x], "accuracy")
-        seeds = int(points["seeds"].max())
-        note = f"band: ± 1 SD over {seeds} seeds" if seeds > 1 else "one seed: no band"
-        handles, names = axes[0, 0].get_legend_handles_labels()
-        handles += [matplotlib.lines.Line2D([], [], color=GREY, linewidth=0.7) for _ in standard]
-        title = f"{note}{'; samples nothing: ' + ', '.join(nothing) if nothing else ''}"
-        figure.legend(
-            handles,
-            [*names, *standard],
-            loc="outside upper center",
-            ncols=len(handles),
-            fontsize=6,
-            title=title,
-            title_fontsize=6,
-        )
+        grey = {label: Line2D([], [], color=GREY, linewidth=0.7) for label in standard}
+        title = f"{band_note(points)}{'; samples nothing: ' + ', '.join(nothing) if nothing else ''}"
+        legend_above(figure, axes[0, 0], extra=grey, title=title, title_fontsize=6)
     return figure, points
 
 
@@ -152,15 +140,12 @@ def curriculum_points(metrics: pd.DataFrame, cell: str = "core") -> pd.DataFrame
 def curriculum(metrics: pd.DataFrame, cell: str = "core") -> FigureAndData:
     """C-F1: share of correct rollouts, number of pairs, both losses and both gradient norms over the steps.
 
-    A row a teacher; bands ± 1 SD over seeds. Losses are each component's own mean, without its coefficient; gradient
-    norms are those of the weighted components, before clipping. A dotted line marks the start of an episode.
+    One row per teacher; bands ± 1 SD over seeds. Losses are each component's own mean, without its coefficient;
+    gradient norms are those of the weighted components, before clipping. A dotted line marks the start of an episode.
     """
-    import matplotlib
-
     data = curriculum_points(metrics, cell)
     teachers, seen = list(dict.fromkeys(data["teacher"])), [p for p in CURRICULUM if (data["panel"] == p).any()]
-    with matplotlib.rc_context(rc(len(teachers), len(seen), ratio=1.05)):
-        figure, axes = panels(len(teachers), len(seen), sharex=True)
+    with canvas(len(teachers), len(seen), ratio=1.05, sharex=True) as (figure, axes):
         for row, teacher in zip(axes, teachers, strict=True):
             of_teacher = data[data["teacher"] == teacher]
             for axis, panel in zip(row, seen, strict=True):
@@ -178,8 +163,7 @@ def curriculum(metrics: pd.DataFrame, cell: str = "core") -> FigureAndData:
                         label=part,
                         marker="." if panel == "norms" else None,
                     )
-                    low, high = line["mean"] - line["sd"], line["mean"] + line["sd"]
-                    axis.fill_between(line["step"], low, high, color=color, alpha=0.15, linewidth=0)
+                    band(axis, line["step"], line, color, "mean")
                 for step in _episode_starts(metrics[(metrics["cell"] == cell) & (metrics["teacher"] == teacher)]):
                     axis.axvline(step, color=GREY, linestyle=":", linewidth=0.8)
                 axis.set_ylim(bottom=0)
@@ -201,15 +185,13 @@ def _episode_starts(metrics: pd.DataFrame) -> list[int]:
 
 
 def leak_curves(table: pd.DataFrame) -> FigureAndData:
-    """Probability of the gold answer against how much of the response was read, a panel a model, a line a context.
+    """Probability of the gold answer against how much of the response was read.
 
-    `table` is `evaluate.leak.summarise(frame, by=["model"])`; bands: 95 % bootstrap intervals over problems.
+    One panel per model, one line per context. `table` is `stats.leak.summarise(frame, by=["model"])`; bands:
+    95 % bootstrap intervals over problems.
     """
-    import matplotlib
-
     models, styles = list(dict.fromkeys(table["model"])), (("-", "o"), ("--", "s"), ("-.", "^"))
-    with matplotlib.rc_context(rc(1, len(models), ratio=1.0, width=min(1.0, 0.4 * len(models)))):
-        figure, axes = panels(1, len(models), sharey=True)
+    with canvas(1, len(models), ratio=1.0, width=min(1.0, 0.4 * len(models)), sharey=True) as (figure, axes):
         for axis, model in zip(axes[0], models, strict=True):
             of_model = table[table["model"] == model]
             for (context, line), color, (style, marker) in zip(
@@ -219,14 +201,13 @@ def leak_curves(table: pd.DataFrame) -> FigureAndData:
                 axis.plot(
                     line["fraction"], line["probability"], color=color, linestyle=style, marker=marker, label=name
                 )
-                axis.fill_between(line["fraction"], line["low"], line["high"], color=color, alpha=0.15, linewidth=0)
+                axis.fill_between(line["fraction"], line["low"], line["high"], color=color, **BAND)
             axis.set_title(str(model), fontsize=6.5)
             axis.set_xlabel("share of the reasoning read", fontsize=6)
             axis.set_xticks(np.linspace(0, 1, 5), ["0", "¼", "½", "¾", "1"])
         axes[0, 0].set_ylabel("P(gold answer)")
         axes[0, 0].set_ylim(0, 1.02)
-        handles, names = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", ncols=3, fontsize=6)
+        legend_above(figure, axes[0, 0], 3)
     return figure, table
 
 
@@ -244,5 +225,5 @@ def _finish_grid(axes: np.ndarray, used: int, x: str, y: str) -> None:
 
 
 def family_cells(evaluation: pd.DataFrame, wanted: Sequence[str] = (BASE, "sft", REFERENCE, "core")) -> list[str]:
-    """Those of `wanted` that were run, in that order: four bars a family can still be read."""
+    """Those of `wanted` that were run, in that order: four bars per family can still be read."""
     return [cell for cell in wanted if (evaluation["cell"] == cell).any()]

@@ -1,6 +1,6 @@
 """Figures of a language-model run: loss by step, held-out distance before and after, rollouts by verdict.
 
-Each function returns the figure and the tidy numbers it draws, for `provenance.save_figure`. Whiskers are 95 %
+Each function returns the figure and the tidy numbers it draws, for `outputs.save_figure`. Whiskers are 95 %
 bootstrap intervals over problems. Left out: statistics (`stats/held_out.py`).
 """
 
@@ -10,10 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from artifact.report.figures_se import FigureAndData, panels
-from artifact.report.figures_training import shared_legend
+from artifact.report.drawing import HATCHES, FigureAndData, canvas, legend_above, stacked, whiskers
 from artifact.report.language_model import SETS, verdict_counts
-from artifact.report.styles import GREY, label_styles, rc
+from artifact.report.styles import GREY, label_styles
 
 LOSSES = {
     "loss": "loss, weighted sum",
@@ -32,17 +31,15 @@ STATUS = {
 
 
 def loss_curves(metrics: pd.DataFrame) -> FigureAndData:
-    """Loss, divergence of the distilled tokens and gradient norm at every step, a row a teacher and a line a method.
+    """Loss, divergence of the distilled tokens and gradient norm at every step.
 
-    The losses of different methods are different functions: compare a line with itself, not with its neighbour.
+    One row per teacher, one line per method. The losses of different methods are different functions: compare
+    a line with itself, not with its neighbour.
     """
-    import matplotlib
-
     names = [n for n in LOSSES if n in metrics.columns]
     data = metrics.groupby(["teacher", "cell", "label", "step"], sort=False)[names].mean().reset_index()
     styles, teachers = label_styles(data), list(dict.fromkeys(data["teacher"]))
-    with matplotlib.rc_context(rc(len(teachers), len(names), ratio=0.9)):
-        figure, axes = panels(len(teachers), len(names), sharex=True)
+    with canvas(len(teachers), len(names), ratio=0.9, sharex=True) as (figure, axes):
         for row, (teacher, part) in zip(axes, data.groupby("teacher", sort=False), strict=True):
             for axis, name in zip(row, names, strict=True):
                 for label, line in part.groupby("label", sort=False):
@@ -60,17 +57,15 @@ def loss_curves(metrics: pd.DataFrame) -> FigureAndData:
                 axis.set_title(_titled(LOSSES[name], teacher, teachers), fontsize=6)
         for axis in axes[-1]:
             axis.set_xlabel("optimiser step")
-        shared_legend(figure, axes[0, 0])
+        legend_above(figure, axes[0, 0])
     return figure, data
 
 
 def distance_bars(summary: pd.DataFrame) -> FigureAndData:
     """Held-out KL in both directions, a panel each, before (`Base`) and after training, on both sets of sequences.
 
-    A row of panels a teacher.
+    One row of panels per teacher.
     """
-    import matplotlib
-
     data = summary[
         [
             "teacher",
@@ -84,18 +79,16 @@ def distance_bars(summary: pd.DataFrame) -> FigureAndData:
     ]
     sets, teachers = [s for s in SETS if s in set(data["sequences"])], list(dict.fromkeys(data["teacher"]))
     titles = {"forward": "KL teacher ‖ student", "reverse": "KL student ‖ teacher"}
-    with matplotlib.rc_context(rc(len(teachers), 2, ratio=0.8)):
-        figure, axes = panels(len(teachers), 2)
+    with canvas(len(teachers), 2, ratio=0.8) as (figure, axes):
         for row, (teacher, of_teacher) in zip(axes, data.groupby("teacher", sort=False), strict=True):
             for axis, (name, title) in zip(row, titles.items(), strict=True):
                 _bars(axis, of_teacher, name, sets)
                 axis.set_title(_titled(title, teacher, teachers), fontsize=6)
-            row[0].set_ylabel("nats a token")
+            row[0].set_ylabel("nats per token")
         from matplotlib.patches import Patch
 
         shades = [
-            Patch(facecolor=GREY, hatch=("", "///")[i % 2], edgecolor="white", label=SETS[k])
-            for i, k in enumerate(sets)
+            Patch(facecolor=GREY, hatch=HATCHES[i % 2], edgecolor="white", label=SETS[k]) for i, k in enumerate(sets)
         ]
         figure.legend(handles=shades, loc="outside upper center", ncols=2, fontsize=6)
     return figure, data.reset_index(drop=True)
@@ -107,7 +100,7 @@ def _titled(title: str, teacher: object, teachers: list[str]) -> str:
 
 
 def _bars(axis: Any, data: pd.DataFrame, name: str, sets: list[str]) -> None:
-    """One panel of `distance_bars`: measure `name` of one teacher, a group a label and a bar a set of sequences."""
+    """One panel of `distance_bars`: measure `name` of one teacher, a group of bars per label."""
     labels = list(dict.fromkeys(data["label"]))
     styles = label_styles(data)
     alone = data["label"].value_counts() == 1  # Base has one set of sequences: its bar stands in the middle
@@ -115,14 +108,13 @@ def _bars(axis: Any, data: pd.DataFrame, name: str, sets: list[str]) -> None:
         part = data[data["sequences"] == kind].set_index("label").reindex(labels).dropna(subset=[name])
         shift = 0.38 * (i - (len(sets) - 1) / 2)
         at = [labels.index(str(label)) + (0.0 if alone[label] else shift) for label in part.index]
-        bars = [(part[name] - part[f"{name}_low"]).clip(lower=0), (part[f"{name}_high"] - part[name]).clip(lower=0)]
         axis.bar(
             at,
             part[name],
             0.36,
-            yerr=bars,
+            yerr=whiskers(part, name, f"{name}_low", f"{name}_high"),
             color=[styles[str(label)].color for label in part.index],
-            hatch=("", "///")[i % 2],
+            hatch=HATCHES[i % 2],
             edgecolor="white",
             linewidth=0.4,
             capsize=2,
@@ -132,26 +124,12 @@ def _bars(axis: Any, data: pd.DataFrame, name: str, sets: list[str]) -> None:
 
 
 def verdict_bars(metrics: pd.DataFrame) -> FigureAndData:
-    """How the training rollouts of each method ended: a stacked bar a method, in rollouts."""
-    import matplotlib
-
+    """How the training rollouts of each method ended: one stacked bar per method, in rollouts."""
     data = verdict_counts(metrics)
-    with matplotlib.rc_context(rc(1, 1, ratio=0.12 + 0.06 * len(data))):
-        figure, axes = panels(1, 1)
-        axis, left = axes[0, 0], pd.Series(0, index=data.index)
-        for name, (color, hatch) in STATUS.items():
-            axis.barh(
-                data["label"],
-                data[name],
-                left=left,
-                color=color,
-                hatch=hatch,
-                edgecolor="white",
-                linewidth=0.3,
-                label=name,
-            )
-            left = left + data[name]
+    with canvas(1, 1, ratio=0.12 + 0.06 * len(data)) as (figure, axes):
+        axis = axes[0, 0]
+        stacked(axis, data["label"], [(name, data[name], *look) for name, look in STATUS.items()])
         axis.invert_yaxis()
         axis.set_xlabel("training rollouts")
-        shared_legend(figure, axis)
+        legend_above(figure, axis)
     return figure, data

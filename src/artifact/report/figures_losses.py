@@ -1,6 +1,6 @@
 """Figures of the loss laboratory: where each loss pulls, which losses agree, and what the teacher says token by token.
 
-Each function returns the figure and the tidy numbers it draws, for `provenance.save_figure`. Left out: computing them
+Each function returns the figure and the tidy numbers it draws, for `outputs.save_figure`. Left out: computing them
 (`loss_pull.py`).
 """
 
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from artifact.report.figures_se import FigureAndData, panels
-from artifact.report.styles import GREY, PALETTE, rc
+from artifact.report.drawing import HATCHES, FigureAndData, canvas, legend_above, stacked
+from artifact.report.styles import GREY, PALETTE
 
 DIVERGING = "PuOr_r"
 """Orange above 0, purple below: told apart under every common form of colour blindness; white is 0."""
@@ -22,13 +22,10 @@ COMPONENT_COLORS = {"distil": "#0072B2", "nll": "#E69F00", "policy_gradient": "#
 
 def effect_heatmap(data: pd.DataFrame) -> FigureAndData:
     """Change of each response's log-probability after one small step, methods × responses; the colours end at ± max."""
-    import matplotlib
-
     table = data.pivot_table(index="method", columns="response", values="change", sort=False)
     correct = data.drop_duplicates("response").set_index("response")["correct"]
     names = [f"{r}\n{'right' if correct[r] else 'not right'}" for r in table.columns]
-    with matplotlib.rc_context(rc(1, 1, ratio=0.08 + 0.045 * len(table), width=0.8)):
-        figure, axes = panels(1, 1)
+    with canvas(1, 1, ratio=0.08 + 0.045 * len(table), width=0.8) as (figure, axes):
         image = _heatmap(axes[0, 0], table.to_numpy(), list(table.index), names, "{:+.2f}")
         bar = figure.colorbar(image, ax=axes[0, 0], fraction=0.04, pad=0.02)
         bar.set_label("change in log p, nats", fontsize=6)
@@ -38,58 +35,44 @@ def effect_heatmap(data: pd.DataFrame) -> FigureAndData:
 
 def cosine_heatmap(data: pd.DataFrame) -> FigureAndData:
     """Cosine between gradients, methods and components × the same; a dot where there is no gradient."""
-    import matplotlib
-
     table = data.pivot_table(index="a", columns="b", values="cosine", sort=False, dropna=False)
     order = list(dict.fromkeys(data["a"]))
     table = table.reindex(index=order, columns=order)
-    with matplotlib.rc_context(rc(1, 1, ratio=0.8)):
-        figure, axes = panels(1, 1)
+    with canvas(1, 1, ratio=0.8) as (figure, axes):
         _heatmap(axes[0, 0], table.to_numpy(), order, order, "{:.2f}", limit=1.0, size=4.2)
         axes[0, 0].tick_params(axis="x", labelrotation=90)
     return figure, data
 
 
 def gradient_bars(data: pd.DataFrame) -> FigureAndData:
-    """Gradient norm of each weighted component, a row a method, components stacked: lengths add, vectors may not."""
-    import matplotlib
-
+    """Gradient norm of each weighted component, one row per method, stacked: lengths add, vectors may not."""
     labels = list(dict.fromkeys(data["method"]))
-    with matplotlib.rc_context(rc(1, 1, ratio=0.1 + 0.035 * len(labels), width=0.9)):
-        figure, axes = panels(1, 1)
-        axis, left = axes[0, 0], pd.Series(0.0, index=labels)
-        for i, component in enumerate(dict.fromkeys(data["component"])):
-            part = data[data["component"] == component].set_index("method")["gradient norm"]
-            width = part.reindex(labels).fillna(0.0)
-            axis.barh(
-                labels,
-                width,
-                left=left,
-                color=COMPONENT_COLORS[str(component)],
-                label=str(component).replace("_", " "),
-                hatch=("", "///", "...", "xx")[i % 4],
-                edgecolor="white",
-                linewidth=0.3,
-            )
-            left = left + width
+    with canvas(1, 1, ratio=0.1 + 0.035 * len(labels), width=0.9) as (figure, axes):
+        axis = axes[0, 0]
+        widths = data.pivot(index="method", columns="component", values="gradient norm").reindex(labels).fillna(0.0)
+        components = list(dict.fromkeys(data["component"]))
+        stacked(
+            axis,
+            labels,
+            [
+                (str(c).replace("_", " "), widths[c], COMPONENT_COLORS[str(c)], HATCHES[i % 4])
+                for i, c in enumerate(components)
+            ],
+        )
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
         axis.set_xlabel("gradient norm of the weighted component")
-        handles, names = axis.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", ncols=4, fontsize=6)
+        legend_above(figure, axis, 4)
     return figure, data
 
 
 def token_bars(data: pd.DataFrame) -> FigureAndData:
-    """KL to the student at each token of one response, a panel a scorer.
+    """KL to the student at each token of one response, one panel per scorer.
 
     Above a bar stands the token which the scorer would have written instead, where it differs from the response's.
     """
-    import matplotlib
-
     scorers = list(dict.fromkeys(data["scorer"]))
-    with matplotlib.rc_context(rc(len(scorers), 1, ratio=0.17)):
-        figure, axes = panels(len(scorers), 1, sharex=True, sharey="row")
+    with canvas(len(scorers), 1, ratio=0.17, sharex=True, sharey="row") as (figure, axes):
         for axis, scorer, look in zip(axes[:, 0], scorers, PALETTE, strict=False):
             part = data[data["scorer"] == scorer]
             agrees = (part["top"] == part["token"]).to_numpy()
@@ -104,7 +87,7 @@ def token_bars(data: pd.DataFrame) -> FigureAndData:
                     va="bottom",
                     fontsize=5,
                 )
-            axis.set_title(f"{scorer}: mean {part['kl'].mean():.2f} nats a token", fontsize=6, loc="left")
+            axis.set_title(f"{scorer}: mean {part['kl'].mean():.2f} nats per token", fontsize=6, loc="left")
             axis.set_ylim(top=max(part["kl"].max(), 0.1) * 1.25)
             axis.grid(axis="x", visible=False)
             axis.set_ylabel("KL, nats")

@@ -13,8 +13,8 @@ import pandas as pd
 
 from artifact.config import Config
 from artifact.records import Problem
-from artifact.report.figures_se import FigureAndData, panels
-from artifact.report.styles import PALETTE, TEACHERS, rc
+from artifact.report.drawing import FigureAndData, canvas, points, spaced, whiskers
+from artifact.report.styles import PALETTE, TEACHERS
 from artifact.worlds.tiny.problems import DIFFICULTIES, FAMILIES
 
 if TYPE_CHECKING:
@@ -36,16 +36,14 @@ TEACHER, STUDENT, PLAIN, INK = "#FBE3D3", "#D5E8F5", "#F1F1EC", "#333333"
 
 def pipeline(config: Config) -> FigureAndData:
     """U-F1: both phases with the settings of `config`. The data are the arrows drawn."""
-    import matplotlib
-
     n, k, top = config.annotation.samples, config.sampling.samples_per_prompt, config.losses.distil.top_k
     above, below = 2.35, 0.75
     boxes = {
         "problems": Box(0.0, above, "problems", PLAIN),
-        "samples": Box(2.1, above, f"teacher: N = {n}\nsamples a problem", TEACHER),
+        "samples": Box(2.1, above, f"teacher: N = {n}\nsamples per problem", TEACHER),
         "clusters": Box(4.2, above, "answers merged\nby meaning", TEACHER),
         "weight": Box(6.3, above, "w = 1 − H / log N\n(Eq. 4–6), stored", TEACHER),
-        "rollouts": Box(2.1, below, f"student: K = {k}\nrollouts a prompt", STUDENT),
+        "rollouts": Box(2.1, below, f"student: K = {k}\nrollouts per prompt", STUDENT),
         "scores": Box(4.2, below, f"teacher: top-{top} at\nevery rollout token", TEACHER),
         "loss": Box(6.3, below, "token loss (Eq. 7)\ntimes w (Eq. 8, 9)", STUDENT),
         "step": Box(8.4, below, "optimiser step,\nweight sync", STUDENT),
@@ -61,8 +59,7 @@ def pipeline(config: Config) -> FigureAndData:
         ("loss", "step", "gradient"),
         ("step", "rollouts", "new weights"),
     ]
-    with matplotlib.rc_context(rc(1, 1, ratio=0.37) | {"axes.grid": False}):
-        figure, axes = panels(1, 1)
+    with canvas(1, 1, ratio=0.37, settings={"axes.grid": False}) as (figure, axes):
         axis = axes[0, 0]
         axis.set_axis_off()
         axis.set(xlim=(-0.1, 10.2), ylim=(-0.1, 3.7), aspect="equal")
@@ -115,8 +112,6 @@ def model_accuracy(manifest: Mapping[str, Any], problems: Sequence[Problem]) -> 
     `manifest` is `models/tiny/MANIFEST.json`, `problems` the evaluation split its accuracies (in percent) were measured
     on. Raises ValueError for a model whose accuracies were left out when it was made.
     """
-    import matplotlib
-
     from artifact.stats.interval import wilson_interval
 
     rows = []
@@ -140,14 +135,13 @@ def model_accuracy(manifest: Mapping[str, Any], problems: Sequence[Problem]) -> 
                     }
                 )
     data = pd.DataFrame(rows)
-    with matplotlib.rc_context(rc(1, 2, ratio=0.75)):
-        figure, axes = panels(1, 2, sharey=True)
+    with canvas(1, 2, ratio=0.75, sharey=True) as (figure, axes):
         for axis, (kind, part) in zip(axes[0], data.groupby("kind", sort=False), strict=True):
             models = list(part.groupby("model", sort=False))
             for i, ((model, line), look) in enumerate(zip(models, (*TEACHERS, *PALETTE), strict=False)):
-                at = [x + 0.15 * (i - (len(models) - 1) / 2) for x in range(len(line))]
-                bars = [line["accuracy"] - line["low"], line["high"] - line["accuracy"]]
-                axis.errorbar(at, line["accuracy"], bars, fmt=look.marker, color=look.color, capsize=2, label=model)
+                at = [x + spaced(i, len(models), 0.15) for x in range(len(line))]
+                bars = whiskers(line, "accuracy")
+                points(axis, at, line["accuracy"], bars, look, linestyle="none", label=model)
             axis.set_xticks(range(len(models[0][1])), models[0][1]["group"])
             axis.set(ylim=(0, 1), title=f"by {kind} (n = {part['n'].iloc[0]} each)")
         axes[0, 0].set_ylabel("greedy accuracy")

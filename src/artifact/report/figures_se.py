@@ -8,29 +8,29 @@ score tables carry, positive = the teacher is wrong. Left out: sampling, cluster
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from artifact.report.styles import DIFFICULTY, GREY, PALETTE, TEACHERS, ordered, rc
+from artifact.report.drawing import (
+    HATCHES,
+    FigureAndData,
+    by_teacher,
+    canvas,
+    points,
+    stacked,
+    teacher_first,
+    unit_ticks,
+    whiskers,
+)
+from artifact.report.styles import DIFFICULTY, GREY, PALETTE, TEACHERS, ordered
+from artifact.report.text import interval
 from artifact.stats.auroc import roc_points
 from artifact.stats.calibration import accuracy_by_bin
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-FigureAndData = tuple["Figure", pd.DataFrame]
-
-
-def panels(
-    rows: int, columns: int, *, ratio: float = 0.75, sharex: bool = False, sharey: bool | Literal["row"] = False
-) -> tuple[Figure, np.ndarray]:
-    """A figure without pyplot (nothing global, nothing shown twice) and its [rows, columns] axes."""
-    from matplotlib.figure import Figure
-
-    figure = Figure()
-    return figure, figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    from matplotlib.axes import Axes
 
 
 def accuracy_by_entropy(scores: Mapping[str, pd.DataFrame], *, bins: int = 10) -> FigureAndData:
@@ -38,34 +38,18 @@ def accuracy_by_entropy(scores: Mapping[str, pd.DataFrame], *, bins: int = 10) -
 
     `scores` holds a `score_table` for each teacher. Empty bins stay empty.
     """
-    import matplotlib
-
-    frames = [
-        accuracy_by_bin(t["normalised"], t["wrong"], bins=bins).assign(teacher=name) for name, t in scores.items()
-    ]
-    data = pd.concat(frames, ignore_index=True)
-    with matplotlib.rc_context(rc(1, len(scores), ratio=0.8)):
-        figure, axes = panels(1, len(scores), sharey=True)
+    data = by_teacher({name: accuracy_by_bin(t["normalised"], t["wrong"], bins=bins) for name, t in scores.items()})
+    with canvas(1, len(scores), ratio=0.8, sharey=True) as (figure, axes):
         for axis, (name, part), look in zip(axes[0], data.groupby("teacher", sort=False), TEACHERS, strict=False):
             part = part[part["n"] > 0]
-            middle, value = (part["low"] + part["high"]) / 2, part["accuracy"]
-            bars = [(value - part["lower"]).clip(lower=0), (part["upper"] - value).clip(lower=0)]
-            axis.errorbar(
-                middle,
-                value,
-                bars,
-                color=look.color,
-                marker=look.marker,
-                linestyle=look.linestyle,
-                capsize=2,
-                linewidth=1,
-            )
+            middle = (part["low"] + part["high"]) / 2
+            points(axis, middle, part["accuracy"], whiskers(part, "accuracy", "lower", "upper"), look, linewidth=1)
             for x, n in zip(middle, part["n"], strict=True):
                 axis.text(x, 1.05, str(n), ha="center", va="bottom", fontsize=5, color="#555555", rotation=45)
             axis.set(xlim=(0, 1), ylim=(-0.03, 1.03), xlabel="H / log N (bin)")
             axis.set_title(f"teacher {name}", pad=14)
         axes[0, 0].set_ylabel("accuracy of the teacher")
-    return figure, data[["teacher", *(c for c in data.columns if c != "teacher")]]
+    return figure, data
 
 
 def roc(scores: Mapping[str, pd.DataFrame], aurocs: pd.DataFrame) -> FigureAndData:
@@ -73,22 +57,19 @@ def roc(scores: Mapping[str, pd.DataFrame], aurocs: pd.DataFrame) -> FigureAndDa
 
     `aurocs` is `tables.auroc_table(scores)`.
     """
-    import matplotlib
-
     frames = []
-    with matplotlib.rc_context(rc(1, len(scores), ratio=1.0)):
-        figure, axes = panels(1, len(scores), sharey=True)
+    with canvas(1, len(scores), ratio=1.0, sharey=True) as (figure, axes):
         for axis, (name, table) in zip(axes[0], scores.items(), strict=True):
             axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.6, linestyle=":")
             rows = aurocs[aurocs["teacher"] == name]
             for i, r in enumerate(rows.itertuples()):
-                points = roc_points(table[r.score], table["wrong"]).assign(teacher=name, score=r.score)
-                frames.append(points)
-                text = f"{r.score.replace('_', ' ')}\n{r.auroc:.3f} ({r.lower:.3f} to {r.upper:.3f})"
+                curve = roc_points(table[r.score], table["wrong"]).assign(teacher=name, score=r.score)
+                frames.append(curve)
+                text = f"{r.score.replace('_', ' ')}\n{interval(r.auroc, r.lower, r.upper)}"
                 line, color = ("-", "--", ":", "-.", (0, (1, 1)))[i % 5], PALETTE[(1, 0, 2, 3, 4)[i % 5]].color
                 axis.plot(
-                    points["false_positive_rate"],
-                    points["true_positive_rate"],
+                    curve["false_positive_rate"],
+                    curve["true_positive_rate"],
                     label=text,
                     linestyle=line,
                     color=color,
@@ -111,8 +92,7 @@ def roc(scores: Mapping[str, pd.DataFrame], aurocs: pd.DataFrame) -> FigureAndDa
                 title_fontsize=5,
             )
         axes[0, 0].set_ylabel("true positive rate (teacher wrong)")
-    data = pd.concat(frames, ignore_index=True)
-    return figure, data[["teacher", "score", "threshold", "false_positive_rate", "true_positive_rate"]]
+    return figure, teacher_first(pd.concat(frames, ignore_index=True), "score", "threshold")
 
 
 def entropy_by_difficulty(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) -> FigureAndData:
@@ -123,8 +103,6 @@ def entropy_by_difficulty(annotations: Mapping[str, pd.DataFrame], *, bins: int 
     and is left out. Numbers: teacher, difficulty, low, high, n, zero (of them with H = 0), share (of the difficulty),
     share_of_all.
     """
-    import matplotlib
-
     edges = np.linspace(0, 1, bins + 1)
     rows = []
     for teacher, frame in annotations.items():
@@ -145,32 +123,30 @@ def entropy_by_difficulty(annotations: Mapping[str, pd.DataFrame], *, bins: int 
                 for b, c in enumerate(counts)
             ]
     data = pd.DataFrame(rows)
-    hatches = ("", "////", "....", "xxxx")
     split = data["difficulty"].nunique() > 1
-    with matplotlib.rc_context(rc(1 + split, len(annotations), ratio=0.62) | {"hatch.linewidth": 0.25}):
-        figure, axes = panels(1 + split, len(annotations), sharex=True, sharey="row")
+    with canvas(
+        1 + split, len(annotations), ratio=0.62, sharex=True, sharey="row", settings={"hatch.linewidth": 0.25}
+    ) as (figure, axes):
         for column, (teacher, part) in enumerate(data.groupby("teacher", sort=False)):
             bars = axes[0, column]
-            below = np.zeros(bins)
-            for i, (difficulty, line) in enumerate(part.groupby("difficulty", sort=False)):
-                color = DIFFICULTY.get(str(difficulty), PALETTE[i % len(PALETTE)].color)
-                label = f"{difficulty} (n = {line['n'].sum()})"
-                bars.bar(
-                    line["low"],
-                    line["share_of_all"],
-                    width=1 / bins,
-                    bottom=below,
-                    align="edge",
-                    color=color,
-                    hatch=hatches[i % 4],
-                    edgecolor="white",
-                    linewidth=0.4,
-                    label=label,
-                )
-                below = below + line["share_of_all"].to_numpy()
-                if split:
-                    marker, style = ("o", "s", "^", "D")[i % 4], ("-", "--", "-.", ":")[i % 4]
-                    middle = (line["low"] + line["high"]) / 2
+            lines = list(part.groupby("difficulty", sort=False))
+            colors = [
+                DIFFICULTY.get(str(difficulty), PALETTE[i % len(PALETTE)].color)
+                for i, (difficulty, _) in enumerate(lines)
+            ]
+            _histogram(
+                bars,
+                edges,
+                [
+                    (f"{difficulty} (n = {line['n'].sum()})", line["share_of_all"], color, hatch)
+                    for (difficulty, line), color, hatch in zip(lines, colors, HATCHES, strict=False)
+                ],
+            )
+            if split:
+                middle = (edges[:-1] + edges[1:]) / 2
+                for (difficulty, line), color, marker, style in zip(
+                    lines, colors, "os^D", ("-", "--", "-.", ":"), strict=False
+                ):
                     axes[1, column].plot(
                         middle, line["share"], color=color, marker=marker, linestyle=style, label=difficulty
                     )
@@ -178,7 +154,7 @@ def entropy_by_difficulty(annotations: Mapping[str, pd.DataFrame], *, bins: int 
             middle_of_mass = np.average((part["low"] + part["high"]) / 2, weights=part["n"])
             bars.set(xlim=(0, 1), title=f"teacher {teacher}; H = 0 on {100 * zero:.1f} %")
             axes[-1, column].set_xlabel("H / log N (bin)")
-            axes[-1, column].set_xticks(np.linspace(0, 1, 6), ["0", "0.2", "0.4", "0.6", "0.8", "1"])
+            unit_ticks(axes[-1, column])
             for ax in axes[:, column]:
                 ax.legend(loc="upper left" if middle_of_mass > 0.5 else "upper right")
         if split:
@@ -193,8 +169,6 @@ def weight_by_verdict(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10
 
     Prompts are drawn uniformly, so the height of a bar is also the share of rollouts trained with that weight.
     """
-    import matplotlib
-
     edges = np.linspace(0, 1, bins + 1)
     rows = []
     for teacher, frame in annotations.items():
@@ -215,27 +189,24 @@ def weight_by_verdict(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10
                 for b, c in enumerate(counts)
             ]
     data = pd.DataFrame(rows)
-    with matplotlib.rc_context(rc(1, len(annotations), ratio=0.75)):
-        figure, axes = panels(1, len(annotations), sharey=True)
+    with canvas(1, len(annotations), ratio=0.75, sharey=True) as (figure, axes):
         for axis, (teacher, part) in zip(axes[0], data.groupby("teacher", sort=False), strict=True):
-            below = np.zeros(bins)
-            for verdict, color, hatch in (("right", "#56B4E9", ""), ("wrong", "#D55E00", "////")):
-                line = part[part["verdict"] == verdict]
-                axis.bar(
-                    line["low"],
-                    line["share"],
-                    width=1 / bins,
-                    bottom=below,
-                    align="edge",
-                    color=color,
-                    hatch=hatch,
-                    edgecolor="white",
-                    linewidth=0.5,
-                    label=f"teacher {verdict} (n = {line['n'].sum()})",
-                )
-                below = below + line["share"].to_numpy()
+            lines = dict(list(part.groupby("verdict", sort=False)))
+            _histogram(
+                axis,
+                edges,
+                [
+                    (f"teacher {verdict} (n = {lines[verdict]['n'].sum()})", lines[verdict]["share"], color, hatch)
+                    for verdict, color, hatch in (("right", "#56B4E9", ""), ("wrong", "#D55E00", "///"))
+                ],
+            )
             axis.set(xlim=(0, 1), xlabel="weight w = 1 − H / log N (bin)", title=f"teacher {teacher}")
             axis.legend(loc="upper center")
         axes[0, 0].set_ylim(0, 1.15 * float(data.groupby(["teacher", "low"])["share"].sum().max()))
         axes[0, 0].set_ylabel("share of problems")
     return figure, data
+
+
+def _histogram(axis: Axes, edges: np.ndarray, parts: list[tuple[str, pd.Series, str, str]]) -> None:
+    """Bars between `edges`, their parts (label, heights, colour, hatch) on top of one another."""
+    stacked(axis, edges[:-1], parts, width=edges[1] - edges[0], horizontal=False, align="edge")

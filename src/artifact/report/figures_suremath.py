@@ -1,6 +1,6 @@
 """Figures on the SURE-Math dataset: what it holds, where a problem comes from, how hard it is, what was dropped (U-D1).
 
-Each function returns the figure and the tidy numbers it draws, for `provenance.save_figure`. Input are the records of
+Each function returns the figure and the tidy numbers it draws, for `outputs.save_figure`. Input are the records of
 the builder (`suremath.lineage.Evolved`, `suremath.load.Published`) and its report. Nothing is estimated here: boxes
 show quartiles and whiskers the 5th and 95th percentile over problems. Left out: building and publishing.
 """
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from artifact.report.figures_se import FigureAndData, panels
-from artifact.report.styles import DIFFICULTY, GREY, PALETTE, ordered, rc
+from artifact.report.drawing import HATCHES, FigureAndData, canvas, stacked
+from artifact.report.styles import DIFFICULTY, GREY, PALETTE, ordered
 from artifact.suremath.lineage import CURATED, SEED, Evolved, ancestors
 from artifact.suremath.strategies import STRATEGIES
 
@@ -36,8 +36,6 @@ STAGE_LABELS = {
 
 def counts_by_strategy(items: Iterable[Evolved | Published]) -> FigureAndData:
     """Problems by difficulty (rows) and strategy (columns); the shade is the share within the difficulty."""
-    import matplotlib
-
     frame = pd.DataFrame([{"difficulty": i.difficulty, "strategy": i.strategy} for i in items])
     difficulties, columns = (
         ordered(frame["difficulty"]),
@@ -47,8 +45,7 @@ def counts_by_strategy(items: Iterable[Evolved | Published]) -> FigureAndData:
         index=difficulties, columns=columns, fill_value=0
     )
     share = table.div(table.sum(axis=1), axis=0)
-    with matplotlib.rc_context(rc(1, 1, ratio=0.36)):
-        figure, axes = panels(1, 1)
+    with canvas(1, 1, ratio=0.36) as (figure, axes):
         axis = axes[0, 0]
         axis.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for r, difficulty in enumerate(difficulties):
@@ -74,13 +71,11 @@ def counts_by_strategy(items: Iterable[Evolved | Published]) -> FigureAndData:
 
 
 def lineage_tree(item_id: str, items: Mapping[str, Evolved], *, width: int = 38, lines: int = 5) -> FigureAndData:
-    """The ancestry of one problem, root at the top: a box a problem, an arrow a parent, named by the strategy.
+    """The ancestry of one problem, root at the top: one box per problem, one arrow per parent, named by the strategy.
 
     Long texts are cut after `lines` lines of `width` characters; the numbers hold them whole. RecordError on a parent
     that is not in `items`.
     """
-    import matplotlib
-
     family = ancestors(item_id, items)
     main, chain = items[item_id], []
     while True:
@@ -99,8 +94,7 @@ def lineage_tree(item_id: str, items: Mapping[str, Evolved], *, width: int = 38,
     line = 0.017  # height of a text line as a share of the figure's width
     step = max(t.count("\n") + 1 for t in shown.values()) * line + 0.085  # of a round
     half = {name: ((text.count("\n") + 1) * line / 2 + 0.014) / step for name, text in shown.items()}  # of a box
-    with matplotlib.rc_context(rc(1, 1, ratio=step * len(chain))):
-        figure, axes = panels(1, 1)
+    with canvas(1, 1, ratio=step * len(chain)) as (figure, axes):
         axis = axes[0, 0]
         for item in family:
             edge = DIFFICULTY.get(item.difficulty, GREY)
@@ -147,8 +141,6 @@ def entropy_by_difficulty(rows: Sequence[Published]) -> FigureAndData:
     Box: quartiles and median; whiskers: 5th and 95th percentile over problems; diamond: mean. An entropy is a property
     of the teacher, and the labeller's filter has removed problems: the caption must name both.
     """
-    import matplotlib
-
     frame = pd.DataFrame(
         [
             {"difficulty": r.difficulty, "origin": CURATED if r.round == 0 else "evolved", "normalised": r.normalised}
@@ -186,8 +178,7 @@ def entropy_by_difficulty(rows: Sequence[Published]) -> FigureAndData:
                     "share_zero": float((values == 0).mean()),
                 }
             )
-    with matplotlib.rc_context(rc(1, 1, ratio=0.5, width=0.7)):
-        figure, axes = panels(1, 1)
+    with canvas(1, 1, ratio=0.5, width=0.7) as (figure, axes):
         axis = axes[0, 0]
         mean = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": "black", "markersize": 3}
         drawn = axis.bxp(
@@ -222,28 +213,14 @@ def entropy_by_difficulty(rows: Sequence[Published]) -> FigureAndData:
 
 def filter_funnel(report: BuildReport) -> FigureAndData:
     """Proposals left after each stage, by difficulty of the seed; beside each bar the number and what was lost."""
-    import matplotlib
-
     data = report.remaining()
     stages, difficulties = list(dict.fromkeys(data["stage"])), ordered(data["seed_difficulty"])
     totals = data.groupby("stage", sort=False)["n"].sum()
-    with matplotlib.rc_context(rc(1, 1, ratio=0.4)):
-        figure, axes = panels(1, 1)
+    with canvas(1, 1, ratio=0.4) as (figure, axes):
         axis = axes[0, 0]
-        left = np.zeros(len(stages))
-        for difficulty, hatch in zip(difficulties, ("", "///", "...", "xxx"), strict=False):
-            values = data[data["seed_difficulty"] == difficulty].set_index("stage")["n"].reindex(stages).to_numpy()
-            axis.barh(
-                range(len(stages)),
-                values,
-                left=left,
-                color=DIFFICULTY.get(difficulty, GREY),
-                hatch=hatch,
-                edgecolor="white",
-                linewidth=0.4,
-                label=difficulty,
-            )
-            left += values
+        table = data.pivot(index="stage", columns="seed_difficulty", values="n").reindex(stages)
+        parts = [(t, table[t], DIFFICULTY.get(t, GREY), hatch) for t, hatch in zip(difficulties, HATCHES, strict=False)]
+        stacked(axis, range(len(stages)), parts)
         for i in range(len(stages)):
             lost = totals.iloc[i - 1] - totals.iloc[i] if i else 0
             axis.text(totals.iloc[i], i, f" {totals.iloc[i]}" + (f"  (−{lost})" if i else ""), va="center", fontsize=6)

@@ -1,6 +1,6 @@
 """Figures on training: learning curves, what weighting changes in the signal, families, cost (U-F2, U-T2, U-C1).
 
-Each function returns the figure and the tidy numbers it draws, for `provenance.save_figure`. Bands and whiskers are
+Each function returns the figure and the tidy numbers it draws, for `outputs.save_figure`. Bands and whiskers are
 named in the title or axis label: the band of a curve is ± 1 SD over training seeds (none with one seed), the whisker of
 a bar the 95 % bootstrap interval over problems. Left out: statistics, and the choice of what is compared.
 """
@@ -11,14 +11,22 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from artifact.report.figures_se import FigureAndData, panels
-from artifact.report.styles import PALETTE, PHASES, label_styles, ordered, rc
+from artifact.report.drawing import HATCHES, FigureAndData, band, canvas, legend_above, spaced, stacked, whiskers
+from artifact.report.styles import PALETTE, PHASES, label_styles, ordered
 from artifact.report.tables import BASE, REFERENCE, outcomes, with_base
+from artifact.report.times import in_loop_order, phase_seconds
 from artifact.stats.accuracy import accuracy_interval
 from artifact.stats.bootstrap import RESAMPLES
 
 X_AXES = {"step": "optimiser steps", "response_tokens": "sampled tokens (thousands)", "seconds": "training time (s)"}
 """What a learning curve can be drawn against; equal steps are not equal tokens, nor equal time."""
+
+SPENT = {
+    "response_tokens_so_far": "response_tokens",
+    "teacher_tokens_so_far": "teacher_tokens",
+    "seconds_so_far": "seconds",
+}
+"""What had been spent when a point was measured: column of `results.curve_frame` → column of `curve_points`."""
 
 SIGNALS = {
     "rollout_accuracy": "accuracy of rollouts",
@@ -28,17 +36,14 @@ SIGNALS = {
 }
 
 
-def curve_points(curves: pd.DataFrame) -> pd.DataFrame:
+def curve_points(curves: pd.DataFrame, *, times: bool = False) -> pd.DataFrame:
     """Learning curves averaged over problems, then seeds.
 
-    Columns: teacher, cell, label, step, seeds, problems, accuracy, sd (over seeds; missing with one), response_tokens,
-    teacher_tokens, seconds (means over seeds of what was spent so far).
+    times  False: against steps and tokens, which another machine repeats; True: against seconds, which it does not
+    Columns: teacher, cell, label, step, seeds, problems, accuracy, sd (over seeds; missing with one), then
+    response_tokens and teacher_tokens, or seconds (means over seeds of what was spent so far).
     """
-    spent = {
-        "response_tokens_so_far": "response_tokens",
-        "teacher_tokens_so_far": "teacher_tokens",
-        "seconds_so_far": "seconds",
-    }
+    spent = {old: new for old, new in SPENT.items() if (new == "seconds") == times}
     per_seed = (
         curves.assign(correct=curves["correct"].astype(float))
         .groupby(["teacher", "cell", "label", "step", "seed"], sort=False)
@@ -64,27 +69,39 @@ def curve_points(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def learning_curves(curves: pd.DataFrame) -> FigureAndData:
-    """U-F2: greedy accuracy on the curve split against steps, sampled tokens and seconds; a row of panels a teacher."""
-    import matplotlib
+    """U-F2: greedy accuracy on the curve split against steps and sampled tokens; one row of panels per teacher."""
+    return draw_curves(curve_points(curves), ("step", "response_tokens"))
 
-    points = curve_points(curves)
+
+def learning_curve_times(curves: pd.DataFrame) -> FigureAndData:
+    """The same accuracy against the seconds of training, evaluation excluded: those of the machine that ran it."""
+    return draw_curves(curve_points(curves, times=True), ("seconds",))
+
+
+def draw_curves(points: pd.DataFrame, against: Sequence[str]) -> FigureAndData:
+    """`curve_points` against each of `against` (`X_AXES`): a column of panels each, one row per teacher."""
     teachers, styles = list(dict.fromkeys(points["teacher"])), label_styles(points)
-    with matplotlib.rc_context(rc(len(teachers), len(X_AXES), ratio=0.95)):
-        figure, axes = panels(len(teachers), len(X_AXES), sharey=True)
+    width = 1.0 if len(against) > 1 else 0.6
+    with canvas(len(teachers), len(against), ratio=0.75, width=width, sharey=True) as (figure, axes):
         for row, teacher in zip(axes, teachers, strict=True):
-            for axis, (x, name) in zip(row, X_AXES.items(), strict=True):
+            for axis, x in zip(row, against, strict=True):
                 for label, line in points[points["teacher"] == teacher].groupby("label", sort=False):
                     look, at = styles[str(label)], line[x] / (1000 if x == "response_tokens" else 1)
                     axis.plot(at, line["accuracy"], label=label, **look._asdict())
-                    low, high = line["accuracy"] - line["sd"], line["accuracy"] + line["sd"]
-                    axis.fill_between(at, low, high, color=look.color, alpha=0.15, linewidth=0)
-                axis.set_xlabel(name)
+                    band(axis, at, line, look.color)
+                axis.set_xlabel(X_AXES[x])
             row[0].set_ylabel(f"teacher {teacher}\naccuracy")
-        seeds, problems = int(points["seeds"].max()), int(points["problems"].max())
-        band = f"band: ± 1 SD over {seeds} seeds" if seeds > 1 else "one seed: no band"
-        axes[0, 1].set_title(f"greedy accuracy on {problems} problems; {band}", fontsize=6)
-        shared_legend(figure, axes[0, 0])
+        axes[0, 0].set_title(
+            f"greedy accuracy on {int(points['problems'].max())} problems; {band_note(points)}", fontsize=6
+        )
+        legend_above(figure, axes[0, 0], 6 if len(against) > 1 else 3)
     return figure, points
+
+
+def band_note(points: pd.DataFrame) -> str:
+    """What the band of a curve is, in words."""
+    seeds = int(points["seeds"].max())
+    return f"band: ± 1 SD over {seeds} seeds" if seeds > 1 else "one seed: no band"
 
 
 def training_signals(metrics: pd.DataFrame) -> FigureAndData:
@@ -93,13 +110,10 @@ def training_signals(metrics: pd.DataFrame) -> FigureAndData:
     Means over the response tokens that were distilled (a prompt of weight 0 is not scored), then over seeds; not
     smoothed. The KL is on the teacher's renormalised top-k.
     """
-    import matplotlib
-
     names = [n for n in SIGNALS if n in metrics.columns and metrics[n].notna().any()]
     data = metrics.groupby(["teacher", "cell", "label", "step"], sort=False)[names].mean().reset_index()
     teachers, styles = list(dict.fromkeys(data["teacher"])), label_styles(data)
-    with matplotlib.rc_context(rc(len(teachers), len(names), ratio=1.1)):
-        figure, axes = panels(len(teachers), len(names), sharex=True)
+    with canvas(len(teachers), len(names), ratio=1.1, sharex=True) as (figure, axes):
         for row, teacher in zip(axes, teachers, strict=True):
             for axis, name in zip(row, names, strict=True):
                 for label, line in data[data["teacher"] == teacher].groupby("label", sort=False):
@@ -111,7 +125,7 @@ def training_signals(metrics: pd.DataFrame) -> FigureAndData:
             row[0].set_ylabel(f"teacher {teacher}")
         for axis in axes[-1]:
             axis.set_xlabel("optimiser step")
-        shared_legend(figure, axes[0, 0])
+        legend_above(figure, axes[0, 0])
     return figure, data
 
 
@@ -155,29 +169,24 @@ def family_bars(
     resamples: int = RESAMPLES,
 ) -> FigureAndData:
     """Accuracy by problem family (or difficulty), the cells side by side, a panel for each teacher (and split)."""
-    import matplotlib
-
     data = family_points(evaluation, cells, by=by, resamples=resamples)
     styles = label_styles(data)
     groups = ordered(data["group"])
     blocks = list(data.groupby(["split", "teacher"], sort=False))
-    with matplotlib.rc_context(rc(1, len(blocks), ratio=0.8)):
-        figure, axes = panels(1, len(blocks), sharey=True)
+    with canvas(1, len(blocks), ratio=0.8, sharey=True) as (figure, axes):
         for axis, ((split, teacher), part) in zip(axes[0], blocks, strict=True):
-            width = 0.8 / part["label"].nunique()
+            several = part["label"].nunique()
             for i, (label, line) in enumerate(part.groupby("label", sort=False)):
                 line = line.set_index("group").loc[groups]
-                at = [x + width * (i - (part["label"].nunique() - 1) / 2) for x in range(len(groups))]
-                bars = [(line["accuracy"] - line["low"]).clip(lower=0), (line["high"] - line["accuracy"]).clip(lower=0)]
                 axis.bar(
-                    at,
+                    [x + spaced(i, several, 0.8 / several) for x in range(len(groups))],
                     line["accuracy"],
-                    width,
-                    yerr=bars,
+                    0.8 / several,
+                    yerr=whiskers(line, "accuracy"),
                     color=styles[str(label)].color,
                     label=label,
                     capsize=1.5,
-                    hatch=("", "///", "...", "xx")[i % 4],
+                    hatch=HATCHES[i % 4],
                     edgecolor="white",
                     linewidth=0.4,
                     error_kw={"linewidth": 0.7},
@@ -185,48 +194,37 @@ def family_bars(
             axis.set_xticks(range(len(groups)), groups)
             axis.set_title(f"teacher {teacher} ({split}), whisker: 95 % over problems", fontsize=6)
         axes[0, 0].set_ylabel("accuracy, mean over seeds")
-        shared_legend(figure, axes[0, 0])
+        legend_above(figure, axes[0, 0])
     return figure, data
 
 
 def cost_points(metrics: pd.DataFrame) -> pd.DataFrame:
     """Seconds of a whole run by phase, mean over seeds: teacher, label, phase, seconds, share."""
-    phases = [c for c in metrics.columns if c.startswith("seconds/")]
-    runs = metrics.groupby(["teacher", "label", "seed"], sort=False)[phases].sum()
-    means = runs.groupby(["teacher", "label"], sort=False).mean()
-    data = means.reset_index().melt(["teacher", "label"], var_name="phase", value_name="seconds")
-    data["phase"] = data["phase"].str.removeprefix("seconds/")
+    seconds, runs = phase_seconds(metrics), metrics[["teacher", "label", "seed"]]
+    steps = pd.concat([runs.assign(phase=phase, seconds=seconds[phase]) for phase in seconds])
+    per_run = steps.groupby(["teacher", "label", "phase", "seed"], sort=False)["seconds"].sum()
+    data = per_run.groupby(["teacher", "label", "phase"], sort=False).mean().reset_index()
     data["share"] = data["seconds"] / data.groupby(["teacher", "label"])["seconds"].transform("sum")
     return data
 
 
 def cost_shares(metrics: pd.DataFrame) -> FigureAndData:
-    """U-C1: seconds of a training run by phase (start-up and evaluation not included), mean over seeds."""
-    import matplotlib
+    """U-C1: seconds per training run by phase (start-up and evaluation not included), mean over seeds."""
+    return draw_costs(cost_points(metrics))
 
-    data = cost_points(metrics)
-    seen = list(dict.fromkeys(data["phase"]))
-    phases = [p for p in PHASES if p in seen] + [p for p in seen if p not in PHASES]
+
+def draw_costs(data: pd.DataFrame) -> FigureAndData:
+    """`cost_points` as one stacked bar per method and teacher."""
+    phases = in_loop_order(data["phase"])
     extra = dict(zip([p for p in phases if p not in PHASES], (s.color for s in PALETTE), strict=False))
     rows = list(dict.fromkeys(zip(data["teacher"], data["label"], strict=True)))
     table = data.pivot_table(index=["teacher", "label"], columns="phase", values="seconds").loc[rows, phases]
-    with matplotlib.rc_context(rc(1, 1, ratio=0.1 + 0.045 * len(rows))):
-        figure, axes = panels(1, 1)
-        axis, left = axes[0, 0], pd.Series(0.0, index=table.index)
-        names = [f"{label}, teacher {teacher}" for teacher, label in rows]
-        for i, phase in enumerate(phases):
-            color, hatch = PHASES.get(phase) or extra[phase], ("", "///", "...", "xx", "\\\\", "++")[i % 6]
-            axis.barh(
-                names, table[phase], left=left, color=color, hatch=hatch, edgecolor="white", linewidth=0.3, label=phase
-            )
-            left = left + table[phase]
+    with canvas(1, 1, ratio=0.1 + 0.045 * len(rows)) as (figure, axes):
+        axis = axes[0, 0]
+        looks_of = [(PHASES.get(phase) or extra[phase], HATCHES[i % 6]) for i, phase in enumerate(phases)]
+        parts = [(phase, table[phase], *look) for phase, look in zip(phases, looks_of, strict=True)]
+        stacked(axis, [f"{label}, teacher {teacher}" for teacher, label in rows], parts)
         axis.invert_yaxis()
         axis.set_xlabel("seconds of one run, mean over seeds")
-        shared_legend(figure, axis)
+        legend_above(figure, axis)
     return figure, data
-
-
-def shared_legend(figure: object, axis: object) -> None:
-    """One legend above all panels, from the entries of one of them."""
-    handles, labels = axis.get_legend_handles_labels()  # type: ignore[attr-defined]
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(6, len(labels)), fontsize=6)  # type: ignore[attr-defined]

@@ -8,20 +8,25 @@ frames carry. Left out: computing the frames (`phase1/`), and the distribution b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from artifact.report.figures_se import FigureAndData, panels
-from artifact.report.styles import GREY, PALETTE, TEACHERS, Look, ordered, rc
+from artifact.report.drawing import (
+    FigureAndData,
+    canvas,
+    legend_above,
+    log2_ticks,
+    points,
+    spaced,
+    teacher_first,
+    unit_ticks,
+    whiskers,
+)
+from artifact.report.drawing import by_teacher as by_teacher  # how notebooks join the frames of several teachers
+from artifact.report.styles import GREY, PALETTE, TEACHERS, Look, ordered
 from artifact.stats.calibration import calibration, reliability_bins
 from artifact.stats.risk import COVERAGES, rejection_table, risk_coverage
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 LOOKS: dict[str, Look] = {
     "semantic_entropy": Look(PALETTE[1].color, "s", "-"),
@@ -46,70 +51,41 @@ NAMES = {
 """What a reader sees instead of a column name."""
 
 
-def by_teacher(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The frames of several teachers as one, with `teacher` as first column."""
-    table = pd.concat([f.assign(teacher=name) for name, f in frames.items()], ignore_index=True)
-    return table[["teacher", *(c for c in table.columns if c != "teacher")]]
-
-
-def _legend_above(figure: Figure, axes: np.ndarray, columns: int = 3) -> None:
-    """One legend for all panels, above them: it hides no point, and the stamp has the lower edge to itself."""
-    handles: dict[str, Artist] = {}
-    for axis in axes.flat:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            handles.setdefault(str(label), handle)
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=columns)
-
-
-def _unit_ticks(axis: Axes) -> None:
-    """Ticks of a share on the x axis, whose last label does not run into the next panel's first."""
-    axis.set_xticks(np.linspace(0, 1, 6), ["0", "0.2", "0.4", "0.6", "0.8", "1"])
-
-
 def auroc_by_n(tables: Mapping[str, pd.DataFrame]) -> FigureAndData:
     """U-A1, first half: AUROC of every estimator against N, DeLong intervals; semantic entropy also by log n_valid.
 
     `tables` holds `subsample.auroc_by_n` for each teacher. Points of one N are set apart sideways to keep bars legible.
     """
-    import matplotlib
-
     data = by_teacher(tables)
     plain = data["normaliser"] == "n"
     data = data[plain | (data["estimator"] == "semantic_entropy")].reset_index(drop=True)
     own = data["normaliser"] == "n"
     data.insert(1, "line", data["estimator"].where(own, data["estimator"] + " / " + data["normaliser"]))
-    with matplotlib.rc_context(rc(1, len(tables), ratio=1.0)):
-        figure, axes = panels(1, len(tables), sharey=True)
+    with canvas(1, len(tables), ratio=1.0, sharey=True) as (figure, axes):
         for axis, (teacher, part) in zip(axes[0], data.groupby("teacher", sort=False), strict=True):
             lines = list(part.groupby("line", sort=False))
             lines.sort(key=lambda item: list(LOOKS).index(str(item[0])))
             for i, (name, rows) in enumerate(lines):
-                look = LOOKS[str(name)]
-                shift = 2 ** (0.07 * (i - (len(lines) - 1) / 2))
-                axis.errorbar(
-                    rows["n"] * shift,
+                points(
+                    axis,
+                    rows["n"] * 2 ** spaced(i, len(lines), 0.07),
                     rows["auroc"],
-                    [rows["auroc"] - rows["lower"], rows["upper"] - rows["auroc"]],
-                    color=look.color,
-                    marker=look.marker,
-                    linestyle=look.linestyle,
+                    whiskers(rows, "auroc", "lower", "upper"),
+                    LOOKS[str(name)],
                     markersize=3,
                     elinewidth=0.6,
-                    linewidth=1.6 if i == 0 else 0.8,
+                    capsize=0,
                     label=NAMES[str(name)],
-                    zorder=3 if i == 0 else 2,
+                    **_emphasis(i),
                 )
-            sizes = sorted(part["n"].unique())
-            axis.set_xscale("log", base=2)
-            axis.set_xticks(sizes, [str(n) for n in sizes])
-            axis.minorticks_off()
+            log2_ticks(axis, part["n"].unique())
             counts = part[part["normaliser"] == "n"].iloc[0]
             axis.set(
-                xlabel="samples a prompt, N",
+                xlabel="samples per prompt, N",
                 title=f"teacher {teacher}: {counts['n_wrong']} of {counts['problems']} wrong",
             )
         axes[0, 0].set_ylabel("AUROC (positive: teacher wrong)")
-        _legend_above(figure, axes)
+        legend_above(figure, axes, 3)
     return figure, data
 
 
@@ -126,11 +102,8 @@ def rejection_curves(
     the oracle, which rejects every error first, and the accuracy without rejecting. Numbers: the bars' points for every
     estimator; the lines are `risk_coverage` at every k.
     """
-    import matplotlib
-
     parts = []
-    with matplotlib.rc_context(rc(1, len(scores), ratio=1.0)):
-        figure, axes = panels(1, len(scores), sharey=True)
+    with canvas(1, len(scores), ratio=1.0, sharey=True) as (figure, axes):
         for axis, (teacher, table) in zip(axes[0], scores.items(), strict=True):
             for i, name in enumerate(estimators):
                 look, curve = LOOKS[name], risk_coverage(table[name], table["wrong"])
@@ -144,35 +117,25 @@ def rejection_curves(
                     stem["accuracy"],
                     color=look.color,
                     linestyle=look.linestyle,
-                    linewidth=1.6 if i == 0 else 0.8,
                     label=NAMES[name],
-                    zorder=3 if i == 0 else 2,
+                    **_emphasis(i),
                 )
-                points = rejection_table(table[name], table["wrong"], coverages=coverages, resamples=resamples)
-                parts.append(points.assign(teacher=teacher, score=name))
+                kept = rejection_table(table[name], table["wrong"], coverages=coverages, resamples=resamples)
+                parts.append(kept.assign(teacher=teacher, score=name))
                 if i == 0:
-                    bars = [
-                        (points["accuracy"] - points["lower"]).clip(lower=0),
-                        (points["upper"] - points["accuracy"]).clip(lower=0),
-                    ]
-                    axis.errorbar(
-                        1 - points["coverage"],
-                        points["accuracy"],
-                        bars,
-                        color=look.color,
-                        marker=look.marker,
-                        markersize=3,
-                        linestyle="none",
-                        elinewidth=0.8,
-                        zorder=4,
-                    )
+                    bars, only = whiskers(kept, "accuracy", "lower", "upper"), {"linestyle": "none", "capsize": 0}
+                    points(axis, 1 - kept["coverage"], kept["accuracy"], bars, look, markersize=3, zorder=4, **only)
             axis.set(xlim=(-0.02, 1), xlabel="share rejected, least sure first", title=f"teacher {teacher}")
-            _unit_ticks(axis)
+            unit_ticks(axis)
         axes[0, 0].set_ylim(top=1.02)
         axes[0, 0].set_ylabel("accuracy of what is kept")
-        _legend_above(figure, axes)
-    data = pd.concat(parts, ignore_index=True)
-    return figure, data[["teacher", "score", *(c for c in data.columns if c not in ("teacher", "score"))]]
+        legend_above(figure, axes, 3)
+    return figure, teacher_first(pd.concat(parts, ignore_index=True), "score")
+
+
+def _emphasis(i: int) -> dict[str, float]:
+    """The first line of a panel stands out."""
+    return {"linewidth": 1.6, "zorder": 3} if i == 0 else {"linewidth": 0.8, "zorder": 2}
 
 
 def weight_calibration(
@@ -183,12 +146,9 @@ def weight_calibration(
     `annotations` holds an `annotation_frame` for each teacher, `correct` names its label column. On the dashed diagonal
     w would be the probability that the teacher is right, which the method does not claim.
     """
-    import matplotlib
-
     frames = {n: reliability_bins(f["weight"], f[correct].astype(bool), bins=bins) for n, f in annotations.items()}
     data = by_teacher(frames)
-    with matplotlib.rc_context(rc(1, len(frames), ratio=1.0)):
-        figure, axes = panels(1, len(frames), sharey=True)
+    with canvas(1, len(frames), ratio=1.0, sharey=True) as (figure, axes):
         for axis, (teacher, table), look in zip(axes[0], frames.items(), TEACHERS, strict=False):
             own = calibration(annotations[teacher]["weight"], annotations[teacher][correct].astype(bool), bins=bins)
             share = table["n"] / table["n"].sum()
@@ -204,27 +164,17 @@ def weight_calibration(
             )
             axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=0.8, label="w = P(right)")
             full = table[table["n"] > 0]
-            bars = [(full["accuracy"] - full["lower"]).clip(lower=0), (full["upper"] - full["accuracy"]).clip(lower=0)]
-            axis.errorbar(
-                full["mean_weight"],
-                full["accuracy"],
-                bars,
-                color=look.color,
-                marker=look.marker,
-                linestyle=look.linestyle,
-                elinewidth=0.8,
-                capsize=2,
-                label=f"accuracy, teacher {teacher}",
-            )
+            bars = whiskers(full, "accuracy", "lower", "upper")
+            points(axis, full["mean_weight"], full["accuracy"], bars, look, label=f"accuracy, teacher {teacher}")
             axis.set(
                 xlim=(-0.02, 1.02),
                 ylim=(0, 1.02),
                 xlabel="weight w = 1 − H / log N (bin mean)",
                 title=f"teacher {teacher}: ECE {own.ece:.3f}, Brier {own.brier:.3f}",
             )
-            _unit_ticks(axis)
+            unit_ticks(axis)
         axes[0, 0].set_ylabel("accuracy of the teacher")
-        _legend_above(figure, axes, 2)
+        legend_above(figure, axes, 2)
     return figure, data
 
 
@@ -234,12 +184,10 @@ def retest_map(pairs: Mapping[str, pd.DataFrame], *, gridsize: int = 16) -> Figu
     `pairs` holds `retest.paired_entropies` for each teacher; the colour scale is logarithmic and shared. Numbers: the
     pairs themselves.
     """
-    import matplotlib
     from matplotlib.colors import LogNorm
 
     data = by_teacher(pairs)
-    with matplotlib.rc_context(rc(1, len(pairs), ratio=0.95) | {"axes.grid": False}):
-        figure, axes = panels(1, len(pairs), sharey=True)
+    with canvas(1, len(pairs), ratio=0.95, sharey=True, settings={"axes.grid": False}) as (figure, axes):
         norm = LogNorm(1, max(len(p) for p in pairs.values()))
         for axis, (teacher, part) in zip(axes[0], pairs.items(), strict=True):
             cells = axis.hexbin(
@@ -260,7 +208,7 @@ def retest_map(pairs: Mapping[str, pd.DataFrame], *, gridsize: int = 16) -> Figu
                 xlabel="H / log N, first draw",
                 title=f"teacher {teacher}: r = {r:.3f}, rank {rank:.3f}",
             )
-            _unit_ticks(axis)
+            unit_ticks(axis)
         axes[0, 0].set_ylabel("H / log N, second draw")
         figure.colorbar(cells, ax=axes[0, :].tolist(), label="problems", shrink=0.9)
     return figure, data
@@ -271,37 +219,20 @@ def retest_by_n(tables: Mapping[str, pd.DataFrame]) -> FigureAndData:
 
     `tables` holds `retest.split_half` for each teacher. Bars: 95 %, bootstrap (correlation) and Wilson (share).
     """
-    import matplotlib
-
     data = by_teacher(tables)
     shown = {"spearman": "rank correlation of H", "moved": "share of weights that move"}
-    with matplotlib.rc_context(rc(1, len(shown), ratio=0.75)):
-        figure, axes = panels(1, len(shown))
+    with canvas(1, len(shown), ratio=0.75) as (figure, axes):
         for axis, (statistic, label) in zip(axes[0], shown.items(), strict=True):
             part = data[data["statistic"] == statistic]
-            for i, (look, (teacher, rows)) in enumerate(
-                zip(TEACHERS, part.groupby("teacher", sort=False), strict=False)
-            ):
-                bars = [(rows["value"] - rows["lower"]).clip(lower=0), (rows["upper"] - rows["value"]).clip(lower=0)]
-                axis.errorbar(
-                    rows["n"] * 2 ** (0.06 * (i - 0.5)),
-                    rows["value"],
-                    bars,
-                    color=look.color,
-                    marker=look.marker,
-                    linestyle=look.linestyle,
-                    elinewidth=0.8,
-                    capsize=2,
-                    label=f"teacher {teacher}",
-                )
-            sizes = sorted(part["n"].unique())
-            axis.set_xscale("log", base=2)
-            axis.set_xticks(sizes, [str(n) for n in sizes])
-            axis.minorticks_off()
-            axis.set(xlabel="samples a prompt, N", ylabel=label)
+            teachers = list(part.groupby("teacher", sort=False))
+            for i, (look, (teacher, rows)) in enumerate(zip(TEACHERS, teachers, strict=False)):
+                at, bars = rows["n"] * 2 ** spaced(i, len(teachers), 0.06), whiskers(rows, "value", "lower", "upper")
+                points(axis, at, rows["value"], bars, look, label=f"teacher {teacher}")
+            log2_ticks(axis, part["n"].unique())
+            axis.set(xlabel="samples per prompt, N", ylabel=label)
         axes[0, 0].set_ylim(top=1)
         axes[0, 1].set_ylim(bottom=0)
-        _legend_above(figure, axes)
+        legend_above(figure, axes, 3)
     return figure, data
 
 
@@ -314,8 +245,6 @@ def intra_inter(
     of the teacher in it. `annotations` holds an `annotation_frame` for each teacher. Numbers: teacher, inter, intra
     (lower edges), n, correct, accuracy.
     """
-    import matplotlib
-
     edges = np.linspace(0, 1, bins + 1)
     parts = {}
     for teacher, frame in annotations.items():
@@ -327,8 +256,7 @@ def intra_inter(
         counts = grid.groupby(["inter", "intra"])["right"].agg(n="size", correct="sum").reset_index()
         parts[teacher] = counts.assign(accuracy=counts["correct"] / counts["n"])
     data = by_teacher(parts)
-    with matplotlib.rc_context(rc(1, len(parts), ratio=0.85)):
-        figure, axes = panels(1, len(parts), sharey=True)
+    with canvas(1, len(parts), ratio=0.85, sharey=True) as (figure, axes):
         for axis, (teacher, part) in zip(axes[0], parts.items(), strict=True):
             half = 0.5 / bins
             discs = axis.scatter(
@@ -350,7 +278,7 @@ def intra_inter(
                 title=f"teacher {teacher}",
                 xlabel="between classes: H / log N",
             )
-            _unit_ticks(axis)
+            unit_ticks(axis)
         axes[0, 0].set_ylabel("within classes: Σ p(c) H(c) / log N")
         figure.colorbar(discs, ax=axes[0, :].tolist(), label="accuracy of the teacher", shrink=0.9)
     return figure, data
@@ -361,31 +289,18 @@ def auroc_within_difficulties(tables: Mapping[str, pd.DataFrame]) -> FigureAndDa
 
     `tables` holds `validation.auroc_by_group` for each teacher.
     """
-    import matplotlib
-
     data = by_teacher(tables)
     groups = ["all", "within", *ordered(g for g in data["group"] if g not in ("all", "within"))]
     names = {"all": "all problems", "within": "pairs of one difficulty"}
-    with matplotlib.rc_context(rc(1, 1, ratio=0.45, width=0.8)):
-        figure, axes = panels(1, 1)
+    with canvas(1, 1, ratio=0.45, width=0.8) as (figure, axes):
         axis = axes[0, 0]
         for i, (look, (teacher, rows)) in enumerate(zip(TEACHERS, data.groupby("teacher", sort=False), strict=False)):
             rows = rows.set_index("group").reindex(groups)
-            bars = [rows["auroc"] - rows["lower"], rows["upper"] - rows["auroc"]]
-            axis.errorbar(
-                np.arange(len(groups)) + 0.16 * (i - 0.5),
-                rows["auroc"],
-                bars,
-                color=look.color,
-                marker=look.marker,
-                linestyle="none",
-                capsize=2,
-                elinewidth=0.8,
-                label=f"teacher {teacher}",
-            )
+            at, bars = np.arange(len(groups)) + spaced(i, len(tables), 0.16), whiskers(rows, "auroc", "lower", "upper")
+            points(axis, at, rows["auroc"], bars, look, linestyle="none", label=f"teacher {teacher}")
         axis.axhline(0.5, color=GREY, linestyle=":", linewidth=0.8)
         axis.axvline(1.5, color=GREY, linewidth=0.4)
         axis.set_xticks(range(len(groups)), [names.get(g, g) for g in groups])
         axis.set(ylim=(min(0.45, float(data["lower"].min()) - 0.02), 1.0), ylabel="AUROC of semantic entropy")
-        _legend_above(figure, axes)
+        legend_above(figure, axes, 3)
     return figure, data

@@ -1,6 +1,6 @@
 """A run of a real language model in numbers and words: distance to the teacher, seconds, tokens and memory by phase.
 
-Frames, manifests and rollouts come in, tables go out (`show_*` as a reader sees them); nothing is run here. Left out:
+Frames, manifests and rollouts come in, tables go out (`format_*` as a reader sees them); nothing is run here. Left out:
 figures (`figures_language_model.py`) and accuracy (`tables.py`).
 """
 
@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from artifact.records import Status
-from artifact.report.styles import PHASES
+from artifact.report.text import DASH, SAME, count, intervals, markdown_table, number, percent, say, with_ends
+from artifact.report.times import phase_seconds
 
 if TYPE_CHECKING:
     from artifact.records import Problem, Rollout
+
+COUNTS = {"rollout": "response_tokens", "teacher": "teacher_tokens", "student": "teacher_tokens"}
+"""The metric that counts the tokens of a phase."""
 
 SETS = {"base": "the base student's rollouts", "own": "its own rollouts"}
 """The sets of sequences a distance is measured on, in words."""
@@ -25,49 +30,50 @@ ACTORS = {"rollout": "engine-0", "teacher": "teacher", "student": "student-0", "
 """Which actor's memory a phase of the loop stands for."""
 
 
-def show_distances(summary: pd.DataFrame) -> pd.DataFrame:
-    """`held_out.distance_summary` as text: mean KL in nats a token with its interval over problems."""
-
-    def bar(name: str) -> list[str]:
-        columns = (summary[name], summary[f"{name}_low"], summary[f"{name}_high"])
-        return [f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in zip(*columns, strict=True)]
-
+def format_distances(summary: pd.DataFrame) -> pd.DataFrame:
+    """`held_out.distance_summary` as text: mean KL in nats per token with its interval over problems."""
     return pd.DataFrame(
         {
             "teacher": summary["teacher"],
             "method": summary["label"],
             "sequences": summary["sequences"].map(SETS),
             "problems": summary["problems"].astype(str),
-            "tokens": [f"{n:,}" for n in summary["tokens"]],
-            "KL teacher ‖ student": bar("forward"),
-            "KL student ‖ teacher": bar("reverse"),
-            "of the former, tail": [f"{f - b:.4f}" for f, b in zip(summary["forward"], summary["binned"], strict=True)],
-            "teacher mass on top-k": [f"{100 * m:.2f} %" for m in summary["teacher_mass"]],
-            "same top token": [f"{100 * a:.1f} %" for a in summary["agreement"]],
+            "tokens": summary["tokens"].map(count),
+            "KL teacher ‖ student": intervals(summary, "forward", "forward_low", "forward_high"),
+            "KL student ‖ teacher": intervals(summary, "reverse", "reverse_low", "reverse_high"),
+            "of the former, tail": (summary["forward"] - summary["binned"]).map(partial(number, digits=4)),
+            "teacher mass on top-k": [f"{percent(mass, 2)} %" for mass in summary["teacher_mass"]],
+            "same top token": [f"{percent(share)} %" for share in summary["agreement"]],
         }
     )
 
 
 def distance_sentences(changes: pd.DataFrame, measure: str = "forward") -> list[str]:
-    """One sentence for each method and set of a `held_out.distance_changes` table; of several teachers, which one."""
-    names = {"forward": "KL(teacher ‖ student)", "reverse": "KL(student ‖ teacher)"}
-    out = []
-    several = changes["teacher"].nunique() > 1
-    for r in changes[changes["measure"] == measure].itertuples():
-        numbers = (
-            f"from {r.before:.3f} to {r.after:.3f} nats a token (change {r.change:+.3f}, 95 % interval {r.low:+.3f} to "
-            f"{r.high:+.3f}, p = {r.p_value:.2g}, n = {r.problems})"
+    """One sentence per method and set of a `held_out.distance_changes` table; of several teachers, which one."""
+    name = {"forward": "KL(teacher ‖ student)", "reverse": "KL(student ‖ teacher)"}[measure]
+    template = (
+        "{who}: held-out {name} on {on} {verb} from {before:3} to {after:3} nats per token (change {change:+}, 95 % "
+        "interval {change:to+}, {p_value:p}, n = {problems})."
+    )
+    rows = with_ends(changes[changes["measure"] == measure], "change", "low", "high")
+    many = changes["teacher"].nunique() > 1
+    return [
+        say(
+            template,
+            r,
+            name=name,
+            who=say("{label}, teacher {teacher}" if many else "{label}", r),
+            on=SETS[r["sequences"]],
+            verb=r["verdict"] if r["verdict"] in ("falls", "rises") else f"shows {SAME} from before:",
         )
-        verb = {"falls": "falls", "rises": "rises"}.get(r.verdict, "cannot be told apart from before:")
-        who = f"{r.label}, teacher {r.teacher}" if several else r.label
-        out.append(f"{who}: held-out {names[measure]} on {SETS[r.sequences]} {verb} {numbers}.")
-    return out
+        for r in rows.to_dict("records")
+    ]
 
 
 def promise_sentence(changes: pd.DataFrame, cells: Sequence[str]) -> str:
     """Of the methods `cells`, how many moved towards their teacher on the base student's rollouts, and which did not.
 
-    A method counts once a teacher, and as fallen only where its interval lies below 0. A finding, not a check.
+    A method counts once per teacher, and as fallen only where its interval lies below 0. A finding, not a check.
     """
     fixed = changes[(changes["sequences"] == "base") & (changes["measure"] == "forward")]
     fixed = fixed[fixed["cell"].isin(cells)]
@@ -79,59 +85,69 @@ def promise_sentence(changes: pd.DataFrame, cells: Sequence[str]) -> str:
     )
 
 
-def phase_table(metrics: pd.DataFrame, memory: Mapping[str, float]) -> pd.DataFrame:
+def phase_tokens(metrics: pd.DataFrame) -> pd.DataFrame:
+    """What each phase of the training loop works on, over all runs of `metrics`.
+
+    Columns: phase, tokens (response tokens per step, mean over steps and runs: sampled in `rollout`, distilled in
+    `teacher` and `student`, where CORE's pairs come on top).
+    """
+    return pd.DataFrame(
+        {"phase": list(COUNTS), "tokens": [float(metrics[c].sum()) / len(metrics) for c in COUNTS.values()]}
+    )
+
+
+def phase_times(metrics: pd.DataFrame, memory: Mapping[str, float]) -> pd.DataFrame:
     """Where the seconds of the training loop went, over all runs of `metrics`.
 
-    memory  peak resident GiB by actor (`largest_memory` of the runs' manifests). Columns: phase, seconds (a step, mean
-    over steps and runs), share, tokens (response tokens a step: sampled in `rollout`, distilled in `teacher` and
-    `student`, where CORE's pairs come on top; missing elsewhere), tokens_per_second, memory_gib (of the actor that does
-    it; missing where the loop itself does).
+    memory  peak resident GiB by actor (`largest_memory` of the runs' manifests). Columns: phase, seconds (per step,
+    mean over steps and runs), share, tokens_per_second (of the tokens of `phase_tokens`; missing elsewhere), memory_gib
+    (of the actor that does it; missing where the loop itself does).
     """
-    columns = [c for c in metrics.columns if c.startswith("seconds/")]
-    names = [p for p in PHASES if f"seconds/{p}" in columns]
-    names += [n for n in (c.removeprefix("seconds/") for c in columns) if n not in PHASES]
-    counts = {"rollout": "response_tokens", "teacher": "teacher_tokens", "student": "teacher_tokens"}
-    total = float(metrics[columns].sum().sum())
-    rows = []
-    for name in names:
-        seconds = float(metrics[f"seconds/{name}"].fillna(0.0).sum())
-        tokens = float(metrics[counts[name]].sum()) if name in counts else None
-        rows.append(
+    seconds = phase_seconds(metrics).sum()
+    return pd.DataFrame(
+        [
             {
                 "phase": name,
-                "seconds": seconds / len(metrics),
-                "share": seconds / total,
-                "tokens": None if tokens is None else tokens / len(metrics),
-                "tokens_per_second": tokens / seconds if tokens and seconds else None,
+                "seconds": seconds[name] / len(metrics),
+                "share": seconds[name] / seconds.sum(),
+                "tokens_per_second": _rate(metrics[COUNTS[name]].sum() if name in COUNTS else 0, seconds[name]),
                 "memory_gib": memory.get(ACTORS.get(name, "")),
             }
-        )
-    return pd.DataFrame(rows)
+            for name in seconds.index
+        ]
+    )
 
 
-def stage_table(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:
-    """Minutes, tokens and rate of whole stages, from their manifests: (name, manifest) pairs, same names added up.
+def _rate(tokens: float, seconds: float) -> float | None:
+    return float(tokens / seconds) if tokens and seconds else None
 
-    `tokens` are response tokens: of an annotation's samples and greedy answers, or of a held-out measurement.
-    `tokens_per_second` counts only those that `seconds.sampling` timed: the greedy answers are not among them.
-    Columns: stage, results, minutes, tokens, tokens_per_second.
+
+def stage_tokens(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:
+    """Results and response tokens of whole stages, from their manifests: (name, manifest) pairs, same names added up.
+
+    `tokens` are those of an annotation's samples and greedy answers, or of a held-out measurement; missing where a
+    stage counts none. Columns: stage, results, tokens.
     """
-    rows: dict[str, dict[str, Any]] = {}
-    for name, manifest in stages:
-        row = rows.setdefault(
-            name, {"stage": name, "results": 0, "minutes": 0.0, "tokens": 0.0, "timed": 0.0, "sampling": 0.0}
-        )
-        seconds, greedy = manifest["seconds"], manifest.get("greedy", {}).get("tokens", 0)
-        timed = manifest.get("response_tokens", 0) or manifest.get("sampled", {}).get("tokens", 0)
-        row["results"] += 1
-        row["minutes"] += seconds["total"] / 60
-        row["tokens"] += float(timed + greedy)
-        row["timed"] += float(timed)
-        row["sampling"] += float(seconds.get("sampling", 0.0))
-    table = pd.DataFrame(rows.values())
-    rate = [t / s if t and s else None for t, s in zip(table["timed"], table["sampling"], strict=True)]
-    tokens = [t or None for t in table["tokens"]]
-    return table.drop(columns=["timed", "sampling"]).assign(tokens=tokens, tokens_per_second=rate)
+    rows = [(name, 1, _sampled(m) + m.get("greedy", {}).get("tokens", 0)) for name, m in stages]
+    table = pd.DataFrame(rows, columns=["stage", "results", "tokens"]).groupby("stage", sort=False).sum().reset_index()
+    return table.assign(tokens=[float(t) if t else None for t in table["tokens"]])
+
+
+def stage_times(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:
+    """Minutes and rates of whole stages, as `stage_tokens` adds them up.
+
+    `tokens_per_second` counts only the tokens that `seconds.sampling` timed: the greedy answers are not among them.
+    Columns: stage, minutes, tokens_per_second.
+    """
+    rows = [(n, m["seconds"]["total"] / 60, _sampled(m), m["seconds"].get("sampling", 0.0)) for n, m in stages]
+    table = pd.DataFrame(rows, columns=["stage", "minutes", "timed", "sampling"]).groupby("stage", sort=False).sum()
+    rates = [_rate(t, s) for t, s in zip(table["timed"], table["sampling"], strict=True)]
+    return table[["minutes"]].assign(tokens_per_second=rates).reset_index()
+
+
+def _sampled(manifest: Mapping[str, Any]) -> int:
+    """The response tokens whose sampling a manifest timed."""
+    return int(manifest.get("response_tokens", 0) or manifest.get("sampled", {}).get("tokens", 0))
 
 
 def largest_memory(manifests: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -144,7 +160,7 @@ def largest_memory(manifests: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def verdict_counts(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Training rollouts by verdict: one row a method, one column a status (a status that never occurred is 0)."""
+    """Training rollouts by verdict: one row per method, one column per status (a status that never occurred is 0)."""
     names = [str(status) for status in Status]
     present = metrics.reindex(columns=[f"verdict/{n}" for n in names]).fillna(0.0)
     table = present.assign(label=metrics["label"]).groupby("label", sort=False).sum().astype(int)
@@ -174,14 +190,14 @@ def mask_markdown(rollout: Rollout, tokenizer: Any) -> str:
     A tool's tokens are no action of the policy: masked out of every loss, their log-probability stands as 0.
     """
     mask = rollout.response_mask or (True,) * len(rollout.response_ids)
-    rows = ["| t | token | written by | log p |", "|---:|---|---|---:|"]
+    rows = []
     for t, (i, logprob, own) in enumerate(zip(rollout.response_ids, rollout.logprobs, mask, strict=True)):
-        token = json.dumps(tokenizer.decode([i]), ensure_ascii=False)[1:-1].replace("|", "\\|")
-        who, said = ("policy", f"{logprob:.2f}") if own else ("**calculator**", "–")
-        rows.append(f"| {t} | `{token}` | {who} | {said} |")
+        token = f"`{json.dumps(tokenizer.decode([i]), ensure_ascii=False)[1:-1]}`"
+        rows.append((t, token, "policy", number(logprob, 2)) if own else (t, token, "**calculator**", DASH))
+    table = pd.DataFrame(rows, columns=["t", "token", "written by", "log p"])
     return (
         f"Problem `{rollout.problem_id}`, sample {rollout.sample}: {len(mask)} response tokens, "
-        f"{tool_tokens(rollout)} of them the calculator's.\n\n" + "\n".join(rows) + "\n"
+        f"{tool_tokens(rollout)} of them the calculator's.\n\n{markdown_table(table)}\n"
     )
 
 

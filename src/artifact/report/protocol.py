@@ -14,7 +14,7 @@ import pandas as pd
 
 from artifact.evaluate.agreement import HEADLINE, graders_in, report_of
 from artifact.evaluate.agreement import disagreements as disagreements  # read beside the tables of this file
-from artifact.report.tables import percent
+from artifact.report.text import DASH, bullets, count, interval, markdown_table, per_teacher, percent, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,14 +27,13 @@ JUDGED = {
 """Why rows of a benchmark are left out, in words; the keys are those of `Split.excluded`."""
 
 
-def interval(row: pd.Series) -> str:
-    """`41.2 (38.9 to 43.6)` in percent, from a row with estimate (or accuracy), low and high."""
-    value = row["estimate"] if "estimate" in row else row["accuracy"]
-    return f"{percent(value)} ({percent(row['low'])} to {percent(row['high'])})"
+def _interval(row: pd.Series, value: str) -> str:
+    """`41.2 (38.9 to 43.6)` in percent, from a row with `value`, low and high."""
+    return interval(row[value], row["low"], row["high"], percent)
 
 
-def show_benchmarks(table: pd.DataFrame, ks: Sequence[int] | None = None) -> pd.DataFrame:
-    """`benchmark_table` with a row an evaluation: its metrics side by side, then what lies behind them.
+def format_benchmarks(table: pd.DataFrame, ks: Sequence[int] | None = None) -> pd.DataFrame:
+    """`benchmark_table` with one row per evaluation: its metrics side by side, then what lies behind them.
 
     Of pass@k and maj@k those for `ks`; default: the number of samples only.
     """
@@ -55,13 +54,15 @@ def show_benchmarks(table: pd.DataFrame, ks: Sequence[int] | None = None) -> pd.
                 "split": first["split"],
                 "protocol": _protocol(first),
                 "problems": _problems(first),
-                "responses": f"{first['responses']:,}",
-                **{f"{m} %": interval(by_metric.loc[m]) if m in by_metric.index else "–" for m in metrics},
+                "responses": count(first["responses"]),
+                **{
+                    f"{m} %": _interval(by_metric.loc[m], "estimate") if m in by_metric.index else DASH for m in metrics
+                },
                 "truncated %": percent(first["truncated"]),
                 "unparsed %": percent(first["unparsed"]),
                 "verifier failed %": percent(first["timeout"] + first["error"]),
-                "tokens": f"{first['response_tokens']:.0f}",
-                "left out": first["left_out"] or "–",
+                "tokens": count(first["response_tokens"]),
+                "left out": first["left_out"] or DASH,
             }
         )
     return pd.DataFrame(rows)
@@ -74,7 +75,7 @@ def _protocol(row: pd.Series) -> str:
 
 
 def _problems(row: pd.Series) -> str:
-    return f"{row['problems']:,}" if row["problems"] == row["of"] else f"{row['problems']:,} of {row['of']:,}"
+    return " of ".join(map(count, dict.fromkeys((row["problems"], row["of"]))))
 
 
 def benchmark_notes(table: pd.DataFrame) -> list[str]:
@@ -121,14 +122,12 @@ def benchmark_notes(table: pd.DataFrame) -> list[str]:
 
 def markdown(shown: pd.DataFrame, notes: Sequence[str] = (), line: str = "") -> str:
     """A table of text as Markdown, its notes as a list, and the stamp line."""
-    rows = [list(map(str, shown.columns)), ["---"] * len(shown.columns), *shown.astype(str).to_numpy().tolist()]
-    body = "\n".join("| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in row) + " |" for row in rows)
-    parts = [body, "\n".join(f"- {n}" for n in notes), f"<sub>{line}</sub>" if line else ""]
+    parts = [markdown_table(shown), bullets(notes), f"<sub>{line}</sub>" if line else ""]
     return "\n\n".join(p for p in parts if p) + "\n"
 
 
 def grader_table(graded: pd.DataFrame, by: Sequence[str] = ("teacher", "label")) -> pd.DataFrame:
-    """The headline under every grader: a row for each group of `by` and grader, seeds of a group pooled by problem.
+    """The headline under every grader: one row for each group of `by` and grader, seeds of a group pooled by problem.
 
     Columns: those of `by`, then grader, accuracy, low, high, level, method, unparsed, timeout, error, responses,
     problems, difference (to the headline grader), agreement (with it, share of responses), only_headline, only_this
@@ -150,58 +149,62 @@ def grader_table(graded: pd.DataFrame, by: Sequence[str] = ("teacher", "label"))
                     "only_this": int((this & ~headline).sum()),
                 }
             )
-        named = pd.DataFrame([dict(zip(keys, values, strict=True))] * len(beside))
-        parts.append(pd.concat([named, accuracy, pd.DataFrame(beside)], axis=1))
+        parts.append(_named(keys, values, pd.concat([accuracy, pd.DataFrame(beside)], axis=1)))
     return pd.concat(parts, ignore_index=True)
 
 
 def agreement_table(graded: pd.DataFrame, by: Sequence[str] = ("teacher", "label")) -> pd.DataFrame:
     """Agreement and Cohen's kappa of every pair of graders, for each group of `by` (`agreement.pairwise_agreement`)."""
-    parts = []
-    for values, group in graded.groupby(list(by), sort=False):
-        pairs = report_of(group).agreement
-        named = pd.DataFrame([dict(zip(by, values, strict=True))] * len(pairs))
-        parts.append(pd.concat([named, pairs], axis=1))
-    return pd.concat(parts, ignore_index=True)
+    groups = graded.groupby(list(by), sort=False)
+    return pd.concat([_named(by, values, report_of(g).agreement) for values, g in groups], ignore_index=True)
 
 
-def show_graders(table: pd.DataFrame) -> pd.DataFrame:
-    """`grader_table` with a row a group: accuracy under each grader, and how often each agrees with the headline."""
+def _named(by: Sequence[str], values: Sequence[object], table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the columns `by`, constant at `values`, before its own."""
+    named = pd.DataFrame([dict(zip(by, values, strict=True))] * len(table))
+    return pd.concat([named, table], axis=1)
+
+
+def format_graders(table: pd.DataFrame) -> pd.DataFrame:
+    """`grader_table` with one row per group: accuracy under each grader, and its agreement with the headline."""
     keys = list(table.columns[: list(table.columns).index("grader")])
     graders = list(dict.fromkeys(table["grader"]))
     rows = []
     for values, part in table.groupby(keys, sort=False):
         by_grader = part.set_index("grader")
         row = dict(zip(keys, map(str, values), strict=True))
-        row |= {name: f"{part[name].iloc[0]:,}" for name in ("problems", "responses")}
-        row |= {f"{g} %": interval(by_grader.loc[g]) for g in graders}
+        row |= {name: count(part[name].iloc[0]) for name in ("problems", "responses")}
+        row |= {f"{g} %": _interval(by_grader.loc[g], "accuracy") for g in graders}
         row |= {f"{g} agrees %": percent(by_grader.loc[g, "agreement"]) for g in graders if g != HEADLINE}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def grader_sentences(table: pd.DataFrame) -> list[str]:
-    """How far the headline depends on the grader: a sentence a grader, and whether the order of the methods does."""
+    """How far the headline depends on the grader: one sentence per other grader of `grader_table`.
+
+    It also says of how many pairs of methods the order changes.
+    """
     keys = list(table.columns[: list(table.columns).index("grader")])
-    headline = table[table["grader"] == HEADLINE].set_index(keys)["accuracy"]
-    out = []
-    for grader, part in table[table["grader"] != HEADLINE].groupby("grader", sort=False):
-        own = part.set_index(keys)
+    ours = table[table["grader"] == HEADLINE].set_index(keys)["accuracy"]
+
+    def words(rows: pd.DataFrame) -> str:
+        own = rows.set_index(keys)
+        sums, (swaps, pairs) = own[["responses", "only_this", "only_headline"]].sum(), _swaps(ours, own["accuracy"])
         worst = own["difference"].abs().idxmax()
-        where = ", ".join(map(str, worst if isinstance(worst, tuple) else (worst,)))
-        accepts, rejects = int(own["only_this"].sum()), int(own["only_headline"].sum())
-        moved, (swaps, pairs) = 100 * own.loc[worst, "difference"], _swaps(headline, own["accuracy"])
-        swapped = f"; {swaps} of {pairs} pairs of rows change their order" if pairs else ""
-        out.append(
-            f"{grader} and {HEADLINE} agree on {percent(_share(own))} % of {int(own['responses'].sum()):,} responses "
-            f"({accepts:,} accepted by {grader} alone, {rejects:,} by {HEADLINE} alone); the largest difference of "
-            f"accuracy is {moved:+.1f} points ({where}){swapped}."
+        return say(
+            f"agrees with {HEADLINE} on {{agree:%}} % of {{responses:,}} responses ({{only_this:,}} accepted by "
+            f"{{grader}} alone, {{only_headline:,}} by {HEADLINE} alone); the largest difference of accuracy is "
+            "{most:+%} points ({where}){swapped}",
+            sums,
+            agree=float((own["agreement"] * own["responses"]).sum() / sums["responses"]),
+            grader=own["grader"].iloc[0],
+            most=own.loc[worst, "difference"],
+            where=", ".join(map(str, worst if isinstance(worst, tuple) else (worst,))),
+            swapped=f"; {swaps} of {pairs} pairs of rows change their order" if pairs else "",
         )
-    return out
 
-
-def _share(own: pd.DataFrame) -> float:
-    return float((own["agreement"] * own["responses"]).sum() / own["responses"].sum())
+    return per_teacher(table[table["grader"] != HEADLINE], words, by="grader")
 
 
 def _swaps(a: pd.Series, b: pd.Series) -> tuple[int, int]:
@@ -210,13 +213,13 @@ def _swaps(a: pd.Series, b: pd.Series) -> tuple[int, int]:
     Compared are rows that differ in their label alone: under the same teacher, on the same benchmark.
     """
     both = pd.DataFrame({"a": a, "b": b.reindex(a.index)}).reset_index()
-    others = [c for c in both.columns if c not in ("a", "b", "label")]
     if "label" not in both:
         return 0, 0
-    groups = [part for _, part in both.groupby(others, sort=False)] if others else [both]
+    others = [c for c in both.columns if c not in ("a", "b", "label")]
+    blocks = [part for _, part in both.groupby(others, sort=False)] if others else [both]
     moves = [
         (part["a"].iloc[i] - part["a"].iloc[j]) * (part["b"].iloc[i] - part["b"].iloc[j]) < 0
-        for part in groups
+        for part in blocks
         for i in range(len(part))
         for j in range(i)
     ]

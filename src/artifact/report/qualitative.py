@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from artifact.report.text import number
+
 if TYPE_CHECKING:
     from artifact.phase1.records import Annotation
 
@@ -30,7 +32,7 @@ class QualitativeError(ValueError):
 
 
 def cluster_frame(annotation: Annotation) -> pd.DataFrame:
-    """The answer classes of one problem, likeliest first: one row an answer form.
+    """The answer classes of one problem, likeliest first: one row per answer form.
 
     Columns: problem_id, cluster (0 = likeliest), probability (of the class, Eq. 4; 0 where it is not counted), form
     (raw answer, "" for a response without one), count (samples of that form).
@@ -151,7 +153,7 @@ def _mark(correct: bool) -> str:
     return "right" if correct else "wrong"
 
 
-def show_examples(table: pd.DataFrame) -> pd.DataFrame:
+def format_examples(table: pd.DataFrame) -> pd.DataFrame:
     """`examples` as a reader sees them, for `save_table(shown=…)`."""
     shown = pd.DataFrame(
         {
@@ -164,8 +166,8 @@ def show_examples(table: pd.DataFrame) -> pd.DataFrame:
             "majority": table["majority_answer"].where(table["majority_answer"] != "", "no answer"),
             "gold": table["answer"],
             "teacher": table["right"].map(_mark),
-            "H / log N": table["entropy"].map("{:.2f}".format),
-            "w": table["weight"].map("{:.2f}".format),
+            "H / log N": [number(value, 2) for value in table["entropy"]],
+            "w": [number(value, 2) for value in table["weight"]],
         }
     )
     for column in ("before", "after"):
@@ -191,16 +193,12 @@ def _student_html(row: Mapping[str, object], column: str) -> str:
 
 
 def examples_html(table: pd.DataFrame, annotations: Sequence[Annotation]) -> str:
-    """`examples` as static HTML: a card a problem, a bar a class (its probability), the student's full text."""
+    """`examples` as static HTML: one card per problem, one bar per class (its probability), the student's full text."""
     records = {a.problem_id: a for a in annotations}
     parts = []
     for group, part in table.groupby("group", sort=False):
         parts.append(f"<h4>{html.escape(str(group))} ({part['in_group'].iloc[0]} problems)</h4>")
         for row in part.to_dict("records"):
-            if row["problem_id"] not in records:
-                raise QualitativeError(
-                    f"problem {row['problem_id']!r} has no annotation; pass those of the same teacher"
-                )
             bars = [
                 f"<div><span style='{_BAR.format(color='#0072B2', width=200 * p)}'></span>{p:.2f}: "
                 f"{html.escape(forms)}</div>"

@@ -1,37 +1,34 @@
-"""The tables of the papers, as numbers (fractions of 1, tokens, seconds) and as a reader sees them (`show_*`).
+"""The tables of the papers, as numbers (fractions of 1, tokens, seconds) and as a reader sees them (`format_*`).
 
-Each function takes the frames of `artifact.studies.results` and gives one row a method; rows stay in the order of the
+Each function takes the frames of `artifact.studies.results` and gives one row per method; rows stay in the order of the
 study and are never ranked. Two spreads appear, and each column says which: ± is the SD over training seeds, an interval
-is a percentile bootstrap over problems (both explained in `stats/accuracy.py`). A difference reads "cannot be told
-apart" unless its interval leaves out 0 and the sign-flip test rejects at the same level: on few problems the bootstrap
-alone claims too much. Left out: running anything, and drawing.
+is a percentile bootstrap over problems (both explained in `stats/accuracy.py`). A difference reads "no significant
+difference" unless its interval leaves out 0 and the sign-flip test rejects at the same level: on few problems the
+bootstrap alone claims too much. Left out: running anything, and drawing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from artifact.phase1.validation import compare_scores
 from artifact.report.styles import ordered
+from artifact.report.text import DASH, bounds, count, interval, intervals, number, p_value, percent, spread, yes_no
+from artifact.report.text import SAME as SAME  # the verdict that a reader filters tables by
+from artifact.report.times import phase_seconds
 from artifact.stats.accuracy import accuracy_interval, seed_spread
 from artifact.stats.bootstrap import RESAMPLES
 from artifact.stats.paired import is_significant, paired_difference
-
-if TYPE_CHECKING:
-    from artifact.config import Config
-    from artifact.studies.study import Cell
 
 REFERENCE = "opd"
 """The id of what methods are compared with: standard on-policy distillation."""
 
 BASE = "base"
 """The id of the untouched student. It has no teacher, so it stands beside the runs of each teacher."""
-
-SAME = "cannot be told apart"
 
 
 class TableError(ValueError):
@@ -147,35 +144,22 @@ def difference_table(
             of = group.drop_duplicates("problem_id").set_index("problem_id")[by]
             scopes |= {value: [p for p in scopes["all"] if of[p] == value] for value in ordered(of)}
         for scope, problems in scopes.items():
+            who = {"split": split, "teacher": teacher, "reference": minus, "scope": scope}
             block = [
-                {"cell": cell, **_difference(tables, label, minus, problems, teacher, level, resamples)}
+                {**who, "cell": cell, "label": label}
+                | _difference(tables, label, minus, problems, teacher, level, resamples)
                 for cell, label in labels.items()
                 if cell != reference
             ]
-            adjusted = holm(row["p_value"] for row in block)
-            rows += [
-                {"split": split, "teacher": teacher, **row, "scope": scope, "p_holm": p}
-                for row, p in zip(block, adjusted, strict=True)
-            ]
-    order = [
-        "split",
-        "teacher",
-        "cell",
-        "label",
-        "reference",
-        "scope",
-        "problems",
-        "seeds",
-        "difference",
-        "low",
-        "high",
-        "p_value",
-        "p_holm",
-        "smallest_detectable",
-        "seeds_agreeing",
-        "verdict",
-    ]
-    return pd.DataFrame(rows, columns=order)
+            rows += [r | {"p_holm": p} for r, p in zip(block, holm(r["p_value"] for r in block), strict=True)]
+    return pd.DataFrame(rows, columns=DIFFERENCES)
+
+
+DIFFERENCES = (
+    "split teacher cell label reference scope problems seeds difference low high p_value p_holm smallest_detectable "
+    "seeds_agreeing verdict"
+).split()
+"""The columns of `difference_table`, in order."""
 
 
 def _difference(
@@ -200,8 +184,6 @@ def _difference(
     direction = "higher" if d.estimate > 0 else "lower"
     verdict = direction if is_significant(d, paired.p_value) else SAME
     return {
-        "label": label,
-        "reference": reference,
         "problems": paired.problems,
         "seeds": len(a),
         "difference": d.estimate,
@@ -214,37 +196,30 @@ def _difference(
     }
 
 
-def equal_footing(
-    metrics: pd.DataFrame, runs: Iterable[tuple[Cell, Config]], annotation_tokens: Mapping[str, float] | None = None
+def compute_budget(
+    metrics: pd.DataFrame, settings: pd.DataFrame, annotation_tokens: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
-    """What each method was given: means over seeds of whole training runs.
+    """What each method was given: means over seeds of whole training runs. `training_times` has the seconds.
 
-    `runs` are the study's (cell, configuration) pairs, from which come the prompts a step and what the method reads.
-    `annotation_tokens` holds, by teacher, the tokens of phase 1's samples. Columns: teacher, cell, label, seeds, steps,
-    prompts, rollouts, examples, response_tokens (sampled by the student), teacher_tokens (response tokens scored by the
-    teacher, or by the initial student where uses_teacher is `self`), teacher_tokens_sampled (CORE's fallback answers,
-    and all of phase 1 for a method that reads its weights or samples; missing for those when `annotation_tokens` does
-    not name the teacher), seconds (of the loop; phase 1 is not in them), reads_gold, uses_teacher (`yes`, `self`,
-    `no`). Raises TableError for a run without a configuration.
+    `settings` is `comparison.run_settings` of the study; `annotation_tokens` holds, by teacher, the tokens of phase 1's
+    samples. Columns: teacher, cell, label, seeds, steps, prompts, rollouts, examples, response_tokens (sampled by
+    the student), teacher_tokens (response tokens scored by the teacher, or by the initial student where uses_teacher is
+    `self`), teacher_tokens_sampled (CORE's fallback answers, and all of phase 1 for a method that reads its weights or
+    samples; missing for those when `annotation_tokens` does not name the teacher), reads_gold, uses_teacher (`yes`,
+    `self`, `no`). Raises TableError for a run without settings.
     """
-    configs = {(cell.id, config.teacher): config for cell, config in runs}
-    phases = [c for c in metrics.columns if c.startswith("seconds/")]
+    of = settings.drop_duplicates(["cell", "teacher"]).set_index(["cell", "teacher"])
     sums = ["rollouts", "examples", "response_tokens", "teacher_tokens"]
     rows = []
     for (teacher, cell, label), group in metrics.groupby(["teacher", "cell", "label"], sort=False):
-        if (cell, teacher) not in configs:
+        if (cell, teacher) not in of.index:
             raise TableError(
                 f"cell {cell!r} with teacher {teacher!r} is not part of the study whose settings were given"
             )
-        config = configs[cell, teacher]
-        per_seed = group.assign(seconds=group[phases].sum(axis=1)).groupby("seed")
+        given, per_seed = of.loc[(cell, teacher)], group.groupby("seed")
         steps = float(per_seed["step"].nunique().mean())
-        means = per_seed[[*sums, "seconds"]].sum().mean()
-        needs = config.make_method().needs
-        sampled = 0.0
-        if "fallback_tokens" in group:
-            sampled += float(per_seed["fallback_tokens"].sum().mean())
-        if needs.annotation:
+        sampled = float(per_seed["fallback_tokens"].sum().mean()) if "fallback_tokens" in group else 0.0
+        if given["reads_annotation"]:
             sampled += (annotation_tokens or {}).get(str(teacher), float("nan"))
         rows.append(
             {
@@ -253,14 +228,25 @@ def equal_footing(
                 "label": label,
                 "seeds": per_seed.ngroups,
                 "steps": steps,
-                "prompts": steps * config.train.prompts_per_step,
-                **{n: float(means[n]) for n in [*sums, "seconds"]},
+                "prompts": steps * given["prompts_per_step"],
+                **{n: float(x) for n, x in per_seed[sums].sum().mean().items()},
                 "teacher_tokens_sampled": sampled,
-                "reads_gold": needs.gold,
-                "uses_teacher": "self" if needs.self_teacher else "yes" if needs.teacher or needs.annotation else "no",
+                "reads_gold": given["reads_gold"],
+                "uses_teacher": given["uses_teacher"],
             }
         )
     return pd.DataFrame(rows)
+
+
+def training_times(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Seconds of a whole training loop, mean over seeds; neither phase 1 nor evaluation is in them.
+
+    Columns: teacher, cell, label, seeds, seconds.
+    """
+    keys = ["teacher", "cell", "label"]
+    per_seed = metrics[[*keys, "seed"]].assign(seconds=phase_seconds(metrics).sum(axis=1))
+    runs = per_seed.groupby([*keys, "seed"], sort=False)["seconds"].sum()
+    return runs.groupby(keys, sort=False).agg(seeds="size", seconds="mean").reset_index()
 
 
 def auroc_table(scores: Mapping[str, pd.DataFrame], *, resamples: int = 2000) -> pd.DataFrame:
@@ -306,31 +292,13 @@ def annotation_summary(
 # --- as a reader sees them -------------------------------------------------------------------------------------------
 
 
-def percent(value: float | None, digits: int = 1) -> str:
-    """0.4567 as `45.7`; a dash where there is no value."""
-    return "–" if value is None or value != value else f"{100 * value:.{digits}f}"
-
-
-def spread(mean: float | None, sd: float | None) -> str:
-    """`45.7 ± 0.9` in percent; without an SD (one seed) the mean alone."""
-    return percent(mean) if sd is None or sd != sd else f"{percent(mean)} ± {percent(sd)}"
-
-
-def _count(value: float) -> str:
-    return "–" if value != value else f"{value:,.0f}"
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def show_accuracy(table: pd.DataFrame, differences: pd.DataFrame | None = None) -> pd.DataFrame:
+def format_accuracy(table: pd.DataFrame, differences: pd.DataFrame | None = None) -> pd.DataFrame:
     """`accuracy_table` in percent. With a `difference_table`, a column says how each row stands to the reference."""
     shown = pd.DataFrame({"split": table["split"], "teacher": table["teacher"], "method": table["label"]})
     shown["seeds"] = table["seeds"].astype(str)
     shown["accuracy %, mean ± SD over seeds"] = list(map(spread, table["accuracy"], table["sd"]))
-    intervals = zip(table["low"], table["high"], strict=True)
-    shown["95 % interval over problems"] = [f"{percent(low)} to {percent(high)}" for low, high in intervals]
+    ends = zip(table["low"], table["high"], strict=True)
+    shown["95 % interval over problems"] = [bounds(low, high, percent) for low, high in ends]
     if differences is not None:
         overall = differences[differences["scope"] == "all"]
         keys = zip(overall["split"], overall["teacher"], overall["label"], strict=True)
@@ -344,7 +312,7 @@ def show_accuracy(table: pd.DataFrame, differences: pd.DataFrame | None = None) 
     return shown
 
 
-def show_differences(table: pd.DataFrame) -> pd.DataFrame:
+def format_differences(table: pd.DataFrame) -> pd.DataFrame:
     """`difference_table` in percentage points."""
     return pd.DataFrame(
         {
@@ -353,61 +321,61 @@ def show_differences(table: pd.DataFrame) -> pd.DataFrame:
             "method": table["label"],
             "minus": table["reference"],
             "problems of": table["scope"],
-            "n": table["problems"].map(_count),
-            "difference, points": table["difference"].map(lambda d: f"{100 * d:+.1f}"),
-            "95 % interval": [f"{100 * r.low:+.1f} to {100 * r.high:+.1f}" for r in table.itertuples()],
-            "p": table["p_value"].map(_p),
-            "p (Holm)": table["p_holm"].map(_p),
+            "n": table["problems"].map(count),
+            "difference, points": [percent(d, sign=True) for d in table["difference"]],
+            "95 % interval": [bounds(r.low, r.high, percent, sign=True) for r in table.itertuples()],
+            "p": table["p_value"].map(p_value),
+            "p (Holm)": table["p_holm"].map(p_value),
             "detectable, points": table["smallest_detectable"].map(percent),
-            "seeds agreeing": table["seeds_agreeing"].fillna("–"),
+            "seeds agreeing": table["seeds_agreeing"].fillna(DASH),
             "verdict": table["verdict"],
         }
     )
 
 
-def show_footing(table: pd.DataFrame) -> pd.DataFrame:
-    """`equal_footing` with thousands separators; a dash where a number was not given."""
+def format_budget(table: pd.DataFrame) -> pd.DataFrame:
+    """`compute_budget` with thousands separators; a dash where a number was not given."""
     counts = {
         "steps": "steps",
         "prompts": "prompts",
         "rollouts": "rollouts",
-        "response_tokens": "response tokens",
-        "teacher_tokens": "teacher tokens scored",
-        "teacher_tokens_sampled": "teacher tokens sampled",
-        "seconds": "seconds",
+        "response tokens": "response_tokens",
+        "teacher tokens scored": "teacher_tokens",
+        "teacher tokens sampled": "teacher_tokens_sampled",
     }
-    columns: dict[str, Any] = {"teacher": table["teacher"], "method": table["label"]}
-    columns |= {name: table[column].map(_count) for column, name in counts.items()}
-    columns["reads gold"] = table["reads_gold"].map({True: "yes", False: "no"})
-    columns["uses teacher"] = table["uses_teacher"]
-    return pd.DataFrame(columns)
+    return pd.DataFrame(
+        {
+            "teacher": table["teacher"],
+            "method": table["label"],
+            **{name: table[column].map(count) for name, column in counts.items()},
+            "reads gold": yes_no(table["reads_gold"]),
+            "uses teacher": table["uses_teacher"],
+        }
+    )
 
 
-def show_auroc(table: pd.DataFrame) -> pd.DataFrame:
+def format_auroc(table: pd.DataFrame) -> pd.DataFrame:
     """`auroc_table` with intervals in brackets and the paired difference from semantic entropy."""
-    number: Callable[[float], str] = "{:.3f}".format
-    rows = []
-    for r in table.itertuples():
-        paired = "reference"
-        if r.minus_reference == r.minus_reference:
-            same = r.diff_lower <= 0 <= r.diff_upper
-            paired = f"{r.minus_reference:+.3f} ({r.diff_lower:+.3f} to {r.diff_upper:+.3f})" + (
-                f", {SAME}" if same else ""
-            )
-        rows.append(
-            {
-                "teacher": r.teacher,
-                "score": r.score.replace("_", " "),
-                "problems": _count(r.n),
-                "wrong": _count(r.n_wrong),
-                "AUROC (95 % interval)": f"{number(r.auroc)} ({number(r.lower)} to {number(r.upper)})",
-                "minus semantic entropy": paired,
-            }
-        )
-    return pd.DataFrame(rows)
+    paired = [
+        "reference"
+        if r.minus_reference != r.minus_reference
+        else interval(r.minus_reference, r.diff_lower, r.diff_upper, sign=True)
+        + (f", {SAME}" if r.diff_lower <= 0 <= r.diff_upper else "")
+        for r in table.itertuples()
+    ]
+    return pd.DataFrame(
+        {
+            "teacher": table["teacher"],
+            "score": table["score"].str.replace("_", " "),
+            "problems": table["n"].map(count),
+            "wrong": table["n_wrong"].map(count),
+            "AUROC (95 % interval)": intervals(table, "auroc"),
+            "minus semantic entropy": paired,
+        }
+    )
 
 
-def show_annotations(table: pd.DataFrame) -> pd.DataFrame:
+def format_annotations(table: pd.DataFrame) -> pd.DataFrame:
     """`annotation_summary` in percent."""
     names = {
         "greedy_accuracy": "greedy accuracy %",
@@ -416,9 +384,9 @@ def show_annotations(table: pd.DataFrame) -> pd.DataFrame:
         "sure_and_wrong": "sure and wrong %",
         "signal_wrong": "weight on wrong problems %",
     }
-    shown = pd.DataFrame({"teacher": table["teacher"], "problems": table["group"], "n": table["n"].map(_count)})
+    shown = pd.DataFrame({"teacher": table["teacher"], "problems": table["group"], "n": table["n"].map(count)})
     for column, name in names.items():
         shown[name] = table[column].map(percent)
     for column, name in {"entropy": "mean H / log N", "weight": "mean weight", "clusters": "mean clusters"}.items():
-        shown[name] = table[column].map("{:.2f}".format)
+        shown[name] = [number(value, 2) for value in table[column]]
     return shown

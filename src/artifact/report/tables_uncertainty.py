@@ -1,6 +1,6 @@
-"""The uncertainty tables as a reader sees them (`show_*`), from frames with a `teacher` column.
+"""The uncertainty tables as a reader sees them (`format_*`), from frames with a `teacher` column.
 
-The numbers come from `phase1/` (one frame a teacher, joined by `figures_uncertainty.by_teacher`); here they only
+The numbers come from `phase1/` (one frame per teacher, joined by `drawing.by_teacher`); here they only
 get words, brackets and digits. Intervals are 95 % over problems. Left out: computing anything.
 """
 
@@ -9,27 +9,11 @@ from __future__ import annotations
 import pandas as pd
 
 from artifact.report.figures_uncertainty import NAMES
-from artifact.report.tables import SAME, percent
+from artifact.report.text import SAME, interval, intervals, number, percent
 
 
-def interval(value: float, low: float, high: float, digits: int = 3, sign: bool = False) -> str:
-    """`0.902 (0.883 to 0.921)`; a dash where there is no value, the value alone where there is no interval."""
-
-    def form(number: float) -> str:
-        rounded = round(number, digits) + 0.0  # −0.0 + 0.0 = 0.0: no "-0.000"
-        return f"{rounded:{'+' if sign else ''}.{digits}f}"
-
-    if value != value:
-        return "–"
-    return form(value) if low != low else f"{form(value)} ({form(low)} to {form(high)})"
-
-
-def _percents(value: float, low: float, high: float) -> str:
-    return f"{percent(value)} ({percent(low)} to {percent(high)})"
-
-
-def show_auroc_by_n(table: pd.DataFrame) -> pd.DataFrame:
-    """`subsample.auroc_by_n`: one row an estimator, one column an N, and what the smallest N lacks to the largest."""
+def format_auroc_by_n(table: pd.DataFrame) -> pd.DataFrame:
+    """`subsample.auroc_by_n`: one row per estimator, one column per N, and what the smallest N lacks to the largest."""
     rows = []
     for (teacher, estimator, normaliser), part in table.groupby(["teacher", "estimator", "normaliser"], sort=False):
         part = part.sort_values("n")
@@ -49,7 +33,7 @@ def show_auroc_by_n(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def show_risk(table: pd.DataFrame) -> pd.DataFrame:
+def format_risk(table: pd.DataFrame) -> pd.DataFrame:
     """`risk.compare_risk`."""
     return pd.DataFrame(
         {
@@ -57,16 +41,16 @@ def show_risk(table: pd.DataFrame) -> pd.DataFrame:
             "score": table["score"].map(NAMES),
             "problems": table["problems"].astype(str),
             "wrong": table["n_wrong"].astype(str),
-            "AURC": [interval(r.aurc, r.lower, r.upper) for r in table.itertuples()],
-            "oracle": table["oracle"].map("{:.3f}".format),
-            "without information": table["random"].map("{:.3f}".format),
-            "excess": table["excess"].map("{:.3f}".format),
-            "gain, 0 to 1": [interval(r.gain, r.gain_lower, r.gain_upper) for r in table.itertuples()],
+            "AURC": intervals(table, "aurc"),
+            "oracle": table["oracle"].map(number),
+            "without information": table["random"].map(number),
+            "excess": table["excess"].map(number),
+            "gain, 0 to 1": intervals(table, "gain", "gain_lower", "gain_upper"),
         }
     )
 
 
-def show_calibration(table: pd.DataFrame) -> pd.DataFrame:
+def format_calibration(table: pd.DataFrame) -> pd.DataFrame:
     """`calibration.calibration_table`."""
     return pd.DataFrame(
         {
@@ -75,17 +59,15 @@ def show_calibration(table: pd.DataFrame) -> pd.DataFrame:
             "n": table["n"].astype(str),
             "accuracy %": table["accuracy"].map(percent),
             "mean weight %": table["mean_weight"].map(percent),
-            "weight − accuracy": [interval(r.over, r.over_lower, r.over_upper, sign=True) for r in table.itertuples()],
-            "ECE": [interval(r.ece, r.ece_lower, r.ece_upper) for r in table.itertuples()],
-            "Brier (constant)": [f"{r.brier:.3f} ({r.brier_constant:.3f})" for r in table.itertuples()],
-            "Spearman of w and right": [
-                interval(r.spearman, r.spearman_lower, r.spearman_upper) for r in table.itertuples()
-            ],
+            "weight − accuracy": intervals(table, "over", "over_lower", "over_upper", sign=True),
+            "ECE": intervals(table, "ece", "ece_lower", "ece_upper"),
+            "Brier (constant)": [f"{number(r.brier)} ({number(r.brier_constant)})" for r in table.itertuples()],
+            "Spearman of w and right": intervals(table, "spearman", "spearman_lower", "spearman_upper"),
         }
     )
 
 
-def show_sources(table: pd.DataFrame) -> pd.DataFrame:
+def format_sources(table: pd.DataFrame) -> pd.DataFrame:
     """`labels.source_table`."""
     return pd.DataFrame(
         {
@@ -96,8 +78,8 @@ def show_sources(table: pd.DataFrame) -> pd.DataFrame:
             "wrong by model": table["wrong_model"].astype(str),
             "labels that differ %": table["differ"].map(percent),
             "of them gold / model alone says wrong": [f"{r.gold_only} / {r.model_only}" for r in table.itertuples()],
-            "AUROC, gold": table["auroc_gold"].map("{:.3f}".format),
-            "AUROC, model": table["auroc_model"].map("{:.3f}".format),
+            "AUROC, gold": table["auroc_gold"].map(number),
+            "AUROC, model": table["auroc_model"].map(number),
             "model − gold": [
                 interval(r.difference, r.lower, r.upper, sign=True) + (f", {SAME}" if r.lower <= 0 <= r.upper else "")
                 for r in table.itertuples()
@@ -115,14 +97,14 @@ RETEST_NAMES = {
 }
 
 
-def show_retest(table: pd.DataFrame) -> pd.DataFrame:
-    """`retest.retest` or `split_half`: one row a statistic, one column a teacher (and N)."""
+def format_retest(table: pd.DataFrame) -> pd.DataFrame:
+    """`retest.retest` or `split_half`: one row per statistic, one column per teacher (and N)."""
     keys = ["teacher", "n"] if "n" in table.columns else ["teacher"]
     shown: dict[str, dict[str, str]] = {}
     for r in table.to_dict("records"):
         name, is_share = str(r["statistic"]), r["method"].startswith("Wilson")
         label = RETEST_NAMES.get(name) or f"binary weights that flip, τ = {name[8:-1]}, %"
         column = ", ".join(f"N = {r[k]}" if k == "n" else f"teacher {r[k]}" for k in keys)
-        text = _percents if is_share else lambda v, low, high: interval(v, low, high)
-        shown.setdefault(label, {"statistic": label})[column] = text(r["value"], r["lower"], r["upper"])
+        text = interval(r["value"], r["lower"], r["upper"], percent if is_share else number)
+        shown.setdefault(label, {"statistic": label})[column] = text
     return pd.DataFrame(list(shown.values()))

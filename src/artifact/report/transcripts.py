@@ -16,7 +16,7 @@ COLOURS = {"correct": "green", "wrong": "red"}
 
 
 def print_transcripts(frame: pd.DataFrame, console: Console) -> None:
-    """A panel a response; texts of models are printed as they are, never read as markup."""
+    """One panel per response; texts of models are printed as they are, never read as markup."""
     from rich.panel import Panel
     from rich.text import Text
 

@@ -247,7 +247,7 @@ def write_report(
     """Write what there is to say about stored evaluations of one model into `folder`.
 
     benchmarks.md, benchmarks.csv    `benchmark_table`, as a reader sees it and in full
-    responses.parquet                one row a response, without its text
+    responses.parquet                one row per response, without its text
     graders.md, graders.csv          with `graders`: accuracy under every grader
     agreement.csv                    with `graders`: agreement and kappa of every pair
     disagreements.csv                with `graders`: every response that divides them, with its text
@@ -263,7 +263,7 @@ def write_report(
     folder = folder or _report_folder(infos)
     stored = stored_evaluations(infos)
     table = benchmark_table(stored, ks)
-    shown, notes = words.show_benchmarks(table, ks), words.benchmark_notes(table)
+    shown, notes = words.format_benchmarks(table, ks), words.benchmark_notes(table)
     line = stamp_line(infos[0].manifest["tier"], [i.key for i in infos], table)
     texts = {"benchmarks.md": words.markdown(shown, notes, line)}
     frames = {"benchmarks.csv": table}
@@ -273,7 +273,7 @@ def write_report(
     if graders:
         judged, by = _graded(stored), ("benchmark", "split", "protocol")
         by_grader = words.grader_table(judged, by)
-        texts["graders.md"] = words.markdown(words.show_graders(by_grader), words.grader_sentences(by_grader), line)
+        texts["graders.md"] = words.markdown(words.format_graders(by_grader), words.grader_sentences(by_grader), line)
         frames |= {
             "graders.csv": by_grader,
             "agreement.csv": words.agreement_table(judged, by),

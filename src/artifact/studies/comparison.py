@@ -6,11 +6,15 @@ once. Left out: running.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from artifact.config import Config, ConfigError
 from artifact.studies.annotate import annotate, teacher_samples
 from artifact.studies.study import Cell, Study, load_study
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def same_cell(a: Cell, b: Cell) -> bool:
@@ -21,8 +25,8 @@ def same_cell(a: Cell, b: Cell) -> bool:
 def merge_studies(names: Sequence[str], order: Sequence[str]) -> Study:
     """The cells of several studies as one study, the cells of the ids in `order`, every id once.
 
-    The first study's teachers, seeds and settings for a tier hold for all cells: equal footing. Raises ConfigError for
-    an id that means different things, one that no study has, or studies with other teachers or seeds.
+    The first study's teachers, seeds and settings for a tier hold for all cells: one compute budget. Raises ConfigError
+    for an id that means different things, one that no study has, or studies with other teachers or seeds.
     """
     studies = [load_study(name) for name in names]
     first = studies[0]
@@ -50,7 +54,7 @@ def merge_studies(names: Sequence[str], order: Sequence[str]) -> Study:
 
 
 def annotation_tokens(configs: Mapping[str, Config]) -> dict[str, float]:
-    """Tokens of phase 1's N samples a problem, by teacher; `configs` holds one configuration a teacher.
+    """Tokens of phase 1's N samples per problem, by teacher; `configs` holds one configuration per teacher.
 
     Annotates first where that was not done.
     """
@@ -59,3 +63,27 @@ def annotation_tokens(configs: Mapping[str, Config]) -> dict[str, float]:
         samples = teacher_samples(annotate(config), config.annotation.samples)
         out[teacher] = float(sum(len(r.response_ids) for responses in samples.values() for r in responses))
     return out
+
+
+def run_settings(planned: Iterable[tuple[Cell, Config]]) -> pd.DataFrame:
+    """What a method of a study is set to and reads, for `report.tables.compute_budget`; one row per planned run.
+
+    Columns: cell (its id), teacher, prompts_per_step, reads_annotation (phase 1's weights or samples), reads_gold,
+    uses_teacher (`yes`, `self`: the frozen initial student, `no`).
+    """
+    import pandas as pd
+
+    rows = []
+    for cell, config in planned:
+        needs = config.make_method().needs
+        rows.append(
+            {
+                "cell": cell.id,
+                "teacher": config.teacher,
+                "prompts_per_step": config.train.prompts_per_step,
+                "reads_annotation": needs.annotation,
+                "reads_gold": needs.gold,
+                "uses_teacher": "self" if needs.self_teacher else "yes" if needs.teacher or needs.annotation else "no",
+            }
+        )
+    return pd.DataFrame(rows)

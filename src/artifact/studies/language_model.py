@@ -1,6 +1,6 @@
 """Held-out distance to the teacher before and after training, and what a tier's runs cost: stored like evaluations.
 
-One result a checkpoint, under a key of its own: the policy's rollouts on the first held-out problems, and the exact
+One result per checkpoint, under a key of its own: the policy's rollouts on the first held-out problems, and the exact
 distances (`stats/held_out.py`) of two sets of sequences. `base` are the untouched student's rollouts, the same ids
 for every checkpoint, so that before and after are paired; `own` are the policy's, where the teacher would be asked
 while it trains. For the untouched student they are one set. Killed between sampling and scoring, it goes on from what
