@@ -27,7 +27,7 @@ def ours(steps: int) -> dict[str, float]:
     from artifact.actors.session import open_actors
     from artifact.config import load
     from artifact.studies.runlog import RunLog
-    from artifact.studies.world import build_inputs, sampler_for
+    from artifact.studies.inputs import build_inputs, sampler_for
     from artifact.train.inputs import TeacherAnnotations
     from artifact.train.loop import train
     from artifact.train.methods.base import make

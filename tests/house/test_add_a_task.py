@@ -35,7 +35,7 @@ import artifact
 from artifact.config import load
 from artifact.studies.benchmark_targets import benchmark_list, targets
 from artifact.studies.plan import problem_count
-from artifact.studies.world import problems_of
+from artifact.studies.inputs import problems_of
 from artifact.tasks import TaskError, get_task, task_names
 
 config = load("tiny", {"task.name": "count-up", "task.train_split": "all[:-5]", "evaluation.limit": 100})

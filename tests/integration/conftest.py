@@ -70,6 +70,6 @@ def workers(config: Config):
 
 @pytest.fixture(scope="session")
 def world(config: Config):
-    from artifact.studies.world import build_inputs
+    from artifact.studies.inputs import build_inputs
 
     return build_inputs(config)

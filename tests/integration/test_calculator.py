@@ -40,7 +40,7 @@ def rollouts(workers, config, world, renamed: Path):
 
     from artifact.actors.engine import RolloutEngine
     from artifact.actors.placement import place
-    from artifact.studies.world import stop_token_ids
+    from artifact.studies.inputs import stop_token_ids
 
     slot, settings = place(config.cluster, ("engine-0",)).slots["engine-0"], config.cluster.engine
     engine = (

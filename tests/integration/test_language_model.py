@@ -70,8 +70,8 @@ class Interrupted(Exception):
 def cells(results: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Config]:
     """The configuration of each method of the tier's study; its models and problems are on this machine."""
     from artifact.paths import resolve_model
+    from artifact.studies.inputs import problems_of
     from artifact.studies.pretrained import drop_layers, missing_models
-    from artifact.studies.world import problems_of
     from artifact.tasks.hub import DataAbsent
 
     template = tmp_path_factory.mktemp("template") / "brief.txt"

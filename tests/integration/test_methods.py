@@ -64,7 +64,7 @@ def test_the_teacher_answers_for_prompts_without_a_correct_rollout(workers, fall
 def test_both_ways_to_answer_are_the_same_model_when_greedy(workers, config, world):
     from artifact.actors.session import call
     from artifact.paths import resolve_model
-    from artifact.studies.world import stop_token_ids
+    from artifact.studies.inputs import stop_token_ids
 
     prompts = [world.encode(p, "none") for p in world.train[:5]]
     common = {"top_k": 8, "temperature": 0.0, "max_new_tokens": 60, "seed": 0}
@@ -77,7 +77,7 @@ def test_both_ways_to_answer_are_the_same_model_when_greedy(workers, config, wor
     assert [c.ids.tolist() for c in generated] == [c.ids.tolist() for c in stepped]
     # An independent path to the same greedy answers: the vLLM engines, given the student's checkpoint.
     from artifact.studies.annotate import load_checkpoint
-    from artifact.studies.world import sampler_for
+    from artifact.studies.inputs import sampler_for
 
     load_checkpoint(config, workers, config.models.student, world)
     sampler = sampler_for(config, workers, config.models.student)

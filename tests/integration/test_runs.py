@@ -150,7 +150,7 @@ def test_teacher_and_student_with_other_vocabularies_are_refused(config, tmp_pat
     from artifact.config import load
     from artifact.errors import Mismatch
     from artifact.paths import resolve_model
-    from artifact.studies.world import build_inputs
+    from artifact.studies.inputs import build_inputs
 
     other = tmp_path / "teacher"
     shutil.copytree(resolve_model(config.teacher_path), other)

@@ -22,7 +22,7 @@ def spec(workers, config):
 
 @pytest.fixture(scope="module")
 def sampler(workers, config, spec):
-    from artifact.studies.world import sampler_for
+    from artifact.studies.inputs import sampler_for
 
     return sampler_for(config, workers, config.models.student)
 

@@ -12,7 +12,7 @@ from artifact.paths import project_root
 from artifact.report.times import SUFFIX, TIMES, volatile_columns
 
 ROOT = project_root()
-SAVED = re.compile(r"(?:show_figure|show_table|\.figure|\.table)\(\s.*?\"([a-z0-9_]+)\",\s", re.DOTALL)
+SAVED = re.compile(r"(?:show_figure|show_table|\.figure|\.table)\(\s*.*?\"([a-z0-9_]+)\",\s", re.DOTALL)
 CSVS = sorted([*(ROOT / "results" / "tables").glob("*/*.csv"), *(ROOT / "figures").glob("*/*.csv")])
 
 

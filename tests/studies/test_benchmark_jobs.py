@@ -93,12 +93,12 @@ def test_a_file_of_ones_own(data: Path) -> None:
 
 
 def test_the_models_own_tokenizer_makes_the_prompts(data: Path) -> None:
-    from artifact.studies.world import tokenizer_of
+    from artifact.studies.inputs import tokenizer_of
 
     own = job(data)
     text = tokenizer_of(own.model).decode(own.prompts[own.problems[0].id])
     assert text == f"<|bos|><|user|>{ROWS[0]['question']}<|im_end|><|assistant|>"
-    assert own.world.prompts(own.problems) == list(own.prompts.items())
+    assert own.inputs.prompts(own.problems) == list(own.prompts.items())
 
 
 def test_the_tiers_own_task_keeps_its_settings() -> None:

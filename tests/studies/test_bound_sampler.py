@@ -44,7 +44,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
 
 
 def bound(model: str) -> BoundSampler:
-    return BoundSampler(load("tiny"), model, world=None)  # type: ignore[arg-type]
+    return BoundSampler(load("tiny"), model, inputs=None)  # type: ignore[arg-type]
 
 
 def held(sampler: BoundSampler) -> set[str]:

@@ -10,8 +10,8 @@ import pytest
 from artifact.config import load
 from artifact.studies import keys
 from artifact.studies.annotate import annotation_key, samples_key
+from artifact.studies.inputs import build_inputs
 from artifact.studies.runner import run_key
-from artifact.studies.world import build_inputs
 from artifact.train.methods.base import Batch, Method, Needs
 
 SMALL = {"task.train_limit": 20, "evaluation.limit": 20}

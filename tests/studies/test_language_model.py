@@ -15,8 +15,8 @@ from artifact.errors import Mismatch
 from artifact.records import Problem, Rollout, write_parquet
 from artifact.stats.held_out import MEASURES
 from artifact.studies import language_model as L
+from artifact.studies.inputs import build_inputs
 from artifact.studies.runner import RunInfo
-from artifact.studies.world import build_inputs
 
 SMALL = {"task.train_limit": 8, "evaluation.limit": 4}
 
@@ -120,8 +120,8 @@ def test_rows_say_teacher_seed_and_key(tmp_path: Path) -> None:
 def test_real_references_are_masked_where_the_calculator_would_write(name: str) -> None:
     """The tier's own tokenizer: `<<`, the expression and `=` are the policy's, `value>>` is the tool's."""
     from artifact.paths import resolve_model
+    from artifact.studies.inputs import tokenizer_of
     from artifact.studies.study import load_study
-    from artifact.studies.world import tokenizer_of
     from artifact.tasks.hub import DataAbsent
 
     config: Config = load_study(name).runs("cpu-llm", {"task.train_limit": 3})[-1][1]

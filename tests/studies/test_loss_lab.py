@@ -13,8 +13,8 @@ from artifact.records import Group, Rollout, Status, Verdict, index_by_id
 from artifact.report import figures_losses
 from artifact.report import narrative as sentences
 from artifact.studies import loss_lab, loss_pull
+from artifact.studies.inputs import build_inputs, tokenizer_of
 from artifact.studies.loss_lab import Lab
-from artifact.studies.world import build_inputs, tokenizer_of
 
 TEXTS = [
     ("3x=34-7;3x=27;x=9;\\boxed{9}", True),

@@ -18,7 +18,7 @@ from artifact.phase1.records import Annotation
 from artifact.records import Problem, Rollout, Status, Verdict, read_parquet
 from artifact.studies import annotate, runner, store
 from artifact.studies.annotate import annotation_key, samples_key
-from artifact.studies.world import build_inputs
+from artifact.studies.inputs import build_inputs
 from artifact.train.inputs import RunInputs
 
 SMALL: dict[str, Any] = {

@@ -21,7 +21,7 @@ from artifact.phase1.records import Annotation
 from artifact.provenance import digest, file_hash
 from artifact.records import Problem, Rollout, read_parquet
 from artifact.studies import keys, store
-from artifact.studies.world import build_inputs, prompts_hash, sampler_for
+from artifact.studies.inputs import build_inputs, prompts_hash, sampler_for
 from artifact.train.inputs import RunInputs
 from artifact.train.rollouts import verify_groups
 from artifact.train.sync_check import check_weight_sync
@@ -59,25 +59,25 @@ def clustering_settings(config: Config) -> dict[str, Any]:
     }
 
 
-def samples_key(config: Config, world: RunInputs) -> str:
+def samples_key(config: Config, inputs: RunInputs) -> str:
     """The key of a set of samples: teacher, settings, problems, code and environment."""
     return digest(
         {
             "sampling": sampling_settings(config),
-            "prompts": prompts_hash(config, world, config.teacher_path),
+            "prompts": prompts_hash(config, inputs, config.teacher_path),
             "teacher": keys.model_hash(config.teacher_path),
-            "data": keys.data_hash(world.train),
+            "data": keys.data_hash(inputs.train),
             "source": keys.source_of("samples"),
             "lock": keys.environment_hash(config.cluster.device),
         }
     )
 
 
-def annotation_key(config: Config, world: RunInputs) -> str:
+def annotation_key(config: Config, inputs: RunInputs) -> str:
     """The key of an annotation: its samples, and how they are clustered."""
     return digest(
         {
-            "samples": samples_key(config, world),
+            "samples": samples_key(config, inputs),
             "clustering": clustering_settings(config),
             "source": keys.source_of("annotations"),
         }
@@ -89,31 +89,31 @@ def draw_samples(config: Config, force: bool = False) -> Path:
 
     The folder holds `samples.parquet` (`draw` responses per prompt), `greedy.parquet` and `manifest.json`.
     """
-    world = build_inputs(config)
-    key = samples_key(config, world)
+    inputs = build_inputs(config)
+    key = samples_key(config, inputs)
     with store.result("samples", key, config, force=force, settings=sampling_settings(config)) as out:
         if out.finished:
             return out.folder
         folder = out.folder
         with store.actors_of(0):
-            workers = open_actors(sharing(config, "teacher"), engines_for=config.teacher_path, reference=True)
-            gap = load_checkpoint(config, workers, config.teacher_path, world)
+            actors = open_actors(sharing(config, "teacher"), engines_for=config.teacher_path, reference=True)
+            gap = load_checkpoint(config, actors, config.teacher_path, inputs)
             a = config.annotation
             sampled = stream.draw(
-                world.train,
-                _teacher(config, world, workers, a.draw or a.samples, a.temperature),
+                inputs.train,
+                _teacher(config, inputs, actors, a.draw or a.samples, a.temperature),
                 folder / "shards",
                 batch=a.batch_prompts,
                 what=f"samples of {config.teacher}",
-                skip_reason=_skip_reason(config, world),
+                skip_reason=_skip_reason(config, inputs),
             )
             greedy = stream.draw(
-                world.train,
-                _teacher(config, world, workers, 1, 0.0),
+                inputs.train,
+                _teacher(config, inputs, actors, 1, 0.0),
                 folder / "greedy",
                 batch=a.batch_prompts,
                 what=f"greedy answers of {config.teacher}",
-                skip_reason=_skip_reason(config, world),
+                skip_reason=_skip_reason(config, inputs),
             )
             if not config.annotation.colocate_judge:
                 release_samplers(config)
@@ -135,8 +135,8 @@ def annotate(config: Config, force: bool = False) -> Path:
 
     The folder holds `annotations.parquet` and `manifest.json`; `samples_folder` finds what it was made from.
     """
-    world = build_inputs(config)
-    key = annotation_key(config, world)
+    inputs = build_inputs(config)
+    key = annotation_key(config, inputs)
     settings = sampling_settings(config) | clustering_settings(config)
     with store.result("annotations", key, config, force=force, settings=settings) as out:
         if out.finished:
@@ -147,7 +147,7 @@ def annotate(config: Config, force: bool = False) -> Path:
         with store.actors_of(0) if a.clustering == "llm" else nullcontext():
             judge, judge_report = make_judge(config)
             clustered = stream.annotate_stream(
-                world.train,
+                inputs.train,
                 samples / "shards",
                 folder / "shards",
                 judge,
@@ -155,7 +155,7 @@ def annotate(config: Config, force: bool = False) -> Path:
                 n=a.samples,
                 normaliser=a.normaliser,
                 min_valid=a.min_valid,
-                skip_reason=_skip_reason(config, world),
+                skip_reason=_skip_reason(config, inputs),
             )
             release_samplers(config)
         stream.join_shards(folder / "shards", folder / "annotations.parquet", Annotation)
@@ -169,7 +169,7 @@ def annotate(config: Config, force: bool = False) -> Path:
             "model": config.teacher_path,
             "judge": judge_report,
             "samples": samples.name,
-            "problems": len(world.train),
+            "problems": len(inputs.train),
             "clustered": clustered,
             "dropped": store.finished(samples)["sampled"]["dropped"] | clustered["dropped"],
         }
@@ -240,18 +240,18 @@ def sharing(config: Config, who: str) -> Config:
     return config.model_copy(update={"cluster": config.cluster.model_copy(update={"engine": engine})})
 
 
-def load_checkpoint(config: Config, workers: Actors, model: str, world: RunInputs) -> float:
+def load_checkpoint(config: Config, actors: Actors, model: str, inputs: RunInputs) -> float:
     """Give all engines the weights of `model` and prove that they arrived; returns the largest |Δ log-prob| in nats.
 
     Raises StaleEngine when engine and transformers disagree about the checkpoint.
     """
     path, limit = resolve_model(model), config.cluster.step_timeout_s
-    call([e.load_checkpoint.remote(path) for e in workers.engines], limit, f"loading {model} into the engines")
-    probe = probe_sequences(world)
+    call([e.load_checkpoint.remote(path) for e in actors.engines], limit, f"loading {model} into the engines")
+    probe = probe_sequences(inputs)
 
     def scored() -> Any:
         return call(
-            [workers.reference.logprobs.remote(path, probe), *(e.score.remote(probe) for e in workers.engines)],
+            [actors.reference.logprobs.remote(path, probe), *(e.score.remote(probe) for e in actors.engines)],
             limit,
             "the checkpoint proof",
         )
@@ -259,32 +259,32 @@ def load_checkpoint(config: Config, workers: Actors, model: str, world: RunInput
     return check_weight_sync(scored, config.cluster.sync_tolerance, f"after loading {model}")
 
 
-def _teacher(config: Config, world: RunInputs, workers: Actors, n: int, temperature: float) -> stream.Sample:
+def _teacher(config: Config, inputs: RunInputs, actors: Actors, n: int, temperature: float) -> stream.Sample:
     """n verified responses of the teacher per problem; greedy at temperature 0."""
     a = config.annotation
-    sampler = sampler_for(config, workers, config.teacher_path)
+    sampler = sampler_for(config, actors, config.teacher_path)
     purpose = ("annotate", a.seed) if temperature else ("evaluate", 0)
 
     def sample(problems: Any) -> list[tuple[Rollout, ...]]:
         groups = sampler.sample(
-            world.prompts(problems),
+            inputs.prompts(problems),
             n,
             temperature=temperature,
             top_p=a.top_p if temperature else 1.0,
             max_new_tokens=a.max_new_tokens,
             seed=purpose,
         )
-        return verify_groups(problems, groups, world.verify)
+        return verify_groups(problems, groups, inputs.verify)
 
     return sample
 
 
-def _skip_reason(config: Config, world: RunInputs) -> Any:
+def _skip_reason(config: Config, inputs: RunInputs) -> Any:
     """Why a problem cannot be sampled: its prompt and the response budget exceed the engine's context."""
     room = config.cluster.engine.max_model_len - config.annotation.max_new_tokens
 
     def reason(problem: Problem) -> str:
-        length = len(world.encode(problem, "none"))
+        length = len(inputs.encode(problem, "none"))
         return "" if length <= room else f"prompt of {length} tokens, {room} fit beside the response"
 
     return reason

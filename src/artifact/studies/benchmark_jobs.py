@@ -21,7 +21,7 @@ from artifact.evaluate.protocol import Protocol, ks_for, parse_protocol
 from artifact.paths import project_root, resolve_model
 from artifact.records import Problem
 from artifact.studies.benchmark_targets import Target
-from artifact.studies.world import config_file, task_of, tokenizer_of, verifier_for
+from artifact.studies.inputs import config_file, task_of, tokenizer_of, verifier_for
 from artifact.tasks.base import task_names
 from artifact.tasks.benchmark import BenchmarkTask, find_benchmark
 from artifact.tasks.checks import (
@@ -61,7 +61,7 @@ class Job:
     origin: Mapping[str, Any]
 
     @property
-    def world(self) -> RunInputs:
+    def inputs(self) -> RunInputs:
         """Problems, prompts and verifier, as the samplers want them."""
         tokenizer = tokenizer_of(self.model)
         return RunInputs(

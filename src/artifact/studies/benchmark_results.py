@@ -27,9 +27,9 @@ from artifact.report.outputs import stamp_line
 from artifact.stats.bootstrap import RESAMPLES
 from artifact.studies.benchmark_jobs import named
 from artifact.studies.benchmark_targets import main_split
+from artifact.studies.inputs import stop_token_ids, tokenizer_of, verifier_for
 from artifact.studies.results import rollout_groups, split_of, stored_problems
 from artifact.studies.runner import RunInfo
-from artifact.studies.world import stop_token_ids, tokenizer_of, verifier_for
 from artifact.tasks.benchmark import known_benchmarks
 from artifact.tasks.plain_prompt import NEXT_QUESTION
 

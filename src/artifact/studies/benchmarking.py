@@ -37,8 +37,8 @@ from artifact.studies.benchmark_jobs import (
     start_up_checks,
 )
 from artifact.studies.benchmark_targets import targets
+from artifact.studies.inputs import sampler_for, stop_token_ids
 from artifact.studies.runner import RunInfo
-from artifact.studies.world import sampler_for, stop_token_ids
 from artifact.tasks.plain_prompt import FirstAnswer
 from artifact.train.rollouts import evaluate
 
@@ -147,16 +147,16 @@ def evaluation_key(job: Job, protocol: Protocol) -> str:
 
 def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunInfo:
     """Sample and verify `job` by `protocol`, resume it, or return what is stored under `key` (`evaluation_key`)."""
-    config, world = job.config, job.world
+    config, inputs = job.config, job.inputs
     with store.result(KIND, key, config, force=force) as out:
         if not out.finished:
             folder = out.folder
             write_parquet(folder / "problems.parquet", job.problems, Problem)
             with store.actors_of(0):
                 served = _with_known_student(config, job.model)
-                workers = open_actors(served, engines_for=job.model, reference=True)
-                gap = load_checkpoint(config, workers, job.model, world)
-                sampler: Any = sampler_for(config, workers, job.model)
+                actors = open_actors(served, engines_for=job.model, reference=True)
+                gap = load_checkpoint(config, actors, job.model, inputs)
+                sampler: Any = sampler_for(config, actors, job.model)
                 if job.prompt == "plain":
                     sampler = FirstAnswer(sampler)
 
@@ -164,8 +164,8 @@ def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunI
                     return evaluate(
                         sampler,
                         problems,
-                        world.prompts(problems),
-                        world.verify,
+                        inputs.prompts(problems),
+                        inputs.verify,
                         k=protocol.samples,
                         temperature=protocol.temperature,
                         top_p=protocol.top_p,
@@ -173,7 +173,7 @@ def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunI
                         seed=config.seed,
                     )
 
-                batch = 2 * config.cluster.engine.max_num_seqs * len(workers.engines) // protocol.samples
+                batch = 2 * config.cluster.engine.max_num_seqs * len(actors.engines) // protocol.samples
                 counts = stream.draw(
                     job.problems,
                     ask,

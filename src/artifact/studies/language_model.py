@@ -25,8 +25,8 @@ from artifact.report.tables import BASE
 from artifact.stats.held_out import Distance
 from artifact.studies import keys, store
 from artifact.studies.annotate import load_checkpoint
+from artifact.studies.inputs import build_inputs, problems_of, prompts_hash, sampler_for, tokenizer_of
 from artifact.studies.runner import RunInfo
-from artifact.studies.world import build_inputs, problems_of, prompts_hash, sampler_for, tokenizer_of
 from artifact.train.inputs import RunInputs
 from artifact.train.rollouts import verify_groups
 
@@ -39,7 +39,7 @@ def held_out_problems(config: Config, problems: int | None) -> tuple[Problem, ..
     return problems_of(config.task, config.evaluation.final[0], problems)
 
 
-def distance_key(config: Config, world: RunInputs, model: str, problems: int, samples: int) -> str:
+def distance_key(config: Config, inputs: RunInputs, model: str, problems: int, samples: int) -> str:
     """The key of a checkpoint's held-out distance: both models, problems, sampling, code, environment."""
     s = config.sampling
     return digest(
@@ -47,7 +47,7 @@ def distance_key(config: Config, world: RunInputs, model: str, problems: int, sa
             "checkpoint": keys.model_hash(model),
             "teacher": keys.model_hash(config.teacher_path),
             "student": keys.model_hash(config.models.student),
-            "prompts": prompts_hash(config, world, model),
+            "prompts": prompts_hash(config, inputs, model),
             "data": keys.data_hash(held_out_problems(config, problems)),
             "sampling": [samples, s.temperature, s.top_p, s.max_new_tokens, config.seed],
             "top_k": config.losses.distil.top_k,
@@ -78,18 +78,18 @@ def held_out_distance(
     `run_info.json`, `seconds.sampling` is that of the sampling alone, whichever attempt did it, `seconds.total` that of
     the last attempt.
     """
-    world = build_inputs(config)
+    inputs = build_inputs(config)
     base = None if model is None else held_out_distance(config, problems=problems, samples=samples)
     model = model or config.models.student
-    key = distance_key(config, world, model, problems, samples)
+    key = distance_key(config, inputs, model, problems, samples)
     with store.result("distances", key, config, force=force) as out:
         if not out.finished:
             with store.actors_of(0):
-                workers = open_actors(config, engines_for=config.models.student, teacher=True, reference=True)
-                own, sampled = own_rollouts(config, world, workers, model, problems, samples, out.folder)
+                actors = open_actors(config, engines_for=config.models.student, teacher=True, reference=True)
+                own, sampled = own_rollouts(config, inputs, actors, model, problems, samples, out.folder)
                 scoring = store.Stopwatch()
                 sets = {"base": own} if base is None else {"base": rollouts_of_distance(base), "own": own}
-                rows = [d for name, rollouts in sets.items() for d in _score(config, workers, model, name, rollouts)]
+                rows = [d for name, rollouts in sets.items() for d in _score(config, actors, model, name, rollouts)]
                 scored = scoring()
             write_parquet(out.folder / "distances.parquet", rows, Distance)
             out.run_info["seconds"] |= {"sampling": sampled, "scoring": scored}
@@ -105,7 +105,7 @@ def held_out_distance(
 
 
 def own_rollouts(
-    config: Config, world: RunInputs, workers: Actors, model: str, problems: int, samples: int, folder: Path
+    config: Config, inputs: RunInputs, actors: Actors, model: str, problems: int, samples: int, folder: Path
 ) -> tuple[list[Rollout], float]:
     """The policy's verified rollouts on the held-out problems, and the seconds their sampling took.
 
@@ -113,14 +113,14 @@ def own_rollouts(
     """
     path = folder / "rollouts.parquet"
     if not path.exists():
-        load_checkpoint(config, workers, model, world)
+        load_checkpoint(config, actors, model, inputs)
         if model != config.models.student:
-            release = workers.reference.release.remote(resolve_model(model))
+            release = actors.reference.release.remote(resolve_model(model))
             call(release, config.cluster.step_timeout_s, f"releasing {model}")
-        sampler = sampler_for(config, workers, config.models.student)
+        sampler = sampler_for(config, actors, config.models.student)
         asked, s, watch = held_out_problems(config, problems), config.sampling, store.Stopwatch()
         groups = sampler.sample(
-            world.prompts(asked),
+            inputs.prompts(asked),
             samples,
             temperature=s.temperature,
             top_p=s.top_p,
@@ -128,14 +128,14 @@ def own_rollouts(
             seed=("held out", config.seed),
         )
         seconds = watch()
-        write_timed(path, (r for g in verify_groups(asked, groups, world.verify) for r in g), Rollout, seconds)
+        write_timed(path, (r for g in verify_groups(asked, groups, inputs.verify) for r in g), Rollout, seconds)
     return read_parquet(path, Rollout), seconds_of(path)
 
 
-def _score(config: Config, workers: Actors, model: str, name: str, rollouts: list[Rollout]) -> list[Distance]:
+def _score(config: Config, actors: Actors, model: str, name: str, rollouts: list[Rollout]) -> list[Distance]:
     """The distances of one set of sequences, from the actor that holds the teacher; a tool's tokens do not count."""
     scored = call(
-        workers.teacher.__ray_call__.remote(
+        actors.teacher.__ray_call__.remote(
             distances,
             resolve_model(config.teacher_path),
             resolve_model(model),

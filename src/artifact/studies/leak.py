@@ -15,8 +15,8 @@ from artifact.errors import EmptyDataset
 from artifact.paths import resolve_model
 from artifact.records import Rollout, index_by_id
 from artifact.stats.leak import CONTEXTS, build_probes, leak_frame
+from artifact.studies.inputs import build_inputs, tokenizer_of
 from artifact.studies.runner import RunInfo, rollouts_of
-from artifact.studies.world import build_inputs, tokenizer_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,16 +40,16 @@ def leak_check(info: RunInfo, *, limit: int = 64, contexts: Sequence[str] = CONT
     import pandas as pd
 
     config = Config.model_validate(info.manifest["config"])
-    world, tokenizer = build_inputs(config), tokenizer_of(config.models.student)
+    inputs, tokenizer = build_inputs(config), tokenizer_of(config.models.student)
     probes = build_probes(
-        index_by_id(world.train),
+        index_by_id(inputs.train),
         spread_over(rollouts_of(info), limit),
-        world.encode,
+        inputs.encode,
         lambda text: tokenizer(text, add_special_tokens=False)["input_ids"],
         lambda ids: tokenizer.decode(list(ids), skip_special_tokens=True),
         contexts=contexts,
     )
-    workers = open_actors(config, engines_for=None, teacher=True)
+    actors = open_actors(config, engines_for=None, teacher=True)
     models = {f"teacher {config.teacher}": config.teacher_path, "initial student": config.models.student}
     frames = []
     for name, model in models.items():
@@ -57,7 +57,7 @@ def leak_check(info: RunInfo, *, limit: int = 64, contexts: Sequence[str] = CONT
         frame = leak_frame(
             probes,
             lambda pairs, path=path: call(  # type: ignore[misc]
-                workers.teacher.logprobs.remote(path, pairs, config.optimiser.micro_batch_tokens),
+                actors.teacher.logprobs.remote(path, pairs, config.optimiser.micro_batch_tokens),
                 config.cluster.step_timeout_s,
                 "the leak check",
             ),

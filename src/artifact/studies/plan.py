@@ -65,7 +65,7 @@ def problem_count(config: Config, split: str) -> tuple[int | None, str]:
 @lru_cache(maxsize=256)
 def _loaded(task: TaskSection, split: str, limit: int | None) -> int:
     """How many problems are there; read once, since every cell of every study asks. An error is not remembered."""
-    from artifact.studies.world import task_of
+    from artifact.studies.inputs import task_of
     from artifact.tasks import load_problems
 
     return len(load_problems(task_of(task), split, limit))

@@ -19,8 +19,8 @@ from artifact.phase1.records import Annotation
 from artifact.records import Problem, Rollout, index_by_id, read_parquet
 from artifact.studies import store
 from artifact.studies.annotate import annotate, samples_folder
+from artifact.studies.inputs import problems_of, verifier_for
 from artifact.studies.runner import RunInfo, evaluate_checkpoint
-from artifact.studies.world import problems_of, verifier_for
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,10 +19,10 @@ from artifact.records import Rollout, read_parquet, write_parquet
 from artifact.report.output_manifest import say
 from artifact.studies import keys, store
 from artifact.studies.annotate import annotate, annotation_key, load_checkpoint, teacher_samples
+from artifact.studies.inputs import build_inputs, problems_of, prompts_hash, sampler_for, tokenizer_of
 from artifact.studies.lanes import side_by_side
 from artifact.studies.runlog import RunLog
 from artifact.studies.study import Cell, Study, load_study
-from artifact.studies.world import build_inputs, problems_of, prompts_hash, sampler_for, tokenizer_of
 from artifact.tasks.checks import check_agreement
 from artifact.train.inputs import RunInputs, TeacherAnnotations
 from artifact.train.loop import train
@@ -56,7 +56,7 @@ class RunInfo:
         return store.run_info(self.folder)
 
 
-def run_key(config: Config, method: Method, world: RunInputs) -> str:
+def run_key(config: Config, method: Method, inputs: RunInputs) -> str:
     """The key of a run: settings, code it can reach, models, data, environment, and the annotation it reads."""
     used = keys.settings(config)
     used["models"] = {"dtype": config.models.dtype}
@@ -68,12 +68,12 @@ def run_key(config: Config, method: Method, world: RunInputs) -> str:
     return digest(
         {
             **weights,
-            "prompts": prompts_hash(config, world, config.models.student),
+            "prompts": prompts_hash(config, inputs, config.models.student),
             "settings": used,
             "student": keys.model_hash(config.models.student),
             "teacher": keys.model_hash(config.teacher_path) if method.needs.teacher else None,
-            "annotation": annotation_key(config, world) if method.needs.annotation else None,
-            "data": keys.data_hash([*world.train, *world.curve, *_final_problems(config)]),
+            "annotation": annotation_key(config, inputs) if method.needs.annotation else None,
+            "data": keys.data_hash([*inputs.train, *inputs.curve, *_final_problems(config)]),
             "source": keys.source_of("runs"),
             "method": keys.method_source(type(method)),
             "lock": keys.environment_hash(config.cluster.device),
@@ -117,24 +117,24 @@ def run(
             "own `<<…>>` values would be trained on as chosen tokens; set method_options.fallback = skip or "
             "task.calculator = false"
         )
-    world = build_inputs(config)
-    key = run_key(config, method, world)
+    inputs = build_inputs(config)
+    key = run_key(config, method, inputs)
     label = label or f"{config.method}-{config.teacher}-{config.seed}"
     known = TeacherAnnotations()
     if force or store.read_manifest(store.folder_of("runs", key)) is None:
         known = phase_one(config, method)
     if method.needs.uncertainty and known.weights:
-        world = replace(world, train=tuple(p for p in world.train if p.id in known.weights))
+        inputs = replace(inputs, train=tuple(p for p in inputs.train if p.id in known.weights))
     with store.result("runs", key, config, force=force) as out:
         if not out.finished:
             with store.actors_of(lane):
-                out.run_info |= _train_and_evaluate(config, method, world, known, out.folder, label, progress, lane)
+                out.run_info |= _train_and_evaluate(config, method, inputs, known, out.folder, label, progress, lane)
             out.manifest |= {
                 "method": config.method,
                 "teacher": config.teacher,
                 "seed": config.seed,
                 "needs": vars(method.needs),
-                "training_problems": len(world.train),
+                "training_problems": len(inputs.train),
             }
     named = cell or config.method
     return RunInfo(label, config.method, config.teacher, config.seed, key, out.folder, out.manifest, named)
@@ -143,7 +143,7 @@ def run(
 def _train_and_evaluate(
     config: Config,
     method: Method,
-    world: RunInputs,
+    inputs: RunInputs,
     known: TeacherAnnotations,
     folder: Path,
     label: str,
@@ -161,23 +161,23 @@ def _train_and_evaluate(
         lane=lane,
     )
     sampler = sampler_for(config, actors, config.models.student)
-    workers = RayWorkers(config, actors, world, sampler.stop_token_ids, self_teacher=method.needs.self_teacher)
+    workers = RayWorkers(config, actors, inputs, sampler.stop_token_ids, self_teacher=method.needs.self_teacher)
     log = RunLog(folder, label, progress, lane)
-    train(config.run_settings, method, world, workers, sampler, log, known)
+    train(config.run_settings, method, inputs, workers, sampler, log, known)
     trained, memory = watch(), peak_memory_by_actor(actors, config.cluster.step_timeout_s)
-    evaluate_splits(config, world, sampler, folder)
+    evaluate_splits(config, inputs, sampler, folder)
     tokenizer_of(config.models.student).save_pretrained(str(log.weights))  # the weights are a whole checkpoint
     log.close()
     shutil.rmtree(log.checkpoints, ignore_errors=True)
     return {"seconds": {"train": trained, "total": watch()}, "peak_memory_gib": memory}
 
 
-def evaluate_splits(config: Config, world: RunInputs, sampler: Any, folder: Path) -> None:
+def evaluate_splits(config: Config, inputs: RunInputs, sampler: Any, folder: Path) -> None:
     """Measure what the engines hold on every final split; a split that is on disk is not measured again."""
     e = config.evaluation
     for split in e.final:
         problems = problems_of(config.task, split, e.limit)
-        prompts = world.prompts(problems)
+        prompts = inputs.prompts(problems)
         wanted: list[tuple[str, dict[str, Any]]] = [("greedy", {})]
         if e.sampled is not None:
             wanted.append(
@@ -193,7 +193,7 @@ def evaluate_splits(config: Config, world: RunInputs, sampler: Any, folder: Path
                     sampler,
                     problems,
                     prompts,
-                    world.verify,
+                    inputs.verify,
                     max_new_tokens=e.max_new_tokens,
                     seed=config.seed,
                     **decoding,
@@ -203,7 +203,7 @@ def evaluate_splits(config: Config, world: RunInputs, sampler: Any, folder: Path
 
 def evaluate_checkpoint(config: Config, model: str, label: str, cell: str, force: bool = False) -> RunInfo:
     """Measure an untrained checkpoint on the final splits (Base and Teacher rows of every table), cached."""
-    world = build_inputs(config)
+    inputs = build_inputs(config)
     try:  # the student's tokenizer makes the prompts
         check_agreement(tokenizer_of(config.models.student), tokenizer_of(model))
     except Mismatch as err:
@@ -212,7 +212,7 @@ def evaluate_checkpoint(config: Config, model: str, label: str, cell: str, force
     key = digest(
         {
             **sampled,
-            "prompts": prompts_hash(config, world, model),
+            "prompts": prompts_hash(config, inputs, model),
             "checkpoint": keys.model_hash(model),
             "evaluation": keys.settings(config, "evaluation", "task"),
             "engine": config.cluster.engine.model_dump(),
@@ -226,8 +226,8 @@ def evaluate_checkpoint(config: Config, model: str, label: str, cell: str, force
         if not out.finished:
             with store.actors_of(0):
                 actors: Actors = open_actors(config, engines_for=model, reference=True)
-                gap = load_checkpoint(config, actors, model, world)
-                evaluate_splits(config, world, sampler_for(config, actors, model), out.folder)
+                gap = load_checkpoint(config, actors, model, inputs)
+                evaluate_splits(config, inputs, sampler_for(config, actors, model), out.folder)
                 release_samplers(config)
             out.manifest |= {"model": model, "load_max_logprob_diff": gap}
     return RunInfo(label, "none", config.teacher, 0, key, out.folder, out.manifest, cell)

@@ -22,7 +22,7 @@ from artifact.provenance import digest, file_hash
 from artifact.records import Problem, Rollout, read_parquet
 from artifact.studies import keys, store
 from artifact.studies.annotate import clustering_settings, load_checkpoint, make_judge, sampling_settings
-from artifact.studies.world import build_inputs, sampler_for, tokenizer_of
+from artifact.studies.inputs import build_inputs, sampler_for, tokenizer_of
 from artifact.suremath.build import build, make_generator
 from artifact.suremath.generator import Generator
 from artifact.suremath.labels import verify_samples
@@ -64,21 +64,21 @@ def build_suremath(
         if out.finished:
             return out.folder
         folder, watch = out.folder, store.Stopwatch()
-        world, a = build_inputs(config), config.annotation
+        inputs, a = build_inputs(config), config.annotation
         with store.actors_of(0):
-            sampler = BoundSampler(config, config.teacher_path, world)
-            draw = _draws(config, world, sampler)
+            sampler = BoundSampler(config, config.teacher_path, inputs)
+            draw = _draws(config, inputs, sampler)
 
             def label(problems: Sequence[Problem]) -> list[list[Rollout]]:
                 drawn = draw(problems, a.samples, "label")
-                return verify_samples(problems, drawn, world.verify, config.task.extraction_rules)
+                return verify_samples(problems, drawn, inputs.verify, config.task.extraction_rules)
 
-            benchmarks, generator = load_benchmarks(settings.benchmarks), _generator(config, settings, world)
+            benchmarks, generator = load_benchmarks(settings.benchmarks), _generator(config, settings, inputs)
             judge, _ = make_judge(config)
             report = build(settings, generator, label, benchmarks, folder / "build", judge=judge)
             built, started = watch(), store.Stopwatch()
             training = problems_in(folder / "build", "train")
-            annotations = annotate_problems(config, world, draw, judge, training, folder / "entropy")
+            annotations = annotate_problems(config, inputs, draw, judge, training, folder / "entropy")
             annotated = started()
             release_samplers(config)
         publish(folder / "build", folder / "dataset", settings, annotations, teacher=config.teacher_path, key=key)
@@ -94,7 +94,7 @@ def problems_in(build_folder: Path, split: str) -> list[Problem]:
 
 def annotate_problems(
     config: Config,
-    world: RunInputs,
+    inputs: RunInputs,
     draw: Callable[..., Any],
     judge: EquivalenceJudge,
     problems: Sequence[Problem],
@@ -104,7 +104,7 @@ def annotate_problems(
     a = config.annotation
 
     def sample(batch: Sequence[Problem]) -> Sequence[Sequence[Rollout]]:
-        return verify_groups(batch, draw(batch, a.samples, "annotate"), world.verify)
+        return verify_groups(batch, draw(batch, a.samples, "annotate"), inputs.verify)
 
     stream.draw(problems, sample, folder / "samples", batch=a.batch_prompts, what="entropies")
     stream.annotate_stream(
@@ -139,36 +139,36 @@ class BoundSampler:
     Before each draw the engines are asked what they hold, and given the checkpoint again where another took its place.
     """
 
-    def __init__(self, config: Config, model: str, world: RunInputs) -> None:
-        self.config, self.model, self.world, self.fresh = config, model, world, True
-        self.workers = open_actors(config, engines_for=model, reference=True)
-        self.sampler = sampler_for(config, self.workers, model)
+    def __init__(self, config: Config, model: str, inputs: RunInputs) -> None:
+        self.config, self.model, self.inputs, self.fresh = config, model, inputs, True
+        self.actors = open_actors(config, engines_for=model, reference=True)
+        self.sampler = sampler_for(config, self.actors, model)
 
     def sample(self, *arguments: Any, **options: Any) -> list[tuple[Rollout, ...]]:
         """As `train.rollouts.Sampler.sample`."""
-        asked = [e.ready.remote() for e in self.workers.engines]
+        asked = [e.ready.remote() for e in self.actors.engines]
         held = call(asked, self.config.cluster.step_timeout_s, "asking engines for their checkpoint")
         if self.fresh or set(held) != {resolve_model(self.model)}:
-            load_checkpoint(self.config, self.workers, self.model, self.world)
+            load_checkpoint(self.config, self.actors, self.model, self.inputs)
             self.fresh = False
         return self.sampler.sample(*arguments, **options)
 
 
-def _generator(config: Config, settings: SureMathSettings, world: RunInputs) -> Generator:
+def _generator(config: Config, settings: SureMathSettings, inputs: RunInputs) -> Generator:
     """The generator of the settings, with engines of its own where it is a language model."""
     model = settings.generator.model
     if model is None:
         return make_generator(settings)
-    return make_generator(settings, sampler=BoundSampler(config, model, world), tokenizer=tokenizer_of(model))
+    return make_generator(settings, sampler=BoundSampler(config, model, inputs), tokenizer=tokenizer_of(model))
 
 
-def _draws(config: Config, world: RunInputs, sampler: BoundSampler) -> Callable[..., list[tuple[Rollout, ...]]]:
+def _draws(config: Config, inputs: RunInputs, sampler: BoundSampler) -> Callable[..., list[tuple[Rollout, ...]]]:
     """draw(problems, n, purpose): unverified samples of the teacher, each a function of purpose, problem and number."""
     a = config.annotation
 
     def draw(problems: Sequence[Problem], n: int, purpose: str) -> list[tuple[Rollout, ...]]:
         return sampler.sample(
-            world.prompts(problems),
+            inputs.prompts(problems),
             n,
             temperature=a.temperature,
             top_p=a.top_p,
