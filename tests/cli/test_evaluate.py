@@ -103,7 +103,7 @@ def test_what_the_command_prints_and_writes(results: Path, tmp_path: Path, monke
     assert (asked["benchmarks"], asked["protocols"], asked["limit"]) == (["gsm8k"], ["greedy", "avg2"], 3)
     assert (asked["temperature"], asked["top_p"], asked["prompt"]) == (0.6, 0.9, "plain")
     assert "| models/tiny/student | gsm8k | test | greedy | 3 of 1,319 |" in done.stdout
-    assert "pass@2 %" in done.stdout and "strict_string and math_verify agree on" in done.stdout
+    assert "pass@2 %" in done.stdout and "agrees with math_verify on" in done.stdout
     for info in infos:
         assert f"responses: {info.folder} (artifact transcripts {info.key})" in done.stdout
     written = {p.name for p in (tmp_path / "out").rglob("*") if p.is_file()}
