@@ -83,8 +83,8 @@ def train(
             scores = workers.teacher_scores(shards)
             reference = workers.reference_logprobs(shards) if method.needs.reference else [None] * workers.ranks
         with clock("student"):
-            whole = denominators(batch.examples, settings.losses, sampling.max_new_tokens)
-            work = StepWork(step, batch.coefficients, whole, norms_are_due(settings, step))
+            of_step = denominators(batch.examples, settings.losses, sampling.max_new_tokens)
+            work = StepWork(step, batch.coefficients, of_step, norms_are_due(settings, step))
             metrics = merge_ranks(workers.step(work, shards, scores, reference))
         with clock("sync"):
             metrics["sync/max_logprob_diff"] = workers.sync_weights(step + 1)
