@@ -4,7 +4,7 @@ All response tokens of a micro-batch lie in one packed matrix, without padding. 
 *predicts* response token t, so the first row of a sequence belongs to the last prompt token, and the last row predicts
 EOS.
 
-    head.py            hidden states → log-probabilities at chosen ids, without the [T, V] logits
+    lm_head.py         hidden states → log-probabilities at chosen ids, without the [T, V] logits
     divergence.py      teacher against student on the teacher's top-k (UOPD Eq. 7, CORE 3.3)
     preference.py      DPO and SimPO (CORE 3.3)
     policy_gradient.py GRPO

@@ -60,7 +60,7 @@ def token_divergence(
 
     teacher_logprobs_TK   natural logs of the teacher's full-vocabulary soft-max at its top-k ids, not renormalised;
                           taken without gradient
-    student_logprobs_TK   the student's at the same ids and at `temperature`, full-vocabulary (`head.log_probs_at`)
+    student_logprobs_TK   the student's at the same ids and at `temperature`, full-vocabulary (`lm_head.log_probs_at`)
     beta                  teacher's share of the mixture, only used by `jsd`
     temperature           τ of the student's log-probs and of the loss
     teacher_temperature   temperature at which the teacher was scored; must be stated when τ is not 1, as nothing in the
