@@ -37,7 +37,7 @@ class Bare:
 
 
 bare = Bare(set(sys.argv[1].split(",")))
-sys.meta_path[:] = [bare]  # type: ignore[list-item]
+sys.meta_path[:] = [bare]
 
 import importlib  # noqa: E402
 import json  # noqa: E402
