@@ -55,24 +55,6 @@ def test_dry_run_says_what_is_left_out_and_what_would_be_fetched(clone: Path) ->
     assert "left out: 09_language_model" in tiny and "fetched" not in tiny
 
 
-def test_a_new_tier_is_one_file(clone: Path) -> None:
-    """It runs notebooks, is planned, stamps its own words, and needs no line elsewhere."""
-    tiers = clone / "configs" / "tiers"
-    text = (tiers / "tiny.yaml").read_text().replace("learning_rates: chosen", "learning_rates: tier")
-    (tiers / "mine.yaml").write_text(
-        text.replace("tier: tiny", "tier: mine").replace("note: embedded CPU tier", "note: my words")
-    )
-    done = artifact(clone, "run-all", "--tier", "mine", "--dry-run")
-    assert done.returncode == 0 and "07_uopd_training: would run" in done.stdout
-    assert "left out: 09_language_model: not part of tier mine" in done.stdout
-    planned = artifact(clone, "plan", "--tier", "mine", "--output", "U-F2")
-    assert planned.returncode == 0 and "Study uopd: " in planned.stdout and "Study core" not in planned.stdout
-    stamp = "from artifact.report.outputs import stamp_line; print(stamp_line('mine', ['k'], None))"
-    env = os.environ | {"ARTIFACT_ROOT": str(clone)}
-    said = subprocess.run([sys.executable, "-c", stamp], capture_output=True, text=True, env=env, check=True).stdout
-    assert said.startswith("tier: mine — my words, not a paper number · runs ")
-
-
 @pytest.mark.parametrize("verb", ["run-all", "notebooks"])
 def test_a_tier_with_nothing_to_run_is_an_error_that_says_what_to_do(clone: Path, verb: str) -> None:
     tiers = clone / "configs" / "tiers"

@@ -58,6 +58,13 @@ def absent(page: str) -> list[str]:
     return sorted(p for p in paths(page) if not any((base / p).exists() for base in (ROOT, PACKAGE)))
 
 
+def misplaced(page: str) -> list[str]:
+    """The names that a page says are in a file and are not: `place` in `actors/placement.py`."""
+    found = re.findall(r"`([\w.]+)`(?: and `(\w+)`)? in `([\w/]+\.py)`", page)
+    said = [(name.split(".")[-1], path) for *names, path in found for name in names if name]
+    return [n for n, path in said if not re.search(rf"(def|class) {n}\b", (PACKAGE / path).read_text(encoding="utf-8"))]
+
+
 def commands(page: str) -> list[list[str]]:
     """The command lines of `artifact` and of `run_all.sh` in a page, split into words."""
     found = []
@@ -106,6 +113,12 @@ def test_every_path_exists(page: Path) -> None:
     if page.parent != ROOT:
         text = re.sub(r"\]\((\w+\.md)\)", r"](docs/\1)", text)  # a link to the page beside it
     assert len(paths(text)) > 3 and absent(text) == []
+
+
+def test_every_name_is_in_the_file_that_the_page_says() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert page.count("` in `") > 10 and misplaced(page) == []
+    assert misplaced("`place` in `actors/placement.py`, `lace` and `train` in `train/loop.py`") == ["lace"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
