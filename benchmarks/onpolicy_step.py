@@ -26,8 +26,8 @@ def ours(steps: int) -> dict[str, float]:
     """Median seconds a step by phase, over the steps after the warm-up, through the product's own loop."""
     from artifact.actors.session import open_actors
     from artifact.config import load
-    from artifact.studies.runlog import RunLog
     from artifact.studies.inputs import build_inputs, sampler_for
+    from artifact.studies.runlog import RunLog
     from artifact.train.inputs import TeacherAnnotations
     from artifact.train.loop import train
     from artifact.train.methods.base import make
