@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from artifact.errors import EmptyDataset, Mismatch
@@ -111,6 +112,8 @@ def test_summary_is_the_mean_over_rollouts_with_an_interval_over_problems():
     assert (row["low"], row["high"]) == pytest.approx((0.1875, 1.0))  # two problems: resamples are all one, or both
     assert row["excess"] == pytest.approx(row["probability"] - (1 / 8**3 + 1 / 8**4))
     assert (row["problems"], row["rollouts"]) == (2, 2)
+    often = summarise(pd.concat([frame] * 4), resamples=200).set_index(["context", "fraction"])
+    assert often.loc[("answer", 0.0), ["low", "high"]].tolist() == pytest.approx([0.1875, 1.0])  # still two problems
     split = summarise(frame, by=["correct"], resamples=50)
     assert split[split["correct"] & (split["context"] == "answer")]["probability"].tolist() == pytest.approx(
         [0.1875] * 5
