@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ def rollouts(draw: st.DrawFn) -> Rollout:
         draw(st.sampled_from(["stop", "length"])),
         draw(st.integers(-1, 9)),
         draw(VERDICTS),
+        draw(st.none() | st.tuples(*[st.booleans() for _ in response])),
     )
 
 
@@ -111,6 +113,10 @@ def test_rollout_wants_one_logprob_a_token() -> None:
 def test_mean_logprob_is_length_normalised() -> None:
     assert make(logprobs=(-1.0, -2.0, -6.0)).mean_logprob == -3.0
     assert make(logprobs=()).mean_logprob == 0.0
+
+
+def test_tokens_of_a_tool_do_not_count_in_the_mean() -> None:
+    assert replace(make(logprobs=(-1.0, 0.0, -2.0)), response_mask=(True, False, True)).mean_logprob == -1.5
 
 
 def test_group_partition_covers_every_rollout() -> None:

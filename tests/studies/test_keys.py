@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from artifact.config import load
-from artifact.studies import keys
+from artifact.studies import keys, runner
 from artifact.studies.annotate import annotation_key, samples_key
 from artifact.studies.inputs import build_inputs
 from artifact.studies.runner import run_key
@@ -133,3 +134,51 @@ def test_the_code_of_every_kind_of_result_is_what_makes_it_and_not_what_shows_it
         code = keys.reachable(keys.ROOTS[what])
         assert set(modules) <= code.keys(), what
         assert not [name for name in code if name.startswith(("report/", "book/", "cli/"))], what
+
+
+@pytest.mark.parametrize(
+    ("part", "method"),
+    [("method_source", "opd"), ("model_hash", "sft"), ("data_hash", "opd"), ("environment_hash", "opd")],
+)
+def test_every_part_of_a_run_enters_its_key(part: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = key(method)
+    monkeypatch.setattr(keys, part, lambda *a: "another")
+    assert key(method) != before
+
+
+def test_the_annotation_is_in_the_keys_of_the_methods_that_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {method: key(method) for method in ("uopd", "seqkd", "opd")}
+    monkeypatch.setattr(runner, "annotation_key", lambda *a: "another, by the same settings")
+    assert [method for method in before if key(method) != before[method]] == ["uopd", "seqkd"]
+
+
+CODE = "from artifact.below import f\n\ndef g(x):\n    return f(x) + 1\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "same"),
+    [
+        ("top.py", '"""What it does."""\n' + CODE, True),
+        ("top.py", CODE.replace("x):\n", 'x):\n    """A docstring."""\n'), True),
+        ("top.py", CODE.replace("return", "# why\n    return").replace("f(x) + 1", "(f(x)\n        + 1)"), True),
+        ("top.py", CODE.replace("+ 1", "+ 2"), False),
+        ("below.py", "def f(x):\n    return -x\n", False),
+        ("beside.py", "def h(x):\n    return -x\n", True),
+    ],
+    ids=["docstring", "docstring of a function", "comment and layout", "code", "imported code", "unreached code"],
+)
+def test_code_is_what_is_executed_and_what_it_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, text: str, same: bool
+) -> None:
+    hashes = []
+    for edit in (False, True):
+        package = tmp_path / str(edit)
+        package.mkdir()
+        files = {"top.py": CODE, "below.py": "def f(x):\n    return x\n", "beside.py": "def h(x):\n    return x\n"}
+        for name, content in (files | ({file: text} if edit else {})).items():
+            (package / name).write_text(content)
+        paths = {f"artifact.{Path(name).stem}": package / name for name in files}
+        monkeypatch.setattr(keys, "PACKAGE", package)
+        monkeypatch.setattr(keys, "_module_path", paths.get)
+        hashes.append(keys.source_hash(["artifact.top"]))
+    assert (hashes[0] == hashes[1]) == same

@@ -148,3 +148,24 @@ def test_a_second_thread_waits_for_the_result_and_finds_it(results: Path) -> Non
         assert not found, "two threads make one result"
     thread.join(10)
     assert found == [True]
+
+
+def test_a_folder_without_its_manifest_is_no_result(results: Path) -> None:
+    folder = store.folder_of("samples", "k")
+    folder.mkdir(parents=True)
+    (folder / "data").write_text("from another program")
+    assert store.read_manifest(folder) is None
+    with pytest.raises(ArtifactError, match=r"holds no finished result \(no manifest\.json\)"):
+        store.finished(folder)
+
+
+def test_a_result_whose_manifest_cannot_be_written_is_not_there(results: Path) -> None:
+    with pytest.raises(TypeError, match="not JSON serializable"), store.result("samples", "k", load("tiny")) as out:
+        out.manifest["gap"] = object()
+    assert not store.folder_of("samples", "k").exists() and out.folder.name == "k.partial"
+
+
+def test_a_finished_result_is_made_anew_on_demand_only(results: Path) -> None:
+    for force, there in ((False, False), (False, True), (True, False)):
+        with store.result("samples", "k", load("tiny"), force=force) as out:
+            assert out.finished == there
