@@ -62,6 +62,9 @@ def test_unparsed_samples_are_singletons_under_n():
     assert (a.n_valid, a.answers, a.parsed) == (0, ("",) * 4, (0,) * 4)
     assert (a.majority_answer, a.majority_share, a.majority_correct) == ("", 0.0, 0)
     assert a.answer_string_entropy == pytest.approx(math.log(4))
+    half = annotate(PROBLEM, samples("1/2", "1/2", None, None), ExactJudge())  # masses 1/2, 1/4, 1/4
+    assert half.entropy == pytest.approx(1.5 * math.log(2)) and half.normalised == pytest.approx(0.75)
+    assert half.weight == pytest.approx(0.25)
 
 
 def test_n_valid_leaves_unparsed_samples_out():
@@ -69,6 +72,7 @@ def test_n_valid_leaves_unparsed_samples_out():
     a = annotate(PROBLEM, samples(*answers), ExactJudge(), normaliser="n_valid", min_valid=2)
     assert (a.n, a.n_valid, a.n_counted, a.clusters) == (4, 2, 2, 2)
     assert a.entropy == pytest.approx(math.log(2)) and a.normalised == pytest.approx(1)
+    assert a.discrete_entropy == pytest.approx(math.log(2))
     assert a.cluster_probs == (0.5, 0.0, 0.5, 0.0)
     assert a.majority_share == 0.5
     whole = annotate(PROBLEM, samples(*answers), ExactJudge())
@@ -112,6 +116,13 @@ def test_a_tied_majority_goes_to_the_likelier_class_whatever_the_order():
     for order in ([likely, unlikely], [unlikely, likely]):
         a = annotate(PROBLEM, order, ExactJudge())
         assert (a.majority_answer, a.majority_correct, a.majority_share) == ("7", 0, 0.5)
+
+
+def test_two_unlikely_samples_outvote_a_likely_one():
+    likely, others = rollout(0, "7", logprobs=(-0.1,)), [rollout(i, "1/2", logprobs=(-5.0,)) for i in (1, 2)]
+    a = annotate(PROBLEM, [likely, *others], ExactJudge())
+    assert (a.majority_answer, a.majority_correct, a.majority_share) == ("1/2", 1, 2 / 3)
+    assert a.cluster_probs[0] > 0.9
 
 
 def test_an_answer_beats_unparsed_samples_in_a_tie():

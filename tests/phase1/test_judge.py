@@ -89,6 +89,9 @@ def test_replay_gives_the_recorded_verdicts_and_names():
 def test_contradicting_records_are_refused():
     with pytest.raises(JudgeError, match="disagree: True by 'x', False by 'y'"):
         RecordedJudge([Judgement("a", "b", True, "x"), Judgement("b", "a", False, "y")])
+    with pytest.raises(JudgeError, match="disagree: True by 'x', None by 'x'"):
+        RecordedJudge([Judgement("a", "b", True, "x"), Judgement("a", "b", None, "x")])
+    assert RecordedJudge([Judgement("a", "b", True, "x"), Judgement("b", "a", True, "y")]).judge([("a", "b")])
 
 
 def test_a_chain_passes_on_only_what_is_undecided():

@@ -222,6 +222,23 @@ def test_a_teacher_that_never_answers_gives_full_entropy_and_is_counted(tmp_path
         assert a.clusters == 4 and a.weight < 0.1 and a.majority_correct == 0
 
 
+def test_what_was_dropped_is_dropped_by_name_on_every_attempt(tmp_path: Path) -> None:
+    silent = {"p00001", "p00004"}
+    draw(problems(6), lambda b: [canned([p], answered=p.id not in silent)[0] for p in b], tmp_path / "s", batch=2)
+    for _ in range(2):
+        made = annotate_stream(
+            problems(6),
+            tmp_path / "s",
+            tmp_path / "a",
+            SymbolicJudge(),
+            batch=2,
+            n=4,
+            normaliser="n_valid",
+            min_valid=2,
+        )
+        assert made["annotated"] == 4 and made["dropped"].keys() == silent
+
+
 def test_ids_that_come_twice_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="'p00001' comes twice"):
         draw([*problems(3), problems(2)[1]], canned, tmp_path, batch=2)

@@ -169,3 +169,11 @@ def test_a_finished_result_is_made_anew_on_demand_only(results: Path) -> None:
     for force, there in ((False, False), (False, True), (True, False)):
         with store.result("samples", "k", load("tiny"), force=force) as out:
             assert out.finished == there
+
+
+def test_force_begins_anew_after_an_interrupted_attempt_too(results: Path) -> None:
+    with pytest.raises(RuntimeError, match="killed"), store.result("samples", "k", load("tiny")) as out:
+        (out.folder / "shard").touch()
+        raise RuntimeError("killed")
+    with store.result("samples", "k", load("tiny"), force=True) as out:
+        assert not list(out.folder.iterdir())
