@@ -13,7 +13,7 @@ MUTANTS = (
         ("phase1/test_semantic_entropy.py",),
     ),
     Mutant(
-        "entropy in bits",
+        "semantic entropy in bits",
         "phase1/entropy.py",
         "-p * math.log(p)",
         "-p * math.log2(p)",

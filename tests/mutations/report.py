@@ -247,7 +247,7 @@ MUTANTS = (
         "the hash of the wrong file",
         "report/outputs.py",
         "{p.name: file_sha256(p) for p in files}",
-        "{p.name: file_sha256(q) for p, q in zip(files := list(files), reversed(files))}",
+        "{p.name: file_sha256(p.parent / f'{name}.csv') for p in files}",
         ("report/test_outputs.py",),
     ),
     Mutant(

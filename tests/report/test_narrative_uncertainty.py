@@ -144,6 +144,9 @@ def test_calibration() -> None:
     assert "the weight is too high: mean weight 60.0 % against accuracy 50.0 %" in text
     assert "furthest off on `hard`: 32.0 % weight, 10.0 % right (n = 500)" in text
     assert SAME in S.calibration(calibration_rows(-0.01))[0]
+    low = calibration_rows(0.08).replace({"group": {"easy": "rare"}})
+    low.loc[low["group"] == "rare", ["mean_weight", "over"]] = [0.5, -0.4]
+    assert "furthest off on `rare`: 50.0 % weight, 90.0 % right" in S.calibration(low)[0], "too low is off as well"
     shown = T.format_calibration(calibration_rows(0.08))
     assert shown["Spearman of w and right"].tolist() == ["0.700", "–", "0.700"]
 

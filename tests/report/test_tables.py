@@ -104,6 +104,7 @@ def test_four_problems_of_thirty_two_are_too_few() -> None:
 
 def test_holm_by_hand() -> None:
     assert tables.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # 3·.01; 2·.03; max(.06, .04)
+    assert tables.holm([0.04, 0.001, 0.03]) == pytest.approx([0.06, 0.003, 0.06])  # in the order given
     assert tables.holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
 
 
