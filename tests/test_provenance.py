@@ -14,7 +14,9 @@ from artifact import provenance
 def test_hashes_are_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert provenance.file_sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
-    assert provenance.file_hash(tmp_path / "a") == provenance.text_hash("abc") == hashlib.sha256(b"abc").hexdigest()[:16]
+    assert (
+        provenance.file_hash(tmp_path / "a") == provenance.text_hash("abc") == hashlib.sha256(b"abc").hexdigest()[:16]
+    )
     assert provenance.digest({"a": 1, "b": 2}) == provenance.digest({"b": 2, "a": 1}) != provenance.digest({"a": 1})
 
 

@@ -1,4 +1,4 @@
-"""What a run stored, as frames: costs up to each point of the curve, and evaluations that are on disk stay as they are."""
+"""A run's stored files as frames: costs up to each point of the curve; what was measured is not measured again."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def test_a_split_that_is_on_disk_is_not_measured_again(tmp_path: Path, monkeypat
     monkeypatch.setattr(runner, "problems_of", lambda *a: PROBLEMS)
     sampled = {"k": 4, "temperature": 0.7, "top_p": 0.9}
     config = load("tiny", {"seed": 5, "evaluation.final": ["validation"], "evaluation.sampled": sampled})
-    world = SimpleNamespace(prompts=lambda problems: [], verify=None)
+    inputs = SimpleNamespace(prompts=lambda problems: [], verify=None)
     for _ in range(2):
-        runner.evaluate_splits(config, world, None, tmp_path)  # type: ignore[arg-type]
+        runner.evaluate_splits(config, inputs, None, tmp_path)  # type: ignore[arg-type]
     budget = {"max_new_tokens": config.evaluation.max_new_tokens, "seed": 5}
     assert asked == [budget, budget | sampled], "greedy and sampled once each, whoever asks again"
     for name in ("greedy", "avg4"):
