@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from artifact.report.figures_se import FigureAndData
 
+PIXELS_PER_INCH = 149
+"""Of a figure on a page: one as wide as the text, 5.5 inches, has 820 pixels; all have letters of one size."""
+
 SHOWN = "artifact"
 """The key in an output's metadata under which `book/page.py` finds what is shown: anchor, id of the output, caption."""
 
@@ -53,13 +56,13 @@ class Notebook:
         *,
         output: str = "",
         keys: Sequence[str] | None = None,
-        width: int = 820,
     ) -> None:
-        """Save a figure with its data (`save_figure`) and show the PNG, `width` pixels wide, its caption below."""
+        """Save a figure with its data (`save_figure`) and show the PNG in proportion to its width, its caption below."""
         from IPython.display import display
 
         figure, data = drawn
         path = save_figure(figure, name, data, tier=self.tier, keys=self._keys(keys), caption=caption, output=output)
+        width = round(PIXELS_PER_INCH * figure.get_figwidth())
         image = {"image/png": base64.b64encode(path.read_bytes()).decode("ascii"), "text/plain": f"Figure {name}"}
         anchor = f"figure-{name}"
         facts = {SHOWN: {"anchor": anchor, "output": output, "caption": caption}}
