@@ -45,12 +45,12 @@ def test_without_overrides_it_is_the_tier_and_a_mistake_is_named() -> None:
 def test_the_figure_shown_is_the_file_saved(displayed: list[Any], results: Path, capsys: Any) -> None:
     book = Notebook("tiny")
     book.keys = ["k2", "k1"]
-    figure = Figure(figsize=(1, 1))
-    book.figure((figure, DATA), "dot", 'Say "why".', output="U-F2", width=300)
+    figure = Figure(figsize=(2, 1))
+    book.figure((figure, DATA), "dot", 'Say "why".', output="U-F2")
     (image, facts), (below, _) = displayed
     saved = results / "figures" / "tiny" / "dot.png"
     assert base64.b64decode(image["image/png"]) == saved.read_bytes()
-    assert facts["image/png"] == {"width": 300, "alt": 'Say "why".'}
+    assert facts["image/png"] == {"width": 298, "alt": 'Say "why".'}
     assert "U-F2" in below["text/html"] and "Say &quot;why&quot;." in below["text/html"]
     assert json.loads(saved.with_suffix(".json").read_text())["keys"] == ["k1", "k2"]
     assert capsys.readouterr().out == ""

@@ -57,7 +57,7 @@ class Notebook:
         output: str = "",
         keys: Sequence[str] | None = None,
     ) -> None:
-        """Save a figure with its data (`save_figure`) and show the PNG in proportion to its width, its caption below."""
+        """Save a figure with its data (`save_figure`) and show the PNG, as wide as it is drawn, its caption below."""
         from IPython.display import display
 
         figure, data = drawn
