@@ -1,4 +1,7 @@
-"""Scoring given responses with a frozen model: against a plain forward pass, and each distinct sequence once."""
+"""Scoring given responses with a frozen model, against one plain forward pass per sequence.
+
+Whatever is packed together, however many rows are held at once, and whichever example a response belongs to.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +9,95 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from artifact.actors.checkpoints import load_frozen
-from artifact.paths import resolve_model
+from artifact.train import scoring
+from artifact.train.examples import Distil, Example, Imitate, Prefer, Reinforce
+from artifact.train.objective import to_reference, to_score
 from artifact.train.scoring import FrozenModel
+from artifact.train.settings import DistilSettings, Losses
+from tests.train.tiny import Network, rows, token_logprobs
 
-STUDENT = resolve_model("models/tiny/student")
-FIRST, SECOND = ((5, 9, 11), (7, 8, 20, 2)), ((5, 9, 11), (30, 2))
-
-
-def plain(sequence: tuple[tuple[int, ...], tuple[int, ...]]) -> np.ndarray:
-    """log p of each response token, from the logits of the whole sequence."""
-    from transformers import AutoModelForCausalLM
-
-    prompt, response = sequence
-    with torch.no_grad():
-        logits = AutoModelForCausalLM.from_pretrained(STUDENT)(torch.tensor([[*prompt, *response]])).logits[0]
-    rows = torch.log_softmax(logits.double(), -1)[len(prompt) - 1 : -1]
-    return rows.gather(1, torch.tensor(response)[:, None])[:, 0].numpy()
+K = 4
+SEQUENCES = {
+    9: ((1, 2, 3), (4, 5)),
+    2: ((6,), (7, 8, 9, 10, 1, 2)),
+    5: ((3, 3, 3, 3), (1,)),
+    7: ((2, 4), (6, 8, 10)),
+}
+"""By the index of their example, which is neither their place here nor the order of their lengths."""
 
 
-def test_a_response_that_is_chosen_for_several_is_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    frozen, passed = FrozenModel(load_frozen(STUDENT, "float32")), []
+@pytest.fixture
+def network() -> Network:
+    return Network(seed=1)
+
+
+@pytest.fixture(params=[(64, 4096), (4, 4096), (2, 9)], ids=["at once", "in chunks", "in several passes"])
+def budget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Padded tokens per pass; rows held at once are set as well."""
+    chunk, tokens = request.param
+    monkeypatch.setattr(scoring, "CHUNK", chunk)
+    return int(tokens)
+
+
+@pytest.mark.parametrize("tau", [1.0, 0.5, 2.0])
+def test_top_k_and_entropy_are_those_of_a_plain_forward_pass(network: Network, budget: int, tau: float) -> None:
+    scores = FrozenModel(network).teacher_scores(SEQUENCES, K, tau, budget)
+    found = scores.by_example()
+    assert set(found) == set(SEQUENCES) and scores.example.tolist() == list(SEQUENCES)
+    for example, (prompt, response) in SEQUENCES.items():
+        of = found[example]
+        assert of.ids.shape == of.logprobs.shape == (len(response), K) and of.entropy.shape == (len(response),)
+        for t, row in enumerate(rows(network, prompt, response, tau).numpy()):
+            order = np.argsort(-row)[:K]
+            assert of.ids[t].tolist() == order.tolist()
+            np.testing.assert_allclose(of.logprobs[t], row[order], atol=2e-6)
+            assert of.entropy[t] == pytest.approx(-(np.exp(row) * row).sum(), abs=2e-6)
+            assert of.mass[t] == pytest.approx(np.exp(row[order]).sum(), abs=2e-6)
+
+
+def test_k_is_at_most_the_vocabulary_and_then_holds_all_mass(network: Network) -> None:
+    of = FrozenModel(network).teacher_scores({0: SEQUENCES[9]}, 1000).by_example()[0]
+    assert of.ids.shape == (2, 11) and of.mass == pytest.approx(1.0, abs=1e-6)
+
+
+def test_an_informed_teacher_reads_its_own_prompt_before_the_same_response(network: Network) -> None:
+    """What OPSD and an answer-aware CORE ask for; examples that are not distilled, or weigh 0, are not scored."""
+    response = (7, 8, 9)
+    examples: list[Example] = [
+        Imitate("a", (1,), response),
+        Distil("b", (1, 2), response, teacher_prompt_ids=(5, 6, 4, 1)),
+        Distil("c", (1, 2), response, 0.0),
+        Distil("d", (1, 2), response, 0.5),
+    ]
+    found = FrozenModel(network).teacher_scores(to_score(examples), K).by_example()
+    assert sorted(found) == [1, 3]
+    for example, prompt in ((1, (5, 6, 4, 1)), (3, (1, 2))):
+        expected = np.sort(rows(network, prompt, response).numpy(), 1)[:, : -K - 1 : -1]
+        np.testing.assert_allclose(found[example].logprobs, expected, atol=2e-6)
+    assert not np.allclose(found[1].logprobs, found[3].logprobs, atol=0.01)
+
+
+def test_log_probabilities_of_the_reference(network: Network, budget: int) -> None:
+    """Every response token at temperature 1, chosen before rejected, under the index of its example."""
+    examples: list[Example] = [
+        Distil("a", (1,), (2,)),
+        Prefer("b", (1, 2), (3, 4, 5), (6,)),
+        Reinforce("c", (9, 9, 9), (1, 2), -1.0, (-1.0, -1.0)),
+        Prefer("d", (1, 2), (3, 4, 5), (7, 8)),
+    ]
+    wanted = to_reference(examples, Losses(DistilSettings(top_k=2)))
+    found = FrozenModel(network).reference_logprobs(wanted, budget)
+    assert sorted(found) == [1, 2, 3]
+    for example, values in found.items():
+        sequences = examples[example].sequences
+        assert len(values) == len(sequences)
+        for got, (prompt, response) in zip(values, sequences, strict=True):
+            np.testing.assert_allclose(got, token_logprobs(network, prompt, response), atol=2e-6)
+
+
+def test_a_response_that_is_chosen_for_several_is_scored_once(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen, passed = FrozenModel(network), []
     real = frozen.passes
 
     def spy(sequences: Any, max_tokens: int) -> Any:
@@ -36,7 +105,8 @@ def test_a_response_that_is_chosen_for_several_is_scored_once(monkeypatch: pytes
         return real(sequences, max_tokens)
 
     monkeypatch.setattr(frozen, "passes", spy)
-    found = frozen.logprobs([FIRST, SECOND, FIRST, (list(SECOND[0]), list(SECOND[1]))])
-    assert passed == [[FIRST, SECOND]]
-    for values, sequence in zip(found, (FIRST, SECOND, FIRST, SECOND), strict=True):
-        np.testing.assert_allclose(values, plain(sequence), atol=2e-5)
+    first, second = SEQUENCES[7], SEQUENCES[9]
+    found = frozen.logprobs([first, second, first, (list(second[0]), list(second[1]))])  # type: ignore[list-item]
+    assert passed == [[first, second]]
+    for values, sequence in zip(found, (first, second, first, second), strict=True):
+        np.testing.assert_allclose(values, token_logprobs(network, *sequence), atol=2e-6)
