@@ -16,7 +16,8 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from artifact.config import checked
 from artifact.train.examples import COMPONENTS, Distil, Example, Imitate, Prefer, Reinforce
-from artifact.train.objective import MicroBatch, denominators, objective
+from artifact.train.losses.finite import NonFiniteLoss
+from artifact.train.objective import MicroBatch, Outcome, denominators, objective
 from artifact.train.scoring import TeacherScores
 from artifact.train.settings import Losses
 
@@ -47,9 +48,9 @@ def token_logprobs(model: Any, prompt: tuple[int, ...], response: tuple[int, ...
     return list((logits / tau).log_softmax(-1))
 
 
-def loss_of(
+def outcome_of(
     model: Any, examples: list[Example], settings: dict, scores: TeacherScores | None = None, reference: Any = None
-) -> float:
+) -> Outcome:
     losses = checked(Losses, {"distil": {"top_k": 3}} | settings, "test")
     rows = {} if scores is None else scores.by_example()
     every = range(len(examples))
@@ -57,11 +58,15 @@ def loss_of(
         examples,
         [rows.get(i) for i in every],
         [None if reference is None else reference[i] for i in every],
-        0,
+        4,
         dict.fromkeys(COMPONENTS, 1.0),
         denominators(examples, losses, BUDGET),
     )
-    return float(objective(model.model, model.lm_head.weight, batch, losses).loss.detach())
+    return objective(model.model, model.lm_head.weight, batch, losses)
+
+
+def loss_of(*arguments: Any, **options: Any) -> float:
+    return float(outcome_of(*arguments, **options).loss.detach())
 
 
 PROMPT = (1, 2, 3)
@@ -176,3 +181,131 @@ def test_preference(model, form, normalised):
         total += w * math.log1p(math.exp(-(0.1 * margin - (0.5 if form == "simpo" else 0.0))))
     settings = {"contrast": {"form": form, "length_normalised": normalised}}
     assert loss_of(model, examples, settings, reference=reference) == pytest.approx(total / 2, abs=1e-9)
+
+
+def own_logprobs(model: Any, y: tuple[int, ...]) -> list[float]:
+    return [float(row[t]) for row, t in zip(token_logprobs(model, PROMPT, y), y, strict=True)]
+
+
+@pytest.mark.parametrize("beta", [0.5, 2.5])
+@pytest.mark.parametrize("form", ["dpo", "simpo"])
+def test_the_preferences_beta_is_that_of_the_settings(model, form, beta):
+    example = Prefer("p", PROMPT, LONG, SHORT)
+    c, r = own_logprobs(model, LONG), own_logprobs(model, SHORT)
+    ref_c, ref_r = [-2.0] * 5, [-3.0] * 2
+    margin = sum(c) / 5 - sum(r) / 2 if form == "simpo" else (sum(c) + 10.0) - (sum(r) + 6.0)
+    aim = 0.75 if form == "simpo" else 0.0
+    settings = {"contrast": {"form": form, "beta": beta, "simpo_margin": 0.75}}
+    got = loss_of(model, [example], settings, reference=[[np.array(ref_c), np.array(ref_r)]])
+    assert got == pytest.approx(math.log1p(math.exp(-(beta * margin - aim))), abs=1e-9)
+
+
+@pytest.mark.parametrize("support", ["renorm", "tail", "raw"])
+@pytest.mark.parametrize(("kind", "beta"), [("forward_kl", 0.5), ("reverse_kl", 0.5), ("jsd", 0.5), ("jsd", 0.2)])
+def test_divergence_and_support_are_those_of_the_settings(model, kind, beta, support):
+    """The formulas of `losses/divergence.py` on probabilities, entry by entry."""
+    scores = teacher_scores(6)
+    examples = [Distil(f"p{i}", PROMPT, y) for i, (y, _, _) in enumerate(TWO)]
+    total = 0.0
+    for i, (y, _, _) in enumerate(TWO):
+        for t, row in enumerate(token_logprobs(model, PROMPT, y)):
+            r = int(scores.offsets[i]) + t
+            p, q = np.exp(scores.logprobs[r]), row.exp()[torch.tensor(scores.ids[r].astype(int))].numpy()
+            if support == "tail":
+                p, q = np.append(p, 1 - p.sum()), np.append(q, 1 - q.sum())
+            if support == "renorm":
+                p = p / p.sum()
+            m = beta * p + (1 - beta) * q
+            value = {
+                "forward_kl": -p @ np.log(q),
+                "reverse_kl": q @ np.log(q / p),
+                "jsd": beta * p @ np.log(p / m) + (1 - beta) * q @ np.log(q / m),
+            }[kind]
+            total += value / len(y) / 2
+    settings = {"distil": {"top_k": 3, "divergence": kind, "beta": beta, "support": support}}
+    assert loss_of(model, examples, settings, scores) == pytest.approx(total, abs=1e-9)
+
+
+@pytest.mark.parametrize("advantage", [1.5, -1.5])
+def test_clip_bounds_are_those_of_the_settings(model, advantage):
+    """Ratios e^±0.6 and 1, bounds 0.3 below and 0.1 above."""
+    own = own_logprobs(model, LONG)
+    shift = (0.6, -0.6, 0.0, 0.6, -0.6)
+    behaviour = tuple(v - s for v, s in zip(own, shift, strict=True))
+    got = outcome_of(
+        model,
+        [Reinforce("p", PROMPT, LONG, advantage, behaviour)],
+        {"policy_gradient": {"clip_low": 0.3, "clip_high": 0.1}},
+    )
+    values = [-min(math.exp(s) * advantage, min(max(math.exp(s), 0.7), 1.1) * advantage) for s in shift]
+    assert float(got.loss.detach()) == pytest.approx(sum(values) / 5, abs=1e-9)
+    assert got.diagnostics["policy_gradient"]["clip_fraction"] == pytest.approx(2 / 5), "where the bound is passed"
+
+
+@pytest.mark.parametrize("reduction", ["token_mean", "sequence_mean"])
+def test_imitation_is_reduced_as_distillation_is(model, reduction):
+    examples = [Imitate(f"p{i}", PROMPT, y, w, m) for i, (y, m, w) in enumerate(TWO)]
+    values = [[-v for v in own_logprobs(model, y)] for y, _, _ in TWO]
+    settings = {"distil": {"top_k": 3, "reduction": reduction}, "policy_gradient": {"reduction": "constant"}}
+    assert loss_of(model, examples, settings) == pytest.approx(weighted_mean(values, reduction), abs=1e-10)
+
+
+def test_diagnostics_are_means_over_the_tokens_that_the_policy_chose(model):
+    own, ref = own_logprobs(model, LONG), np.array([-1.0, -7.0, -2.0, -7.0, -3.0])
+    behaviour = tuple(v - 0.1 * t for t, v in enumerate(own))
+    examples = [Imitate("a", PROMPT, LONG, 1.0, MASK), Reinforce("a", PROMPT, LONG, 0.5, behaviour, MASK)]
+    found = outcome_of(
+        model, examples, {"policy_gradient": {"kl_coefficient": 0.1}}, reference=[None, [ref]]
+    ).diagnostics
+    kept = [t for t, m in enumerate(MASK) if m]
+    assert found["nll"] == {"tokens": 3.0, "nll": pytest.approx(-sum(own[t] for t in kept) / 3)}
+    d = [ref[t] - own[t] for t in kept]
+    assert found["policy_gradient"] == {
+        "tokens": 3.0,
+        "clip_fraction": pytest.approx(2 / 3),  # of the ratios 1, e^0.2, e^0.4 two are above 1.2
+        "ratio": pytest.approx(sum(math.exp(0.1 * t) for t in kept) / 3),
+        "reference_kl": pytest.approx(sum(math.exp(x) - 1 - x for x in d) / 3),
+    }
+
+
+def test_examples_of_other_components_in_between_keep_their_rows_and_references(model):
+    """A pair holds two sequences; what follows it has its own rows, its own reference, and nobody else's."""
+    behaviour, ref = (-2.0, -2.5), np.array([-1.5, -3.5])
+    pair = Prefer("p", PROMPT, LONG, SHORT)
+    reinforced = Reinforce("r", PROMPT, (11, 12), 1.0, behaviour)
+    settings = {"policy_gradient": {"kl_coefficient": 0.3}}
+    pair_reference = [np.linspace(-1, -2, 5), np.array([-3.0, -1.0])]
+    alone = loss_of(model, [pair], settings, reference=[pair_reference])
+    got = loss_of(
+        model, [Imitate("i", PROMPT, SHORT), pair, reinforced], settings, reference=[None, pair_reference, [ref]]
+    )
+    expected = alone - sum(own_logprobs(model, SHORT)) / 2
+    for own, b, r in zip(own_logprobs(model, (11, 12)), behaviour, ref, strict=True):
+        expected += (-min(math.exp(own - b), 1.2) + 0.3 * (math.exp(r - own) - 1 - (r - own))) / 2
+    assert got == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_loss_that_is_not_finite_stops_the_step_and_is_named(model):
+    example = Reinforce("p7", PROMPT, SHORT, -1.0, (-800.0, -1.0))
+    with pytest.raises(NonFiniteLoss, match="policy_gradient") as caught:
+        loss_of(model, [example], {})
+    assert (caught.value.step, caught.value.example_ids) == (4, ("p7",))
+
+
+@pytest.mark.parametrize("tau", [1.0, 2.0])
+def test_the_teachers_temperature_is_the_losses(model, tau):
+    """`tail` needs the teacher scored at τ, and takes what it is given as such."""
+    scores = teacher_scores(9)
+    total = 0.0
+    for t, row in enumerate(token_logprobs(model, PROMPT, LONG, tau)):
+        p, q = np.exp(scores.logprobs[t]), row.exp()[torch.tensor(scores.ids[t].astype(int))].numpy()
+        total -= tau**2 * (p @ np.log(q) + (1 - p.sum()) * math.log(1 - q.sum())) / len(LONG)
+    first = TeacherScores(
+        scores.ids[: len(LONG)],
+        scores.logprobs[: len(LONG)],
+        scores.entropy[: len(LONG)],
+        np.array([0, 5]),
+        np.arange(1),
+    )
+    settings = {"distil": {"top_k": 3, "temperature": tau, "support": "tail"}}
+    assert loss_of(model, [Distil("p", PROMPT, LONG)], settings, first) == pytest.approx(total, abs=1e-9)

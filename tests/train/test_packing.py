@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.train.tiny import Network
 
 from artifact.train.packing import micro_batches, pack, response_hidden
-from tests.train.tiny import Network
 
 
 def test_a_pack_by_hand() -> None:
@@ -52,7 +52,9 @@ def test_both_responses_of_a_pair_count() -> None:
 
 
 @given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=2), max_size=12), st.integers(1, 40))
-def test_every_item_is_in_one_pass_and_only_a_single_item_exceeds_the_limit(shapes: list[list[int]], limit: int) -> None:
+def test_every_item_is_in_one_pass_and_only_a_single_item_exceeds_the_limit(
+    shapes: list[list[int]], limit: int
+) -> None:
     items = [[((0,), (0,) * n) for n in shape] for shape in shapes]
     passes = list(micro_batches(items, lambda s: s, limit))
     assert sorted(i for members in passes for i in members) == list(range(len(items)))

@@ -9,21 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.train.tiny import Network, rows, token_logprobs
 
 from artifact.train import scoring
 from artifact.train.examples import Distil, Example, Imitate, Prefer, Reinforce
 from artifact.train.objective import to_reference, to_score
 from artifact.train.scoring import FrozenModel
 from artifact.train.settings import DistilSettings, Losses
-from tests.train.tiny import Network, rows, token_logprobs
 
 K = 4
-SEQUENCES = {
-    9: ((1, 2, 3), (4, 5)),
-    2: ((6,), (7, 8, 9, 10, 1, 2)),
-    5: ((3, 3, 3, 3), (1,)),
-    7: ((2, 4), (6, 8, 10)),
-}
+SEQUENCES = {9: ((1, 2, 3), (4, 5)), 2: ((6,), (7, 8, 9, 10, 1, 2)), 5: ((3, 3, 3, 3), (1,)), 7: ((2, 4), (6, 8, 10))}
 """By the index of their example, which is neither their place here nor the order of their lengths."""
 
 
@@ -96,7 +91,9 @@ def test_log_probabilities_of_the_reference(network: Network, budget: int) -> No
             np.testing.assert_allclose(got, token_logprobs(network, prompt, response), atol=2e-6)
 
 
-def test_a_response_that_is_chosen_for_several_is_scored_once(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_that_is_chosen_for_several_is_scored_once(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
     frozen, passed = FrozenModel(network), []
     real = frozen.passes
 

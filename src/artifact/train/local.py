@@ -177,16 +177,16 @@ class LocalWorkers:
         return 0.0
 
     def save_checkpoint(self, folder: Path, tag: str) -> None:
-        """Weights and optimiser state in one file."""
+        """Weights and optimiser state, in a folder named by the tag, as a run's log expects."""
         assert self.student is not None, "start comes first"
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / tag).mkdir(parents=True, exist_ok=True)
         state = {"weights": self.network.state_dict(), "optimiser": self.student.engine.optimizer.state_dict()}
-        torch.save(state, folder / f"{tag}.pt")
+        torch.save(state, folder / tag / "state.pt")
 
     def load_checkpoint(self, folder: Path, tag: str) -> None:
         """Take up weights and optimiser state."""
         assert self.student is not None, "start comes first"
-        state = torch.load(folder / f"{tag}.pt", weights_only=True)
+        state = torch.load(folder / tag / "state.pt", weights_only=True)
         self.network.load_state_dict(state["weights"])
         self.student.engine.optimizer.load_state_dict(state["optimiser"])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from artifact.config import Config, ConfigError, load
@@ -283,3 +285,83 @@ def test_options_are_checked_without_a_configuration_too():
         base.make("core", settings, alpha=-1.0)
     with pytest.raises(ValueError, match=r"weighting = 'sof'.*'soft'"):
         base.make("uopd", settings, weighting="sof")
+
+
+FIRST_ONLY, ALL, LAST_ONLY = (True, False), None, (False, True)
+
+
+def _masked(name: str, made: list[tuple[Verdict, tuple[bool, ...] | None]], solution: str | None = None) -> Group:
+    """Rollouts with the masks of tool output; the third of them is (12, 3)."""
+    group = _group(name, [v for v, _ in made], solution)
+    rollouts = tuple(replace(r, response_mask=m) for r, (_, m) in zip(group.rollouts, made, strict=True))
+    return replace(group, rollouts=rollouts)
+
+
+def test_core_keeps_the_tool_masks_of_both_responses_of_a_pair():
+    group = _masked("p", [(RIGHT, LAST_ONLY), (WRONG, FIRST_ONLY), (WRONG, ALL)])
+    own = make(_config("core", {"chosen_order": ["own"], "parts": "contrast"})).batch([group], _step())
+    assert [(e.chosen_mask, e.rejected_mask) for e in own.examples] == [(LAST_ONLY, FIRST_ONLY), (LAST_ONLY, ALL)]
+    solved = replace(group, problem=replace(group.problem, solution="ab"))
+    with_tool = _step(mask_text=lambda text: tuple(c == "b" for c in text))
+    written = make(_config("core", {"parts": "contrast"})).batch([solved], with_tool)
+    assert [(e.chosen_mask, e.rejected_mask) for e in written.examples] == [(LAST_ONLY, FIRST_ONLY), (LAST_ONLY, ALL)]
+    distilled = make(_config("core", {"parts": "distil"})).batch([group], _step())
+    assert [e.response_mask for e in distilled.examples] == [LAST_ONLY]
+
+
+def test_core_the_teachers_answer_keeps_its_mask():
+    def ask(problems, how, context):
+        return [(replace(_sample(p.id, 0, RIGHT), response_mask=FIRST_ONLY),) for p in problems]
+
+    options = {"chosen_order": ["own"], "fallback": "generate", "parts": "contrast"}
+    batch = make(_config("core", options)).batch([_masked("q", [(WRONG, LAST_ONLY)])], _step(ask_teacher=ask))
+    assert [(e.chosen_mask, e.rejected_mask) for e in batch.examples] == [(FIRST_ONLY, LAST_ONLY)]
+
+
+def test_core_own_correct_rollouts_take_turns_by_the_number_of_the_rejected_sample():
+    """Samples 0 and 2 are right; of the wrong ones sample 1 meets the second, 3 the second, 4 the first."""
+    group = _group("p", [RIGHT, WRONG, RIGHT, WRONG, WRONG])
+    batch = _batch("core", {"chosen_order": ["own"], "parts": "contrast"}, [group])
+    pairs = [(e.chosen_ids[0], e.rejected_ids[0]) for e in batch.examples]
+    assert pairs == [(12, 11), (12, 13), (10, 14)]
+
+
+def test_core_prefers_its_own_response_where_the_order_says_so():
+    own_first = _batch("core", {"chosen_order": ["own", "reference"], "parts": "contrast"})
+    assert [e.chosen_ids for e in own_first.examples] == [(10, 3)] * 2 + [(97, 98)] * 3
+
+
+@pytest.mark.parametrize(("form", "needed"), [("dpo", True), ("simpo", False)])
+def test_core_needs_a_reference_for_dpo_only(form, needed):
+    assert make(_config("core", losses__contrast__form=form)).needs.reference is needed
+
+
+@pytest.mark.parametrize(("kl", "needed"), [(0.0, False), (0.1, True)])
+def test_grpo_needs_a_reference_for_its_kl_term_only(kl, needed):
+    assert make(_config("grpo", losses__policy_gradient__kl_coefficient=kl)).needs.reference is needed
+
+
+def test_grpo_without_scale_leaves_the_centred_rewards():
+    batch = _batch("grpo", {"scale": "none"})
+    assert [e.advantage for e in batch.examples] == pytest.approx([2 / 3, -1 / 3, -1 / 3, 0, 0, 0])
+
+
+def test_seqkd_samples_take_turns_from_step_to_step():
+    """Five right samples, two per step: 0 1, 2 3, 4 0, 1 2, …; one right sample is imitated once per step."""
+    five = {"p": [_sample("p", i, RIGHT) for i in range(5)], "q": [_sample("q", 0, WRONG), _sample("q", 1, RIGHT)]}
+    method = make(_config("seqkd", sampling__samples_per_prompt=2))
+    seen = []
+    for step in range(4):
+        batch = method.batch(GROUPS, replace(_step(teacher_samples=five), step=step))
+        seen.append([e.response_ids[0] - 20 for e in batch.examples if e.problem_id == "p"])
+        assert [e.response_ids for e in batch.examples if e.problem_id == "q"] == [(21, 3)]
+    assert seen == [[0, 1], [2, 3], [4, 0], [1, 2]]
+
+
+def test_imitation_leaves_out_what_a_tool_wrote():
+    samples = {"p": [replace(_sample("p", 0, RIGHT), response_mask=FIRST_ONLY)]}
+    seqkd = make(_config("seqkd")).batch(GROUPS[:1], _step(teacher_samples=samples))
+    assert [e.response_mask for e in seqkd.examples] == [FIRST_ONLY]
+    with_tool = _step(mask_text=lambda text: tuple(c == "b" for c in text))
+    sft = make(_config("sft")).batch(GROUPS[:1], with_tool)
+    assert [e.response_mask for e in sft.examples] == [LAST_ONLY]

@@ -1,0 +1,181 @@
+"""Mutants of teacher scoring, the reference, and packing: which row, at which temperature, over which entries."""
+
+from __future__ import annotations
+
+from tests.mutations.mutant import Mutant
+
+SCORING, PACKING = ("train/test_scoring.py",), ("train/test_packing.py",)
+
+MUTANTS = (
+    Mutant(
+        "teacher scored at temperature 1 always",
+        "train/scoring.py",
+        "log_softmax_chunks(hidden_TH / temperature, weight_VH, keep)",
+        "log_softmax_chunks(hidden_TH, weight_VH, keep)",
+        SCORING,
+    ),
+    Mutant(
+        "teacher temperature inverted",
+        "train/scoring.py",
+        "hidden_TH / temperature",
+        "hidden_TH * temperature",
+        SCORING,
+    ),
+    Mutant(
+        "reference scored at a temperature",
+        "train/scoring.py",
+        "log_softmax_chunks(hidden_TH, weight_VH, keep)",
+        "log_softmax_chunks(hidden_TH / 0.7, weight_VH, keep)",
+        SCORING,
+    ),
+    Mutant(
+        "teacher reads the student's prompt",
+        "train/examples.py",
+        "(self.teacher_prompt_ids or self.prompt_ids, self.response_ids)",
+        "(self.prompt_ids, self.response_ids)",
+        SCORING,
+    ),
+    Mutant(
+        "teacher rows numbered by their place",
+        "train/scoring.py",
+        "np.fromiter(sequences, dtype=np.int64)",
+        "np.arange(len(sequences))",
+        SCORING,
+    ),
+    Mutant(
+        "rows given to the wrong example",
+        "train/scoring.py",
+        "zip(self.example, bounds",
+        "zip(self.example[::-1], bounds",
+        SCORING,
+    ),
+    Mutant(
+        "rows of a pass written in the order of the batch",
+        "train/scoring.py",
+        "np.arange(offsets[i], offsets[i + 1]) for i in batch]",
+        "np.arange(offsets[i], offsets[i + 1]) for i in sorted(batch)]",
+        SCORING,
+    ),
+    Mutant(
+        "top-k of the least likely",
+        "train/scoring.py",
+        "logprobs_TV.topk(k, dim=-1)",
+        "logprobs_TV.topk(k, dim=-1, largest=False)",
+        SCORING,
+    ),
+    Mutant(
+        "teacher normalised over its top-k when scored",
+        "train/scoring.py",
+        "logprobs[where] = top.values.cpu()",
+        "logprobs[where] = top.values.log_softmax(-1).cpu()",
+        SCORING,
+    ),
+    Mutant(
+        "softmax over the positions of a chunk",
+        "train/scoring.py",
+        "torch.log_softmax(logits, dim=-1)",
+        "torch.log_softmax(logits, dim=0)",
+        SCORING,
+    ),
+    Mutant(
+        "teacher entropy over the top-k",
+        "train/scoring.py",
+        "-(logprobs_TV.exp() * logprobs_TV).sum(-1)",
+        "-(top.values.exp() * top.values).sum(-1)",
+        SCORING,
+    ),
+    Mutant(
+        "entropy in bits",
+        "train/scoring.py",
+        "-(logprobs_TV.exp() * logprobs_TV).sum(-1)",
+        "-(logprobs_TV.exp() * logprobs_TV / 0.6931472).sum(-1)",
+        SCORING,
+    ),
+    Mutant(
+        "a chunk reads the targets of the first",
+        "train/scoring.py",
+        "logprobs_TV.gather(1, target_T[rows, None])",
+        "logprobs_TV.gather(1, target_T[: len(logprobs_TV), None])",
+        SCORING,
+    ),
+    Mutant(
+        "reference values split in another order than they were packed",
+        "train/scoring.py",
+        "np.cumsum([len(distinct[i][1]) for i in batch])",
+        "np.cumsum([len(distinct[i][1]) for i in sorted(batch)])",
+        SCORING,
+    ),
+    Mutant(
+        "dedupe returns the wrong sequence",
+        "train/scoring.py",
+        "for i, piece in zip(batch, pieces",
+        "for i, piece in zip(sorted(batch), pieces",
+        SCORING,
+    ),
+    Mutant(
+        "dedupe by the response alone",
+        "train/scoring.py",
+        "distinct = list(dict.fromkeys((tuple(prompt), tuple(response)) for prompt, response in sequences))",
+        "distinct = list(dict.fromkeys((tuple(sequences[0][0]), tuple(response)) for prompt, response in sequences))\n"
+        "        sequences = [(sequences[0][0], response) for prompt, response in sequences]",
+        SCORING,
+    ),
+    Mutant(
+        "rejected reference before the chosen",
+        "train/scoring.py",
+        "[next(values) for _ in of] for",
+        "[next(values) for _ in of][::-1] for",
+        SCORING,
+    ),
+    Mutant(
+        "hidden states one position late",
+        "train/packing.py",
+        "np.arange(n - 1, n + m - 1)",
+        "np.arange(n, n + m)",
+        PACKING,
+    ),
+    Mutant("rows counted without padding", "train/packing.py", "+ b * width", "+ b * (n + m)", PACKING),
+    Mutant(
+        "targets shifted by one",
+        "train/packing.py",
+        "np.asarray(response, dtype",
+        "np.asarray((*response[1:], 0), dtype",
+        PACKING,
+    ),
+    Mutant("all rows in the first segment", "train/packing.py", "np.full(m, b, dtype", "np.full(m, 0, dtype", PACKING),
+    Mutant(
+        "hidden states in the order of the batch",
+        "train/packing.py",
+        ".index_select(0, packed.position_T)",
+        "[: len(packed.position_T)]",
+        PACKING,
+    ),
+    Mutant(
+        "a micro-batch loses the item that did not fit",
+        "train/packing.py",
+        "batch, width, rows = [], 0, 0\n        batch.append(i)",
+        "batch, width, rows = [], 0, 0\n            continue\n        batch.append(i)",
+        PACKING,
+    ),
+    Mutant(
+        "the last micro-batch is lost",
+        "train/packing.py",
+        "    if batch:\n        yield batch",
+        "    if len(batch) > 1:\n        yield batch",
+        PACKING,
+    ),
+    Mutant(
+        "a pair counts as one row",
+        "train/packing.py",
+        "* (rows + n) > max_tokens",
+        "* (rows + 1) > max_tokens",
+        PACKING,
+    ),
+    Mutant(
+        "a micro-batch of exactly the limit is cut",
+        "train/packing.py",
+        "(rows + n) > max_tokens",
+        "(rows + n) >= max_tokens",
+        PACKING,
+    ),
+)
