@@ -1,13 +1,15 @@
-"""Engines of one machine start in turn on CPU: a second one waits for the first; on GPUs none waits."""
+"""Who runs where, on how much of which GPU; and engines of one machine start in turn on CPU."""
 
 from __future__ import annotations
 
 import multiprocessing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from artifact.actors.placement import start_in_turn
+from artifact.actors.placement import place, start_in_turn
+from artifact.config import load
 
 
 def _try(device: str, told: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
@@ -27,3 +29,42 @@ def test_who_waits(device: str, waits: bool, tmp_path: Path, monkeypatch: pytest
         assert other.is_alive() is waits
     other.join(timeout=20)
     assert not other.is_alive() and told.get(timeout=5) == "in"
+
+
+ROLES = ("student-0", "reference", "teacher", "engine-0", "engine-1")
+
+
+def cluster(**changed: object) -> Any:
+    return load("tiny", {f"cluster.{name.replace('__', '.')}": value for name, value in changed.items()}).cluster
+
+
+def test_four_gpus_are_laid_out_as_in_the_paper() -> None:
+    """UOPD appendix A.1: student and reference share one, the teacher has one, each engine has one."""
+    placed = place(cluster(device="cuda", gpus=4, engine__count=2, colocate_reference=0.25), ROLES)
+    assert {role: slot.num_gpus for role, slot in placed.slots.items()} == {
+        "student-0": 0.75,
+        "reference": 0.25,
+        "teacher": 1.0,
+        "engine-0": 1.0,
+        "engine-1": 1.0,
+    }
+    assert placed.bundle_of["reference"] == placed.bundle_of["student-0"]
+    assert len(placed.bundles) == 4 and all(b["GPU"] == 1.0 for b in placed.bundles)
+    assert placed.bundles[placed.bundle_of["student-0"]]["CPU"] == 2.0
+
+
+def test_on_too_few_gpus_all_share_and_fit_on_one() -> None:
+    roles = ("student-0", "reference", "teacher", "engine-0")
+    placed = place(cluster(device="cuda", gpus=1, engine__count=1), roles)
+    assert sum(slot.num_gpus for slot in placed.slots.values()) == pytest.approx(1.0)
+    assert all(0 < slot.num_gpus < 1 for slot in placed.slots.values())
+    two_lanes = place(cluster(device="cuda", gpus=3, engine__count=1, lanes=2), roles)
+    assert two_lanes.slots["teacher"].num_gpus < 1, "three GPUs are enough for one lane and not for two"
+    assert place(cluster(device="cuda", gpus=3, engine__count=1), roles).slots["teacher"].num_gpus == 1.0
+
+
+def test_on_cpu_each_role_has_its_own_threads_and_no_gpu() -> None:
+    placed = place(cluster(student_threads=3, teacher_threads=2, engine__threads=1), ROLES)
+    assert [placed.slots[r].threads for r in ROLES] == [3, 1, 2, 1, 1]
+    assert all(s.num_gpus == 0 and s.env["OMP_NUM_THREADS"] == str(s.threads) for s in placed.slots.values())
+    assert all("GPU" not in b for b in placed.bundles)

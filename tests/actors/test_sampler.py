@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from artifact.actors import sampler as module
-from artifact.actors.engine import Decoding, Request
+from artifact.actors.engine import Decoding, Request, _completion
 from artifact.actors.sampler import EngineSampler
-from artifact.errors import Mismatch, StaleEngine
+from artifact.errors import ArtifactError, EmptyDataset, Mismatch, StaleEngine
 from artifact.train.rollouts import Completion, first_samples
 
 
@@ -24,10 +24,12 @@ class Engine:
     def __init__(self, version: int) -> None:
         self.version = version
         self.asked: list[Request] = []
+        self.decoding: list[Decoding] = []
         self.generate = SimpleNamespace(remote=self._generate)
 
     def _generate(self, requests: list[Request], decoding: Decoding) -> tuple[int, list[Completion]]:
         self.asked += requests
+        self.decoding.append(decoding)
         one = np.zeros(1, dtype=np.float32)
         return self.version, [Completion(np.array([r.seed % 1000]), one, "stop") for r in requests]
 
@@ -71,3 +73,46 @@ def test_a_stale_engine_and_a_prompt_without_room_are_refused(engines: list[Engi
         draw(engines, "ab", expect_version=4)
     with pytest.raises(Mismatch, match="max_model_len"):
         draw(engines, "a", max_new_tokens=15)
+
+
+def test_a_seed_names_run_problem_and_sample_and_nothing_else(engines: list[Engine]) -> None:
+    """So a run that is resumed, or has one engine more, draws the same."""
+    both = draw(engines, "abc", n=3)
+    one = draw(engines[:1], "abc", n=3)
+    assert [[r.response_ids for r in g] for g in both] == [[r.response_ids for r in g] for g in one]
+    assert [r.response_ids for r in draw(engines, "b", n=3)[0]] == [r.response_ids for r in both[1]]
+    assert [r.response_ids for r in draw(engines, "b", n=3, seed="t")[0]] != [r.response_ids for r in both[1]]
+
+
+def test_engines_are_told_how_to_decode(engines: list[Engine]) -> None:
+    draw(engines, "ab", temperature=0.6, top_p=0.9, logprobs=False)
+    for engine in engines:
+        assert engine.decoding == [Decoding(0.6, 0.9, 4, (0,), False, False)]
+        assert {q.prompt_ids for q in engine.asked} == {(1, 2)}
+
+
+def test_a_version_is_checked_when_it_is_expected_and_always_recorded(engines: list[Engine]) -> None:
+    assert {r.policy_version for g in draw(engines, "ab", expect_version=3) for r in g} == {3}
+    engines[1].version = 5
+    assert [[r.policy_version for r in g] for g in draw(engines, "ab")] == [[3, 3], [5, 5]]
+    for expected in (3, 4, 5):
+        with pytest.raises(StaleEngine, match=f"student is at {expected}"):
+            draw(engines, "ab", expect_version=expected)
+
+
+def test_a_prompt_that_just_fits_is_sampled_and_none_at_all_is_refused(engines: list[Engine]) -> None:
+    assert len(draw(engines, "a", max_new_tokens=14)) == 1
+    with pytest.raises(EmptyDataset, match="no prompts"):
+        draw(engines, "")
+
+
+def test_a_completion_says_why_it_ended() -> None:
+    """The sampled token's log-probability comes first at each position of vLLM's flat lists."""
+    flat = SimpleNamespace(logprobs=[-0.5, -9.0, -0.25, -9.5], start_indices=[0, 2])
+    for reason in ("stop", "length"):
+        made = _completion(SimpleNamespace(token_ids=[4, 5], logprobs=flat, finish_reason=reason), True)
+        assert (made.ids.tolist(), made.logprobs.tolist(), made.finish_reason) == ([4, 5], [-0.5, -0.25], reason)
+    bare = _completion(SimpleNamespace(token_ids=[4, 5], logprobs=None, finish_reason="stop"), False)
+    assert bare.logprobs.tolist() == []
+    with pytest.raises(ArtifactError, match="ended a response with 'abort'"):
+        _completion(SimpleNamespace(token_ids=[4], logprobs=flat, finish_reason="abort"), True)

@@ -133,7 +133,11 @@ MUTANTS = (
         TESTS,
     ),
     Mutant(
-        "a prompt without annotation is let through", "train/methods/base.py", "if missing:", "if len(missing) > 2:", TESTS
+        "a prompt without annotation is let through",
+        "train/methods/base.py",
+        "if missing:",
+        "if len(missing) > 2:",
+        TESTS,
     ),
     Mutant(
         "OPSD: the teacher reads no solution",

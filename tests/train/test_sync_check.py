@@ -41,3 +41,12 @@ def test_a_value_that_is_no_number_does_not_pass(values: tuple[list[float], list
     """In whichever sequence: Python's `max` forgets one that does not come first."""
     with pytest.raises(StaleEngine, match="nan"):
         check_weight_sync(sides([np.array(v) for v in values]), 1e-4, "x")
+
+
+def test_exactly_the_tolerance_passes_and_a_value_above_or_below_counts_alike() -> None:
+    for sign in (1, -1):
+        engine = [np.array([-1.0 + sign * 0.25, -2.0]), np.array([-0.5])]
+        assert check_weight_sync(sides(engine), 0.25, "x") == 0.25
+        with pytest.raises(StaleEngine):
+            check_weight_sync(sides(engine), 0.2499, "x")
+    assert check_weight_sync(sides(), 1e-4, "no engine") == 0.0

@@ -1,12 +1,30 @@
-"""A recurrent network small enough for loops, and what it says about one sequence at a time: the tests' own oracle."""
+"""A recurrent network small enough for loops, what it says about one sequence at a time, and a run for it to learn.
+
+`rows` and `token_logprobs` are the tests' own oracle; the rest is a small language of letters with problems in it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from artifact.records import Problem, Rollout, Status, Verdict
+from artifact.train.inputs import RunInputs
+from artifact.train.settings import (
+    ContrastSettings,
+    DistilSettings,
+    Losses,
+    Optimiser,
+    PolicyGradientSettings,
+    RunSettings,
+    Sampling,
+    Train,
+)
 
 
 class Decoder(nn.Module):
@@ -44,3 +62,99 @@ def rows(network: Network, prompt: Sequence[int], response: Sequence[int], tau: 
 def token_logprobs(network: Network, prompt: Sequence[int], response: Sequence[int]) -> list[float]:
     """log p of each response token, at temperature 1."""
     return [float(row[token]) for row, token in zip(rows(network, prompt, response), response, strict=True)]
+
+
+STOP = 0
+"""Token 0 ends a response; tokens 1 to 10 are letters of the tests' own language."""
+
+
+def settings(**changed: Any) -> RunSettings:
+    """A run of 5 steps with 2 problems of 2 rollouts each; `train__curve_every=2` changes a value of a section."""
+    sections: dict[str, dict[str, Any]] = {
+        "sampling": {"samples_per_prompt": 2, "max_new_tokens": 5, "temperature": 1.0},
+        "optimiser": {"lr": 0.02, "schedule": "linear", "warmup_fraction": 0.2, "micro_batch_tokens": 24},
+        "train": {"steps": 5, "prompts_per_step": 2, "checkpoint_every": 2},
+        "distil": {"top_k": 4},
+        "contrast": {},
+        "policy_gradient": {},
+    }
+    top = {name: value for name, value in changed.items() if "__" not in name}
+    for name, value in changed.items():
+        if "__" in name:
+            section, _, key = name.partition("__")
+            sections[section][key] = value
+    losses = Losses(
+        DistilSettings(**sections["distil"]),
+        ContrastSettings(**sections["contrast"]),
+        PolicyGradientSettings(**sections["policy_gradient"]),
+    )
+    parts = Sampling(**sections["sampling"]), losses, Optimiser(**sections["optimiser"]), Train(**sections["train"])
+    return RunSettings(*parts, **{"curve_tokens": 5, "seed": 3} | top)
+
+
+def problems(n: int) -> list[Problem]:
+    """Problem i asks for token 1 + i; its solution is that token, three times."""
+    return [Problem(f"p{i}", "q", chr(97 + i), chr(97 + i) * 3, "t", "easy") for i in range(n)]
+
+
+def encode(problem: Problem, context: str) -> tuple[int, ...]:
+    """Two tokens that name the problem; an informed prompt has one more in front of them."""
+    first = ord(problem.answer) - 96
+    return {"none": (), "answer": (9,), "solution": (10,)}[context] + (first, 8)
+
+
+def decode(responses: Sequence[Sequence[int]]) -> list[str]:
+    return ["".join(chr(96 + t) for t in ids if t != STOP) for ids in responses]
+
+
+def encode_text(text: str) -> tuple[int, ...]:
+    return (*(ord(c) - 96 for c in text), STOP)
+
+
+def verify(texts: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
+    """Right where the response holds the gold letter."""
+    return [
+        Verdict(Status.CORRECT, gold) if gold in text else Verdict(Status.WRONG, text)
+        for text, gold in zip(texts, golds, strict=True)
+    ]
+
+
+def inputs(train: int = 5, curve: int = 2) -> RunInputs:
+    return RunInputs(problems(train), problems(curve), encode, encode_text, decode, verify)
+
+
+class Stopped(Exception):
+    """The run was ended from outside."""
+
+
+class MemoryLog:
+    """A `Log` that keeps what it is told; it stops the run once `stop_after` steps are logged."""
+
+    def __init__(self, folder: Path, stop_after: int | None = None, committed: int = 0) -> None:
+        self.checkpoints, self.weights = folder / "checkpoints", folder / "weights"
+        self.stop_after, self.committed = stop_after, committed
+        self.steps: list[int] = []
+        self.groups: list[Sequence[Sequence[Rollout]]] = []
+        self.metrics: list[dict[str, float]] = []
+        self.curves: list[tuple[int, list[str]]] = []
+        self.commits: list[int] = []
+
+    def resume(self) -> int:
+        return self.committed
+
+    def progress(self, steps: range) -> range:
+        return steps
+
+    def step(self, step: int, groups: Any, metrics: dict[str, float], seconds: dict[str, float]) -> None:
+        self.steps.append(step)
+        self.groups.append(groups)
+        self.metrics.append(metrics)
+        if self.stop_after is not None and len(self.steps) == self.stop_after:
+            raise Stopped
+
+    def curve(self, step: int, problems: Sequence[Problem], groups: Any) -> None:
+        self.curves.append((step, [r.problem_id for g in groups for r in g]))
+
+    def commit(self, step: int) -> None:
+        self.commits.append(step)
+        self.committed = step

@@ -1,0 +1,113 @@
+"""`RayWorkers` on actors that only write down what they are asked: who is asked what, and about which examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.train.tiny import inputs
+
+from artifact.actors import team
+from artifact.actors.session import Actors
+from artifact.actors.team import RayWorkers, probe_sequences, sync_weights
+from artifact.config import load
+from artifact.errors import StaleEngine
+from artifact.paths import resolve_model
+from artifact.train.examples import Distil, Example, Imitate, Prefer
+from artifact.train.workers import StepWork
+
+CONFIG = load("tiny", {"losses.distil.temperature": 1.5, "losses.distil.top_k": 7, "optimiser.micro_batch_tokens": 99})
+
+
+class Actor:
+    """Any method's `remote(…)` answers with what `answers` has for it, and is written down."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers, self.asked = answers, []  # type: ignore[var-annotated]
+
+    def __getattr__(self, name: str) -> SimpleNamespace:
+        def remote(*arguments: Any, **options: Any) -> Any:
+            self.asked.append((name, arguments, options))
+            found = self.answers.get(name, f"{name} of {len(self.asked)}")
+            return found() if isinstance(found, Callable) else found  # type: ignore[arg-type]
+
+        return SimpleNamespace(remote=remote)
+
+
+@pytest.fixture
+def actors(monkeypatch: pytest.MonkeyPatch) -> Actors:
+    monkeypatch.setattr(team, "call", lambda refs, timeout_s, what: refs)
+    monkeypatch.setattr(RayWorkers, "_wait", lambda self, ref, what: None)
+    return Actors(engines=[Actor(), Actor()], students=[Actor(), Actor()], teacher=Actor(), reference=Actor())
+
+
+def workers(actors: Actors, *, self_teacher: bool = False) -> RayWorkers:
+    return RayWorkers(CONFIG, actors, inputs(), [0], self_teacher=self_teacher)
+
+
+SHARDS: list[list[Example]] = [
+    [Imitate("a", (1,), (2,)), Distil("b", (1,), (2, 3), teacher_prompt_ids=(9, 1)), Distil("c", (4,), (5,), 0.0)],
+    [Prefer("d", (1,), (2,), (3, 4)), Imitate("e", (1,), (2,))],
+]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_teacher_scores_what_is_distilled_under_its_own_prompt(actors: Actors, own: bool) -> None:
+    found = workers(actors, self_teacher=own).teacher_scores(SHARDS)
+    path = resolve_model(CONFIG.models.student) if own else resolve_model(CONFIG.teacher_path)
+    assert actors.teacher.asked == [("teacher_scores", (path, {1: ((9, 1), (2, 3))}, 7, 1.5, 99), {})]
+    assert found == ["teacher_scores of 1", None]
+
+
+def test_the_reference_is_the_initial_student_and_scores_both_responses_of_a_pair(actors: Actors) -> None:
+    found = workers(actors).reference_logprobs(SHARDS)
+    wanted = {0: (((1,), (2,)), ((1,), (3, 4)))}
+    path = resolve_model(CONFIG.models.student)
+    assert actors.reference.asked == [("reference_logprobs", (path, wanted, 99), {})]
+    assert found == [None, "reference_logprobs of 1"]
+
+
+def test_each_rank_steps_on_its_own_shard_scores_and_reference(actors: Actors) -> None:
+    work = StepWork(3, {"nll": 1.0}, {"nll": 2.0})
+    made = workers(actors)
+    assert made.ranks == 2
+    made.step(work, SHARDS, ["s0", None], [None, "r1"])
+    assert actors.students[0].asked == [("step", (work, SHARDS[0], "s0", None), {})]
+    assert actors.students[1].asked == [("step", (work, SHARDS[1], None, "r1"), {})]
+
+
+def test_a_teacher_answers_with_the_runs_top_k_and_stops(actors: Actors) -> None:
+    workers(actors).teacher_answers([(1, 2)], "autoregress", temperature=0.6, max_new_tokens=4, seed=8)
+    [(name, arguments, options)] = actors.teacher.asked
+    assert (name, arguments) == ("answer", (resolve_model(CONFIG.teacher_path), [(1, 2)], "autoregress"))
+    assert options == {"top_k": 7, "temperature": 0.6, "max_new_tokens": 4, "stop_token_ids": (0,), "seed": 8}
+
+
+def test_the_probe_scores_all_tokens_but_the_first_of_two_prompts() -> None:
+    assert probe_sequences(inputs()) == [((1,), (8,)), ((2,), (8,))]
+
+
+@pytest.mark.parametrize("stale", [None, 0, 1])
+def test_every_engine_receives_the_weights_and_proves_it(
+    stale: int | None, actors: Actors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = [[np.array([-1.0])] for _ in range(2)]
+    if stale is not None:
+        scores[stale] = [np.array([-1.5])]
+    actors = Actors(
+        engines=[Actor(score=s) for s in scores],
+        students=[Actor(logprobs=[np.array([-1.0])]), Actor(logprobs=[np.array([-7.0])])],
+    )
+    probe = [((1,), (8,))]
+    if stale is None:
+        assert sync_weights(actors, "spec", probe, 4, CONFIG) == 0.0  # type: ignore[arg-type]
+        assert [name for name, _, _ in actors.students[0].asked] == ["broadcast", "logprobs"]
+        assert all(e.asked[0] == ("receive_weights", ("spec", 4), {}) for e in actors.engines)
+        assert all(e.asked[1] == ("score", (probe,), {}) for e in actors.engines)
+        assert actors.students[1].asked == [], "the first rank has what all ranks have"
+    else:
+        with pytest.raises(StaleEngine, match=f"after weight sync 4: engine {stale} differs"):
+            sync_weights(actors, "spec", probe, 4, CONFIG)  # type: ignore[arg-type]
