@@ -35,7 +35,9 @@ ROLES = ("student-0", "reference", "teacher", "engine-0", "engine-1")
 
 
 def cluster(**changed: object) -> Any:
-    return load("tiny", {f"cluster.{name.replace('__', '.')}": value for name, value in changed.items()}).cluster
+    """The embedded tier's cluster with one lane and one student rank, unless `changed` says otherwise."""
+    values = {"lanes": 1, "student_workers": 1} | changed
+    return load("tiny", {f"cluster.{name.replace('__', '.')}": value for name, value in values.items()}).cluster
 
 
 def test_four_gpus_are_laid_out_as_in_the_paper() -> None:

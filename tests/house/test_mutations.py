@@ -12,10 +12,18 @@ from collections import Counter
 from functools import cache
 
 import pytest
-
 from tests.mutations.mutant import PACKAGE, REPOSITORY, ROOMS, TESTS, Mutant, mutants
 
-SAMPLE = ("flip the direction of the KL", "drop the response mask")
+SAMPLE = (
+    "flip the direction of the KL",
+    "drop the response mask",
+    "warm-up one step late",
+    "sync: not a number passes",
+    "hidden states one position late",
+    "teacher rows numbered by their place",
+    "first_samples is 0 for all",
+    "sampler: seeds without the sample index",
+)
 """Run here; short ones, from several rooms."""
 
 
@@ -76,6 +84,4 @@ print({r.mutant.name: r.status for r in run_all((m, m.tests) for m in made)})
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=120
     )
-    assert done.stdout.splitlines()[-1] == "{'idle': 'passed', 'broken': 'broken'}" or done.stdout.splitlines()[-1] == (
-        "{'broken': 'broken', 'idle': 'passed'}"
-    )
+    assert ast.literal_eval(done.stdout.splitlines()[-1]) == {"idle": "passed", "broken": "broken"}

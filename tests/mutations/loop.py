@@ -1,4 +1,7 @@
-"""Mutants of the loop: order, seeds, cadence, ranks, the step, schedules, rollouts, the sync proof, the log."""
+"""Mutants of the loop: order, seeds, cadence, ranks, the step, schedules, rollouts, the sync proof.
+
+Those of the run's log stand in `studies.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from tests.mutations.mutant import Mutant
 
 LOOP, STUDENT, CALLS = ("train/test_loop.py",), ("train/test_student.py",), ("train/test_calls.py",)
 ROLLOUTS, RANKS, LOCAL = ("train/test_rollouts.py",), ("train/test_two_ranks.py",), ("train/test_local.py",)
-RUNLOG = ("studies/test_runlog.py",)
 ORDER = ("train/test_loop.py::test_every_pass_takes_each_problem_once_in_an_order_of_its_own",)
 DRAWS = ("train/test_loop.py::test_draws_with_replacement_are_uniform_and_differ_from_step_to_step",)
 FRESH = ("train/test_loop.py::test_each_step_trains_on_fresh_rollouts_of_its_own_prompts_and_policy",)
@@ -436,53 +438,5 @@ MUTANTS = (
         "source, *engines = measure()\n    differences",
         "source, *engines = measure()[:2]\n    differences",
         ("train/test_sync_check.py",),
-    ),
-    # the run's log
-    Mutant(
-        "resume: metrics after the commit stay", "studies/runlog.py", ".splitlines()[:done]", ".splitlines()", RUNLOG
-    ),
-    Mutant(
-        "resume: the line of the commit is lost",
-        "studies/runlog.py",
-        ".splitlines()[:done]",
-        ".splitlines()[: done - 1]",
-        RUNLOG,
-    ),
-    Mutant("resume: files after the commit stay", "studies/runlog.py", "> newest:", "> newest + 10**6:", RUNLOG),
-    Mutant("resume: the files of the commit go", "studies/runlog.py", "> newest:", ">= newest:", RUNLOG),
-    Mutant(
-        "resume: rollouts after the commit stay",
-        "studies/runlog.py",
-        '(("rollouts", done), ("curve", done))',
-        '(("curve", done),)',
-        RUNLOG,
-    ),
-    Mutant(
-        "a fresh run keeps the curve of the last",
-        "studies/runlog.py",
-        '                self.folder / "curve",\n',
-        "",
-        RUNLOG,
-    ),
-    Mutant(
-        "commit: rollouts are written again",
-        "studies/runlog.py",
-        "            self._pending = []\n        write_json",
-        "        write_json",
-        RUNLOG,
-    ),
-    Mutant(
-        "commit: the checkpoint itself goes",
-        "studies/runlog.py",
-        'if path.name != f"step-{step}":',
-        'if path.name == f"step-{step}":',
-        RUNLOG,
-    ),
-    Mutant(
-        "curve: accuracy of the first problem",
-        "studies/runlog.py",
-        "sum(r.correct for r in flat) / len(flat)",
-        "sum(r.correct for r in groups[0]) / len(groups[0])",
-        RUNLOG,
     ),
 )

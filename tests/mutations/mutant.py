@@ -13,7 +13,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE, TESTS = REPOSITORY / "src" / "artifact", REPOSITORY / "tests"
-ROOMS = ("losses", "objective", "scoring", "methods", "loop", "actors", "stats", "phase1", "studies")
+ROOMS = ("losses", "objective", "scoring", "methods", "loop", "actors", "stats", "phase1", "studies", "report")
 """One file of mutants each."""
 
 

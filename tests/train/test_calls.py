@@ -92,7 +92,7 @@ def drawn(n: int, status: Status | None, finish: str = "stop", mask: tuple[bool,
 def test_what_is_logged_about_the_rollouts_of_a_step() -> None:
     groups = [
         (drawn(3, Status.CORRECT), drawn(5, Status.WRONG, "length")),
-        (drawn(2, Status.CORRECT, mask=(True, False)), drawn(4, Status.UNPARSED, mask=(True, False, False, True))),
+        (drawn(2, Status.CORRECT, mask=(True, False)), drawn(4, Status.UNPARSED, mask=(True, False, False, False))),
         (drawn(1, Status.WRONG, "length"), drawn(1, None)),
     ]
     batch = Batch((Distil("p", (1,), (2, 2, 2)), Distil("p", (1,), (2,), 0.0)), {"distil": 1.0})
@@ -103,7 +103,7 @@ def test_what_is_logged_about_the_rollouts_of_a_step() -> None:
         "response_tokens": 16.0,
         "teacher_tokens": 3.0,
         "truncated": 2.0,
-        "tool_tokens": 3.0,
+        "tool_tokens": 4.0,
         "verdict/correct": 2.0,
         "verdict/wrong": 2.0,
         "verdict/unparsed": 1.0,

@@ -47,6 +47,7 @@ def test_draws_with_replacement_are_uniform_and_differ_from_step_to_step() -> No
     )
     steps = [tuple(seen[i : i + 2]) for i in range(0, 1000, 2)]
     assert len(set(steps)) == 25 and any(a == b for a, b in steps), "a problem may come twice in one step"
+    assert any(len(set(seen[i : i + 5])) < 5 for i in range(0, 1000, 5)), "these are no passes"
     assert seen != order(5, 500, train__with_replacement=True, seed=4)
 
 
