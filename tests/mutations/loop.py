@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from tests.mutations.mutant import Mutant
 
-LOOP, STUDENT, CALLS = ("train/test_loop.py",), ("train/test_student.py",), ("train/test_calls.py",)
-ROLLOUTS, RANKS, LOCAL = ("train/test_rollouts.py",), ("train/test_two_ranks.py",), ("train/test_local.py",)
+STUDENT, CALLS = ("train/test_student.py",), ("train/test_calls.py",)
+ROLLOUTS, RANKS = ("train/test_rollouts.py",), ("train/test_two_ranks.py",)
 ORDER = ("train/test_loop.py::test_every_pass_takes_each_problem_once_in_an_order_of_its_own",)
 DRAWS = ("train/test_loop.py::test_draws_with_replacement_are_uniform_and_differ_from_step_to_step",)
 FRESH = ("train/test_loop.py::test_each_step_trains_on_fresh_rollouts_of_its_own_prompts_and_policy",)
@@ -352,56 +352,56 @@ MUTANTS = (
         "train/local.py",
         "float(logits_V.log_softmax(-1)[token])",
         "float((logits_V / (temperature or 1) / 2).log_softmax(-1)[token])",
-        LOCAL,
+        ("train/test_local.py::test_samples_carry_their_log_probabilities_and_end_at_the_stop_token",),
     ),
     Mutant(
         "plain sampler: temperature ignored",
         "train/local.py",
         "(logits_V / temperature).softmax(-1)",
         "logits_V.softmax(-1)",
-        LOCAL,
+        ("train/test_local.py::test_first_tokens_are_drawn_in_proportion_to_the_tempered_probabilities",),
     ),
     Mutant(
         "plain sampler: one seed for a group",
         "train/local.py",
         "request_seed(seed, problem, first[i] + j)",
         "request_seed(seed, problem, first[i])",
-        LOCAL,
+        ("train/test_local.py::test_a_sample_depends_on_its_own_name_alone",),
     ),
     Mutant(
         "plain sampler: a stale version passes",
         "train/local.py",
         "if expect_version not in (None, self._version):",
         "if expect_version is not None and expect_version < self._version:",
-        LOCAL,
+        ("train/test_local.py::test_a_stale_version_and_a_cut_distribution_are_refused",),
     ),
     Mutant(
         "plain checkpoint without the optimiser",
         "train/local.py",
         '        self.student.engine.optimizer.load_state_dict(state["optimiser"])\n',
         "",
-        LOCAL,
+        ("train/test_local.py::test_a_checkpoint_goes_on_as_if_nothing_had_happened",),
     ),
     Mutant(
         "plain workers start from the trained weights",
         "train/local.py",
         "        self.network.load_state_dict(self._initial)\n",
         "",
-        LOCAL,
+        ("train/test_local.py::test_a_start_takes_the_initial_weights_up_again",),
     ),
     Mutant(
         "the reference trains along",
         "train/local.py",
         "FrozenModel(copy.deepcopy(network).requires_grad_(False))",
         "FrozenModel(network)",
-        LOCAL,
+        ("train/test_local.py::test_the_reference_stays_the_initial_student_and_teaches_where_there_is_no_teacher",),
     ),
     Mutant(
         "the gradient is not clipped",
         "train/local.py",
         "self.policy.parameters(), self.clip)",
         "self.policy.parameters(), 1e9)",
-        LOCAL,
+        ("train/test_local.py::test_the_gradient_is_clipped_to_the_settings",),
     ),
     # the sync proof
     Mutant(
