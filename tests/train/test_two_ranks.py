@@ -25,7 +25,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "tests.train.rank"]
     running = [subprocess.Popen([*command, str(rank), "2", str(folder)], cwd=ROOT) for rank in range(2)]
     try:
-        assert [p.wait(timeout=120) for p in running] == [0, 0]
+        assert [p.wait(timeout=240) for p in running] == [0, 0]
     finally:
         for p in running:
             p.kill()
