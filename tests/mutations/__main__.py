@@ -34,7 +34,7 @@ import pyarrow.parquet  # noqa: F401
 import pydantic  # noqa: F401
 import pytest
 import scipy.stats  # noqa: F401
-import torch  # noqa: F401
+import torch
 import transformers  # noqa: F401
 from tests.mutations.mutant import REPOSITORY, ROOMS, Mutant, mutants
 from transformers import Qwen3ForCausalLM  # noqa: F401  # transformers imports its models only when they are named
@@ -109,6 +109,7 @@ def run_pytest(root: Path, tests: Sequence[str]) -> int:
     os.chdir(root)
     os.environ |= {"PYTHONPATH": str(root / "src"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "ARTIFACT_ROOT": str(root)}
     sys.dont_write_bytecode = True
+    torch.set_num_threads(1)  # as tests/conftest.py asks by a variable that torch, imported already, reads no more
     # The copy is the only `tests` from here on; `src` is put first by pytest's own setting.
     sys.path[:] = [str(root), *(p for p in sys.path if p not in ("", str(REPOSITORY), str(REPOSITORY / "src")))]
     for name in [n for n in sys.modules if n.partition(".")[0] == "tests"]:
