@@ -166,15 +166,15 @@ def test_teacher_and_student_with_other_vocabularies_are_refused(config, tmp_pat
 def test_an_empty_split_is_an_error(monkeypatch: pytest.MonkeyPatch):
     from artifact.config import load
     from artifact.errors import EmptyDataset
-    from artifact.studies import world
+    from artifact.studies import inputs
 
     class Nothing:
-        def load(self, split: str, limit: int | None = None) -> list:
+        def load(self, split: str) -> list:
             return []
 
-    monkeypatch.setattr(world, "task_of", lambda section: Nothing())
+    monkeypatch.setattr(inputs, "task_of", lambda section: Nothing())
     with pytest.raises(EmptyDataset, match="holds no problem"):
-        world.problems_of(load("tiny").task, "train", 12345)
+        inputs.problems_of(load("tiny").task, "train", 12345)
 
 
 def test_an_annotation_killed_half_way_ends_with_the_same_bytes(workers, tmp_path: Path):

@@ -49,13 +49,7 @@ class Notebook:
         return load(self.tier, {**self.changes, **more})
 
     def figure(
-        self,
-        drawn: FigureAndData,
-        name: str,
-        caption: str,
-        *,
-        output: str = "",
-        keys: Sequence[str] | None = None,
+        self, drawn: FigureAndData, name: str, caption: str, *, output: str = "", keys: Sequence[str] | None = None
     ) -> None:
         """Save a figure with its data (`save_figure`) and show the PNG, as wide as it is drawn, its caption below."""
         from IPython.display import display
