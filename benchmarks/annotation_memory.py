@@ -31,7 +31,7 @@ def problems(n: int) -> Iterator[object]:
 
 
 def canned(batch: Sequence[object]) -> list[tuple[object, ...]]:
-    """Eight samples a problem in several surface forms, some of them wrong."""
+    """Eight samples per problem in several surface forms, some of them wrong."""
     from artifact.records import Problem, Rollout, Status, Verdict
 
     out = []
@@ -80,7 +80,7 @@ def measure(n: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print one JSON line a size, then the ratio of the peaks."""
+    """Print one JSON line per size, then the ratio of the peaks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, nargs="+", default=[1000, 10000, 100000])
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)

@@ -23,7 +23,7 @@ WARM_UP = 3
 
 
 def ours(steps: int) -> dict[str, float]:
-    """Median seconds a step by phase, over the steps after the warm-up, through the product's own loop."""
+    """Median seconds per step by phase, over the steps after the warm-up, through the product's own loop."""
     from artifact.actors.session import open_actors
     from artifact.config import load
     from artifact.studies.inputs import build_inputs, sampler_for
@@ -67,7 +67,7 @@ def ours(steps: int) -> dict[str, float]:
 
 
 def peer(steps: int) -> dict[str, float]:
-    """Median seconds a step of TRL's trainer on the same work."""
+    """Median seconds per step of TRL's trainer on the same work."""
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
@@ -127,7 +127,7 @@ def peer(steps: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure both sides, or the one given by `--only`, and print seconds a step and their ratio."""
+    """Measure both sides, or the one given by `--only`, and print seconds per step and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=12, help="steps that are counted (default 12)")
     parser.add_argument("--only", choices=("ours", "peer"), help="measure one side, print JSON")

@@ -6,6 +6,7 @@ run depends on besides its code and its input files, so its hash is part of the 
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
@@ -121,12 +122,12 @@ class Annotation(Section):
     @model_validator(mode="after")
     def _enough_is_drawn(self) -> Annotation:
         if self.draw is not None and self.draw < self.samples:
-            raise ValueError(f"draw = {self.draw} responses a prompt cannot give N = samples = {self.samples}")
+            raise ValueError(f"draw = {self.draw} responses per prompt cannot give N = samples = {self.samples}")
         return self
 
 
 class SampledEvaluation(Section):
-    """avg@k: k samples a problem."""
+    """avg@k: k samples per problem."""
 
     k: int = Field(16, ge=1)
     temperature: float = Field(1.2, gt=0)
@@ -216,7 +217,7 @@ def _field_names(model: type, location: tuple[Any, ...]) -> list[str]:
 
 
 def explain(err: ValidationError, model: type, origin: str, overridden: Iterable[str] = ()) -> str:
-    """A pydantic error as one line a problem: where the value came from, the dotted key, the nearest right name.
+    """A pydantic error as one line per problem: where the value came from, the dotted key, the nearest right name.
 
     `origin` is the file; a key that lies at or below one of the `overridden` dotted keys is attributed to the override.
     """
@@ -271,8 +272,6 @@ def parse_overrides(items: list[str] | tuple[str, ...]) -> dict[str, Any]:
 
 def apply_overrides(data: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     """A deep copy of `data` with dotted `overrides` put in. Unknown keys surface when the result is validated."""
-    import copy
-
     result = copy.deepcopy(data)
     for dotted, value in overrides.items():
         *parents, last = dotted.split(".")
@@ -298,7 +297,7 @@ def named_file(folder: str, name: str, what: str) -> Path:
 
 
 def checked(model: type[M], data: Any, origin: str, overridden: Iterable[str] = ()) -> M:
-    """`data` as `model`. Raises ConfigError with one line a problem: which key, from where, the nearest right name."""
+    """`data` as `model`. Raises ConfigError, one line per problem: which key, from where, the nearest right name."""
     try:
         return TypeAdapter(model).validate_python(data)
     except ValidationError as err:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from artifact.errors import ArtifactError
 
-class ProjectNotFound(RuntimeError):
+
+class ProjectNotFound(ArtifactError):
     """The project's folders cannot be located."""
 
 

@@ -56,7 +56,7 @@ def file_hash(path: Path) -> str:
 def tree_hash(folder: Path, patterns: Iterable[str] = ("*",)) -> str:
     """The short hash of all files below `folder` that match one of `patterns`: relative names and contents.
 
-    Hidden files, byte code and half-written files do not count. A folder that does not exist hashes like an empty one.
+    Hidden files, byte code and half-written files do not count.
     """
     lines = ""
     for path in sorted({p for pattern in patterns for p in folder.rglob(pattern)}):

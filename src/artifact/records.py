@@ -4,7 +4,7 @@ Every record is a frozen dataclass that knows its own Parquet schema, so that a 
 read what was stored. Rollouts are *tokens in, tokens out*: nothing decodes a response and encodes it again, and a
 verdict is an enumeration with a reason, never a bare 0 that could also mean "the verifier crashed".
 
-Left out on purpose: anything that needs torch. Tensors are built where they are consumed (`train/packing.py`).
+Left out on purpose: anything that needs torch.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
+from artifact.errors import ArtifactError
 from artifact.files import atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class RecordError(ValueError):
+class RecordError(ArtifactError, ValueError):
     """A record or a stored file does not have the promised form."""
 
 

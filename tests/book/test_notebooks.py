@@ -13,7 +13,6 @@ from tests.book.toys import write
 from artifact.book import notebooks
 from artifact.book.execute import Lines, NotebookFailed
 from artifact.book.notebooks import (
-    NotebookError,
     check,
     check_parameters,
     declared_parameters,
@@ -25,6 +24,7 @@ from artifact.book.notebooks import (
 )
 from artifact.book.summary import duration, entries, write_summary
 from artifact.config import ConfigError, load_tier, tier_names
+from artifact.errors import ArtifactError
 from artifact.provenance import file_hash
 from artifact.report.output_manifest import VARIABLE, read_made, record_made
 
@@ -40,9 +40,9 @@ def test_discovery_is_ordered_and_refuses_unknown_names(folder: Path) -> None:
     assert [p.stem for p in discover(folder)] == ["01_a", "02_b"]
     assert [p.stem for p in discover(folder, ["b"])] == ["02_b"]
     assert [p.stem for p in discover(folder, ["2", "01_a"])] == ["01_a", "02_b"]
-    with pytest.raises(NotebookError, match="no notebook 'c'; the notebooks are: 01_a, 02_b"):
+    with pytest.raises(ArtifactError, match="no notebook 'c'; the notebooks are: 01_a, 02_b"):
         discover(folder, ["c"])
-    with pytest.raises(NotebookError, match="no notebook"):
+    with pytest.raises(ArtifactError, match="no notebook"):
         discover(folder / "empty")
 
 
@@ -59,22 +59,22 @@ def test_a_tier_leaves_out_what_its_file_names(folder: Path, monkeypatch: pytest
     assert discover(folder, tier="cpu-llm") == [a, c]
     assert left_out("cpu-llm", folder) == {b: "not part of tier cpu-llm: it is about one world"}
     assert [e.source for e in entries("cpu-llm", folder)] == [a, c]
-    with pytest.raises(NotebookError, match=r"02_b: not part of tier cpu-llm: .* of this tier are: 01_a, 03_c"):
+    with pytest.raises(ArtifactError, match=r"02_b: not part of tier cpu-llm: .* of this tier are: 01_a, 03_c"):
         discover(folder, ["1", "b"], "cpu-llm")
 
 
 def test_nothing_to_run_is_an_error_that_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(folder, "01_a.ipynb")
     leave_out(monkeypatch, n1_a="no reason")
-    with pytest.raises(NotebookError, match=r"no notebook belongs to tier tiny: .* take a line from its `leaves_out`"):
+    with pytest.raises(ArtifactError, match=r"no notebook belongs to tier tiny: .* take a line from its `leaves_out`"):
         discover(folder, tier="tiny")
-    with pytest.raises(NotebookError, match="the list of notebooks is empty; name some of 01_a"):
+    with pytest.raises(ArtifactError, match="the list of notebooks is empty; name some of 01_a"):
         discover(folder, [])
 
 
 def test_what_a_tier_leaves_out_must_be_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
     leave_out(monkeypatch, n9_gone="renamed long ago")
-    with pytest.raises(NotebookError, match=r"tiers/tiny.yaml leaves out '09_gone', which is no notebook"):
+    with pytest.raises(ArtifactError, match=r"tiers/tiny.yaml leaves out '09_gone', which is no notebook"):
         left_out("tiny")
 
 
@@ -101,15 +101,15 @@ def test_parameters_are_those_assigned_at_top_level(folder: Path) -> None:
 
 def test_unknown_parameter_is_refused_with_the_nearest_name(folder: Path) -> None:
     path = write(folder, "01_a.ipynb")
-    with pytest.raises(NotebookError, match="no parameter 'tiers'; did you mean 'tier'"):
+    with pytest.raises(ArtifactError, match="no parameter 'tiers'; did you mean 'tier'"):
         check_parameters(path, {"tiers": 1})
     only_tier = write(folder, "02_b.ipynb", parameters='tier = "tiny"')
-    with pytest.raises(NotebookError, match="no parameter 'overrides'"):
+    with pytest.raises(ArtifactError, match="no parameter 'overrides'"):
         run_notebook(only_tier, "tiny", ["train.steps=3"])
 
 
 def test_a_notebook_needs_one_parameters_cell(folder: Path) -> None:
-    with pytest.raises(NotebookError, match="has 0 cells tagged"):
+    with pytest.raises(ArtifactError, match="has 0 cells tagged"):
         run_notebook(write(folder, "01_a.ipynb", parameters=None), "tiny")
 
 

@@ -52,7 +52,7 @@ def test_the_help_says_what_is_taken_where_nothing_is_said() -> None:
         ([STUDENT, "--protocol=avg4", "--k=8"], "k = 8 cannot be measured with the 4 sample(s)"),
         ([STUDENT, "--k=4"], "k = 4 cannot be measured with the 1 sample(s)"),
         ([STUDENT, "--protocol=avg4", "--k=two"], "--k 'two' is no number"),
-        ([STUDENT, "--protocol=avg1030"], "more than 1,000 samples a problem"),
+        ([STUDENT, "--protocol=avg1030"], "more than 1,000 samples per problem"),
         ([STUDENT, "--temperature=0.7"], "are of sampled protocols"),
         ([STUDENT, "--protocol=avg4", "--top-p=0"], "cannot be sampled at temperature 1.2 and top-p 0"),
         ([STUDENT, "--export=lighteval"], "--export 'lighteval'"),

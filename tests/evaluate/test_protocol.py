@@ -10,17 +10,8 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from artifact.errors import EmptyDataset
-from artifact.evaluate.protocol import (
-    ProtocolError,
-    account,
-    ks_for,
-    measures,
-    parse_protocol,
-    problem_values,
-    vote_classes,
-)
-from artifact.stats.checks import StatisticsError
+from artifact.errors import ArtifactError, EmptyDataset
+from artifact.evaluate.protocol import account, ks_for, measures, parse_protocol, problem_values, vote_classes
 
 ANSWERS = {  # problem → (extracted, correct) of four samples
     "easy": [("7", True), ("7.0", True), ("8", False), ("9", False)],
@@ -118,7 +109,7 @@ def test_protocols_by_name() -> None:
         ("gredy", "did you mean 'greedy'"),
         ("pass@1", "use greedy"),
     ):
-        with pytest.raises(ProtocolError, match=said):
+        with pytest.raises(ArtifactError, match=said):
             parse_protocol(wrong)
 
 
@@ -128,18 +119,18 @@ def test_ks_of_a_protocol() -> None:
     assert ks_for(parse_protocol("avg1")) == ks_for(parse_protocol("greedy")) == ()
     assert ks_for(parse_protocol("avg16"), [5, 3, 5]) == (3, 5)
     for protocol, ks, remedy in (("avg4", [8], "avg8"), ("greedy", [4], "avg4"), ("avg4", [0], "1 <= k <= 4")):
-        with pytest.raises(ProtocolError, match=remedy):
+        with pytest.raises(ArtifactError, match=remedy):
             ks_for(parse_protocol(protocol), ks)
 
 
 def test_frames_that_hold_no_evaluation() -> None:
     with pytest.raises(EmptyDataset, match="no responses"):
         measures(responses().head(0))
-    with pytest.raises(StatisticsError, match="appears twice"):
+    with pytest.raises(ArtifactError, match="appears twice"):
         measures(pd.concat([responses(), responses()]))
-    with pytest.raises(StatisticsError, match="'easy' has 3 samples"):
+    with pytest.raises(ArtifactError, match="'easy' has 3 samples"):
         measures(responses().query("not (problem_id == 'easy' and sample == 3)"))
-    with pytest.raises(StatisticsError, match="pass@5"):
+    with pytest.raises(ArtifactError, match="pass@5"):
         measures(responses(), [5])
 
 
@@ -149,12 +140,12 @@ def test_more_samples_than_can_be_counted_are_refused_before_anything_starts() -
     with pytest.raises(OverflowError):
         float(math.comb(1030, 515))
     for wrong in ("avg1001", "avg1030", "avg9999", "avg123456"):
-        with pytest.raises(ProtocolError, match="more than 1,000 samples"):
+        with pytest.raises(ArtifactError, match="more than 1,000 samples"):
             parse_protocol(wrong)
 
 
 @pytest.mark.parametrize(("temperature", "top_p"), [(0.0, 1.0), (-1.0, 0.9), (0.7, 0.0), (0.7, 1.1)])
 def test_what_cannot_be_sampled(temperature: float, top_p: float) -> None:
-    with pytest.raises(ProtocolError, match="cannot be sampled"):
+    with pytest.raises(ArtifactError, match="cannot be sampled"):
         parse_protocol("avg4", temperature, top_p)
     assert parse_protocol("greedy", temperature, top_p).greedy

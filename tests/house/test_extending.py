@@ -168,14 +168,15 @@ def test_a_task(copy: Copy) -> None:
 from artifact.config import load
 from artifact.studies.benchmark_targets import targets
 from artifact.studies.plan import problem_count
-from artifact.tasks import TaskError, get_task, load_problems, task_names
+from artifact.errors import ArtifactError
+from artifact.tasks import get_task, load_problems, task_names
 
 config = load("tiny", {"task.name": "count-up", "task.train_split": "all[:-5]", "evaluation.limit": 100})
 errors = []
 for wrong in (lambda: get_task("count-down"), lambda: load_problems(get_task("count-up"), "some")):
     try:
         wrong()
-    except TaskError as err:
+    except ArtifactError as err:
         errors.append(str(err))
 task = get_task("count-up")
 found = {

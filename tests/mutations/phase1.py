@@ -302,8 +302,8 @@ MUTANTS = (
     Mutant(
         "every group weighs the same within groups",
         "phase1/validation.py",
-        'pairs_G @ [auroc(part[score], part["wrong"]) for _, part in inside] / pairs_G.sum()',
-        'np.mean([auroc(part[score], part["wrong"]) for _, part in inside])',
+        'pairs_G @ [auroc(part["semantic_entropy"], part["wrong"]) for _, part in inside] / pairs_G.sum()',
+        'np.mean([auroc(part["semantic_entropy"], part["wrong"]) for _, part in inside])',
         ("phase1/test_validation.py::test_auroc_within_groups_counts_only_their_pairs",),
     ),
     Mutant(
@@ -323,8 +323,8 @@ MUTANTS = (
     Mutant(
         "gold minus model",
         "phase1/labels.py",
-        "compare_labels(table[score].to_numpy()[both], model_P, gold_P,",
-        "compare_labels(table[score].to_numpy()[both], gold_P, model_P,",
+        'compare_labels(table["semantic_entropy"].to_numpy()[both], model_P, gold_P,',
+        'compare_labels(table["semantic_entropy"].to_numpy()[both], gold_P, model_P,',
         ("phase1/test_labels.py::test_sources_by_hand",),
     ),
     Mutant(

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from artifact.stats.leak import CONTEXTS, FRACTIONS
-from artifact.studies import comparison, leak, learning_rates, results, runner
+from artifact.studies import comparison, leak_check, learning_rates, results, runner
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -114,7 +114,7 @@ def results_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(results, "curve_frame", lambda runs: frames.curve_frame())
     monkeypatch.setattr(results, "metrics_frame", lambda runs: _metrics())
     monkeypatch.setattr(comparison, "annotation_tokens", lambda configs: dict.fromkeys(configs, 1e5))
-    monkeypatch.setattr(leak, "leak_check", _leak)
+    monkeypatch.setattr(leak_check, "leak_check", _leak)
     monkeypatch.setattr(learning_rates, "selection_table", lambda tier, cells: core.learning_rates())
 
 

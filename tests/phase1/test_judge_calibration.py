@@ -7,8 +7,7 @@ from collections import Counter
 import pytest
 
 from artifact.phase1.judge import EquivalenceJudge, ExactJudge, JudgeError, Judgement, SymbolicJudge
-from artifact.phase1.judge_calibration import KnownPair, calibrate, fit_threshold, halves, known_pairs, require_usable
-from artifact.phase1.llm_judge import Reading
+from artifact.phase1.judge_calibration import KnownPair, calibrate, known_pairs, require_usable
 
 EQUAL = [p for p in known_pairs() if p.equal]
 DIFFERENT = [p for p in known_pairs() if not p.equal]
@@ -98,36 +97,3 @@ def test_counts_rates_and_intervals_by_hand() -> None:
     assert frame.loc[("m", "false_merge"), ["low", "high"]].tolist() == pytest.approx([0.09453, 0.90547], abs=1e-4)
     with pytest.raises(JudgeError, match="no pairs that mean the same, or none"):
         calibrate(Table(lambda a, b: True), pairs[:2])
-
-
-def test_halves_are_disjoint_and_balanced() -> None:
-    fit, held_out = halves(known_pairs())
-    assert set(fit).isdisjoint(held_out) and {*fit, *held_out} == set(known_pairs())
-    for half in (fit, held_out):
-        assert set(Counter((p.kind, p.equal) for p in half).values()) == {5}
-
-
-class Read:
-    """Readings of the different pairs from a list of log-odds; equal pairs and None as given."""
-
-    least_mass = 0.1
-
-    def __init__(self, odds):
-        self.odds = odds
-
-    def read(self, pairs, contexts):
-        e = 2.718281828459045
-        return [
-            None if o is None else Reading((0.4 * e**o / (1 + e**o),) * 2, (0.4 / (1 + e**o),) * 2) for o in self.odds
-        ]
-
-
-def test_the_fitted_threshold_is_the_lowest_that_keeps_false_merges_down() -> None:
-    pairs = [KnownPair("k", False, "", str(i), "x") for i in range(40)]
-    odds = [i / 10 for i in range(40)]
-    # 5 % of 40 = 2 may merge: 3.9 and 3.8 do, 3.7 does not
-    assert fit_threshold(Read(odds), pairs) == pytest.approx(3.7)
-    assert fit_threshold(Read(odds), pairs, most_false=0.0) == pytest.approx(3.9)
-    tied = [1.0] * 10 + [0.0] * 30
-    assert fit_threshold(Read(tied), pairs) == pytest.approx(1.0)
-    assert fit_threshold(Read([None] * 39 + [0.5]), pairs) == float("-inf")

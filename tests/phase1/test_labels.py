@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from artifact.errors import ArtifactError
 from artifact.phase1.annotate import annotate, annotate_all
 from artifact.phase1.judge import ExactJudge, SymbolicJudge
-from artifact.phase1.labels import LabelError, compare_sources, model_labels, source_table
+from artifact.phase1.labels import compare_sources, model_labels, source_table
 from artifact.phase1.validation import score_table
 from artifact.records import Problem, Rollout, Status, Verdict
 from artifact.stats.auroc import compare_labels
@@ -72,11 +73,11 @@ def test_the_judge_of_labels_merges_and_refuses():
 
 
 def test_missing_and_doubled_problems_are_named():
-    with pytest.raises(LabelError, match="stronger model's annotations lack 3 of 4 problems, first 'a'"):
+    with pytest.raises(ArtifactError, match="stronger model's annotations lack 3 of 4 problems, first 'a'"):
         model_labels(TEACHER, STRONGER[:1])
-    with pytest.raises(LabelError, match="`answers` lack 3 of 4 problems, first 'b'"):
+    with pytest.raises(ArtifactError, match="`answers` lack 3 of 4 problems, first 'b'"):
         model_labels(TEACHER, STRONGER, answers={"a": "1"})
-    with pytest.raises(LabelError, match="annotated twice"):
+    with pytest.raises(ArtifactError, match="annotated twice"):
         model_labels([*TEACHER, TEACHER[0]], STRONGER)
 
 
@@ -96,7 +97,7 @@ def test_sources_by_hand():
     assert c.difference.estimate == pytest.approx(c.auroc_model - c.auroc_gold)
     row = source_table({"B by A": c}).iloc[0]
     assert (row["case"], row["problems"], row["lower"]) == ("B by A", 7, c.difference.low)
-    with pytest.raises(LabelError, match="no row for 7 of 8 problems, first 'a'"):
+    with pytest.raises(ArtifactError, match="no row for 7 of 8 problems, first 'a'"):
         compare_sources(table, labels[:1])
 
 

@@ -101,9 +101,9 @@ def test_the_mean_over_both_directions_decides_and_position_bias_is_counted() ->
 
 
 def test_exactly_even_odds_do_not_merge_and_a_threshold_moves_the_line() -> None:
-    judge, _ = judge_of(lambda q, a, b: (0.3, 0.3))
-    assert verdicts(judge, PAIRS) == [False, False]
-    assert verdicts(judge.with_threshold(-0.1), PAIRS) == [True, True]
+    for threshold, merged in ((0.0, False), (-0.1, True)):
+        judge, _ = judge_of(lambda q, a, b: (0.3, 0.3), threshold=threshold)
+        assert verdicts(judge, PAIRS) == [merged, merged]
     likely, _ = judge_of(lambda q, a, b: (0.6, 0.2), threshold=math.log(3) + 0.01)
     assert verdicts(likely, PAIRS) == [False, False]
 

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
+from artifact.errors import ArtifactError
 from artifact.phase1.judge import SymbolicJudge
-from artifact.phase1.retest import RetestError, paired_entropies, retest, split_half
-from artifact.phase1.subsample import SubsampleError, annotate_by_n, estimator_frame
+from artifact.phase1.retest import paired_entropies, retest, split_half
+from artifact.phase1.subsample import annotate_by_n, estimator_frame
 from artifact.stats.interval import wilson_interval
 
 _spec = importlib.util.spec_from_file_location("synthetic", Path(__file__).with_name("synthetic.py"))
@@ -45,13 +46,13 @@ def test_pairs_are_matched_by_problem():
 
 
 def test_frames_that_are_no_retest_are_refused():
-    with pytest.raises(RetestError, match=r"N = \[8, 16\]"):
+    with pytest.raises(ArtifactError, match=r"N = \[8, 16\]"):
         paired_entropies(frame([0.1]), frame([0.1], n=16))
-    with pytest.raises(RetestError, match="first annotation has problem 'a' twice"):
+    with pytest.raises(ArtifactError, match="first annotation has problem 'a' twice"):
         paired_entropies(frame([0.1, 0.2], ["a", "a"]), frame([0.1]))
-    with pytest.raises(RetestError, match="share no problem"):
+    with pytest.raises(ArtifactError, match="share no problem"):
         paired_entropies(frame([0.1], ["a"]), frame([0.1], ["b"]))
-    with pytest.raises(RetestError, match="second entropies of 2 problems are all equal"):
+    with pytest.raises(ArtifactError, match="second entropies of 2 problems are all equal"):
         retest(paired_entropies(frame([0.1, 0.2]), frame([0.3, 0.3]))[0])
 
 
@@ -99,5 +100,5 @@ def test_more_samples_are_more_repeatable():
         for s in (0, 8)
     ]
     assert ranks[8] == pytest.approx(spearmanr(halves[0]["normalised"], halves[1]["normalised"]).statistic)
-    with pytest.raises(SubsampleError, match="at least 32 samples"):
+    with pytest.raises(ArtifactError, match="at least 32 samples"):
         split_half(problems, rollouts, SymbolicJudge(), sizes=(16,))

@@ -152,40 +152,40 @@ def test_equal_count_multisets_tie_exactly():
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_one_sample_is_an_error_not_a_division_by_zero(n):
-    with pytest.raises(E.EntropyError, match="at least 2 samples"):
+    with pytest.raises(E.ArtifactError, match="at least 2 samples"):
         E.normalised_entropy(0.0, n)
-    with pytest.raises(E.EntropyError, match="at least 2 samples"):
+    with pytest.raises(E.ArtifactError, match="at least 2 samples"):
         E.entropy_weight(0.0, n)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_log_probabilities_must_be_finite(bad):
-    with pytest.raises(E.EntropyError, match="sample 1 is"):
+    with pytest.raises(E.ArtifactError, match="sample 1 is"):
         E.semantic_entropy([-1.0, bad], [0, 1])
 
 
 def test_shapes_must_agree():
-    with pytest.raises(E.EntropyError, match="2 mean log-probabilities but 3 cluster ids"):
+    with pytest.raises(E.ArtifactError, match="2 mean log-probabilities but 3 cluster ids"):
         E.semantic_entropy([-1.0, -1.0], [0, 1, 2])
-    with pytest.raises(E.EntropyError, match="N ≥ 1"):
+    with pytest.raises(E.ArtifactError, match="N ≥ 1"):
         E.semantic_entropy([], [])
 
 
 @pytest.mark.parametrize("p", [[0.5, 0.6], [-0.1, 1.1], [], [float("nan"), 1.0]])
 def test_only_distributions_have_an_entropy(p):
-    with pytest.raises(E.EntropyError, match="not a probability distribution"):
+    with pytest.raises(E.ArtifactError, match="not a probability distribution"):
         E.entropy(p)
 
 
 def test_decompose_needs_a_string_and_an_id_a_sample():
-    with pytest.raises(E.EntropyError, match="2 samples but 1 strings"):
+    with pytest.raises(E.ArtifactError, match="2 samples but 1 strings"):
         E.decompose([-1.0, -1.0], [0, 0], ["3"])
-    with pytest.raises(E.EntropyError, match="2 mean log-probabilities but 1 cluster ids"):
+    with pytest.raises(E.ArtifactError, match="2 mean log-probabilities but 1 cluster ids"):
         E.decompose([-1.0, -1.0], [0], ["3", "3"])
 
 
 def test_a_string_in_two_classes_is_refused():
-    with pytest.raises(E.EntropyError, match="'3' lies in two classes"):
+    with pytest.raises(E.ArtifactError, match="'3' lies in two classes"):
         E.decompose([-1.0, -1.0], [0, 1], ["3", "3"])
 
 

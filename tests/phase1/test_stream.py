@@ -26,7 +26,7 @@ def problems(n: int) -> list[Problem]:
 
 
 def canned(batch, n: int = 4, answered: bool = True) -> list[tuple[Rollout, ...]]:
-    """n samples a problem: a pure function of the problem's id, as seeded sampling is."""
+    """n samples per problem: a pure function of the problem's id, as seeded sampling is."""
     out = []
     for p in batch:
         rng = random.Random(p.id)

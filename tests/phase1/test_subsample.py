@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from artifact.errors import ArtifactError
 from artifact.phase1.annotate import annotate_all
 from artifact.phase1.judge import SymbolicJudge
 from artifact.phase1.subsample import (
     ESTIMATORS,
-    SubsampleError,
     annotate_by_n,
     auroc_by_n,
     compare_normalisers,
@@ -70,11 +70,11 @@ def test_subsamples_are_nested_and_the_judge_is_asked_no_pair_twice():
 
 def test_take_samples_names_what_is_missing():
     assert [r.sample for r in take_samples(ROLLOUTS[:16], 4, start=8)] == [8, 9, 10, 11]
-    with pytest.raises(SubsampleError, match=r"'p000' has samples \[12, 13, 14, 15\] between 12 and 19.*at least 20"):
+    with pytest.raises(ArtifactError, match=r"'p000' has samples \[12, 13, 14, 15\] between 12 and 19.*at least 20"):
         take_samples(ROLLOUTS, 8, start=12)
-    with pytest.raises(SubsampleError, match="N ≥ 2"):
+    with pytest.raises(ArtifactError, match="N ≥ 2"):
         take_samples(ROLLOUTS, 1)
-    with pytest.raises(SubsampleError, match=r"'p000' has samples \[0, 0, 1\]"):
+    with pytest.raises(ArtifactError, match=r"'p000' has samples \[0, 0, 1\]"):
         take_samples([*ROLLOUTS, ROLLOUTS[0]], 2)
 
 
@@ -136,14 +136,14 @@ def test_normalisers_are_compared_on_shared_problems():
         assert table.loc[n, "auroc_n"] == pytest.approx(roc_auc_score(labels, both["n"]), abs=1e-12)
         assert table.loc[n, "auroc_n_valid"] == pytest.approx(roc_auc_score(labels, both["n_valid"]), abs=1e-12)
     assert table.loc[2, "left_out"] > 0
-    with pytest.raises(SubsampleError, match="both normalisers"):
+    with pytest.raises(ArtifactError, match="both normalisers"):
         compare_normalisers(FRAME[FRAME["normaliser"] == "n"], WRONG)
 
 
 def test_frames_that_do_not_fit_are_refused():
-    with pytest.raises(SubsampleError, match="no label for 59 of 60 problems, first 'p001'"):
+    with pytest.raises(ArtifactError, match="no label for 59 of 60 problems, first 'p001'"):
         auroc_by_n(FRAME, {"p000": True})
-    with pytest.raises(SubsampleError, match="stands twice"):
+    with pytest.raises(ArtifactError, match="stands twice"):
         auroc_by_n(estimator_frame([DRAWS[0], DRAWS[0]]), WRONG)
-    with pytest.raises(SubsampleError, match="no problem was annotated"):
+    with pytest.raises(ArtifactError, match="no problem was annotated"):
         estimator_frame([])

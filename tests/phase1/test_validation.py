@@ -80,15 +80,6 @@ def test_labels_must_be_known_and_problems_distinct():
         V.score_table([*FOUR, unknown])
 
 
-def test_histogram_by_difficulty():
-    table = V.entropy_histogram(FOUR, {"a": "easy", "b": "easy", "c": "hard", "d": "hard"}, bins=2)
-    assert table["difficulty"].tolist() == ["easy", "easy", "hard", "hard"]
-    # normalised entropies: 0 and 0.41 (easy), 0 and 1 (hard)
-    assert table["n"].tolist() == [2, 0, 1, 1] and table["share"].tolist() == [1, 0, 0.5, 0.5]
-    with pytest.raises(ValueError, match="3 annotated problems have no difficulty, first 'b'"):
-        V.entropy_histogram(FOUR, {"a": "easy"})
-
-
 def test_score_values_are_the_rows_of_the_score_table():
     table = V.score_table(FOUR).set_index("problem_id")
     for a in FOUR:

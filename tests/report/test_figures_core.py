@@ -82,7 +82,7 @@ def test_curriculum_points_are_means_over_seeds_and_norms_are_sparse() -> None:
     assert share["sd"].iloc[0] == pytest.approx(0.25 / 2**0.5) and share["seeds"].tolist() == [2] * 8
     norms = data[(data["metric"] == "grad_norm/contrast") & (data["teacher"] == "B")]
     assert norms["step"].tolist() == [0, 4] and norms["mean"].tolist() == [1, 2]
-    with pytest.raises(tables.TableError, match="'SFT'"):
+    with pytest.raises(tables.ArtifactError, match="'SFT'"):
         figures_core.curriculum_points(core_metrics(), "SFT")
 
 
@@ -131,7 +131,7 @@ def test_learning_rates_have_a_panel_each_with_one_filled_point() -> None:
     assert len(shown) == 6
     filled = [c for c in shown[1].collections if isinstance(c, PathCollection) and len(c.get_offsets()) == 1]
     assert [float(c.get_offsets()[0][0]) for c in filled] == [1e-3]
-    with pytest.raises(tables.TableError, match="select-learning-rates"):
+    with pytest.raises(tables.ArtifactError, match="select-learning-rates"):
         figures_core.learning_rate_panels(learning_rates().iloc[:0])
 
 

@@ -88,11 +88,11 @@ def test_what_was_made_is_announced(
     ("change", "message"), [({"tier": "huge"}, "unknown tier"), ({"caption": " "}, "caption is missing")]
 )
 def test_wrong_facts_are_refused(results: Path, change: dict[str, str], message: str) -> None:
-    with pytest.raises(provenance.OutputError, match=message):
+    with pytest.raises(provenance.ArtifactError, match=message):
         provenance.save_table(DATA, "some", **{**FACTS, **change})
-    with pytest.raises(provenance.OutputError, match="lower-case"):
+    with pytest.raises(provenance.ArtifactError, match="lower-case"):
         provenance.save_table(DATA, "Some Name", **FACTS)
-    with pytest.raises(provenance.OutputError, match="no numbers"):
+    with pytest.raises(provenance.ArtifactError, match="no numbers"):
         provenance.save_table(DATA.iloc[:0], "some", **FACTS)
     assert not (results / "tables").exists()
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from artifact.errors import ArtifactError
 from artifact.phase1.annotate import annotate
 from artifact.phase1.judge import SymbolicJudge
 from artifact.records import Problem, Rollout, Status, Verdict
 from artifact.report.qualitative import (
     GROUPS,
-    QualitativeError,
     cluster_frame,
     examples,
     examples_html,
@@ -58,7 +58,7 @@ def test_groups() -> None:
     frame = pd.DataFrame({"normalised": [0.0, 0.1, 0.5, 0.7, 1.0], "ok": [True, False, True, True, False]})
     groups = group_of(frame, correct="ok", low=0.1, high=0.7)
     assert groups.fillna("–").tolist() == [GROUPS[0], GROUPS[1], "–", GROUPS[2], GROUPS[2]]
-    with pytest.raises(QualitativeError, match=r"low = 0.8 and high = 0.7"):
+    with pytest.raises(ArtifactError, match=r"low = 0.8 and high = 0.7"):
         group_of(frame, correct="ok", low=0.8, high=0.7)
 
 
@@ -87,7 +87,7 @@ def test_the_students_answers_stand_beside() -> None:
     assert shown["student after"][0] == "so the answer is 5 (right)"
     assert shown["group"][0] == "sure and right (8)" and shown["w"][0] == "1.00"
     assert "student before" not in format_examples(examples(FRAME, ALL)).columns
-    with pytest.raises(QualitativeError, match=r"\(after\) lack problem"):
+    with pytest.raises(ArtifactError, match=r"\(after\) lack problem"):
         examples(FRAME, ALL, after={})
 
 
@@ -100,11 +100,11 @@ def test_html_is_escaped_and_whole() -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    with pytest.raises(QualitativeError, match="has no annotation"):
+    with pytest.raises(ArtifactError, match="has no annotation"):
         examples(FRAME, ALL[:1])
-    with pytest.raises(QualitativeError, match=r"no problem has H / log N ≤ 0\.1 or ≥ 0\.7"):
+    with pytest.raises(ArtifactError, match=r"no problem has H / log N ≤ 0\.1 or ≥ 0\.7"):
         examples(FRAME.assign(normalised=0.5), ALL)
-    with pytest.raises(QualitativeError, match="has no annotation"):
+    with pytest.raises(ArtifactError, match="has no annotation"):
         examples_html(examples(FRAME, ALL), ALL[:1])
 
 

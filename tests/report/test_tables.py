@@ -109,13 +109,13 @@ def test_holm_by_hand() -> None:
 
 
 def test_what_is_missing_or_double_is_named() -> None:
-    with pytest.raises(tables.TableError, match="appears twice"):
+    with pytest.raises(tables.ArtifactError, match="appears twice"):
         tables.accuracy_table(pd.concat([FRAME, FRAME[FRAME["label"] == REF]]), resamples=10)
-    with pytest.raises(tables.TableError, match="not every seed"):
+    with pytest.raises(tables.ArtifactError, match="not every seed"):
         tables.accuracy_table(FRAME[~((FRAME["seed"] == 1) & (FRAME["problem_id"] == "p3"))], resamples=10)
-    with pytest.raises(tables.TableError, match="was not run"):
+    with pytest.raises(tables.ArtifactError, match="was not run"):
         tables.difference_table(FRAME[FRAME["label"] != REF], resamples=10)
-    with pytest.raises(tables.TableError, match="different problems"):
+    with pytest.raises(tables.ArtifactError, match="different problems"):
         tables.difference_table(FRAME[~((FRAME["label"] == REF) & (FRAME["problem_id"] == "p3"))], resamples=10)
 
 
@@ -143,7 +143,7 @@ def test_compute_budget_sums_steps_and_averages_seeds() -> None:
     times = tables.training_times(pd.DataFrame(rows)).iloc[0]
     assert (times["cell"], times["label"], times["seeds"], times["seconds"]) == ("opd", REF, 2, 6.0)
     assert row["prompts"] == 2 * load("tiny").train.prompts_per_step and not row["reads_gold"]
-    with pytest.raises(tables.TableError, match="not part of the study"):
+    with pytest.raises(tables.ArtifactError, match="not part of the study"):
         tables.compute_budget(pd.DataFrame(rows).assign(cell="grpo", label="GRPO"), run_settings(runs))
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from artifact.errors import ArtifactError
 from artifact.stats.accuracy import accuracy_interval, seed_spread
 from artifact.stats.bootstrap import cluster_bootstrap
-from artifact.stats.checks import StatisticsError
 from artifact.stats.interval import wilson_interval
 from artifact.stats.paired import paired_difference, smallest_detectable_difference
 from artifact.stats.pass_at_k import majority_at_k
@@ -50,5 +50,5 @@ def test_seed_spread_is_mean_and_sample_sd():
     ],
 )
 def test_impossible_requests_are_errors(call):
-    with pytest.raises(StatisticsError):
+    with pytest.raises(ArtifactError):
         call()

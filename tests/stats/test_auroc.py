@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from artifact.errors import ArtifactError
 from artifact.stats import auroc as A
 
 RNG = np.random.default_rng(7)
@@ -55,20 +56,20 @@ def test_polarity_a_score_that_is_high_on_wrong_answers_is_good():
 @pytest.mark.parametrize("labels", [[0, 0, 0], [1, 1, 1]])
 @pytest.mark.parametrize("function", [A.auroc, A.auroc_bootstrap, A.auroc_delong, A.roc_points])
 def test_one_class_only_is_an_error_not_nan(function, labels):
-    with pytest.raises(ValueError, match=f"all 3 labels are {'wrong' if labels[0] else 'right'}"):
+    with pytest.raises(ArtifactError, match=f"all 3 labels are {'wrong' if labels[0] else 'right'}"):
         function([0.1, 0.2, 0.3], labels)
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match="score 1 is not finite"):
+    with pytest.raises(ArtifactError, match="score 1 is not finite"):
         A.auroc([0.1, float("nan")], [0, 1])
-    with pytest.raises(ValueError, match="labels must be 0 or 1"):
+    with pytest.raises(ArtifactError, match="labels must be 0 or 1"):
         A.auroc([0.1, 0.2], [-1, 1])
-    with pytest.raises(ValueError, match="one of each per problem"):
+    with pytest.raises(ArtifactError, match="one of each per problem"):
         A.auroc([0.1, 0.2], [1])
-    with pytest.raises(ValueError, match="level"):
+    with pytest.raises(ArtifactError, match="level"):
         A.auroc_bootstrap([0.1, 0.2], [0, 1], level=95)
-    with pytest.raises(ValueError, match="at least 2 problems of each class, got 1 wrong"):
+    with pytest.raises(ArtifactError, match="at least 2 problems of each class, got 1 wrong"):
         A.auroc_delong([0.1, 0.2, 0.3], [0, 1, 0])
 
 

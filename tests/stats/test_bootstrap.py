@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from artifact.errors import ArtifactError
 from artifact.stats.bootstrap import bootstrap_values, cluster_bootstrap, draw_rows, percentile_interval
-from artifact.stats.checks import StatisticsError
 
 
 def test_bootstrap_over_single_clusters_equals_scipy_percentile():
@@ -37,7 +37,7 @@ def test_bootstrap_weighs_unequal_clusters_as_a_ratio_of_sums():
 
 
 def test_clustered_bootstrap_holds_its_level_and_the_naive_one_does_not():
-    """Ten samples a problem, success probability Beta(0.5, 0.5) per problem, true mean 0.5; level 5 %, 300 sets."""
+    """Ten samples per problem, success probability Beta(0.5, 0.5) per problem, true mean 0.5; level 5 %, 300 sets."""
     rng = np.random.default_rng(5)
     misses = {"clustered": 0, "naive": 0}
     problems = np.repeat(np.arange(60), 10)
@@ -99,5 +99,5 @@ def test_percentiles_of_known_values():
 
 @pytest.mark.parametrize("call", [lambda: list(draw_rows([[0, 1]], 0, 0)), lambda: list(draw_rows([[0], []], 5, 0))])
 def test_nothing_to_draw_is_an_error(call):
-    with pytest.raises(StatisticsError, match="must be positive and no stratum empty"):
+    with pytest.raises(ArtifactError, match="must be positive and no stratum empty"):
         call()

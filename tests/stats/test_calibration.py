@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.metrics import brier_score_loss
 
+from artifact.errors import ArtifactError
 from artifact.stats.calibration import accuracy_by_bin, calibration, calibration_table, reliability_bins
-from artifact.stats.checks import StatisticsError
 from artifact.stats.interval import wilson_interval
 
 RNG = np.random.default_rng(5)
@@ -93,15 +93,15 @@ def test_a_group_that_is_always_right_has_missing_values_not_an_error():
 
 
 def test_bad_input_has_a_name():
-    with pytest.raises(StatisticsError, match="one of each per problem"):
+    with pytest.raises(ArtifactError, match="one of each per problem"):
         calibration([0.1, 0.2], [1])
-    with pytest.raises(StatisticsError, match="weight 1"):
+    with pytest.raises(ArtifactError, match="weight 1"):
         calibration([0.1, float("inf")], [1, 0])
-    with pytest.raises(StatisticsError, match=r"must lie in \[0, 1\], got 0.1 to 1.5"):
+    with pytest.raises(ArtifactError, match=r"must lie in \[0, 1\], got 0.1 to 1.5"):
         calibration([0.1, 1.5], [1, 0])
-    with pytest.raises(StatisticsError, match="labels must be 0 or 1"):
+    with pytest.raises(ArtifactError, match="labels must be 0 or 1"):
         calibration([0.1, 0.5], [1, -1])
-    with pytest.raises(StatisticsError, match="at least one bin"):
+    with pytest.raises(ArtifactError, match="at least one bin"):
         calibration([0.1, 0.5], [1, 0], bins=0)
 
 
@@ -117,9 +117,9 @@ def test_accuracy_by_bin():
 
 
 def test_bins_refuse_entropies_in_nats_and_odd_labels():
-    with pytest.raises(ValueError, match="pass H / log N"):
+    with pytest.raises(ArtifactError, match="pass H / log N"):
         accuracy_by_bin([0.2, 1.6], [0, 1])
-    with pytest.raises(ValueError, match="at least one bin"):
+    with pytest.raises(ArtifactError, match="at least one bin"):
         accuracy_by_bin([0.2], [0], bins=0)
-    with pytest.raises(ValueError, match="labels must be 0 or 1"):
+    with pytest.raises(ArtifactError, match="labels must be 0 or 1"):
         accuracy_by_bin([0.2], [-1])

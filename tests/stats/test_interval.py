@@ -7,7 +7,7 @@ import math
 import pytest
 import scipy.stats
 
-from artifact.stats.checks import StatisticsError
+from artifact.errors import ArtifactError
 from artifact.stats.interval import wilson_interval
 
 
@@ -41,5 +41,5 @@ def test_wilson(successes, n, lower, upper):
     ("call", "message"), [(lambda: wilson_interval(3, 2), "3 of 2"), (lambda: wilson_interval(1, 2, 95), "got 95")]
 )
 def test_impossible_proportions_are_errors(call, message):
-    with pytest.raises(StatisticsError, match=message):
+    with pytest.raises(ArtifactError, match=message):
         call()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artifact.stats.checks import StatisticsError
+from artifact.errors import ArtifactError
 from artifact.stats.pass_at_k import majority_at_k, pass_at_k
 
 
@@ -30,7 +30,7 @@ def test_pass_at_k_is_vectorised_and_stable_for_many_samples():
 
 @pytest.mark.parametrize(("c", "n", "k"), [([1], 4, 5), ([5], 4, 1), ([-1], 4, 1), ([1], 4, 0)])
 def test_pass_at_k_refuses_impossible_counts(c, n, k):
-    with pytest.raises(StatisticsError):
+    with pytest.raises(ArtifactError):
         pass_at_k(c, n, k)
 
 
@@ -66,5 +66,5 @@ def test_majority_over_one_sample_is_the_mean_and_over_three_the_binomial_sum():
 
 
 def test_majority_refuses_a_cluster_with_two_verdicts():
-    with pytest.raises(StatisticsError, match=r"\[1\]"):
+    with pytest.raises(ArtifactError, match=r"\[1\]"):
         majority_at_k([[0, 1], [0, 0]], [[1, 0], [1, 0]], 2)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artifact.stats.checks import OneClassOnly, StatisticsError
+from artifact.errors import ArtifactError
+from artifact.stats.checks import OneClassOnly
 from artifact.stats.risk import aurc, compare_risk, rejection_table, risk_coverage, risk_summary
 
 scored = st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=2, max_size=7).filter(
@@ -80,11 +81,11 @@ def test_a_case_by_hand():
 def test_bad_input_has_a_name(function):
     with pytest.raises(OneClassOnly, match="all 3 labels are right"):
         function([1, 2, 3], [0, 0, 0])
-    with pytest.raises(StatisticsError, match="score 1 is not finite"):
+    with pytest.raises(ArtifactError, match="score 1 is not finite"):
         function([1, float("nan")], [0, 1])
-    with pytest.raises(StatisticsError, match="one of each per problem"):
+    with pytest.raises(ArtifactError, match="one of each per problem"):
         function([1, 2, 3], [0, 1])
-    with pytest.raises(StatisticsError, match="labels must be 0 or 1"):
+    with pytest.raises(ArtifactError, match="labels must be 0 or 1"):
         function([1, 2], [2, 1])
 
 
@@ -95,7 +96,7 @@ def test_rejection_table_reads_the_curve():
     assert table["oracle"].tolist() == pytest.approx(curve.loc[table["kept"], "oracle"].tolist())
     assert table["above_all"].tolist() == pytest.approx((table["accuracy"] - (~WRONG).mean()).tolist())
     assert (table["above_lower"][0], table["above_upper"][0]) == (0, 0)
-    with pytest.raises(StatisticsError, match=r"coverages \[0\]"):
+    with pytest.raises(ArtifactError, match=r"coverages \[0\]"):
         rejection_table(SCORE, WRONG, coverages=[0])
 
 
@@ -113,7 +114,7 @@ def test_summary_interval_holds_the_value_and_follows_the_seed():
     s = risk_summary(SCORE, WRONG, resamples=300)
     assert s.aurc.low < s.aurc.estimate < s.aurc.high and s.gain.low < s.gain.estimate < s.gain.high
     assert risk_summary(SCORE, WRONG, resamples=300) == s != risk_summary(SCORE, WRONG, resamples=300, seed=1)
-    with pytest.raises(StatisticsError, match="got 95"):
+    with pytest.raises(ArtifactError, match="got 95"):
         risk_summary(SCORE, WRONG, level=95)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from artifact.config import ConfigError, load
-from artifact.errors import EmptyDataset, Mismatch
-from artifact.evaluate.protocol import ProtocolError, parse_protocol
+from artifact.errors import ArtifactError, EmptyDataset, Mismatch
+from artifact.evaluate.protocol import parse_protocol
 from artifact.paths import project_root
 from artifact.studies.benchmark_jobs import (
     LEAST_BUDGET,
@@ -76,7 +76,7 @@ def test_protocols_and_ks_of_a_tier() -> None:
     with pytest.raises(ConfigError, match="'four' is no number"):
         parse_ks(["four"], [sixteen])
     for ks, protocols, remedy in ((["32"], [sixteen], "avg32"), (["4"], [greedy], "avg4")):
-        with pytest.raises(ProtocolError, match=remedy):
+        with pytest.raises(ArtifactError, match=remedy):
             parse_ks(ks, protocols)
 
 

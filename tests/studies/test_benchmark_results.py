@@ -12,7 +12,6 @@ from tests.studies.stored import PROBLEMS, stored
 
 from artifact.config import load
 from artifact.errors import ArtifactError, EmptyDataset, Mismatch
-from artifact.evaluate.protocol import ProtocolError
 from artifact.records import Rollout, write_parquet
 from artifact.studies import benchmark_results
 from artifact.studies.benchmark_results import benchmark_table, export_lm_eval, stored_evaluations, write_report
@@ -43,7 +42,7 @@ def test_the_table_by_hand(results: Path) -> None:
 def test_k_of_the_table(results: Path) -> None:
     both = stored_evaluations([stored(results, "a"), stored(results, "b", samples=2)])
     assert benchmark_table(both, [1], resamples=50)["metric"].tolist() == ["pass@1", "avg@2"]
-    with pytest.raises(ProtocolError, match="k = 3 cannot be measured with the 2"):
+    with pytest.raises(ArtifactError, match="k = 3 cannot be measured with the 2"):
         benchmark_table(both[1:], [3])
 
 

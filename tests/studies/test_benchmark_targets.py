@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from artifact.config import ConfigError, load
+from artifact.errors import ArtifactError
 from artifact.studies.benchmark_targets import Target, benchmark_list, main_split, targets
-from artifact.tasks import TaskError, register
+from artifact.tasks import register
 from artifact.worlds.tiny.splits import load_split
 
 
@@ -22,7 +23,7 @@ def test_what_is_measured() -> None:
         Target(name, "test") for name in ("math-500", "aime-2025", "amo-bench", "sure-math")
     ]
     for wrong, near in (("gsm9k", "gsm8k"), ("tinymth", "tinymath"), ("math500", "math-500"), ("gsm9k@x", "gsm8k@x")):
-        with pytest.raises(TaskError, match=f"did you mean '{near}'"):
+        with pytest.raises(ArtifactError, match=f"did you mean '{near}'"):
             targets(tiny, [wrong])
     with pytest.raises(ConfigError, match="goes with one benchmark"):
         targets(tiny, ["gsm8k", "svamp"], "train")
@@ -37,7 +38,7 @@ def test_the_split_that_is_meant() -> None:
     ]
     register("own-task")(type("OwnTask", (), {}))
     assert main_split("own-task") == ""
-    with pytest.raises(TaskError, match="say which of its splits"):
+    with pytest.raises(ArtifactError, match="say which of its splits"):
         targets(load("tiny"), ["own-task"])
 
 

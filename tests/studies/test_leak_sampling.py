@@ -6,7 +6,7 @@ import pytest
 
 from artifact.errors import EmptyDataset
 from artifact.records import Rollout
-from artifact.studies.leak import spread_over
+from artifact.studies.leak_check import spread_over
 
 
 def rollout(name: str, sample: int, text: str = "\\boxed{1}") -> Rollout:

@@ -9,9 +9,9 @@ import pytest
 from suremath_world import SMALL, small
 
 from artifact.config import ConfigError
-from artifact.errors import EmptyDataset
+from artifact.errors import ArtifactError, EmptyDataset
 from artifact.records import Problem, RecordError, write_parquet
-from artifact.suremath.seeds import SourceError, load_source, load_sources
+from artifact.suremath.seeds import load_source, load_sources
 from artifact.suremath.settings import ProblemSource, load_settings
 from artifact.tasks.base import get_task
 from artifact.worlds.tiny.splits import part_of
@@ -64,7 +64,7 @@ def test_seeds_without_answers_are_counted_where_the_source_promises_them(tmp_pa
 
 def test_a_curated_problem_without_answer_is_an_error(tmp_path: Path) -> None:
     path = lines(tmp_path / "a.jsonl", {"question": "A?", "answer": "1"}, {"question": "B?", "answer": ""})
-    with pytest.raises(SourceError, match="row 1 of curated source 'mine' has no answer"):
+    with pytest.raises(ArtifactError, match="row 1 of curated source 'mine' has no answer"):
         load_source(source(path), "curated")
 
 
@@ -87,16 +87,16 @@ def test_where_and_limit_choose_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "fields", "error", "message"),
     [
-        (None, {}, SourceError, "does not exist"),
-        (["{broken"], {}, SourceError, "line 1 is not JSON"),
-        (["[1]"], {}, SourceError, "line 1 is no JSON object"),
-        ([{"problem": "A?"}], {}, SourceError, "has no field 'question'; its fields are problem"),
-        ([{"question": "A?", "answer": "1"}], {"where": {"level": 1}}, SourceError, "has no field 'level'"),
+        (None, {}, ArtifactError, "does not exist"),
+        (["{broken"], {}, ArtifactError, "line 1 is not JSON"),
+        (["[1]"], {}, ArtifactError, "line 1 is no JSON object"),
+        ([{"problem": "A?"}], {}, ArtifactError, "has no field 'question'; its fields are problem"),
+        ([{"question": "A?", "answer": "1"}], {"where": {"level": 1}}, ArtifactError, "has no field 'level'"),
         ([{"question": "A?", "answer": "1", "level": 2}], {"where": {"level": 1}}, EmptyDataset, "no row that matches"),
         (
             [{"question": "A?", "answer": "1", "difficulty": "huge"}],
             {"difficulty": None},
-            SourceError,
+            ArtifactError,
             "has difficulty 'huge'",
         ),
         ([{"question": "", "answer": "1"}], {}, EmptyDataset, "none of the 1 rows"),
@@ -115,7 +115,7 @@ def test_a_truncated_parquet_source_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     write_parquet(path, [Problem("1", "Q?", "1", None, "tinymath", "easy")], Problem)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(SourceError, match="cannot be read as Parquet"):
+    with pytest.raises(ArtifactError, match="cannot be read as Parquet"):
         load_source(source(path), "seed")
 
 
@@ -128,7 +128,7 @@ def test_duplicate_ids_over_sources_are_refused(tmp_path: Path) -> None:
 def test_a_hub_id_that_is_not_cached_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     wanted = ProblemSource(name="hub", kind="hub", hub="nobody/nothing-of-this-name", difficulty="easy")
-    with pytest.raises(SourceError, match=r"nobody/nothing-of-this-name.*not in the local cache.*kind: file"):
+    with pytest.raises(ArtifactError, match=r"nobody/nothing-of-this-name.*not in the local cache.*kind: file"):
         load_source(wanted, "seed")
 
 

@@ -56,7 +56,7 @@ def samples(problem: Problem, n: int = 8, skill: float | None = None) -> list[Ro
 
 
 def labeller(problems: Sequence[Problem]) -> list[list[Rollout]]:
-    """Eight samples a problem."""
+    """Eight samples per problem."""
     return [samples(p) for p in problems]
 
 

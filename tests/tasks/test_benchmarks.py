@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from artifact.errors import EmptyDataset, Mismatch
+from artifact.errors import ArtifactError, EmptyDataset, Mismatch
 from artifact.records import Problem, index_by_id, write_parquet
-from artifact.tasks import Task, TaskError, get_task, load_problems, task_names
+from artifact.tasks import Task, get_task, load_problems, task_names
 from artifact.tasks.benchmark import Benchmark, Split, find_benchmark, known_benchmarks, register_benchmark, to_problem
 from artifact.tasks.catalogue.benchmarks import TABLE
 from artifact.tasks.hub import DataAbsent, Source, load_rows
@@ -204,7 +204,7 @@ def test_slices_limits_and_other_benchmarks() -> None:
     assert load_problems(task, "test", 7) == list(load("gsm8k", "test").problems[:7]) == load_problems(task, "test[:7]")
     other = load_problems(task, "math-500", 3)
     assert [p.task for p in other] == ["math-500"] * 3
-    with pytest.raises(TaskError, match=r"'gsm8k' has no split 'dev'; it has train, test"):
+    with pytest.raises(ArtifactError, match=r"'gsm8k' has no split 'dev'; it has train, test"):
         task.load("dev")
 
 
@@ -363,11 +363,11 @@ def test_adding_a_benchmark_is_one_row(tmp_path: Path, monkeypatch: pytest.Monke
     (problem,) = get_task("own-set", data_dir=tmp_path).load("test")
     assert (problem.id, problem.answer) == ("own-set-test-00000", "2")
     assert "1+1?" in get_task("own-set").messages(problem)[0]["content"]
-    with pytest.raises(TaskError, match="registered already"):
+    with pytest.raises(ArtifactError, match="registered already"):
         register_benchmark(replace(own, difficulty="hard"))
-    with pytest.raises(TaskError, match="by 'magic'"):
+    with pytest.raises(ArtifactError, match="by 'magic'"):
         register_benchmark(replace(own, name="other", gold="magic"))
-    with pytest.raises(TaskError, match="main split 'dev'"):
+    with pytest.raises(ArtifactError, match="main split 'dev'"):
         register_benchmark(replace(own, name="other", main="dev"))
     write_rows(tmp_path, "own/test", [{"q": "1+1?", "a": "2"}] * 2)
     with pytest.raises(Mismatch, match="has 2 rows, expected 1"):
@@ -390,7 +390,7 @@ def test_a_file_of_ones_own_in_a_known_format(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "near"), [("gsm8", "gsm8k"), ("gsm8@mine", "gsm8k@mine"), ("AIME-2025", "aime-2025")])
 def test_an_unknown_benchmark_names_the_nearest(name: str, near: str) -> None:
-    with pytest.raises(TaskError, match=f"unknown benchmark '{name}'; did you mean '{near}'"):
+    with pytest.raises(ArtifactError, match=f"unknown benchmark '{name}'; did you mean '{near}'"):
         find_benchmark(name)
-    with pytest.raises(TaskError, match="unknown benchmark"):
+    with pytest.raises(ArtifactError, match="unknown benchmark"):
         find_benchmark("gsm8k@../mine")

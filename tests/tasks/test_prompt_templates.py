@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from artifact.errors import ArtifactError
 from artifact.records import Problem
 from artifact.tasks import encode_prompt, get_task, load_problems
 from artifact.tasks.calculator import MARK, calculate
 from artifact.tasks.hub import DataAbsent
-from artifact.tasks.prompt_templates import FOLDER, TemplateError, load_template, parse_template, template_names
+from artifact.tasks.prompt_templates import FOLDER, load_template, parse_template, template_names
 from artifact.tasks.verifier import Verifier
 from artifact.worlds.tiny.tokenizer import build_tokenizer
 
@@ -121,7 +122,7 @@ def test_exemplars_are_in_no_benchmark() -> None:
     ],
 )
 def test_malformed_templates_are_refused(text: str, message: str) -> None:
-    with pytest.raises(TemplateError, match=message.replace("|", r"\|").replace("{", r"\{")):
+    with pytest.raises(ArtifactError, match=message.replace("|", r"\|").replace("{", r"\{")):
         parse_template("own", text)
 
 
@@ -129,7 +130,7 @@ def test_a_template_of_the_users_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.txt"
     path.write_text("answer: any\n[user]\nQ: {question}\n", encoding="utf-8")
     assert load_template(str(path)).messages(PROBLEM)[0]["content"] == f"Q: {PROBLEM.question}"
-    with pytest.raises(TemplateError, match="no prompt template 'mine'; there are gsm8k_1shot"):
+    with pytest.raises(ArtifactError, match="no prompt template 'mine'; there are gsm8k_1shot"):
         load_template("mine")
     assert {p.stem for p in FOLDER.glob("*.txt")} == set(template_names()) >= {"zero_shot", "gsm8k_4shot"}
 

@@ -9,10 +9,11 @@ from typing import get_args
 
 import pytest
 
+from artifact.errors import ArtifactError
 from artifact.records import Problem
-from artifact.tasks import Context, Task, TaskError, encode_prompt, get_task, load_problems, register, task_names
+from artifact.tasks import Context, Task, encode_prompt, get_task, load_problems, register, task_names
 from artifact.worlds.tiny import chat
-from artifact.worlds.tiny.splits import SplitError, load_split
+from artifact.worlds.tiny.splits import load_split
 from artifact.worlds.tiny.tokenizer import build_tokenizer
 
 
@@ -25,7 +26,7 @@ def test_problems_and_limit() -> None:
     assert load_problems(task, "curve", limit=7) == problems[:7] == load_split("curve", 7)
     assert load_problems(task, "curve[-50:]", limit=3) == problems[350:353]
     assert all(p.task == "tinymath" for p in problems)
-    with pytest.raises(SplitError, match=r"'dev'"):
+    with pytest.raises(ArtifactError, match=r"'dev'"):
         task.load("dev")
 
 
@@ -71,7 +72,7 @@ def test_registry_is_open_and_guards_its_names() -> None:
 
         def load(self, split: str) -> list[Problem]:
             if split != "all":
-                raise TaskError(f"no split {split!r}")
+                raise ArtifactError(f"no split {split!r}")
             return [Problem(f"own-{i}", "q", "1", None, "own", "easy") for i in range(self.size)]
 
         def messages(self, problem: Problem, context: Context = "none") -> list[dict[str, str]]:
@@ -85,13 +86,15 @@ def test_registry_is_open_and_guards_its_names() -> None:
             found = load_problems(get_task("own", size=5), f"all{text}", limit)  # a task gets slices for free
             assert [p.id for p in found] == [f"own-{i}" for i in range(5)][part][:limit]
     for name in ("train", "all[1]", "all[1:2:3]", "all[a:]", "[1:2]"):
-        with pytest.raises(TaskError, match=re.escape(repr(name))):  # what is no slice is a name, for the task to know
+        with pytest.raises(
+            ArtifactError, match=re.escape(repr(name))
+        ):  # what is no slice is a name, for the task to know
             load_problems(get_task("own"), name)
-    with pytest.raises(TaskError, match=r"'own'.*'colour'"):
+    with pytest.raises(ArtifactError, match=r"'own'.*'colour'"):
         get_task("own", colour=1)
-    with pytest.raises(TaskError, match=r"already registered"):
+    with pytest.raises(ArtifactError, match=r"already registered"):
         register("own")(lambda: Own())
-    with pytest.raises(TaskError, match=r"unknown task 'algebra'.*tinymath"):
+    with pytest.raises(ArtifactError, match=r"unknown task 'algebra'.*tinymath"):
         get_task("algebra")
 
 

@@ -40,8 +40,7 @@ def distances(
     masks  for each pair which response tokens count (False: a tool wrote it); None = all of them
 
     Both score the same token ids; position t of a response is predicted from what precedes it, tool tokens included.
-    The student's weights are let go afterwards, the teacher's stay. Raises Mismatch for a mask of another length than
-    its response, or one that leaves no token.
+    Raises Mismatch for a mask of another length than its response, or one that leaves no token.
     """
     import torch
 

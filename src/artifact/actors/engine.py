@@ -140,10 +140,7 @@ class RolloutEngine:
         return scores
 
     def next_token_logprobs(self, prompts: list[tuple[int, ...]], token_ids: list[int]) -> np.ndarray:
-        """Raw log-probabilities of `token_ids` as the next token after each prompt, float64 [P, C]; generates nothing.
-
-        They are those of the full vocabulary, so a row's sum of exponentials is the mass on these candidates.
-        """
+        """Raw log-probabilities of `token_ids` as the next token after each prompt, float64 [P, C]; none is drawn."""
         from vllm import SamplingParams
 
         params = SamplingParams(max_tokens=1, temperature=0, logprob_token_ids=list(token_ids), detokenize=False)

@@ -3,8 +3,7 @@
 A *role* is an actor of the loop. `place` turns the cluster section of a configuration into one Ray bundle and one
 environment a role. The layout on four GPUs is that of UOPD appendix A.1: student and reference share GPU 0 by
 fractional allocation, the teacher has GPU 1, one engine each has the others. With fewer GPUs than that all roles share
-what there is. On CPU every role takes one logical CPU; the thread counts of the configuration decide how many cores it
-may use.
+what there is.
 """
 
 from __future__ import annotations
@@ -121,10 +120,7 @@ def prepare_process(slot: Slot) -> None:
 
 
 def start_in_turn(device: str) -> AbstractContextManager[Any]:
-    """Held while an engine starts: on CPU one at a time, so that the next finds in the cache what this one compiled.
-
-    The kernel frees the lock of a process that dies; the deadline of a start, `cluster.start_timeout_s`, covers it.
-    """
+    """Held while an engine starts: on CPU one at a time, so that the next finds in the cache what this one compiled."""
     if device != "cpu":
         return nullcontext()
     from filelock import FileLock

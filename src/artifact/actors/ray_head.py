@@ -63,7 +63,7 @@ def environment() -> dict[str, str]:
     }
 
 
-def start(num_cpus: int, attempts: int = 5) -> str:
+def start(num_cpus: int) -> str:
     """Start a head with `num_cpus` *logical* CPUs (threads are limited by the actors themselves); returns its address.
 
     The agents' ports are chosen here: left to Ray, its node daemon gives up when an agent takes more than 15 s to
@@ -72,7 +72,7 @@ def start(num_cpus: int, attempts: int = 5) -> str:
     """
     folder = state_folder()
     ray_command = Path(sys.executable).with_name("ray")
-    for _ in range(attempts):
+    for _ in range(5):
         ports = _free_ports(4)
         address = f"127.0.0.1:{ports[0]}"
         command = [
@@ -106,7 +106,7 @@ def start(num_cpus: int, attempts: int = 5) -> str:
         _end_group(head.pid)
         head.wait(timeout=30)
     words = (folder / "head.log").read_text(encoding="utf-8", errors="replace").strip()[-1500:]
-    raise ArtifactError(f"the local Ray head did not start in {attempts} attempts; its last words were:\n{words}")
+    raise ArtifactError(f"the local Ray head did not start in 5 attempts; its last words were:\n{words}")
 
 
 def stop() -> bool:

@@ -1,8 +1,7 @@
 """What an evaluation gives back when it ends: the model that the reference held for it, and actors of its own.
 
-Actors are shared by their settings (`session.py`). An evaluation whose prompts need a longer engine than the tier's has
-engines and a reference that no training run will ever ask for; beside the tier's own they would hold memory and devices
-until the cluster stops. The caller has the lane's actors to itself (`studies/store.actors_of`).
+An evaluation whose prompts need a longer engine than the tier's has engines and a reference that no training run will
+ever ask for; beside the tier's own they would hold memory and devices until the cluster stops.
 """
 
 from __future__ import annotations

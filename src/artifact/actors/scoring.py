@@ -19,10 +19,10 @@ from artifact.actors.checkpoints import load_frozen
 from artifact.actors.placement import Slot, prepare_process
 from artifact.train.examples import TokenPair
 from artifact.train.rollouts import Completion
+from artifact.train.workers import ReferenceLogprobs
 
 if TYPE_CHECKING:
     from artifact.train.scoring import FrozenModel, TeacherScores
-    from artifact.train.workers import ReferenceLogprobs
 
 
 class ScoringActor:

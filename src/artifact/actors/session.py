@@ -9,6 +9,7 @@ The cluster at `RAY_ADDRESS` is joined where that is set; otherwise a local one 
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from dataclasses import dataclass, field
@@ -57,8 +58,6 @@ def connect(num_cpus: int = 16) -> None:
     imported_before = "ray" in sys.modules
     if not given:
         os.environ.update(ray_head.environment())
-    import logging
-
     logging.getLogger("ray.widgets.util").setLevel(logging.ERROR)  # importing ray asks for ipywidgets in a notebook
     import ray
 

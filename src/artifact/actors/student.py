@@ -7,9 +7,14 @@ weights and a fresh optimiser. The paper's name is VtDStudentActor.
 
 from __future__ import annotations
 
+import gc
+import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from artifact.actors.checkpoints import load_network
 from artifact.actors.placement import Slot, distributed_backend, prepare_process
@@ -21,8 +26,6 @@ from artifact.train.settings import Losses, Optimiser
 from artifact.train.workers import ReferenceLogprobs, StepWork
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from artifact.train.scoring import TeacherScores
     from artifact.train.student import Student
 
@@ -48,8 +51,6 @@ class StudentActor:
 
     def address(self) -> tuple[str, int]:
         """This node's address and a port that was free a moment ago."""
-        import socket
-
         import ray
 
         with socket.socket() as s:
@@ -65,8 +66,6 @@ class StudentActor:
                 f"student actors are a group of {self.world_size}, {world_size} were asked for; run "
                 "`artifact cluster stop`"
             )
-        import os
-
         os.environ |= {
             "MASTER_ADDR": host,
             "MASTER_PORT": str(port),
@@ -96,8 +95,6 @@ class StudentActor:
 
     def reset(self, model: str, optimiser: Optimiser, losses: Losses, total_steps: int, seed: int) -> Spec:
         """Fresh weights from checkpoint `model`, a fresh optimiser, a schedule over `total_steps`; the sync spec."""
-        import gc
-
         import deepspeed
         import torch
 

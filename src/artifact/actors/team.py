@@ -146,10 +146,7 @@ def probe_sequences(inputs: RunInputs) -> list[TokenPair]:
 
 
 def start_student(actors: Actors, config: Config, total_steps: int) -> Spec:
-    """Reset the student to the base weights and form the weight-sync group where it is not formed yet.
-
-    Returns the `Spec` of the parameters that weight sync sends.
-    """
+    """Reset the student to the base weights and form the weight-sync group where it is not formed yet."""
     cluster, limit = config.cluster, config.cluster.start_timeout_s
     first = actors.students[0]
     host, port = call(first.address.remote(), limit, "asking the student for its address")

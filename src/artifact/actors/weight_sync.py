@@ -11,9 +11,11 @@ sent explicitly. A version counter would not notice: hence `team.py` proves ever
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,8 +34,6 @@ class Spec:
 
     def buckets(self) -> Iterator[list[int]]:
         """Indices of parameters that travel together: same dtype, at most `BUCKET_BYTES`."""
-        import math
-
         import torch
 
         bucket: list[int] = []
@@ -91,8 +91,6 @@ def send(channel: Channel, named: list[tuple[str, torch.Tensor]], spec: Spec) ->
 
 def receive(channel: Channel, spec: Spec, device: str) -> Iterator[tuple[str, torch.Tensor]]:
     """All other ranks: the parameters in order, one bucket in memory at a time."""
-    import math
-
     import torch
 
     where = "cpu" if channel.backend == "gloo" else device
@@ -113,11 +111,7 @@ def with_explicit_head(state: Iterable[tuple[str, torch.Tensor]], tied: bool) ->
 
 
 class EngineExtension:
-    """Mixed into vLLM's worker (`worker_extension_cls`): the receiving end, inside the worker process.
-
-    With tensor parallelism every worker of an engine joins with its own rank and receives the full parameters; vLLM's
-    loaders keep the shard they need.
-    """
+    """Mixed into vLLM's worker (`worker_extension_cls`): the receiving end, inside the worker process."""
 
     device: Any
     rank: int
@@ -132,8 +126,6 @@ class EngineExtension:
 
     def load_checkpoint_weights(self, path: str) -> None:
         """Replace all weights by those of a Hugging Face checkpoint of the same architecture."""
-        from pathlib import Path
-
         from safetensors import safe_open
 
         from artifact.actors.weight_sync import with_explicit_head

@@ -33,10 +33,6 @@ _NAME = re.compile(r"\d\d_.+\.ipynb")
 CPU_CELL_TIMEOUT_S = 7200.0
 
 
-class NotebookError(ArtifactError):
-    """An unknown notebook or parameter, or a notebook without a parameters cell."""
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What became of one notebook; `record` is the stored account of its execution (None when it failed)."""
@@ -51,33 +47,33 @@ def discover(folder: Path | None = None, only: list[str] | None = None, tier: st
     """The notebooks of `folder` (default `notebooks/` of the project) in order; with `tier`, those that belong to it.
 
     `only` picks by number (`3`, `03`) or name (`03_method`, `method`); an unknown one is an error that lists all, and
-    one that does not belong to `tier` an error that says why. So is having nothing to run.
+    one that does not belong to `tier` an error that says why.
     """
     folder = folder or project_root() / "notebooks"
     found = sorted(p for p in folder.glob("*.ipynb") if _NAME.fullmatch(p.name))
     if not found:
-        raise NotebookError(f"no notebook NN_name.ipynb in {folder}")
+        raise ArtifactError(f"no notebook NN_name.ipynb in {folder}")
     outside = left_out(tier, folder) if tier is not None else {}
     if only is None:
         if len(outside) == len(found):
-            raise NotebookError(
+            raise ArtifactError(
                 f"no notebook belongs to tier {tier}: configs/tiers/{tier}.yaml leaves out all of them; take a line "
                 "from its `leaves_out`"
             )
         return [p for p in found if p not in outside]
     if not only:
-        raise NotebookError(f"the list of notebooks is empty; name some of {', '.join(p.stem for p in found)}")
+        raise ArtifactError(f"the list of notebooks is empty; name some of {', '.join(p.stem for p in found)}")
     chosen = set()
     for name in only:
         number = name.zfill(2)
         hits = [p for p in found if name in (p.stem, p.stem[3:]) or number == p.stem[:2]]
         if not hits:
             known = ", ".join(p.stem for p in found)
-            raise NotebookError(f"no notebook {name!r}; the notebooks are: {known}")
+            raise ArtifactError(f"no notebook {name!r}; the notebooks are: {known}")
         for hit in hits:
             if hit in outside:
                 inside = ", ".join(p.stem for p in found if p not in outside) or "none"
-                raise NotebookError(f"notebook {hit.stem}: {outside[hit]}; the notebooks of this tier are: {inside}")
+                raise ArtifactError(f"notebook {hit.stem}: {outside[hit]}; the notebooks of this tier are: {inside}")
         chosen.update(hits)
     return [p for p in found if p in chosen]
 
@@ -85,11 +81,11 @@ def discover(folder: Path | None = None, only: list[str] | None = None, tier: st
 def left_out(tier: str, folder: Path | None = None) -> dict[Path, str]:
     """The notebooks of `folder` that `tier` leaves out, each with the reason in words.
 
-    Raises NotebookError when the tier leaves out a notebook of the project that is not there.
+    Raises ArtifactError when the tier leaves out a notebook of the project that is not there.
     """
     reasons, found = load_tier(tier).leaves_out, discover(folder)
     if folder is None and (unknown := [name for name in reasons if name not in {p.stem for p in found}]):
-        raise NotebookError(
+        raise ArtifactError(
             f"configs/tiers/{tier}.yaml leaves out {unknown[0]!r}, which is no notebook; the notebooks are: "
             + ", ".join(p.stem for p in found)
         )
@@ -97,11 +93,11 @@ def left_out(tier: str, folder: Path | None = None) -> dict[Path, str]:
 
 
 def read_notebook(path: Path) -> dict[str, Any]:
-    """The notebook's JSON; NotebookError names a file that is not one."""
+    """The notebook's JSON; ArtifactError names a file that is not one."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as err:
-        raise NotebookError(f"{path} is not a notebook: {err}") from err
+        raise ArtifactError(f"{path} is not a notebook: {err}") from err
 
 
 def cell_source(cell: dict[str, Any]) -> str:
@@ -124,7 +120,7 @@ def declared_parameters(path: Path) -> list[str]:
     """Names assigned at top level of the cell tagged `parameters`, in order."""
     cells = [c for c in read_notebook(path)["cells"] if "parameters" in c.get("metadata", {}).get("tags", [])]
     if len(cells) != 1:
-        raise NotebookError(f"{path.name} has {len(cells)} cells tagged `parameters`; it needs exactly one")
+        raise ArtifactError(f"{path.name} has {len(cells)} cells tagged `parameters`; it needs exactly one")
     names = []
     for node in ast.parse(cell_source(cells[0])).body:
         targets = (
@@ -135,13 +131,13 @@ def declared_parameters(path: Path) -> list[str]:
 
 
 def check_parameters(path: Path, parameters: dict[str, Any]) -> None:
-    """Raise NotebookError when `path` does not declare one of `parameters`, with the nearest right name."""
+    """Raise ArtifactError when `path` does not declare one of `parameters`, with the nearest right name."""
     declared = declared_parameters(path)
     for name in parameters:
         if name not in declared:
             near = difflib.get_close_matches(name, declared, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}?" if near else f"it declares: {', '.join(declared) or 'none'}"
-            raise NotebookError(f"{path.name} has no parameter {name!r}; {hint}")
+            raise ArtifactError(f"{path.name} has no parameter {name!r}; {hint}")
 
 
 def fingerprint(path: Path, tier: str, parameters: dict[str, Any], overrides: list[str]) -> dict[str, str]:
@@ -222,7 +218,7 @@ def run_notebook(
 ) -> Outcome:
     """Execute one notebook unless its stored outputs are still right.
 
-    Raises NotebookError for an unknown parameter and NotebookFailed when a cell fails.
+    Raises ArtifactError for an unknown parameter and NotebookFailed when a cell fails.
     """
     overrides = list(overrides or [])
     parameters, parts, reason = check(source, tier, overrides)

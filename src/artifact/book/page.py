@@ -88,7 +88,7 @@ def _exporter() -> type:
     """nbconvert's exporter with MathML in place of formulas for MathJax.
 
     What stands between dollar signs and is no formula (a price in a cell's output) is shown as it was written: a page
-    is never lost for it. A test holds that the formulas of the project's notebooks all are some.
+    is never lost for it.
     """
     from jinja2 import pass_context
     from nbconvert.exporters.html import HTMLExporter
@@ -128,10 +128,7 @@ def _exporter() -> type:
 
 
 def with_figures(notebook: NotebookNode) -> NotebookNode:
-    """A copy of `notebook` in which each image shown by `Notebook.figure` and its caption are one <figure>.
-
-    The first figure or table of each id in the papers' list is preceded by an anchor of that id.
-    """
+    """A copy of `notebook` in which each image shown by `Notebook.figure` and its caption are one <figure>."""
     out, anchored = copy.deepcopy(notebook), set()
     for cell in (c for c in out.cells if c.cell_type == "code"):
         outputs = [o for o in cell.outputs if "caption_of" not in o.get("metadata", {}).get(SHOWN, {})]

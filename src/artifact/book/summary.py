@@ -1,8 +1,8 @@
 """What there is after a run: `results/SUMMARY.md` and `results/index.html`, from the stored accounts of the notebooks.
 
 Both list every notebook with its outputs, thumbnails, times and run keys, and both say the tier first: a number of the
-embedded tier must never pass for a number of the papers. Nothing is computed here. Left out: the figures and tables
-themselves, and the claims report.
+embedded tier must never pass for a number of the papers. Left out: the figures and tables themselves, and the claims
+report.
 """
 
 from __future__ import annotations

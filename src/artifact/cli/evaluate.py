@@ -14,7 +14,8 @@ Ks = Annotated[
     typer.Option("--k", metavar="K[,K]", help="k of pass@k, maj@k; default: N, and in the CSV 2, 4, 8 … as well"),
 ]
 Protocols = Annotated[
-    str | None, typer.Option("--protocol", metavar="NAME[,NAME]", help="greedy, or avgN for N samples a problem: avg16")
+    str | None,
+    typer.Option("--protocol", metavar="NAME[,NAME]", help="greedy, or avgN for N samples per problem: avg16"),
 ]
 Benchmarks = Annotated[
     str | None, typer.Option("--benchmark", metavar="NAME[,NAME]", help="see --list; default: the tier's final splits")

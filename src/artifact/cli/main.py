@@ -1,4 +1,4 @@
-"""The command line: one verb a stage, each of them a call into the library that a notebook can make as well.
+"""The command line: one verb per stage, each of them a call into the library that a notebook can make as well.
 
 Errors the user can act on (those this package defines, and missing files) are one message and exit code 2; anything
 else keeps its traceback. Heavy libraries are imported inside the verbs, so `artifact --help` answers at once.
@@ -19,6 +19,7 @@ from artifact.cli.options import Force, Sets, Tier
 from artifact.cli.options import console as _console
 from artifact.cli.options import names as _names
 from artifact.cli.options import overrides as _overrides
+from artifact.errors import ArtifactError
 
 app = typer.Typer(
     name="artifact",
@@ -358,7 +359,9 @@ def doctor(tier: Tier = "tiny", sets: Sets = None) -> None:
 
 def is_known(err: Exception) -> bool:
     """True for errors the user can act on: those this package defines, and missing or unwritable files."""
-    return type(err).__module__.split(".")[0] == "artifact" or isinstance(err, FileNotFoundError | PermissionError)
+    # The embedded world's errors have no root in common with the others: its code decides the hash of its models.
+    world = type(err).__module__.startswith("artifact.worlds.")
+    return world or isinstance(err, ArtifactError | FileNotFoundError | PermissionError)
 
 
 def main() -> None:

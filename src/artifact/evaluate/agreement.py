@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from artifact.errors import EmptyDataset
 from artifact.records import Problem, Rollout
@@ -25,9 +25,6 @@ from artifact.stats.bootstrap import cluster_bootstrap
 from artifact.stats.interval import Interval, wilson_interval
 from artifact.tasks.graders import as_columns, grade
 from artifact.tasks.verifier import Verifier
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 HEADLINE = "math_verify"
 """The grader whose accuracy is the headline."""
@@ -37,9 +34,9 @@ HEADLINE = "math_verify"
 class GraderReport:
     """What the graders say about one set of responses.
 
-    accuracy       a row a grader: grader, accuracy, low, high, level, method, unparsed, timeout, error, responses,
+    accuracy       a row per grader: grader, accuracy, low, high, level, method, unparsed, timeout, error, responses,
                    problems, difference (to the headline grader, in accuracy)
-    agreement      a row a pair: first, second, agreement, kappa, only_first, only_second (responses only one accepts)
+    agreement      a row per pair: first, second, agreement, kappa, only_first, only_second (responses only one accepts)
     """
 
     accuracy: pd.DataFrame
@@ -52,15 +49,12 @@ def graded(
     graders: Sequence[str] | None = None,
     verifier: Verifier | None = None,
 ) -> pd.DataFrame:
-    """One row a response: problem_id, sample, gold, question, response, then `<grader>` (status) and `<grader>_answer`.
+    """One row per response: problem_id, sample, gold, question, response, `<grader>` (status) and `<grader>_answer`.
 
     `verifier` is the run's own, so that the headline is the number the run reports and the other graders look for an
-    answer where it does (`tasks/graders.py`); default: the shared one with the default rules.
-    Frames of several runs can be joined and given to `report_of`; further columns are kept.
-    Raises EmptyDataset for no responses, ValueError for an unknown grader.
+    answer where it does (`tasks/graders.py`); default: the shared one with the default rules. Raises EmptyDataset for
+    no responses, ValueError for an unknown grader.
     """
-    import pandas as pd
-
     flat = [(p, r) for p, group in zip(problems, groups, strict=True) for r in group]
     if not flat:
         raise EmptyDataset("no responses to grade: agreement cannot be measured on nothing")
@@ -82,13 +76,8 @@ def graders_in(frame: pd.DataFrame) -> list[str]:
     return [str(c).removesuffix("_answer") for c in frame.columns if str(c).endswith("_answer")]
 
 
-def report_of(frame: pd.DataFrame, level: float = 0.95, seed: int = 0) -> GraderReport:
-    """The report on a frame of `graded`, or on several of them joined: rows of one problem_id are one cluster.
-
-    Raises EmptyDataset for a frame without rows.
-    """
-    import pandas as pd
-
+def report_of(frame: pd.DataFrame) -> GraderReport:
+    """The report on a frame of `graded`, or on several of them joined: rows of one problem_id are one cluster."""
     if frame.empty:
         raise EmptyDataset("no graded responses: agreement cannot be measured on nothing")
     correct = {name: frame[name].eq("correct").to_numpy() for name in graders_in(frame)}
@@ -96,7 +85,7 @@ def report_of(frame: pd.DataFrame, level: float = 0.95, seed: int = 0) -> Grader
     headline = float(np.mean(correct.get(HEADLINE, next(iter(correct.values())))))
     rows = []
     for name, outcome in correct.items():
-        interval = _interval(outcome, owner, level, seed)
+        interval = _interval(outcome, owner, 0.95, 0)
         rows.append(
             {
                 "grader": name,
@@ -122,8 +111,6 @@ def disagreements(frame: pd.DataFrame) -> pd.DataFrame:
 
 def pairwise_agreement(correct: dict[str, np.ndarray]) -> pd.DataFrame:
     """Agreement and Cohen's kappa of each pair of graders; `correct` holds one bool a response for each."""
-    import pandas as pd
-
     columns = ["first", "second", "agreement", "kappa", "only_first", "only_second"]
     rows = []
     for a, b in combinations(correct, 2):
@@ -143,6 +130,6 @@ def cohens_kappa(x: np.ndarray, y: np.ndarray) -> float | None:
 
 
 def _interval(outcome: np.ndarray, owner: np.ndarray, level: float, seed: int) -> Interval:
-    if len(set(owner.tolist())) == len(owner):  # one response a problem: independent trials
+    if len(set(owner.tolist())) == len(owner):  # one response per problem: independent trials
         return wilson_interval(int(outcome.sum()), len(outcome), level)
     return cluster_bootstrap(outcome.astype(float), owner, level, seed=seed)

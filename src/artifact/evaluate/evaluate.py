@@ -1,27 +1,20 @@
 """Measuring a policy on a split: greedy pass@1 and avg@k, every response and verdict kept.
 
 The caller hands over a sampler whose engines hold the weights to be measured; this file only decides what is asked and
-how answers become rows. Intervals and comparisons are in `statistics.py`.
+how answers become rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from artifact.records import Problem, Rollout
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def to_frame(problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], split: str) -> pd.DataFrame:
-    """One row a response.
-
-    Columns: split, problem_id, difficulty, family, sample, correct, status, extracted, response_tokens, finish_reason.
-    """
-    import pandas as pd
-
+    """One row per response."""
     return pd.DataFrame(
         {
             "split": split,

@@ -1,13 +1,13 @@
 """Evaluations as lm-evaluation-harness writes them: `results_<date>.json` and `samples_<task>_<date>.jsonl`.
 
 The form is that of lm_eval 0.4.13, read from its `result_schema.py`, `evaluator.py` and `evaluation_tracker.py`:
-folder `<model>` with `/` as `__`; one line a document and filter; hashes are SHA-256 of the document (JSON, indent 2),
+folder `<model>` with `/` as `__`; one line per document and filter; hashes are SHA-256 of document (JSON, indent 2),
 the prompt and the target; a standard error is the SD (n − 1) over documents divided by √n, "N/A" for one document.
 
 What differs, because it is not lm_eval that ran: the only filter is `math-verify` (this project's extraction and
 verifier); `exact_match` of a document is its verdict, `avg@N`, `pass@k` and `maj@k` are its expected value over its
 samples; an answer that was not found is `[invalid]`, as there; fields about lm_eval's own installation are absent (all
-fields of its schema are optional). `doc_id` counts the gradable problems of the split.
+fields of its schema are optional).
 """
 
 from __future__ import annotations
@@ -18,17 +18,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from artifact.errors import EmptyDataset
 from artifact.files import write_text
 from artifact.provenance import text_sha256
 from artifact.records import Problem, Rollout
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FILTER = "math-verify"
 INVALID = "[invalid]"
@@ -129,7 +127,7 @@ def write(
     facts: Mapping[str, Any],
     now: datetime | None = None,
 ) -> list[Path]:
-    """Write one results file and a samples file a task below `folder/<model>`; returns their paths.
+    """Write one results file and a samples file per task below `folder/<model>`; returns their paths.
 
     Raises EmptyDataset without tasks, ValueError where two tasks share a name.
     """

@@ -1,14 +1,13 @@
 """The evaluation protocol of both papers: how a model is asked, and what is said about its stored responses.
 
 greedy   one response per problem at temperature 0: pass@1 (CORE section 4; UOPD section 4.3)
-avgN     N samples a problem at T = 1.2, top-p 0.95: avg@N (UOPD: N = 16), and from the same samples
+avgN     N samples per problem at T = 1.2, top-p 0.95: avg@N (UOPD: N = 16), and from the same samples
          pass@k   probability that at least one of k samples is correct, unbiased (`stats.pass_at_k`)
          maj@k    accuracy of a majority vote over k samples, exact (`stats.majority_at_k`)
 
 Every metric is a mean over problems of a value in [0, 1] a problem, and its interval is over problems: all samples of a
 problem are one cluster. Which answers vote together: all correct ones, since each was verified to equal the gold
-answer; and wrong ones that are equal by exact comparison (`equivalence.fast_equivalent`). Wrong answers that only
-algebra could show to be equal vote apart, which can only help the correct ones. Ties are shared out evenly.
+answer; and wrong ones that are equal by exact comparison (`equivalence.fast_equivalent`).
 
 Left out: sampling (`studies/benchmarking.py`) and which grader is right (`agreement.py`).
 """
@@ -19,21 +18,18 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from artifact.config import SampledEvaluation
 from artifact.errors import ArtifactError, EmptyDataset
 from artifact.stats.bootstrap import RESAMPLES, cluster_bootstrap
-from artifact.stats.checks import StatisticsError
 from artifact.stats.interval import wilson_interval
 from artifact.stats.pass_at_k import majority_at_k, pass_at_k
 from artifact.tasks.equivalence import fast_equivalent
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PAPER = SampledEvaluation()
 """UOPD's sampling for avg@16."""
@@ -42,13 +38,9 @@ MOST_SAMPLES = 1000
 """N of avgN at most: up to there the counts of subsets behind maj@k fit a float (`stats.majority_at_k`)."""
 
 
-class ProtocolError(ArtifactError):
-    """An unknown protocol, or a k that its number of samples cannot give."""
-
-
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """`samples` responses a problem at `temperature` and `top_p`; `greedy` is one response at temperature 0."""
+    """`samples` responses per problem at `temperature` and `top_p`; `greedy` is one response at temperature 0."""
 
     name: str
     samples: int
@@ -62,9 +54,9 @@ class Protocol:
 
 
 def parse_protocol(text: str, temperature: float = PAPER.temperature, top_p: float = PAPER.top_p) -> Protocol:
-    """`greedy`, or `avgN` for N samples a problem drawn at `temperature` and `top_p`.
+    """`greedy`, or `avgN` for N samples per problem drawn at `temperature` and `top_p`.
 
-    Raises ProtocolError with the nearest right name, for an N that is too large, or where nothing could be sampled so.
+    Raises ArtifactError with the nearest right name, for an N that is too large, or where nothing could be sampled so.
     """
     if text == "greedy":
         return Protocol("greedy", 1, 0.0, 1.0)
@@ -72,11 +64,11 @@ def parse_protocol(text: str, temperature: float = PAPER.temperature, top_p: flo
     if not found:
         near = difflib.get_close_matches(text, ["greedy", "avg16"], n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ProtocolError(f"unknown protocol {text!r}: use greedy, or avgN for N samples a problem (avg16){hint}")
+        raise ArtifactError(f"unknown protocol {text!r}: use greedy, or avgN for N samples per problem (avg16){hint}")
     if int(found[1]) > MOST_SAMPLES:
-        raise ProtocolError(f"{text!r} asks for more than {MOST_SAMPLES:,} samples a problem: use avg{MOST_SAMPLES}")
+        raise ArtifactError(f"{text!r} asks for more than {MOST_SAMPLES:,} samples per problem: use avg{MOST_SAMPLES}")
     if temperature <= 0 or not 0 < top_p <= 1:
-        raise ProtocolError(
+        raise ArtifactError(
             f"{text!r} cannot be sampled at temperature {temperature:g} and top-p {top_p:g}: it needs a temperature "
             "above 0 (greedy is a protocol of its own) and 0 < top-p <= 1"
         )
@@ -86,12 +78,12 @@ def parse_protocol(text: str, temperature: float = PAPER.temperature, top_p: flo
 def ks_for(protocol: Protocol, ks: Sequence[int] | None = None) -> tuple[int, ...]:
     """The k of pass@k and maj@k: those asked for, or the powers of two up to the number of samples and that number.
 
-    Raises ProtocolError where a k exceeds the samples: the estimate would not be unbiased, it would be made up.
+    Raises ArtifactError where a k exceeds the samples: the estimate would not be unbiased, it would be made up.
     """
     if ks is None:
         return tuple(sorted({2**i for i in range(1, protocol.samples.bit_length())} | {protocol.samples} - {1}))
     if wrong := [k for k in ks if not 1 <= k <= protocol.samples]:
-        raise ProtocolError(
+        raise ArtifactError(
             f"k = {wrong[0]} cannot be measured with the {protocol.samples} sample(s) a problem of {protocol.name!r}: "
             f"use --protocol avg{max(wrong)} or 1 <= k <= {protocol.samples}"
         )
@@ -99,14 +91,12 @@ def ks_for(protocol: Protocol, ks: Sequence[int] | None = None) -> tuple[int, ..
 
 
 def problem_values(frame: pd.DataFrame, ks: Sequence[int] = ()) -> pd.DataFrame:
-    """The value of each metric on each problem, in [0, 1]: a row a problem (index problem_id), a column a metric.
+    """The value of each metric on each problem, in [0, 1]: a row per problem (index problem_id), a column per metric.
 
-    `frame` has a row a response (`evaluate.to_frame`): problem_id, sample, correct, extracted. One sample a problem
+    `frame` has a row per response (`evaluate.to_frame`): problem_id, sample, correct, extracted. One sample a problem
     gives pass@1; N give avg@N, then pass@k and maj@k for `ks` (k = 1 is avg@N and left out).
-    Raises EmptyDataset without responses, StatisticsError where a problem lacks samples or k > N.
+    Raises EmptyDataset without responses, ArtifactError where a problem lacks samples or k > N.
     """
-    import pandas as pd
-
     table = _by_problem(frame)
     correct_PN = np.array(table["correct"].tolist(), dtype=bool)
     samples = correct_PN.shape[1]
@@ -121,29 +111,27 @@ def problem_values(frame: pd.DataFrame, ks: Sequence[int] = ()) -> pd.DataFrame:
 
 
 def measures(
-    frame: pd.DataFrame, ks: Sequence[int] = (), level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+    frame: pd.DataFrame, ks: Sequence[int] = (), level: float = 0.95, resamples: int = RESAMPLES
 ) -> pd.DataFrame:
     """The metrics of one evaluation with their intervals over problems: metric, k, estimate, low, high, level, method.
 
     One row per metric, the columns of `problem_values`. Of one response per problem the interval is Wilson's, else the
     bootstrap that resamples problems.
     """
-    import pandas as pd
-
     rows = []
     for metric, column in problem_values(frame, ks).items():
         values = column.to_numpy()
         interval = (
             wilson_interval(int(values.sum()), len(values), level)
             if metric == "pass@1"
-            else cluster_bootstrap(values, np.arange(len(values)), level, resamples, seed)
+            else cluster_bootstrap(values, np.arange(len(values)), level, resamples)
         )
         rows.append({"metric": metric, "k": int(str(metric).partition("@")[2]), **asdict(interval)})
     return pd.DataFrame(rows)
 
 
 def account(frame: pd.DataFrame) -> dict[str, Any]:
-    """What lies behind the metrics: problems, samples a problem, responses, shares of responses, tokens.
+    """What lies behind the metrics: problems, samples per problem, responses, shares of responses, tokens.
 
     truncated (cut off at the token budget), unparsed (no final answer), timeout and error (the verifier) are shares of
     all responses; response_tokens is the mean, longest_response the maximum.
@@ -177,18 +165,18 @@ def vote_classes(answers: Sequence[str | None], correct: Sequence[bool]) -> list
 
 
 def _by_problem(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a problem: lists of its samples' verdicts and answers, in the order of the samples."""
+    """One row per problem: lists of its samples' verdicts and answers, in the order of the samples."""
     if frame.empty:
         raise EmptyDataset("no responses: nothing can be said about an evaluation that holds none")
     keys = ["problem_id", "sample"]
     if frame.duplicated(keys).any():
         twice = frame.loc[frame.duplicated(keys), keys].iloc[0].to_dict()
-        raise StatisticsError(f"response {twice} appears twice; give one evaluation of one model")
+        raise ArtifactError(f"response {twice} appears twice; give one evaluation of one model")
     table = frame.sort_values("sample", kind="stable").groupby("problem_id", sort=False)[["correct", "extracted"]]
     table = table.agg(list)
     sizes = table["correct"].map(len)
     if sizes.nunique() > 1:
-        raise StatisticsError(
+        raise ArtifactError(
             f"problem {sizes.idxmin()!r} has {sizes.min()} samples, {sizes.idxmax()!r} has {sizes.max()}: every "
             "problem needs the same number; evaluate again"
         )

@@ -2,6 +2,5 @@
 
 `judge.py` decides whether two answers mean the same, `clustering.py` turns the verdicts into classes, `entropy.py` is
 Eq. 4–6, `annotate.py` does all three for one problem, `weights.py` turns annotations into weights, and `validation.py`
-measures whether the entropy predicts teacher errors. Everything here is pure: sampling from the teacher happens
-elsewhere.
+measures whether the entropy predicts teacher errors.
 """

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from artifact.errors import ArtifactError
 from artifact.phase1.clustering import Clustering, cluster_answers, cluster_many
 from artifact.phase1.entropy import decompose, discrete_semantic_entropy, entropy_weight, normalised_entropy
 from artifact.phase1.judge import EquivalenceJudge
@@ -18,7 +19,7 @@ from artifact.phase1.records import NORMALISERS, Annotation
 from artifact.records import Problem, RecordError, Rollout, Status, index_by_id
 
 
-class TooFewAnswers(ValueError):
+class TooFewAnswers(ArtifactError):
     """Fewer samples of a problem have an answer than `min_valid` asks for; such a problem is to be dropped, by name."""
 
 
@@ -65,8 +66,7 @@ def _answers(rollouts: Sequence[Rollout]) -> list[str | None]:
 def _majority(clustering: Clustering, probs_C: Sequence[float], answers: Sequence[str | None]) -> tuple[int, str]:
     """(class, raw answer) of the majority; (−1, "") without any answer.
 
-    Order: most samples, then most probability, then the smallest string. Counted over samples with an answer: an
-    unparsed response is no answer, so it cannot be the majority's.
+    Order: most samples, then most probability, then the smallest string.
     """
     raw: dict[int, list[str]] = {}
     for c, string, answer in zip(clustering.cluster_ids, clustering.strings, answers, strict=True):
@@ -165,7 +165,7 @@ def annotate_all(
     """Annotate many problems, with the open pairs of all of them in each judge call.
 
     Returns (annotations in the order of `problems`, dropped problems as id → why): nothing is dropped but for too few
-    answers. Other errors are those of `annotate`; a rollout of an unknown problem is a RecordError.
+    answers.
     """
     _check_settings(normaliser, min_valid)
     groups: dict[str, list[Rollout]] = {pid: [] for pid in index_by_id(problems)}

@@ -41,10 +41,7 @@ Steps = Generator[list[Pair], list[Judgement], Clustering]
 
 
 def _merge(owner: dict[str, str], left: str, right: str) -> bool:
-    """Union of two classes of a relabelling `owner` (string → name of its class); False where they are one already.
-
-    Linear in the number of strings, which is at most N: less than a union-find structure costs to set up.
-    """
+    """Union of two classes of a relabelling `owner` (string → name of its class); False where they are one already."""
     old, new = owner[left], owner[right]
     if old == new:
         return False
@@ -71,7 +68,7 @@ def _cluster_steps(answers_N: Sequence[str | None], by_key: bool) -> Steps:
     """Yields batches of pairs, is sent their judgements, returns the clustering.
 
     The pairs of one batch form a forest over the present classes: whatever the verdicts, none of them can make another
-    pair of the same batch superfluous. So batching asks no question that asking one by one would have avoided.
+    pair of the same batch superfluous.
     """
     strings_N = [untypeset(a) for a in answers_N]
     owner = {s: s for s in sorted({s for s in strings_N if s is not None})}
@@ -95,11 +92,7 @@ def _cluster_steps(answers_N: Sequence[str | None], by_key: bool) -> Steps:
 def cluster_many(
     answers_PN: Sequence[Sequence[str | None]], judge: EquivalenceJudge, questions_P: Sequence[str] | None = None
 ) -> list[Clustering]:
-    """Cluster the answers of many problems, in lockstep: one judge call a round holds the open pairs of all of them.
-
-    `questions_P` are for a judge that reads the answers in the context of their question; others leave them unread.
-    The result for each problem is the same as `cluster_answers` gives; only the batches grow, to feed a language model.
-    """
+    """Cluster the answers of many problems in lockstep: one judge call per round holds all open pairs."""
     done: dict[int, Clustering] = {}
     waiting: list[tuple[int, Steps, list[Pair]]] = []
 

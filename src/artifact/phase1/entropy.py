@@ -7,8 +7,7 @@
 
 Sums are exactly rounded (`math.fsum`) and terms are added in sorted order, so the order of samples and the names of
 classes change no bit: equal situations tie exactly, which rank statistics such as the AUROC need. The greedy answer is
-not among the N samples. With N of 8 or 16, lists are several times faster than arrays: the inner functions take lists.
-Left out: who is in which class (`clustering.py`).
+not among the N samples. Left out: who is in which class (`clustering.py`).
 """
 
 from __future__ import annotations
@@ -22,20 +21,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from artifact.errors import ArtifactError
+
 Floats = NDArray[np.float64]
-
-
-class EntropyError(ValueError):
-    """The samples do not define an entropy, or not the one asked for."""
 
 
 def _class_ids(cluster_ids_N: ArrayLike, n: int | None = None) -> list[Any]:
     """The ids as a list, one for each of the n samples."""
     ids_N = np.asarray(cluster_ids_N)
     if ids_N.ndim != 1 or ids_N.size == 0:
-        raise EntropyError(f"cluster ids have shape {ids_N.shape}; one id for each of N ≥ 1 samples is needed")
+        raise ArtifactError(f"cluster ids have shape {ids_N.shape}; one id for each of N ≥ 1 samples is needed")
     if n is not None and ids_N.size != n:
-        raise EntropyError(
+        raise ArtifactError(
             f"{n} mean log-probabilities but {ids_N.size} cluster ids; there must be one of each a sample"
         )
     ids: list[Any] = ids_N.tolist()
@@ -53,16 +50,16 @@ def _grouped(ids_N: Sequence[Any]) -> list[list[int]]:
 def sample_weights(mean_logprobs_N: ArrayLike) -> Floats:
     """exp(ℓ_n/|y_n|) up to a common factor (the largest is 1), so that nothing overflows and not all underflow.
 
-    Raises EntropyError on an empty list and on values that are not finite.
+    Raises ArtifactError on an empty list and on values that are not finite.
     """
     values_N = np.asarray(mean_logprobs_N, dtype=np.float64)
     if values_N.ndim != 1 or values_N.size == 0:
-        raise EntropyError(
+        raise ArtifactError(
             f"mean log-probabilities have shape {values_N.shape}; one for each of N ≥ 1 samples is needed"
         )
     if not np.isfinite(values_N).all():
         bad = int(np.flatnonzero(~np.isfinite(values_N))[0])
-        raise EntropyError(
+        raise ArtifactError(
             f"mean log-probability of sample {bad} is {values_N[bad]}; the sampler must return finite ones"
         )
     weights_N: Floats = np.exp(values_N - values_N.max())
@@ -99,7 +96,7 @@ def entropy(probabilities_C: ArrayLike) -> float:
     """−Σ p log p in nats, with 0 log 0 = 0 (Eq. 5). The probabilities must be ≥ 0 and sum to 1 within 1e-9."""
     p_C = sorted(np.asarray(probabilities_C, dtype=np.float64).tolist())
     if not p_C or not (p_C[0] >= 0 and abs(math.fsum(p_C) - 1) < 1e-9):
-        raise EntropyError(f"{p_C} is not a probability distribution: entries must be ≥ 0 and sum to 1")
+        raise ArtifactError(f"{p_C} is not a probability distribution: entries must be ≥ 0 and sum to 1")
     return _entropy(p_C)
 
 
@@ -116,9 +113,11 @@ def discrete_semantic_entropy(cluster_ids_N: ArrayLike) -> float:
 def normalised_entropy(entropy_nats: float, n: int) -> float:
     """H / log N, clipped to [0, 1]. N is the number of samples behind H; N < 2 is an error, since log 1 = 0."""
     if n < 2:
-        raise EntropyError(f"entropy cannot be normalised by log {n}: at least 2 samples a prompt are needed, got {n}")
+        raise ArtifactError(
+            f"entropy cannot be normalised by log {n}: at least 2 samples per prompt are needed, got {n}"
+        )
     if not entropy_nats >= 0:
-        raise EntropyError(f"entropy {entropy_nats} is negative or not a number")
+        raise ArtifactError(f"entropy {entropy_nats} is negative or not a number")
     return min(1.0, entropy_nats / math.log(n))
 
 
@@ -146,17 +145,17 @@ def decompose(mean_logprobs_N: ArrayLike, cluster_ids_N: ArrayLike, strings_N: S
     """Split the entropy over surface strings into its parts between and within classes (Section 3.1).
 
     strings_N holds the surface form of each sample. Equal strings must share a class, else the parts would not add up:
-    EntropyError names the string.
+    ArtifactError names the string.
     """
     logprobs_N = np.asarray(mean_logprobs_N, dtype=np.float64)
     weights_N: list[float] = sample_weights(logprobs_N).tolist()
     ids_N = _class_ids(cluster_ids_N, len(weights_N))
     if len(strings_N) != len(weights_N):
-        raise EntropyError(f"{len(weights_N)} samples but {len(strings_N)} strings; there must be one a sample")
+        raise ArtifactError(f"{len(weights_N)} samples but {len(strings_N)} strings; there must be one per sample")
     owner: dict[Hashable, Any] = {}
     for string, c in zip(strings_N, ids_N, strict=True):
         if owner.setdefault(string, c) != c:
-            raise EntropyError(f"answer {string!r} lies in two classes; equal strings must share one")
+            raise ArtifactError(f"answer {string!r} lies in two classes; equal strings must share one")
     number = {string: form for form, string in enumerate(owner)}
     forms_N = [number[string] for string in strings_N]
     members_C = _grouped(ids_N)

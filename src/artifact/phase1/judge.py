@@ -4,14 +4,10 @@ A judge takes a batch of pairs and returns one `Judgement` a pair, so that a lan
 pairs in one call. Equivalence is symmetric here by construction: a pair is put in sorted order before a judge sees it,
 decided once, and remembered.
 
-Two answers that are plainly numbers (`1/2`, `x=0.5`, `7`) need no judge: the clustering settles them by canonical key
-and asks only for the rest, unless the judge says `by_key = False`.
-
 A verdict has three values: True (same meaning), False (different), None (this judge cannot tell). Only True merges
-answers. None exists so that `ChainJudge` can ask the next judge: exact and symbolic rules first, a language model last.
-A judge may read the answers in the context of their question (`50` and `50%` are one answer to "which percentage?"):
-one that does says `in_context = True`, and its verdicts are remembered for each question apart.
-Left out: the language-model judge itself (`llm_judge.py`), which needs an engine.
+answers. A judge may read the answers in the context of their question (`50` and `50%` are one answer to "which
+percentage?"): one that does says `in_context = True`, and its verdicts are remembered for each question apart. Left
+out: the language-model judge itself (`llm_judge.py`), which needs an engine.
 """
 
 from __future__ import annotations
@@ -20,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from artifact.errors import ArtifactError
 from artifact.phase1.simple_answers import compare_simple
 
 Pair = tuple[str, str]
@@ -27,7 +24,7 @@ Equivalence = Callable[[Sequence[Pair]], Sequence[bool | None]]
 """A batch of pairs in; True, False or None (cannot tell, timed out) for each pair out, in the same order."""
 
 
-class JudgeError(ValueError):
+class JudgeError(ArtifactError):
     """A judge was asked for something it cannot answer, or answered something it must not."""
 
 
@@ -66,7 +63,7 @@ class EquivalenceJudge(ABC):
 
     @abstractmethod
     def decide(self, pairs: Sequence[Pair]) -> list[Judgement]:
-        """Judge `pairs`: each with left < right, no pair twice, none seen before. One judgement a pair, same order."""
+        """Judge `pairs`: each with left < right, no pair twice, none seen before. One judgement each, same order."""
 
     def decide_in_context(self, pairs: Sequence[Pair], contexts: Sequence[str]) -> list[Judgement]:
         """`decide`, with the question of each pair; here the questions are left unread. One pair may come with two."""
@@ -117,14 +114,13 @@ class SymbolicJudge(EquivalenceJudge):
     """Mathematical equality: exact rules for simple answers first, then an optional computer-algebra check.
 
     The exact rules (`simple_answers.compare_simple`) settle numbers, units, words, sets and lists in well under a
-    millisecond and cannot hang. Pairs they leave open go, as one batch, to `equivalence`; a
-    computer-algebra system can hang, so pass one that is guarded by a deadline in another process and returns None when
-    it is cut off. Without one the open pairs stay undecided.
+    millisecond and cannot hang. Pairs they leave open go, as one batch, to `equivalence`; a computer-algebra system can
+    hang, so pass one that is guarded by a deadline in another process and returns None when it is cut off.
     """
 
-    def __init__(self, equivalence: Equivalence | None = None, name: str = "symbolic") -> None:
+    def __init__(self, equivalence: Equivalence | None = None) -> None:
         super().__init__()
-        self.name = name
+        self.name = "symbolic"
         self._equivalence = equivalence
 
     def decide(self, pairs: Sequence[Pair]) -> list[Judgement]:
@@ -135,7 +131,7 @@ class SymbolicJudge(EquivalenceJudge):
             if len(answers) != len(still_open):
                 raise JudgeError(
                     f"the equivalence function of judge {self.name!r} returned {len(answers)} verdicts for "
-                    f"{len(still_open)} pairs; it must return one a pair"
+                    f"{len(still_open)} pairs; it must return one per pair"
                 )
             verdicts.update(zip(still_open, answers, strict=True))
         return [Judgement(left, right, verdicts[left, right], self.name) for left, right in pairs]
@@ -165,7 +161,7 @@ class RecordedJudge(EquivalenceJudge):
         made = list(judgements)
         questions = [""] * len(made) if contexts is None else list(contexts)
         if len(questions) != len(made):
-            raise JudgeError(f"{len(questions)} questions for {len(made)} recorded judgements; give one a record")
+            raise JudgeError(f"{len(questions)} questions for {len(made)} recorded judgements; give one per record")
         for question, j in zip(questions, made, strict=True):
             key = (min(j.left, j.right), max(j.left, j.right))
             known = self._recorded.setdefault((question, key), replace(j, left=key[0], right=key[1]))

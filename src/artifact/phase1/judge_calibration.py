@@ -1,8 +1,7 @@
 """Is an equivalence judge fit for use? Its error rates on pairs of answers whose relation is known.
 
 `data/equivalence_pairs.json` holds 160 pairs, written for this purpose: 80 that mean the same and 80 near-misses, in
-eight kinds. A judge that merges nothing, merges everything, or cannot answer leaves plausible entropies behind; here it
-is seen. Rates, with 95 % Wilson intervals over pairs:
+eight kinds. Rates, with 95 % Wilson intervals over pairs:
 
     true-merge rate   pairs that mean the same and were merged
     false-merge rate  pairs that differ and were merged
@@ -20,15 +19,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from artifact.phase1.judge import EquivalenceJudge, JudgeError
-from artifact.phase1.llm_judge import LLMJudge
 from artifact.stats.interval import Interval, wilson_interval
 from artifact.tasks.answer_text import untypeset
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PAIRS = Path(__file__).with_name("data") / "equivalence_pairs.json"
 MOST_FALSE_MERGES, LEAST_TRUE_MERGES = 0.05, 0.50
@@ -89,7 +85,7 @@ class CalibrationReport:
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """Why the judge is not usable, one line a reason; empty when it is."""
+        """Why the judge is not usable, one line per reason; empty when it is."""
         out = []
         if self.false_merge.estimate > MOST_FALSE_MERGES:
             out.append(
@@ -107,12 +103,7 @@ class CalibrationReport:
         return not self.faults
 
     def frame(self) -> pd.DataFrame:
-        """One row a kind and measure: judge, kind (`all` first), measure, n, count, rate, low, high.
-
-        measure is `true_merge`, `false_merge` or `undecided`; low and high bound the 95 % Wilson interval.
-        """
-        import pandas as pd
-
+        """One row per kind and measure: judge, kind (`all` first), measure, n, count, rate, low, high."""
         rows = []
         for c in (self.total, *self.kinds):
             measures = (
@@ -132,16 +123,6 @@ def known_pairs() -> tuple[KnownPair, ...]:
     rows = json.loads(PAIRS.read_text(encoding="utf-8"))
     answers = [[str(untypeset(r[side])) for side in ("left", "right")] for r in rows]
     return tuple(KnownPair(r["kind"], r["equal"], r["question"], *pair) for r, pair in zip(rows, answers, strict=True))
-
-
-def halves(pairs: Sequence[KnownPair]) -> tuple[list[KnownPair], list[KnownPair]]:
-    """Two disjoint halves, each with every other pair of each kind and sort: one to fit on, one to measure on."""
-    seen: Counter[tuple[str, bool]] = Counter()
-    out: tuple[list[KnownPair], list[KnownPair]] = [], []
-    for p in pairs:
-        out[seen[p.kind, p.equal] % 2].append(p)
-        seen[p.kind, p.equal] += 1
-    return out
 
 
 def calibrate(judge: EquivalenceJudge, pairs: Sequence[KnownPair] | None = None) -> CalibrationReport:
@@ -166,21 +147,6 @@ def calibrate(judge: EquivalenceJudge, pairs: Sequence[KnownPair] | None = None)
         )
     names = ("equal", "equal_merged", "equal_undecided", "different", "different_merged", "different_undecided")
     return CalibrationReport(judge.name, tuple(Counts(kind, *(c[n] for n in names)) for kind, c in counts.items()))
-
-
-def fit_threshold(judge: LLMJudge, pairs: Sequence[KnownPair], most_false: float = MOST_FALSE_MERGES) -> float:
-    """The lowest threshold on the mean log-odds at which at most `most_false` of the different `pairs` merge, nats.
-
-    Lowest, so that as many equal pairs as possible merge. Pairs on which the model is unable never merge and set no
-    threshold. Fit on one of `halves` and measure on the other: on the pairs it was fitted to, a threshold looks good.
-    """
-    readings = judge.read([(p.left, p.right) for p in pairs], [p.question for p in pairs])
-    different = [r for p, r in zip(pairs, readings, strict=True) if not p.equal]
-    odds = sorted((r.mean_log_odds for r in different if r is not None and r.mass >= judge.least_mass), reverse=True)
-    allowed = int(most_false * len(different) + 1e-9)
-    if allowed >= len(odds):
-        return float("-inf")
-    return odds[allowed]  # merging needs more than the threshold, so this pair and all below it stay apart
 
 
 def require_usable(report: CalibrationReport, go_on: bool = False) -> None:

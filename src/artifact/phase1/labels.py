@@ -7,8 +7,7 @@ exist side by side:
     model   the teacher's answer is *wrong* where it is not equivalent to the majority answer of a stronger annotated
             model; equivalence by the clustering rule (equal untypeset strings, else the judge; only True merges)
 
-A model that shares the teacher's habits agrees with its errors. Such labels call confident errors right and flatter
-the entropy; errors of the labelling model on easy problems do the opposite. So both AUROCs are given, with the cells of
+A model that shares the teacher's habits agrees with its errors. So both AUROCs are given, with the cells of
 disagreement. Left out: how the stronger model was sampled.
 """
 
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from artifact.errors import ArtifactError
 from artifact.phase1.clustering import cluster_many
 from artifact.phase1.judge import EquivalenceJudge, SymbolicJudge
 from artifact.phase1.records import Annotation
@@ -28,10 +28,6 @@ from artifact.stats.interval import Interval
 from artifact.tasks.answer_text import untypeset
 
 SOURCES = ("gold", "model")
-
-
-class LabelError(ValueError):
-    """Labels of the kind asked for cannot be made from what was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +67,17 @@ def model_labels(
              the majority answer of the annotation
     Columns: problem_id, answer, reference ("" where there is none), wrong (1, 0, or −1 where the stronger model gave no
     answer), decided (False where the judge could not tell and the pair counts as different).
-    Raises LabelError when a problem is missing from `stronger` or `answers`, or is annotated twice.
+    Raises ArtifactError when a problem is missing from `stronger` or `answers`, or is annotated twice.
     """
     judge = SymbolicJudge() if judge is None else judge
     reference = {a.problem_id: a.majority_answer for a in stronger}
     own = {a.problem_id: a.majority_answer for a in annotations}
     if len(reference) != len(stronger) or len(own) != len(annotations):
-        raise LabelError("a problem is annotated twice; keep one annotation per problem and model")
+        raise ArtifactError("a problem is annotated twice; keep one annotation per problem and model")
     for name, have in (("the stronger model's annotations", reference), ("`answers`", answers)):
         missing = [i for i in own if have is not None and i not in have]
         if missing:
-            raise LabelError(f"{name} lack {len(missing)} of {len(own)} problems, first {missing[0]!r}")
+            raise ArtifactError(f"{name} lack {len(missing)} of {len(own)} problems, first {missing[0]!r}")
     given = {i: (own[i] if answers is None else answers[i]) or None for i in own}
     pairs = [[given[i], reference[i] or None] for i in own]
     rows = []
@@ -93,30 +89,22 @@ def model_labels(
     return pd.DataFrame(rows, columns=["problem_id", "answer", "reference", "wrong", "decided"])
 
 
-def compare_sources(
-    table: pd.DataFrame,
-    labels: pd.DataFrame,
-    *,
-    score: str = "semantic_entropy",
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> SourceComparison:
+def compare_sources(table: pd.DataFrame, labels: pd.DataFrame, *, resamples: int = 2000) -> SourceComparison:
     """How the AUROC of one score moves when gold labels are replaced by a model's.
 
-    `table` is a `score_table` with gold labels, `labels` the `model_labels` of the *same* answers. Problems without a
-    model label are left out of both AUROCs and counted. Raises LabelError when a problem of `table` has no row.
+    `table` is a `score_table` with gold labels, `labels` the `model_labels` of the *same* answers. Raises ArtifactError
+    when a problem of `table` has no row.
     """
     of = labels.set_index("problem_id")["wrong"]
     missing = [i for i in table["problem_id"] if i not in of.index]
     if missing:
-        raise LabelError(f"`labels` has no row for {len(missing)} of {len(table)} problems, first {missing[0]!r}")
+        raise ArtifactError(f"`labels` has no row for {len(missing)} of {len(table)} problems, first {missing[0]!r}")
     model = table["problem_id"].map(of).to_numpy()
     both = model >= 0
     gold_P, model_P = table["wrong"].to_numpy(dtype=bool)[both], model[both] == 1
-    c = compare_labels(table[score].to_numpy()[both], model_P, gold_P, level=level, resamples=resamples, seed=seed)
+    c = compare_labels(table["semantic_entropy"].to_numpy()[both], model_P, gold_P, resamples=resamples)
     return SourceComparison(
-        score,
+        "semantic_entropy",
         int(both.sum()),
         int((~both).sum()),
         int(gold_P.sum()),
@@ -131,11 +119,7 @@ def compare_sources(
 
 
 def source_table(comparisons: Mapping[str, SourceComparison]) -> pd.DataFrame:
-    """One row per comparison.
-
-    Columns: case (the key), score, problems, unlabelled, wrong_gold, wrong_model, differ, gold_only,
-    model_only, auroc_gold, auroc_model, difference, lower, upper.
-    """
+    """One row per comparison."""
     rows = [
         (
             case,

@@ -8,9 +8,8 @@ The model is asked, in its own chat template with thinking switched off, whether
     log-odds = log Y − log N,   equivalent ⇔ ½ [log-odds(a, b) + log-odds(b, a)] > threshold.
 
 A model that puts less than `least_mass` on either word, in either direction, did not answer: the verdict is None, it is
-counted as *unable*, and never merges. Whether a judge is any good is measured by `judge_calibration.py`.
-Left out: the engine. A `Scorer` is passed in (`actors/judge_engine.py` makes one of rollout engines), so that the same
-code runs on vLLM, on a plain forward pass, and on known probabilities in a test.
+counted as *unable*, and never merges. Left out: the engine. A `Scorer` is passed in (`actors/judge_engine.py` makes one
+of rollout engines), so that the same code runs on vLLM, on a plain forward pass, and on known probabilities in a test.
 """
 
 from __future__ import annotations
@@ -106,11 +105,11 @@ class LLMJudge(EquivalenceJudge):
 
     tokenizer          that of the judge model, with its chat template
     scorer             the model: next-token log-probabilities
-    threshold          log-odds above which a pair is equivalent, nats; `judge_calibration.fit_threshold` finds one
+    threshold          log-odds above which a pair is equivalent, nats
     least_mass         mass on yes and no below which the model is unable to judge
     max_prompt_tokens  longest prompt the scorer takes; a longer one is not asked (None, counted). None = no limit
 
-    `account` counts what happened, once a judged pair: merged, refused, unable, too_long, and position (the two
+    `account` counts what happened, once per judged pair: merged, refused, unable, too_long, and position (the two
     directions gave different answers; the mean decided).
     """
 
@@ -134,17 +133,6 @@ class LLMJudge(EquivalenceJudge):
         self._template = PROMPT.read_text(encoding="utf-8")
         has_switch = "enable_thinking" in str(tokenizer.chat_template)
         self._thinking = False if has_switch else None  # a thinking model's first token is never yes or no
-
-    def with_threshold(self, threshold: float) -> LLMJudge:
-        """The same judge with another threshold, nothing remembered."""
-        return LLMJudge(
-            self.tokenizer,
-            self.scorer,
-            name=self.name,
-            threshold=threshold,
-            least_mass=self.least_mass,
-            max_prompt_tokens=self.max_prompt_tokens,
-        )
 
     def prompt_ids(self, question: str, first: str, second: str) -> tuple[int, ...]:
         """The prompt of one direction of one pair, as token ids."""

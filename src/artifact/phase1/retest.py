@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from artifact.errors import ArtifactError
 from artifact.phase1.judge import EquivalenceJudge
 from artifact.phase1.subsample import annotate_by_n, estimator_frame
 from artifact.records import Problem, Rollout
@@ -34,30 +35,25 @@ TAUS = (0.3, 0.5)
 """The thresholds of the paper's binary weights (Table 2)."""
 
 
-class RetestError(ValueError):
-    """Two annotations cannot be compared: other problems, another N, or no spread to correlate."""
-
-
 def paired_entropies(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """(one row per problem that both annotate, ids that only one of them annotates).
 
     Takes frames with problem_id, n, normalised and weight, such as `annotation_frame` or one cell of `estimator_frame`.
-    Columns: problem_id, first, second (H / log N), weight_first, weight_second.
-    Raises RetestError when a problem stands twice, N differs, or no problem is shared.
+    Raises ArtifactError when a problem stands twice, N differs, or no problem is shared.
     """
     for name, frame in (("first", first), ("second", second)):
         if frame["problem_id"].duplicated().any():
             twice = frame.loc[frame["problem_id"].duplicated(), "problem_id"].iloc[0]
-            raise RetestError(f"the {name} annotation has problem {twice!r} twice")
+            raise ArtifactError(f"the {name} annotation has problem {twice!r} twice")
     sizes = sorted({*first["n"], *second["n"]})
     if len(sizes) > 1:
-        raise RetestError(f"the annotations have N = {sizes}; entropies of different N are not a retest")
+        raise ArtifactError(f"the annotations have N = {sizes}; entropies of different N are not a retest")
     columns = ["problem_id", "normalised", "weight"]
     names = [{"normalised": n, "weight": f"weight_{n}"} for n in ("first", "second")]
     a, b = (f[columns].rename(columns=c) for f, c in zip((first, second), names, strict=True))
     pairs = a.merge(b, on="problem_id", validate="one_to_one")
     if pairs.empty:
-        raise RetestError("the annotations share no problem; annotate the same training problems twice")
+        raise ArtifactError("the annotations share no problem; annotate the same training problems twice")
     only_one = sorted(set(first["problem_id"]) ^ set(second["problem_id"]))
     return pairs[["problem_id", "first", "second", "weight_first", "weight_second"]], only_one
 
@@ -80,25 +76,16 @@ STATISTICS: dict[str, Callable[..., Floats]] = {
 """Functions of (first, second), problems along the last axis."""
 
 
-def retest(
-    pairs: pd.DataFrame,
-    *,
-    moved: float = MOVED,
-    taus: Sequence[float] = TAUS,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> pd.DataFrame:
+def retest(pairs: pd.DataFrame, *, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
     """The statistics above for `paired_entropies`, one row per statistic.
 
-    Columns: statistic, value, lower, upper, method (what the interval is), problems, confidence. A bootstrap interval
-    is missing where so few problems or values are given that some resample has no correlation. Raises RetestError when
-    one of the two entropies is the same for all problems: there is no correlation.
+    A bootstrap interval is missing where some resample has no correlation. Raises ArtifactError when one of the two
+    entropies is the same for all problems: there is no correlation.
     """
     a, b = pairs["first"].to_numpy(dtype=np.float64), pairs["second"].to_numpy(dtype=np.float64)
     for name, values in (("first", a), ("second", b)):
         if len(values) < 2 or np.ptp(values) == 0:
-            raise RetestError(f"the {name} entropies of {len(values)} problems are all equal: nothing to correlate")
+            raise ArtifactError(f"the {name} entropies of {len(values)} problems are all equal: nothing to correlate")
     rows = []
     for name, function in STATISTICS.items():
 
@@ -107,15 +94,15 @@ def retest(
 
         values_R = bootstrap_values(statistic, [np.arange(len(a))], resamples=resamples, seed=seed)
         method = f"percentile bootstrap over problems, {resamples} resamples"
-        interval = percentile_interval(float(function(a, b)), values_R, level, method)
+        interval = percentile_interval(float(function(a, b)), values_R, 0.95, method)
         rows.append((name, interval.estimate, interval.low, interval.high, method))
-    changes = {"moved": np.abs(pairs["weight_first"] - pairs["weight_second"]).to_numpy() > moved}
-    changes |= {f"flipped({tau:g})": (a <= tau) != (b <= tau) for tau in taus}
+    changes = {"moved": np.abs(pairs["weight_first"] - pairs["weight_second"]).to_numpy() > MOVED}
+    changes |= {f"flipped({tau:g})": (a <= tau) != (b <= tau) for tau in TAUS}
     for name, changed in changes.items():
-        interval = wilson_interval(int(changed.sum()), len(changed), level)
+        interval = wilson_interval(int(changed.sum()), len(changed), 0.95)
         rows.append((name, interval.estimate, interval.low, interval.high, interval.method))
     table = pd.DataFrame(rows, columns=["statistic", "value", "lower", "upper", "method"])
-    return table.assign(problems=len(a), confidence=level)
+    return table.assign(problems=len(a), confidence=0.95)
 
 
 def split_half(
@@ -125,11 +112,10 @@ def split_half(
     *,
     sizes: Sequence[int] = (2, 4, 8),
     resamples: int = 1000,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Test–retest statistics for each N, from disjoint samples of one draw of at least 2 · max(sizes).
 
-    The columns of `retest` and n. Normaliser `n` (log N), so that no problem is dropped.
+    Normaliser `n` (log N), so that no problem is dropped.
     """
     parts = []
     for n in sizes:
@@ -138,6 +124,6 @@ def split_half(
             for start in (0, n)
         ]
         pairs, _ = paired_entropies(*halves)
-        parts.append(retest(pairs, resamples=resamples, seed=seed).assign(n=n))
+        parts.append(retest(pairs, resamples=resamples).assign(n=n))
     table = pd.concat(parts, ignore_index=True)
     return table[["n", *(c for c in table.columns if c != "n")]]

@@ -1,7 +1,6 @@
 r"""Exact comparison of simple answers as a judge sees them: True, False, or None where only the question can tell.
 
-Numbers, units, percent signs, variables and words are read by `tasks.answer_forms`, as for the verifier. But a verifier
-knows which answer is the gold one and must say yes or no; a judge knows neither and may leave a pair open. So here
+Numbers, units, percent signs, variables and words are read by `tasks.answer_forms`, as for the verifier. So here
 
 - `50%` is `1/2`, against `50` it is undecided; so are two stated units or variables that differ (`1 m`, `100 cm`);
 - a unit or a variable on one side only is ignored (`42 apples` is `42`, `x = 3` is `3`);

@@ -3,7 +3,6 @@
 Both stages work through the problems in batches of a fixed size, one Parquet file per batch, written under another name
 and renamed. So a killed annotation goes on with the next batch, repeats none and loses none, and ends with the same
 bytes as an uninterrupted one (sampling is a function of seed, problem and sample number). At most one batch is held.
-Beside each shard stands how long it took, so that times, like counts, are those of all attempts together.
 
 Left out: who samples (an engine, or in a test canned answers) and who judges; both are passed in.
 """
@@ -17,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from artifact.files import write_text
 from artifact.phase1.annotate import annotate_all
@@ -34,7 +35,7 @@ def in_batches(problems: Iterable[Problem], size: int) -> Iterator[tuple[int, tu
     start, source = 0, iter(problems)
     while batch := tuple(islice(source, size)):
         for p in batch:
-            if hash(p.id) in seen:  # hashes, not strings: 8 bytes an id; a false alarm among 10⁹ pairs is 1 in 10¹⁰
+            if hash(p.id) in seen:  # hashes, not strings: 8 bytes per id; a false alarm among 10⁹ pairs is 1 in 10¹⁰
                 raise RecordError(f"problem id {p.id!r} comes twice in this set: ids must be unique within a dataset")
             seen.add(hash(p.id))
         yield start, batch
@@ -68,8 +69,6 @@ def _seconds(folder: Path) -> float:
 
 def bar_for(problems: Iterable[Problem], what: str) -> Any:
     """A progress bar with rate and time left, on a terminal only."""
-    from tqdm import tqdm
-
     total = len(problems) if isinstance(problems, Sequence) else None
     return tqdm(total=total, desc=what, unit="prompt", disable=not sys.stderr.isatty(), leave=False)
 
@@ -152,8 +151,6 @@ def annotate_stream(
     what: str = "clustering",
 ) -> dict[str, Any]:
     """Cluster the first `n` stored samples of each problem, shard by shard; the account of what was kept and dropped.
-
-    The account holds the seconds of clustering and entropy alone, over all attempts, without reading shards.
 
     `samples` is the folder `draw` wrote with the same `batch`; more than `n` stored samples are nested: the first n of
     a larger draw are the draw of n. Raises RecordError when a problem has fewer.

@@ -1,9 +1,8 @@
 """What does N buy? The annotations of one large draw, and of its first 2, 4, 8 … samples (UOPD ablation of N, U-A1).
 
-The samples of a smaller N are the first ones of the larger N (sample number < N), so the curves over N are nested:
-they differ by the samples that were added, not by another draw. All cells go through `annotate_all` with one judge,
-whose verdicts are remembered: the largest N is clustered first and the smaller ones find most pairs known.
-`intra_cluster_entropy` is the part of the answer-string entropy that clustering removes,
+The samples of a smaller N are the first ones of the larger N (sample number < N), so the curves over N are nested: they
+differ by the samples that were added, not by another draw. `intra_cluster_entropy` is the part of the answer-string
+entropy that clustering removes,
 
     H(strings) = H(classes) + Σ_c p(c) H(strings in c)        total = inter (semantic entropy) + intra.
 
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from artifact.errors import ArtifactError
 from artifact.phase1.annotate import annotate_all
 from artifact.phase1.judge import EquivalenceJudge
 from artifact.phase1.records import NORMALISERS, Annotation
@@ -34,10 +34,6 @@ ESTIMATORS = (*SCORES, "intra_cluster_entropy")
 """The uncertainty estimators side by side, all as scores (high = unsure); entropies are divided by log N.
 `semantic_entropy` is the paper's, `discrete_entropy` the same from counts, `negative_mean_logprob` the token-level
 length-normalised entropy −(1/N) Σ_n ℓ_n/|y_n|, in nats per token."""
-
-
-class SubsampleError(ValueError):
-    """The stored samples do not hold the sub-sample asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +53,10 @@ class Draw:
 def take_samples(rollouts: Iterable[Rollout], n: int, *, start: int = 0) -> list[Rollout]:
     """The rollouts with sample number start ≤ i < start + n, in the order given.
 
-    Raises SubsampleError, naming the problem, when one of the problems lacks a sample: its N would be another.
+    Raises ArtifactError, naming the problem, when one of the problems lacks a sample: its N would be another.
     """
     if n < 2 or start < 0:
-        raise SubsampleError(f"samples {start} to {start + n - 1} were asked for; N ≥ 2 and a start ≥ 0 are needed")
+        raise ArtifactError(f"samples {start} to {start + n - 1} were asked for; N ≥ 2 and a start ≥ 0 are needed")
     wanted = range(start, start + n)
     numbers: dict[str, list[int]] = defaultdict(list)
     taken = []
@@ -70,7 +66,7 @@ def take_samples(rollouts: Iterable[Rollout], n: int, *, start: int = 0) -> list
             taken.append(r)
     for problem_id, have in numbers.items():
         if sorted(have) != list(wanted):
-            raise SubsampleError(
+            raise ArtifactError(
                 f"problem {problem_id!r} has samples {sorted(have)} between {start} and {start + n - 1}, each of which "
                 f"is needed once; draw at least {start + n} samples per problem (annotation.samples)"
             )
@@ -84,19 +80,17 @@ def annotate_by_n(
     *,
     sizes: Sequence[int] = SIZES,
     normalisers: Sequence[str] = NORMALISERS,
-    min_valid: int = 2,
     start: int = 0,
 ) -> list[Draw]:
     """One `Draw` for each N of `sizes` and each normaliser, in that order, from one list of verified rollouts.
 
-    `min_valid` holds for `n_valid` (at least 2; below, log n_valid would be 0); under `n` no problem is dropped. A
-    judge that replays records may lack a pair that only a smaller N asks for; use the judge itself.
+    Under `n_valid` a problem needs two valid answers (below, log n_valid would be 0); under `n` none is dropped.
     """
     done: dict[tuple[int, str], Draw] = {}
     for n in sorted(set(sizes), reverse=True):
         part = take_samples(rollouts, n, start=start)
         for normaliser in normalisers:
-            least = min_valid if normaliser == "n_valid" else 0
+            least = 2 if normaliser == "n_valid" else 0
             kept, dropped = annotate_all(problems, part, judge, normaliser=normaliser, min_valid=least)
             done[n, normaliser] = Draw(n, normaliser, start, tuple(kept), dropped)
     return [done[n, normaliser] for n in sizes for normaliser in normalisers]
@@ -108,11 +102,7 @@ def intra_entropy(a: Annotation) -> float:
 
 
 def estimator_frame(draws: Iterable[Draw]) -> pd.DataFrame:
-    """One row for each N, normaliser and problem.
-
-    Columns: n, normaliser, start, problem_id, n_counted, clusters, majority_correct (1, 0, −1 unknown), entropy (nats),
-    normalised, weight, and one for each of ESTIMATORS.
-    """
+    """One row for each N, normaliser and problem."""
     rows = [
         {
             "n": d.n,
@@ -132,7 +122,7 @@ def estimator_frame(draws: Iterable[Draw]) -> pd.DataFrame:
         for a in d.annotations
     ]
     if not rows:
-        raise SubsampleError("no problem was annotated: there is nothing to compare")
+        raise ArtifactError("no problem was annotated: there is nothing to compare")
     return pd.DataFrame(rows)
 
 
@@ -141,30 +131,22 @@ def _cells(frame: pd.DataFrame, wrong: Mapping[str, bool]) -> tuple[dict[tuple[i
     cells = {}
     for (n, normaliser), part in frame.groupby(["n", "normaliser"], sort=False):
         if part["problem_id"].duplicated().any():
-            raise SubsampleError(f"N = {n}, normaliser {normaliser!r}: a problem stands twice; pass one draw of each")
+            raise ArtifactError(f"N = {n}, normaliser {normaliser!r}: a problem stands twice; pass one draw of each")
         cells[int(n), str(normaliser)] = part.set_index("problem_id")
     common = [i for i in dict.fromkeys(frame["problem_id"]) if all(i in part.index for part in cells.values())]
     missing = [i for i in common if i not in wrong]
     if missing:
-        raise SubsampleError(f"`wrong` has no label for {len(missing)} of {len(common)} problems, first {missing[0]!r}")
+        raise ArtifactError(f"`wrong` has no label for {len(missing)} of {len(common)} problems, first {missing[0]!r}")
     return cells, common
 
 
-def auroc_by_n(
-    frame: pd.DataFrame,
-    wrong: Mapping[str, bool],
-    *,
-    estimators: Sequence[str] = ESTIMATORS,
-    level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> pd.DataFrame:
+def auroc_by_n(frame: pd.DataFrame, wrong: Mapping[str, bool], *, resamples: int = 1000) -> pd.DataFrame:
     """AUROC of each estimator for the teacher's errors at each N, with what is missing to the largest N.
 
     `wrong` (problem id → the teacher is wrong) is one label for all N, such as the greedy answer's: the curves then
-    differ by the score alone. Within a normaliser all N are compared on the problems that none of them dropped.
-    Columns: estimator, normaliser, n, problems, n_wrong, left_out, auroc, lower, upper (DeLong), minus_largest,
-    diff_lower, diff_upper (paired stratified bootstrap; missing on the largest N itself), confidence.
+    differ by the score alone. Columns: estimator, normaliser, n, problems, n_wrong, left_out, auroc, lower, upper
+    (DeLong), minus_largest, diff_lower, diff_upper (paired stratified bootstrap; missing on the largest N itself),
+    confidence.
     """
     rows = []
     for normaliser, part in frame.groupby("normaliser", sort=False):
@@ -172,14 +154,14 @@ def auroc_by_n(
         labels = np.array([bool(wrong[i]) for i in common])
         largest = max(n for n, _ in cells)
         left_out = part["problem_id"].nunique() - len(common)
-        for estimator in estimators:
+        for estimator in ESTIMATORS:
             best = cells[largest, str(normaliser)].loc[common, estimator]
             for n, rule in cells:
                 values = cells[n, rule].loc[common, estimator]
-                own = auroc_delong(values, labels, level=level)
+                own = auroc_delong(values, labels)
                 difference: tuple[float, ...] = (math.nan,) * 3
                 if n != largest:
-                    d = compare_auroc(values, best, labels, level=level, resamples=resamples, seed=seed).difference
+                    d = compare_auroc(values, best, labels, resamples=resamples).difference
                     difference = (d.estimate, d.low, d.high)
                 rows.append(
                     (
@@ -193,7 +175,7 @@ def auroc_by_n(
                         own.low,
                         own.high,
                         *difference,
-                        level,
+                        0.95,
                     )
                 )
     return pd.DataFrame(
@@ -216,9 +198,7 @@ def auroc_by_n(
     )
 
 
-def compare_normalisers(
-    frame: pd.DataFrame, wrong: Mapping[str, bool], *, level: float = 0.95, resamples: int = 1000, seed: int = 0
-) -> pd.DataFrame:
+def compare_normalisers(frame: pd.DataFrame, wrong: Mapping[str, bool], *, resamples: int = 1000) -> pd.DataFrame:
     """AUROC of semantic entropy under `n_valid` minus under `n`, for each N, on the problems that both annotate.
 
     Columns: n, problems, left_out (dropped under `n_valid`), left_out_wrong (of them the teacher gets wrong), auroc_n,
@@ -228,10 +208,10 @@ def compare_normalisers(
     for n, part in frame.groupby("n", sort=True):
         cells, common = _cells(part, wrong)
         if len(cells) != len(NORMALISERS):
-            raise SubsampleError(f"N = {n} holds {[c for _, c in cells]}; both normalisers {NORMALISERS} are needed")
+            raise ArtifactError(f"N = {n} holds {[c for _, c in cells]}; both normalisers {NORMALISERS} are needed")
         plain, valid = (cells[int(n), rule].loc[common, "normalised"] for rule in NORMALISERS)
         labels = np.array([bool(wrong[i]) for i in common])
-        c = compare_auroc(valid, plain, labels, level=level, resamples=resamples, seed=seed)
+        c = compare_auroc(valid, plain, labels, resamples=resamples)
         out = [i for i in dict.fromkeys(part["problem_id"]) if i not in set(common)]
         rows.append(
             (

@@ -1,9 +1,8 @@
 """Does semantic entropy predict the teacher's errors? Tidy tables behind the validation figures (UOPD, Section 4.6).
 
-Polarity: positive = the teacher is *wrong*; every score is an uncertainty, higher = less sure. By default the
-teacher's answer is the majority answer of the same samples; pass `wrong` to use other labels, such as the greedy
-answer's (the paper). Ground truth that a model produced is fallible: keep its source beside the numbers. All tables
-are pandas frames, one row per observation. Left out: drawing, and the statistics themselves (`stats/`).
+Polarity: positive = the teacher is *wrong*; every score is an uncertainty, higher = less sure. By default the teacher's
+answer is the majority answer of the same samples; pass `wrong` to use other labels, such as the greedy answer's (the
+paper). Left out: drawing, and the statistics themselves (`stats/`).
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import pandas as pd
 from artifact.phase1.records import Annotation
 from artifact.stats.auroc import auroc, auroc_bootstrap, auroc_resamples, compare_auroc
 from artifact.stats.bootstrap import percentile_interval
-from artifact.stats.calibration import bin_index
 from artifact.stats.checks import OneClassOnly
 
 SCORES = (
@@ -72,30 +70,22 @@ def score_table(annotations: Sequence[Annotation], wrong: Mapping[str, bool] | N
     return table
 
 
-def compare_scores(
-    table: pd.DataFrame,
-    *,
-    reference: str = "semantic_entropy",
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> pd.DataFrame:
+def compare_scores(table: pd.DataFrame, *, reference: str = "semantic_entropy", resamples: int = 2000) -> pd.DataFrame:
     """How well each score of a `score_table` finds the teacher's errors, and how it differs from `reference`.
 
-    Columns: score, n, n_wrong, auroc, lower, upper, minus_reference, diff_lower, diff_upper, p_value (paired; missing
-    on the reference's own row), confidence. Intervals: stratified bootstrap over problems.
+    Intervals: stratified bootstrap over problems.
     """
     if reference not in SCORES:
         raise ValueError(f"unknown reference score {reference!r}; use one of {SCORES}")
     wrong = table["wrong"].to_numpy(dtype=bool)
     rows = []
     for score in SCORES:
-        own = auroc_bootstrap(table[score], wrong, level=level, resamples=resamples, seed=seed)
+        own = auroc_bootstrap(table[score], wrong, resamples=resamples)
         paired: tuple[float, ...] = (math.nan,) * 4
         if score != reference:
-            c = compare_auroc(table[score], table[reference], wrong, level=level, resamples=resamples, seed=seed)
+            c = compare_auroc(table[score], table[reference], wrong, resamples=resamples)
             paired = (c.difference.estimate, c.difference.low, c.difference.high, c.p_value)
-        rows.append((score, len(wrong), int(wrong.sum()), own.estimate, own.low, own.high, *paired, level))
+        rows.append((score, len(wrong), int(wrong.sum()), own.estimate, own.low, own.high, *paired, 0.95))
     columns = [
         "score",
         "n",
@@ -112,21 +102,13 @@ def compare_scores(
     return pd.DataFrame(rows, columns=columns)
 
 
-def auroc_by_group(
-    table: pd.DataFrame,
-    groups: Mapping[str, str],
-    *,
-    score: str = "semantic_entropy",
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> pd.DataFrame:
+def auroc_by_group(table: pd.DataFrame, groups: Mapping[str, str], *, resamples: int = 2000) -> pd.DataFrame:
     """AUROC of one score over all problems, within pairs of one group, and inside each group (difficulty, family).
 
-    A score can reach a high AUROC by telling easy from hard problems only. `within` counts only pairs (wrong, right) of
-    the same group: Σ_g n_g⁺ n_g⁻ AUROC_g / Σ_g n_g⁺ n_g⁻, with an interval over resamples within groups and classes.
-    `groups` maps problem id → group. Columns: group (`all`, `within`, then the groups in order of first appearance), n,
-    n_wrong, pairs, auroc, lower, upper (missing in a group where the teacher is only right or only wrong).
+    `within` counts only pairs (wrong, right) of the same group: Σ_g n_g⁺ n_g⁻ AUROC_g / Σ_g n_g⁺ n_g⁻, with an interval
+    over resamples within groups and classes. `groups` maps problem id → group. Columns: group (`all`, `within`, then
+    the groups in order of first appearance), n, n_wrong, pairs, auroc, lower, upper (missing in a group where the
+    teacher is only right or only wrong).
     """
     missing = [i for i in table["problem_id"] if i not in groups]
     if missing:
@@ -136,7 +118,7 @@ def auroc_by_group(
     def row(name: str, part: pd.DataFrame) -> tuple[object, ...]:
         n, wrong = len(part), int(part["wrong"].sum())
         try:
-            own = auroc_bootstrap(part[score], part["wrong"], level=level, resamples=resamples, seed=seed)
+            own = auroc_bootstrap(part["semantic_entropy"], part["wrong"], resamples=resamples)
         except OneClassOnly:
             return name, n, wrong, 0, math.nan, math.nan, math.nan
         return name, n, wrong, wrong * (n - wrong), own.estimate, own.low, own.high
@@ -148,12 +130,12 @@ def auroc_by_group(
     pairs_G = np.array([part["wrong"].sum() * (~part["wrong"]).sum() for _, part in inside], dtype=np.float64)
     values_GR = np.stack(
         [
-            auroc_resamples(part[score], part["wrong"], resamples=resamples, seed=seed + g)
+            auroc_resamples(part["semantic_entropy"], part["wrong"], resamples=resamples, seed=g)
             for g, (_, part) in enumerate(inside)
         ]
     )
-    value = pairs_G @ [auroc(part[score], part["wrong"]) for _, part in inside] / pairs_G.sum()
-    interval = percentile_interval(value, pairs_G @ values_GR / pairs_G.sum(), level, "stratified bootstrap")
+    value = pairs_G @ [auroc(part["semantic_entropy"], part["wrong"]) for _, part in inside] / pairs_G.sum()
+    interval = percentile_interval(value, pairs_G @ values_GR / pairs_G.sum(), 0.95, "stratified bootstrap")
     within = (
         "within",
         sum(len(p) for _, p in inside),
@@ -167,39 +149,16 @@ def auroc_by_group(
     return pd.DataFrame(rows, columns=["group", "n", "n_wrong", "pairs", "auroc", "lower", "upper"])
 
 
-def confidently_wrong(
-    frame: pd.DataFrame, *, correct: str = "greedy_correct", at_most: float = 0.1
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def confidently_wrong(frame: pd.DataFrame, *, at_most: float = 0.1) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The problems with H / log N ≤ `at_most` whose answer is wrong: the errors that entropy cannot see.
 
-    `frame` is `studies.results.annotation_frame`; `correct` names its label column. Returns (the rows, surest first,
+    `frame` is `studies.results.annotation_frame`. Returns (the rows, surest first,
     ties by majority share and then by id; a summary by family: family, n, sure, sure_and_wrong, share_of_sure).
     """
     sure = frame["normalised"] <= at_most
-    bad = sure & ~frame[correct].astype(bool)
+    bad = sure & ~frame["greedy_correct"].astype(bool)
     rows = frame[bad].sort_values(["normalised", "majority_share", "problem_id"], ascending=[True, False, True])
     counts = frame.assign(sure=sure, bad=bad).groupby("family", sort=False)
     summary = counts.agg(n=("sure", "size"), sure=("sure", "sum"), sure_and_wrong=("bad", "sum")).reset_index()
     summary["share_of_sure"] = summary["sure_and_wrong"] / summary["sure"].where(summary["sure"] > 0)
     return rows.reset_index(drop=True), summary.sort_values("sure_and_wrong", ascending=False, ignore_index=True)
-
-
-def entropy_histogram(
-    annotations: Sequence[Annotation], difficulty_of: Mapping[str, str], *, bins: int = 10
-) -> pd.DataFrame:
-    """Distribution of H / log N by difficulty: columns difficulty, low, high, n, share (of its difficulty).
-
-    `difficulty_of` is keyed by problem id; rows come in order of first appearance. A problem without one is a
-    ValueError.
-    """
-    missing = [a.problem_id for a in annotations if a.problem_id not in difficulty_of]
-    if missing:
-        raise ValueError(f"{len(missing)} annotated problems have no difficulty, first {missing[0]!r}")
-    index = bin_index([a.normalised for a in annotations], bins)
-    edges = np.linspace(0, 1, bins + 1)
-    of_problem = [difficulty_of[a.problem_id] for a in annotations]
-    rows = []
-    for difficulty in dict.fromkeys(of_problem):
-        inside = np.bincount(index[[d == difficulty for d in of_problem]], minlength=bins)
-        rows += [(difficulty, edges[b], edges[b + 1], int(inside[b]), inside[b] / inside.sum()) for b in range(bins)]
-    return pd.DataFrame(rows, columns=["difficulty", "low", "high", "n", "share"])

@@ -26,8 +26,7 @@ SCHEMES: tuple[str, ...] = get_args(get_type_hints(Weighting)["scheme"])
 def weights_for(weighting: Weighting, annotations: Sequence[Annotation]) -> dict[str, float]:
     """Weight of each problem under `weighting`, by problem id, in the order of `annotations`.
 
-    The permutation of `shuffled` depends on the seed and the set of problems, not on their order. Raises ValueError for
-    a scheme without its parameter, an unknown scheme, or a problem annotated twice.
+    Raises ValueError for a scheme without its parameter, an unknown scheme, or a problem annotated twice.
     """
     ordered = sorted(annotations, key=lambda a: a.problem_id)
     for before, after in pairwise(ordered):

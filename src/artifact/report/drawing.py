@@ -1,24 +1,23 @@
 """What all figures are drawn with: panels, whiskers, bands, stacked bars, legends, ticks.
 
-A figure is made without pyplot: nothing is global, nothing is shown twice. Left out: looks (`styles.py`), saving
-(`outputs.py`), and what is drawn (`figures_*.py`).
+A figure is made without pyplot: nothing is global, nothing is shown twice. Every function of `figures_*.py` returns the
+figure and the tidy numbers it draws, for `outputs.save_figure`. Left out: looks (`styles.py`), saving (`outputs.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from artifact.report.styles import Look, rc
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 FigureAndData = tuple["Figure", pd.DataFrame]
 """A figure and the tidy numbers it draws, for `outputs.save_figure`."""
@@ -44,9 +43,6 @@ def canvas(
 
     ratio  height / width of one panel; width  share of the text width
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
     with matplotlib.rc_context(rc(rows, columns, ratio=ratio, width=width) | dict(settings or {})):
         figure = Figure()
         yield figure, figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
@@ -68,9 +64,9 @@ def whiskers(table: pd.DataFrame, value: str, low: str = "low", high: str = "hig
     return [(table[value] - table[low]).clip(lower=0), (table[high] - table[value]).clip(lower=0)]
 
 
-def band(axis: Axes, x: pd.Series, table: pd.DataFrame, color: str, value: str = "accuracy", sd: str = "sd") -> None:
+def band(axis: Axes, x: pd.Series, table: pd.DataFrame, color: str, value: str = "accuracy") -> None:
     """A band of ± 1 SD around a line; nothing where the SD is missing."""
-    axis.fill_between(x, table[value] - table[sd], table[value] + table[sd], color=color, **BAND)
+    axis.fill_between(x, table[value] - table["sd"], table[value] + table["sd"], color=color, **BAND)
 
 
 def stacked(

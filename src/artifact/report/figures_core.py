@@ -1,22 +1,21 @@
 """Figures on CORE: the choice of learning rates, small multiples of learning curves, the curriculum, the leak check.
 
-C-F1 and what stands beside it. Each function returns the figure and the tidy numbers it draws, for
-`outputs.save_figure`. With nine methods lines are not told apart in one panel, so each method has a panel of its own
-and no legend lists more than four entries. Left out: statistics (`stats/`), and what is compared (the study).
+C-F1 and what stands beside it. Left out: statistics (`stats/`), and what is compared (the study).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.lines import Line2D
 
+from artifact.errors import ArtifactError
 from artifact.report.drawing import BAND, FigureAndData, band, canvas, legend_above, whiskers
 from artifact.report.figures_training import X_AXES, band_note, curve_points
 from artifact.report.styles import GREY, TEACHERS, label_styles
-from artifact.report.tables import BASE, REFERENCE, TableError
+from artifact.report.tables import BASE, REFERENCE
 
 CURRICULUM = {
     "rollouts": ("share of correct rollouts", {"share_correct": "correct"}),
@@ -29,15 +28,16 @@ CURRICULUM = {
 PART_COLORS = ("#0072B2", "#D55E00")
 
 
-def learning_rate_panels(table: pd.DataFrame, columns: int = 5) -> FigureAndData:
+def learning_rate_panels(table: pd.DataFrame) -> FigureAndData:
     """Validation accuracy against the learning rate, one panel per method.
 
     Whiskers: 95 % Wilson intervals over problems. `table` is a `learning_rates.selection_table`. The chosen rate is
-    filled, the others are open. Raises TableError when nothing was chosen.
+    filled, the others are open. Raises ArtifactError when nothing was chosen.
     """
     if table.empty:
-        raise TableError("no learning rates were chosen for this tier; run `artifact select-learning-rates` first")
+        raise ArtifactError("no learning rates were chosen for this tier; run `artifact select-learning-rates` first")
     labels, styles = list(dict.fromkeys(table["label"])), label_styles(table)
+    columns = 5
     rows = math.ceil(len(labels) / columns)
     tried = sorted(table["lr"].unique())
     with canvas(rows, columns, ratio=1.35, sharex=True, sharey=True) as (figure, axes):
@@ -71,19 +71,17 @@ def _rate(rate: float) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
-def curve_multiples(curves: pd.DataFrame, x: str = "step", columns: int = 3) -> FigureAndData:
+def curve_multiples(curves: pd.DataFrame, x: str = "step") -> FigureAndData:
     """U-F2 for many methods: greedy accuracy on the curve split against `x` (`figures_training.X_AXES`), a panel each.
 
     A line is a teacher, its band ± 1 SD over seeds; the thin grey lines repeat standard OPD under the same teachers. A
     method without a value to be drawn against (SFT and SeqKD sample nothing) is left out, and the title says so.
     """
-    return draw_multiples(curve_points(curves, times=x == "seconds"), x, columns)
+    return draw_multiples(curve_points(curves, times=x == "seconds"), x, 3)
 
 
 def draw_multiples(everything: pd.DataFrame, x: str, columns: int = 3) -> FigureAndData:
     """`curve_points` against `x`, as `curve_multiples` describes."""
-    from matplotlib.lines import Line2D
-
     standard = [str(label) for label in everything.loc[everything["cell"] == REFERENCE, "label"].unique()]
     spent = everything.groupby("label", sort=False)[x].max()
     nothing = [str(label) for label in spent.index[spent <= 0]]
@@ -111,8 +109,7 @@ def draw_multiples(everything: pd.DataFrame, x: str, columns: int = 3) -> Figure
 def curriculum_points(metrics: pd.DataFrame, cell: str = "core") -> pd.DataFrame:
     """What CORE logs step by step: teacher, step, panel, part, metric, seeds, mean, sd (over seeds; missing with one).
 
-    Gradient norms are measured every `train.component_norms_every` steps, so they have fewer points. Raises TableError
-    when `cell` was not run, or logged none of it.
+    Raises ArtifactError when `cell` was not run, or logged none of it.
     """
     rows = []
     for (teacher, step), group in metrics[metrics["cell"] == cell].groupby(["teacher", "step"], sort=False):
@@ -133,7 +130,7 @@ def curriculum_points(metrics: pd.DataFrame, cell: str = "core") -> pd.DataFrame
                         }
                     )
     if not rows:
-        raise TableError(f"no run of the cell {cell!r} logged {', '.join(CURRICULUM)}; was the study core run?")
+        raise ArtifactError(f"no run of the cell {cell!r} logged {', '.join(CURRICULUM)}; was the study core run?")
     return pd.DataFrame(rows)
 
 
@@ -224,6 +221,6 @@ def _finish_grid(axes: np.ndarray, used: int, x: str, y: str) -> None:
         axes[row, 0].set_ylabel(y)
 
 
-def family_cells(evaluation: pd.DataFrame, wanted: Sequence[str] = (BASE, "sft", REFERENCE, "core")) -> list[str]:
-    """Those of `wanted` that were run, in that order: four bars per family can still be read."""
-    return [cell for cell in wanted if (evaluation["cell"] == cell).any()]
+def family_cells(evaluation: pd.DataFrame) -> list[str]:
+    """Those of four cells that were run, in the order of the bars: four per family can still be read."""
+    return [cell for cell in (BASE, "sft", REFERENCE, "core") if (evaluation["cell"] == cell).any()]

@@ -1,7 +1,6 @@
 """Figures of a language-model run: loss by step, held-out distance before and after, rollouts by verdict.
 
-Each function returns the figure and the tidy numbers it draws, for `outputs.save_figure`. Whiskers are 95 %
-bootstrap intervals over problems. Left out: statistics (`stats/held_out.py`).
+Whiskers are 95 % bootstrap intervals over problems. Left out: statistics (`stats/held_out.py`).
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from matplotlib.patches import Patch
 
 from artifact.report.drawing import HATCHES, FigureAndData, canvas, legend_above, stacked, whiskers
 from artifact.report.language_model import SETS, verdict_counts
@@ -33,8 +33,7 @@ STATUS = {
 def loss_curves(metrics: pd.DataFrame) -> FigureAndData:
     """Loss, divergence of the distilled tokens and gradient norm at every step.
 
-    One row per teacher, one line per method. The losses of different methods are different functions: compare
-    a line with itself, not with its neighbour.
+    One row per teacher, one line per method.
     """
     names = [n for n in LOSSES if n in metrics.columns]
     data = metrics.groupby(["teacher", "cell", "label", "step"], sort=False)[names].mean().reset_index()
@@ -85,8 +84,6 @@ def distance_bars(summary: pd.DataFrame) -> FigureAndData:
                 _bars(axis, of_teacher, name, sets)
                 axis.set_title(_titled(title, teacher, teachers), fontsize=6)
             row[0].set_ylabel("nats per token")
-        from matplotlib.patches import Patch
-
         shades = [
             Patch(facecolor=GREY, hatch=HATCHES[i % 2], edgecolor="white", label=SETS[k]) for i, k in enumerate(sets)
         ]

@@ -1,13 +1,13 @@
 """Figures of the loss laboratory: where each loss pulls, which losses agree, and what the teacher says token by token.
 
-Each function returns the figure and the tidy numbers it draws, for `outputs.save_figure`. Left out: computing them
-(`loss_pull.py`).
+Left out: computing them (`loss_pull.py`).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 
@@ -108,8 +108,6 @@ def _heatmap(
     size: float = 5.5,
 ) -> Any:
     """Cells with their numbers; white at 0, both colours equally strong; a dot where there is no number."""
-    import matplotlib
-
     bound = limit or float(np.nanmax(np.abs(values))) or 1.0
     norm = matplotlib.colors.Normalize(-bound, bound)
     image = axis.imshow(values, cmap=DIVERGING, norm=norm, aspect="auto")

@@ -7,18 +7,18 @@ study.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyBboxPatch
 
 from artifact.config import Config
 from artifact.records import Problem
 from artifact.report.drawing import FigureAndData, canvas, points, spaced, whiskers
 from artifact.report.styles import PALETTE, TEACHERS
+from artifact.stats.interval import wilson_interval
 from artifact.worlds.tiny.problems import DIFFICULTIES, FAMILIES
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 class Box(NamedTuple):
@@ -90,8 +90,6 @@ def pipeline(config: Config) -> FigureAndData:
 
 
 def _draw_box(axis: Axes, box: Box) -> None:
-    from matplotlib.patches import FancyBboxPatch
-
     shape: dict[str, Any] = {"boxstyle": "round,pad=0,rounding_size=0.08", "edgecolor": INK, "linewidth": 0.8}
     axis.add_patch(FancyBboxPatch((box.x, box.y), WIDTH, HEIGHT, facecolor=box.color, **shape))
     axis.text(box.x + WIDTH / 2, box.y + HEIGHT / 2, box.text, ha="center", va="center", fontsize=5.6)
@@ -109,11 +107,8 @@ def _path(axis: Axes, *points: tuple[float, float]) -> None:
 def model_accuracy(manifest: Mapping[str, Any], problems: Sequence[Problem]) -> FigureAndData:
     """Greedy accuracy of the embedded models by difficulty and by family, with Wilson intervals over problems.
 
-    `manifest` is `models/tiny/MANIFEST.json`, `problems` the evaluation split its accuracies (in percent) were measured
-    on. Raises ValueError for a model whose accuracies were left out when it was made.
+    Raises ValueError for a model whose accuracies were left out when it was made.
     """
-    from artifact.stats.interval import wilson_interval
-
     rows = []
     for name, entry in manifest["models"].items():
         accuracy = entry["greedy_accuracy_evaluation"]

@@ -1,17 +1,16 @@
 """Figures on semantic entropy: does it predict the teacher's errors, and what do its weights do? (UOPD Section 4.6)
 
-Each function returns the figure and the tidy numbers it draws, for `provenance.save_figure`. A panel is a teacher.
-Intervals: Wilson over problems for accuracies, stratified bootstrap over problems for AUROCs. Labels: whatever the
-score tables carry, positive = the teacher is wrong. Left out: sampling, clustering, statistics.
+A panel is a teacher. Intervals: Wilson over problems for accuracies, stratified bootstrap over problems for AUROCs.
+Labels: whatever the score tables carry, positive = the teacher is wrong. Left out: sampling, clustering, statistics.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from artifact.report.drawing import (
     HATCHES,
@@ -29,15 +28,9 @@ from artifact.report.text import interval
 from artifact.stats.auroc import roc_points
 from artifact.stats.calibration import accuracy_by_bin
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 
 def accuracy_by_entropy(scores: Mapping[str, pd.DataFrame], *, bins: int = 10) -> FigureAndData:
-    """U-F4a: teacher accuracy in bins of H / log N of equal width, with 95 % Wilson intervals and the n of each bin.
-
-    `scores` holds a `score_table` for each teacher. Empty bins stay empty.
-    """
+    """U-F4a: teacher accuracy in bins of H / log N of equal width, with 95 % Wilson intervals and the n of each bin."""
     data = by_teacher({name: accuracy_by_bin(t["normalised"], t["wrong"], bins=bins) for name, t in scores.items()})
     with canvas(1, len(scores), ratio=0.8, sharey=True) as (figure, axes):
         for axis, (name, part), look in zip(axes[0], data.groupby("teacher", sort=False), TEACHERS, strict=False):
@@ -53,10 +46,7 @@ def accuracy_by_entropy(scores: Mapping[str, pd.DataFrame], *, bins: int = 10) -
 
 
 def roc(scores: Mapping[str, pd.DataFrame], aurocs: pd.DataFrame) -> FigureAndData:
-    """U-F4b: ROC of every uncertainty score for the teacher's errors; the legend gives AUROC and 95 % interval.
-
-    `aurocs` is `tables.auroc_table(scores)`.
-    """
+    """U-F4b: ROC of every uncertainty score for the teacher's errors; the legend gives AUROC and 95 % interval."""
     frames = []
     with canvas(1, len(scores), ratio=1.0, sharey=True) as (figure, axes):
         for axis, (name, table) in zip(axes[0], scores.items(), strict=True):
@@ -100,8 +90,7 @@ def entropy_by_difficulty(annotations: Mapping[str, pd.DataFrame], *, bins: int 
 
     Above: the histogram over all problems, each bar split by difficulty; the title says how many have H = 0 exactly.
     Below: one curve per difficulty, in shares of its problems; with one difficulty alone it would repeat the histogram
-    and is left out. Numbers: teacher, difficulty, low, high, n, zero (of them with H = 0), share (of the difficulty),
-    share_of_all.
+    and is left out.
     """
     edges = np.linspace(0, 1, bins + 1)
     rows = []
@@ -164,12 +153,9 @@ def entropy_by_difficulty(annotations: Mapping[str, pd.DataFrame], *, bins: int 
     return figure, data
 
 
-def weight_by_verdict(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) -> FigureAndData:
-    """Where the soft weight lies: problems in bins of w, split by whether the teacher's greedy answer is right.
-
-    Prompts are drawn uniformly, so the height of a bar is also the share of rollouts trained with that weight.
-    """
-    edges = np.linspace(0, 1, bins + 1)
+def weight_by_verdict(annotations: Mapping[str, pd.DataFrame]) -> FigureAndData:
+    """Where the soft weight lies: problems in bins of w, split by whether the teacher's greedy answer is right."""
+    edges = np.linspace(0, 1, 11)
     rows = []
     for teacher, frame in annotations.items():
         for verdict, part in (

@@ -1,27 +1,25 @@
 """Figures on the SURE-Math dataset: what it holds, where a problem comes from, how hard it is, what was dropped (U-D1).
 
-Each function returns the figure and the tidy numbers it draws, for `outputs.save_figure`. Input are the records of
-the builder (`suremath.lineage.Evolved`, `suremath.load.Published`) and its report. Nothing is estimated here: boxes
-show quartiles and whiskers the 5th and 95th percentile over problems. Left out: building and publishing.
+Input are the records of the builder (`suremath.lineage.Evolved`, `suremath.load.Published`) and its report. Nothing is
+estimated here: boxes show quartiles and whiskers the 5th and 95th percentile over problems. Left out: building and
+publishing.
 """
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.patches import Patch
 
 from artifact.report.drawing import HATCHES, FigureAndData, canvas, stacked
 from artifact.report.styles import DIFFICULTY, GREY, PALETTE, ordered
+from artifact.suremath.accounting import BuildReport
 from artifact.suremath.lineage import CURATED, SEED, Evolved, ancestors
+from artifact.suremath.load import Published
 from artifact.suremath.strategies import STRATEGIES
-
-if TYPE_CHECKING:
-    from artifact.suremath.accounting import BuildReport
-    from artifact.suremath.load import Published
 
 STAGE_LABELS = {
     "proposed": "proposed",
@@ -70,10 +68,10 @@ def counts_by_strategy(items: Iterable[Evolved | Published]) -> FigureAndData:
     )
 
 
-def lineage_tree(item_id: str, items: Mapping[str, Evolved], *, width: int = 38, lines: int = 5) -> FigureAndData:
+def lineage_tree(item_id: str, items: Mapping[str, Evolved]) -> FigureAndData:
     """The ancestry of one problem, root at the top: one box per problem, one arrow per parent, named by the strategy.
 
-    Long texts are cut after `lines` lines of `width` characters; the numbers hold them whole. RecordError on a parent
+    Long texts are cut after 5 lines of 38 characters; the numbers hold them whole. RecordError on a parent
     that is not in `items`.
     """
     family = ancestors(item_id, items)
@@ -90,7 +88,7 @@ def lineage_tree(item_id: str, items: Mapping[str, Evolved], *, width: int = 38,
             row.setdefault(other, row[child.parent_ids[0]])
     for item in family:
         row.setdefault(item.id, float(item.round))
-    shown = {i.id: _box_text(i, width, lines) for i in family}
+    shown = {i.id: _box_text(i, 38, 5) for i in family}
     line = 0.017  # height of a text line as a share of the figure's width
     step = max(t.count("\n") + 1 for t in shown.values()) * line + 0.085  # of a round
     half = {name: ((text.count("\n") + 1) * line / 2 + 0.014) / step for name, text in shown.items()}  # of a box
@@ -138,8 +136,7 @@ def _box_text(item: Evolved, width: int, lines: int) -> str:
 def entropy_by_difficulty(rows: Sequence[Published]) -> FigureAndData:
     """H / log N of the annotated training problems by difficulty, curated beside evolved.
 
-    Box: quartiles and median; whiskers: 5th and 95th percentile over problems; diamond: mean. An entropy is a property
-    of the teacher, and the labeller's filter has removed problems: the caption must name both.
+    Box: quartiles and median; whiskers: 5th and 95th percentile over problems; diamond: mean.
     """
     frame = pd.DataFrame(
         [
@@ -202,8 +199,6 @@ def entropy_by_difficulty(rows: Sequence[Published]) -> FigureAndData:
             ylabel="H / log N",
             xlabel="difficulty (number of problems above)",
         )
-        from matplotlib.patches import Patch
-
         present = [o for o in colour_of if any(line["origin"] == o for line in out)]
         axis.legend(
             handles=[Patch(color=colour_of[o], label=o) for o in present], loc="upper left", bbox_to_anchor=(1.0, 1.0)

@@ -1,8 +1,8 @@
 """Figures on training: learning curves, what weighting changes in the signal, families, cost (U-F2, U-T2, U-C1).
 
-Each function returns the figure and the tidy numbers it draws, for `outputs.save_figure`. Bands and whiskers are
-named in the title or axis label: the band of a curve is ± 1 SD over training seeds (none with one seed), the whisker of
-a bar the 95 % bootstrap interval over problems. Left out: statistics, and the choice of what is compared.
+Bands and whiskers are named in the title or axis label: the band of a curve is ± 1 SD over training seeds (none with
+one seed), the whisker of a bar the 95 % bootstrap interval over problems. Left out: statistics, and the choice of what
+is compared.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def training_signals(metrics: pd.DataFrame) -> FigureAndData:
     """What each method's batches look like while it trains: accuracy of the rollouts and distance from the teacher.
 
     Means over the response tokens that were distilled (a prompt of weight 0 is not scored), then over seeds; not
-    smoothed. The KL is on the teacher's renormalised top-k.
+    smoothed.
     """
     names = [n for n in SIGNALS if n in metrics.columns and metrics[n].notna().any()]
     data = metrics.groupby(["teacher", "cell", "label", "step"], sort=False)[names].mean().reset_index()
@@ -132,10 +132,7 @@ def training_signals(metrics: pd.DataFrame) -> FigureAndData:
 def family_points(
     evaluation: pd.DataFrame, cells: Sequence[str] | None = None, *, by: str = "family", resamples: int = RESAMPLES
 ) -> pd.DataFrame:
-    """Accuracy of each cell for each value of `by`.
-
-    Columns: split, teacher, cell, label, group, n, seeds, accuracy, low, high.
-    """
+    """Accuracy of each cell for each value of `by`."""
     frame = with_base(evaluation)
     if cells is not None:
         frame = frame[frame["cell"].isin(cells)]
@@ -162,14 +159,10 @@ def family_points(
 
 
 def family_bars(
-    evaluation: pd.DataFrame,
-    cells: Sequence[str] = (BASE, REFERENCE, "uopd-soft"),
-    *,
-    by: str = "family",
-    resamples: int = RESAMPLES,
+    evaluation: pd.DataFrame, cells: Sequence[str] = (BASE, REFERENCE, "uopd-soft"), *, resamples: int = RESAMPLES
 ) -> FigureAndData:
-    """Accuracy by problem family (or difficulty), the cells side by side, a panel for each teacher (and split)."""
-    data = family_points(evaluation, cells, by=by, resamples=resamples)
+    """Accuracy by problem family, the cells side by side, a panel for each teacher (and split)."""
+    data = family_points(evaluation, cells, resamples=resamples)
     styles = label_styles(data)
     groups = ordered(data["group"])
     blocks = list(data.groupby(["split", "teacher"], sort=False))

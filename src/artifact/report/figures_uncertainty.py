@@ -1,8 +1,8 @@
 """Figures on the quality of the uncertainty: what N buys, what rejecting buys, calibration, retest, intra and inter.
 
 Each function takes one frame for each teacher (a panel), returns the figure and the tidy numbers it draws, like
-`figures_se`. Polarity: positive = the teacher is wrong, a high score = unsure. The caption must say which label the
-frames carry. Left out: computing the frames (`phase1/`), and the distribution by difficulty (`figures_se`).
+`figures_se`. The caption must say which label the frames carry. Left out: computing the frames (`phase1/`), and the
+distribution by difficulty (`figures_se`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import LogNorm
 
 from artifact.report.drawing import (
     FigureAndData,
@@ -54,7 +55,7 @@ NAMES = {
 def auroc_by_n(tables: Mapping[str, pd.DataFrame]) -> FigureAndData:
     """U-A1, first half: AUROC of every estimator against N, DeLong intervals; semantic entropy also by log n_valid.
 
-    `tables` holds `subsample.auroc_by_n` for each teacher. Points of one N are set apart sideways to keep bars legible.
+    `tables` holds `subsample.auroc_by_n` for each teacher.
     """
     data = by_teacher(tables)
     plain = data["normaliser"] == "n"
@@ -99,8 +100,7 @@ def rejection_curves(
     """Accuracy of the problems that are kept, against the share that is rejected, least sure first; ties averaged.
 
     `scores` holds a `score_table` for each teacher. Bars: 95 % bootstrap over problems, on the first estimator. Grey:
-    the oracle, which rejects every error first, and the accuracy without rejecting. Numbers: the bars' points for every
-    estimator; the lines are `risk_coverage` at every k.
+    the oracle, which rejects every error first, and the accuracy without rejecting.
     """
     parts = []
     with canvas(1, len(scores), ratio=1.0, sharey=True) as (figure, axes):
@@ -138,19 +138,21 @@ def _emphasis(i: int) -> dict[str, float]:
     return {"linewidth": 1.6, "zorder": 3} if i == 0 else {"linewidth": 0.8, "zorder": 2}
 
 
-def weight_calibration(
-    annotations: Mapping[str, pd.DataFrame], *, correct: str = "greedy_correct", bins: int = 10
-) -> FigureAndData:
+def weight_calibration(annotations: Mapping[str, pd.DataFrame], *, bins: int = 10) -> FigureAndData:
     """Accuracy of the teacher in bins of its weight w, with 95 % Wilson intervals, over the share of problems per bin.
 
-    `annotations` holds an `annotation_frame` for each teacher, `correct` names its label column. On the dashed diagonal
+    `annotations` holds an `annotation_frame` for each teacher. On the dashed diagonal
     w would be the probability that the teacher is right, which the method does not claim.
     """
-    frames = {n: reliability_bins(f["weight"], f[correct].astype(bool), bins=bins) for n, f in annotations.items()}
+    frames = {
+        n: reliability_bins(f["weight"], f["greedy_correct"].astype(bool), bins=bins) for n, f in annotations.items()
+    }
     data = by_teacher(frames)
     with canvas(1, len(frames), ratio=1.0, sharey=True) as (figure, axes):
         for axis, (teacher, table), look in zip(axes[0], frames.items(), TEACHERS, strict=False):
-            own = calibration(annotations[teacher]["weight"], annotations[teacher][correct].astype(bool), bins=bins)
+            own = calibration(
+                annotations[teacher]["weight"], annotations[teacher]["greedy_correct"].astype(bool), bins=bins
+            )
             share = table["n"] / table["n"].sum()
             axis.bar(
                 table["low"],
@@ -178,14 +180,11 @@ def weight_calibration(
     return figure, data
 
 
-def retest_map(pairs: Mapping[str, pd.DataFrame], *, gridsize: int = 16) -> FigureAndData:
+def retest_map(pairs: Mapping[str, pd.DataFrame]) -> FigureAndData:
     """H / log N of two annotations that differ in their sampling seed: hexagons, coloured by the number of problems.
 
-    `pairs` holds `retest.paired_entropies` for each teacher; the colour scale is logarithmic and shared. Numbers: the
-    pairs themselves.
+    `pairs` holds `retest.paired_entropies` for each teacher; the colour scale is logarithmic and shared.
     """
-    from matplotlib.colors import LogNorm
-
     data = by_teacher(pairs)
     with canvas(1, len(pairs), ratio=0.95, sharey=True, settings={"axes.grid": False}) as (figure, axes):
         norm = LogNorm(1, max(len(p) for p in pairs.values()))
@@ -193,7 +192,7 @@ def retest_map(pairs: Mapping[str, pd.DataFrame], *, gridsize: int = 16) -> Figu
             cells = axis.hexbin(
                 part["first"],
                 part["second"],
-                gridsize=gridsize,
+                gridsize=16,
                 extent=(0, 1, 0, 1),
                 mincnt=1,
                 norm=norm,
@@ -217,7 +216,7 @@ def retest_map(pairs: Mapping[str, pd.DataFrame], *, gridsize: int = 16) -> Figu
 def retest_by_n(tables: Mapping[str, pd.DataFrame]) -> FigureAndData:
     """What N buys in repeatability: test–retest rank correlation, and the share of weights that move, against N.
 
-    `tables` holds `retest.split_half` for each teacher. Bars: 95 %, bootstrap (correlation) and Wilson (share).
+    Bars: 95 %, bootstrap (correlation) and Wilson (share).
     """
     data = by_teacher(tables)
     shown = {"spearman": "rank correlation of H", "moved": "share of weights that move"}
@@ -236,15 +235,13 @@ def retest_by_n(tables: Mapping[str, pd.DataFrame]) -> FigureAndData:
     return figure, data
 
 
-def intra_inter(
-    annotations: Mapping[str, pd.DataFrame], *, correct: str = "greedy_correct", bins: int = 10
-) -> FigureAndData:
+def intra_inter(annotations: Mapping[str, pd.DataFrame]) -> FigureAndData:
     """Where the answers' variety lies: entropy between classes (meaning) against entropy within them (wording).
 
     H(strings) = inter + intra, each divided by log N. A disc is a cell of the grid: area ∝ problems, colour = accuracy
-    of the teacher in it. `annotations` holds an `annotation_frame` for each teacher. Numbers: teacher, inter, intra
-    (lower edges), n, correct, accuracy.
+    of the teacher in it. `annotations` holds an `annotation_frame` for each teacher.
     """
+    bins = 10
     edges = np.linspace(0, 1, bins + 1)
     parts = {}
     for teacher, frame in annotations.items():
@@ -252,7 +249,9 @@ def intra_inter(
         inter = frame["entropy"].to_numpy() / log_n
         intra = np.maximum(0.0, frame["answer_string_entropy"].to_numpy() / log_n - inter)  # rounding: −1e-17
         cell = [np.minimum((np.clip(v, 0, 1) * bins + 1e-9).astype(int), bins - 1) for v in (inter, intra)]
-        grid = pd.DataFrame({"inter": edges[cell[0]], "intra": edges[cell[1]], "right": frame[correct].astype(bool)})
+        grid = pd.DataFrame(
+            {"inter": edges[cell[0]], "intra": edges[cell[1]], "right": frame["greedy_correct"].astype(bool)}
+        )
         counts = grid.groupby(["inter", "intra"])["right"].agg(n="size", correct="sum").reset_index()
         parts[teacher] = counts.assign(accuracy=counts["correct"] / counts["n"])
     data = by_teacher(parts)

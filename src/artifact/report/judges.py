@@ -1,7 +1,7 @@
 """How well equivalence judges judge: error rates on the calibration set, as a table and as a figure.
 
-Both take the reports of `phase1/judge_calibration.py`; intervals are 95 % Wilson intervals over pairs. The figure
-returns the numbers it draws, for `outputs.save_figure`. Left out: asking a judge.
+Both take the reports of `phase1/judge_calibration.py`; intervals are 95 % Wilson intervals over pairs. Left out: asking
+a judge.
 """
 
 from __future__ import annotations

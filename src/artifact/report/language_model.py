@@ -9,16 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from artifact.records import Status
+from artifact.records import Problem, Rollout, Status
 from artifact.report.text import DASH, SAME, count, intervals, markdown_table, number, percent, say, with_ends
 from artifact.report.times import phase_seconds
-
-if TYPE_CHECKING:
-    from artifact.records import Problem, Rollout
 
 COUNTS = {"rollout": "response_tokens", "teacher": "teacher_tokens", "student": "teacher_tokens"}
 """The metric that counts the tokens of a phase."""
@@ -73,7 +70,7 @@ def distance_sentences(changes: pd.DataFrame, measure: str = "forward") -> list[
 def promise_sentence(changes: pd.DataFrame, cells: Sequence[str]) -> str:
     """Of the methods `cells`, how many moved towards their teacher on the base student's rollouts, and which did not.
 
-    A method counts once per teacher, and as fallen only where its interval lies below 0. A finding, not a check.
+    A method counts once per teacher, and as fallen only where its interval lies below 0.
     """
     fixed = changes[(changes["sequences"] == "base") & (changes["measure"] == "forward")]
     fixed = fixed[fixed["cell"].isin(cells)]
@@ -126,7 +123,7 @@ def stage_tokens(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFram
     """Results and response tokens of whole stages, from their manifests: (name, manifest) pairs, same names added up.
 
     `tokens` are those of an annotation's samples and greedy answers, or of a held-out measurement; missing where a
-    stage counts none. Columns: stage, results, tokens.
+    stage counts none.
     """
     rows = [(name, 1, _sampled(m) + m.get("greedy", {}).get("tokens", 0)) for name, m in stages]
     table = pd.DataFrame(rows, columns=["stage", "results", "tokens"]).groupby("stage", sort=False).sum().reset_index()
@@ -137,7 +134,6 @@ def stage_times(stages: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame
     """Minutes and rates of whole stages, as `stage_tokens` adds them up.
 
     `tokens_per_second` counts only the tokens that `seconds.sampling` timed: the greedy answers are not among them.
-    Columns: stage, minutes, tokens_per_second.
     """
     rows = [(n, m["seconds"]["total"] / 60, _sampled(m), m["seconds"].get("sampling", 0.0)) for n, m in stages]
     table = pd.DataFrame(rows, columns=["stage", "minutes", "timed", "sampling"]).groupby("stage", sort=False).sum()

@@ -1,8 +1,7 @@
 """Sentences made from numbers: what a notebook says about its results is computed, never written beforehand.
 
 Every sentence carries the number, its interval and its n, and says "no significant difference" where the interval holds
-0 or the exact test does not reject. The forms (template, comparison, extreme, one sentence per teacher) are those of
-`text.py`; here stands what is put into them. Left out: any judgement that the numbers do not make themselves.
+0 or the exact test does not reject. Left out: any judgement that the numbers do not make themselves.
 """
 
 from __future__ import annotations

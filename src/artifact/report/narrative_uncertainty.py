@@ -25,7 +25,7 @@ from artifact.report.text import (
 )
 
 
-def by_n(table: pd.DataFrame, estimator: str = "semantic_entropy") -> list[str]:
+def by_n(table: pd.DataFrame) -> list[str]:
     """What N buys one estimator (normaliser log N), and from which N on it does not differ from the largest."""
 
     def words(rows: pd.DataFrame) -> str:
@@ -42,12 +42,12 @@ def by_n(table: pd.DataFrame, estimator: str = "semantic_entropy") -> list[str]:
             for r in smaller
         )
         return (
-            f"AUROC of {NAMES[estimator]} is {steps} "
+            f"AUROC of {NAMES['semantic_entropy']} is {steps} "
             + say("on {problems} problems ({n_wrong} wrong); ", largest)
             + told
         )
 
-    return per_teacher(table[(table["estimator"] == estimator) & (table["normaliser"] == "n")], words)
+    return per_teacher(table[(table["estimator"] == "semantic_entropy") & (table["normaliser"] == "n")], words)
 
 
 def normalisers(table: pd.DataFrame) -> list[str]:
@@ -63,14 +63,16 @@ def normalisers(table: pd.DataFrame) -> list[str]:
     return per_teacher(table, words)
 
 
-def rejection(table: pd.DataFrame, coverage: float = 0.8, score: str = "semantic_entropy") -> list[str]:
+def rejection(table: pd.DataFrame) -> list[str]:
     """What keeping the surest share of the problems buys; `table` are the numbers of `rejection_curves`."""
     template = (
         "keeping the surest {coverage:0%} % of the problems by {name} ({kept:,}) moves accuracy from {before:%} % to "
         "{accuracy:%} % ({above:+%} points, 95 % interval {above:to+%}); the oracle reaches {oracle:%} %"
     )
-    part = table[(table["score"] == score) & ((table["coverage"] - coverage).abs() < 1e-9)]
-    part = part.assign(name=NAMES[score], before=part["accuracy"] - part["above_all"], above=part["above_all"])
+    part = table[(table["score"] == "semantic_entropy") & ((table["coverage"] - 0.8).abs() < 1e-9)]
+    part = part.assign(
+        name=NAMES["semantic_entropy"], before=part["accuracy"] - part["above_all"], above=part["above_all"]
+    )
     return per_teacher(part, lambda rows: say(template, rows.iloc[0]))
 
 
@@ -153,7 +155,7 @@ def split_half(table: pd.DataFrame) -> list[str]:
     return per_teacher(table, words)
 
 
-def within(table: pd.DataFrame, kind: str = "difficulty") -> list[str]:
+def within(table: pd.DataFrame) -> list[str]:
     """How much of the AUROC is left when only problems of one group are compared, and where it is lowest."""
 
     def words(rows: pd.DataFrame) -> str:
@@ -162,7 +164,7 @@ def within(table: pd.DataFrame, kind: str = "difficulty") -> list[str]:
         return (
             say("AUROC {auroc:~} over all problems, ", of.loc["all"])
             + say(
-                f"{{auroc:~}} when a wrong and a right problem are compared within one {kind} only; ", of.loc["within"]
+                "{auroc:~} when a wrong and a right problem are compared within one difficulty only; ", of.loc["within"]
             )
             + say("lowest in `{group}` ({auroc:~}, {n_wrong} of {n} wrong)", low)
         )
@@ -171,10 +173,7 @@ def within(table: pd.DataFrame, kind: str = "difficulty") -> list[str]:
 
 
 def confidently_wrong(summary: pd.DataFrame, at_most: float) -> list[str]:
-    """How many problems the teacher gets wrong with full confidence, and where they lie.
-
-    `summary` is the second frame of `validation.confidently_wrong`, with a `teacher` column.
-    """
+    """How many problems the teacher gets wrong with full confidence, and where they lie."""
     where = (
         "; {sure_and_wrong} of them are `{family}` problems, of which {share_of_sure:%} % of the sure ones are wrong"
     )

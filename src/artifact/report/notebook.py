@@ -4,8 +4,8 @@
     book.keys = [info.key for info in runs]
     book.figure(drawn, "uopd_curves", "Accuracy against steps.", output="U-F2")
 
-What the page shows is the very file that was saved. A caption stands below its figure or table, led by the id in the
-papers' list. Left out: the page itself, where that id is a link target (`book/page.py`).
+A caption stands below its figure or table, led by the id in the papers' list. Left out: the page itself, where that id
+is a link target (`book/page.py`).
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from artifact.config import Config, load, parse_overrides
+from artifact.report.figures_se import FigureAndData
 from artifact.report.outputs import as_text, printed, save_figure, save_table, stamp_line
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from artifact.report.figures_se import FigureAndData
 
 PIXELS_PER_INCH = 149
 """Of a figure on a page: one as wide as the text, 5.5 inches, has 820 pixels; all have letters of one size."""

@@ -1,8 +1,7 @@
 """What a notebook made, and what it wants to say while it works: the runner collects the list and says the words.
 
 The runner sets `ARTIFACT_MADE` to a file in the kernel's environment; `record_made` and `say` append one JSON line to
-it. So a page holds results only, and a terminal still tells how far a run has come. Without the variable (a notebook
-opened by hand, a script) `record_made` goes nowhere, which is right: nobody asked; `say` prints.
+it. So a page holds results only, and a terminal still tells how far a run has come.
 """
 
 from __future__ import annotations

@@ -12,23 +12,21 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
 
 from artifact.config import load_tier, tier_names
+from artifact.errors import ArtifactError
 from artifact.files import atomically, write_json, write_text
 from artifact.paths import figures_dir, results_dir
 from artifact.provenance import file_sha256, text_hash
 from artifact.report.output_manifest import record_made
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
+from artifact.report.styles import DPI, FIXED, FIXED_DATE
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
-
-
-class OutputError(ValueError):
-    """A figure or table cannot be saved as asked: bad name, unknown tier, no caption or no data."""
 
 
 def stamp_line(tier: str, keys: Sequence[str], data: pd.DataFrame) -> str:
@@ -44,12 +42,7 @@ def save_figure(
 
     A small line with the tier and a hash of the keys is put into the figure itself. `keys` are those of the runs and
     annotations shown, empty where there are none; `output` is the id in the papers' list (`U-F2`). Returns the .png.
-    Raises OutputError.
     """
-    import matplotlib
-
-    from artifact.report.styles import DPI, FIXED, FIXED_DATE
-
     _check(name, tier, caption, data)
     data = printed(data)
     _stamp_figure(fig, stamp_line(tier, keys, data))
@@ -80,7 +73,7 @@ def save_table(
     """Write `results/tables/<tier>/<name>` as .csv (full precision), .md, .tex and .json (rows, tier, keys, SHA-256s).
 
     `shown` is the table as a reader should see it (formatted text); without it the numbers are rounded to four digits.
-    Both forms carry the caption and the stamp line. Returns the .md. Raises OutputError.
+    Both forms carry the caption and the stamp line. Returns the .md.
     """
     _check(name, tier, caption, data)
     data = printed(data)
@@ -103,15 +96,15 @@ def printed(data: pd.DataFrame) -> pd.DataFrame:
 
 def _check(name: str, tier: str, caption: str, data: pd.DataFrame) -> None:
     if not _NAME.fullmatch(name):
-        raise OutputError(
+        raise ArtifactError(
             f"output name {name!r}: use lower-case letters, digits and _ only, as file names and LaTeX labels need"
         )
     if tier not in tier_names():
-        raise OutputError(f"{name}: unknown tier {tier!r}; the tiers are {', '.join(tier_names())}")
+        raise ArtifactError(f"{name}: unknown tier {tier!r}; the tiers are {', '.join(tier_names())}")
     if not caption.strip():
-        raise OutputError(f"{name}: a caption is missing; say what is shown, over what, and what the bars are")
+        raise ArtifactError(f"{name}: a caption is missing; say what is shown, over what, and what the bars are")
     if data.empty:
-        raise OutputError(f"{name}: there are no numbers to show (empty frame); check that the runs and splits exist")
+        raise ArtifactError(f"{name}: there are no numbers to show (empty frame); check that the runs and splits exist")
 
 
 def _stamp_figure(fig: Figure, line: str) -> None:

@@ -8,16 +8,14 @@ Percentages, with intervals over problems. Left out: sampling and grading.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from rich.console import Console
+from rich.table import Table
 
 from artifact.evaluate.agreement import HEADLINE, graders_in, report_of
 from artifact.evaluate.agreement import disagreements as disagreements  # read beside the tables of this file
 from artifact.report.text import DASH, bullets, count, interval, markdown_table, per_teacher, percent, say
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 JUDGED = {
     "description": "answers are descriptions, which the benchmark's authors have a language model judge",
@@ -129,9 +127,7 @@ def markdown(shown: pd.DataFrame, notes: Sequence[str] = (), line: str = "") -> 
 def grader_table(graded: pd.DataFrame, by: Sequence[str] = ("teacher", "label")) -> pd.DataFrame:
     """The headline under every grader: one row for each group of `by` and grader, seeds of a group pooled by problem.
 
-    Columns: those of `by`, then grader, accuracy, low, high, level, method, unparsed, timeout, error, responses,
-    problems, difference (to the headline grader), agreement (with it, share of responses), only_headline, only_this
-    (responses that one of the two accepts alone). Raises ValueError without verdicts of the headline grader.
+    Raises ValueError without verdicts of the headline grader.
     """
     keys = list(by)
     if HEADLINE not in graders_in(graded):
@@ -181,10 +177,7 @@ def format_graders(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def grader_sentences(table: pd.DataFrame) -> list[str]:
-    """How far the headline depends on the grader: one sentence per other grader of `grader_table`.
-
-    It also says of how many pairs of methods the order changes.
-    """
+    """How far the headline depends on the grader: one sentence per other grader of `grader_table`."""
     keys = list(table.columns[: list(table.columns).index("grader")])
     ours = table[table["grader"] == HEADLINE].set_index(keys)["accuracy"]
 
@@ -208,10 +201,7 @@ def grader_sentences(table: pd.DataFrame) -> list[str]:
 
 
 def _swaps(a: pd.Series, b: pd.Series) -> tuple[int, int]:
-    """(pairs that a orders one way and b the other, all pairs) of labels that are compared; ties are in no order.
-
-    Compared are rows that differ in their label alone: under the same teacher, on the same benchmark.
-    """
+    """(pairs that a orders one way and b the other, all pairs) of labels that are compared; ties are in no order."""
     both = pd.DataFrame({"a": a, "b": b.reindex(a.index)}).reset_index()
     if "label" not in both:
         return 0, 0
@@ -228,8 +218,6 @@ def _swaps(a: pd.Series, b: pd.Series) -> tuple[int, int]:
 
 def print_benchmarks(frame: pd.DataFrame, console: Console) -> None:
     """`studies/benchmark_jobs.benchmark_list` on a terminal."""
-    from rich.table import Table
-
     table = Table(*frame.columns, title="Benchmarks for --benchmark", title_justify="left")
     for row in frame.itertuples(index=False):
         table.add_row(*map(str, row))

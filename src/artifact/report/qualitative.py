@@ -1,9 +1,8 @@
 """U-T3: problems with low and high semantic entropy, with the teacher's answer classes and the student's own answers.
 
 Three groups: *sure and right*, *sure and wrong* (what entropy cannot see) and *unsure*. Nothing is chosen by hand: from
-each group problems are drawn with a fixed seed, families taken in turn so that one family does not fill the table. The
-same rows come as a tidy frame, as text for a table, and as static HTML that works without a kernel. Left out: sampling
-the student; its answers are passed in.
+each group problems are drawn with a fixed seed, families taken in turn so that one family does not fill the table. Left
+out: sampling the student; its answers are passed in.
 """
 
 from __future__ import annotations
@@ -11,24 +10,18 @@ from __future__ import annotations
 import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from artifact.errors import ArtifactError
+from artifact.phase1.records import Annotation
 from artifact.report.text import number
-
-if TYPE_CHECKING:
-    from artifact.phase1.records import Annotation
 
 GROUPS = ("sure and right", "sure and wrong", "unsure")
 
 Answers = Mapping[str, tuple[str, bool]]
 """Problem id → (response text, whether it was verified correct)."""
-
-
-class QualitativeError(ValueError):
-    """The annotations or the student's answers do not hold a problem that is to be shown."""
 
 
 def cluster_frame(annotation: Annotation) -> pd.DataFrame:
@@ -60,14 +53,14 @@ def _classes(annotation: Annotation) -> list[tuple[float, str]]:
 
 def _record(records: Mapping[str, Annotation], problem_id: str) -> Annotation:
     if problem_id not in records:
-        raise QualitativeError(f"problem {problem_id!r} has no annotation; pass those of the same teacher")
+        raise ArtifactError(f"problem {problem_id!r} has no annotation; pass those of the same teacher")
     return records[problem_id]
 
 
 def group_of(frame: pd.DataFrame, *, correct: str, low: float, high: float) -> pd.Series:
     """The group of each problem, missing where it is in none: sure is H / log N ≤ low, unsure is ≥ high."""
     if not 0 <= low < high <= 1:
-        raise QualitativeError(f"low = {low} and high = {high} must satisfy 0 ≤ low < high ≤ 1 (of H / log N)")
+        raise ArtifactError(f"low = {low} and high = {high} must satisfy 0 ≤ low < high ≤ 1 (of H / log N)")
     right, sure = frame[correct].astype(bool), frame["normalised"] <= low
     group = pd.Series(pd.NA, index=frame.index, dtype="string")
     group[sure & right], group[sure & ~right], group[frame["normalised"] >= high] = GROUPS
@@ -103,7 +96,7 @@ def examples(
     Columns: group, in_group (problems in the whole group), problem_id, difficulty, family, question, answer (gold),
     majority_answer, right, clusters (text), entropy (H / log N), weight, and with student answers before,
     before_correct, after, after_correct. A group without problems has no rows.
-    Raises QualitativeError when a drawn problem has no annotation or, where given, no answer of the student.
+    Raises ArtifactError when a drawn problem has no annotation or, where given, no answer of the student.
     """
     records = {a.problem_id: a for a in annotations}
     groups, by_id = group_of(frame, correct=correct, low=low, high=high), frame.set_index("problem_id")
@@ -129,14 +122,14 @@ def examples(
             for column, answers in (("before", before), ("after", after)):
                 if answers is not None:
                     if problem_id not in answers:
-                        raise QualitativeError(
+                        raise ArtifactError(
                             f"the student's answers ({column}) lack problem {problem_id!r}; let it answer the "
                             "training problems"
                         )
                     row[column], row[f"{column}_correct"] = answers[problem_id]
             rows.append(row)
     if not rows:
-        raise QualitativeError(f"no problem has H / log N ≤ {low} or ≥ {high}; choose other bounds")
+        raise ArtifactError(f"no problem has H / log N ≤ {low} or ≥ {high}; choose other bounds")
     return pd.DataFrame(rows)
 
 

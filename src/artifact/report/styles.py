@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
+from tueplots import figsizes, fontsizes
 
 from artifact.worlds.tiny.problems import DIFFICULTIES, FAMILIES
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DPI = 200
 FIXED_DATE = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -152,8 +152,6 @@ def rc(rows: int = 1, columns: int = 1, *, ratio: float = 0.75, width: float = 1
 
     ratio  height / width of one panel; width  share of a 5.5 inch text width.
     """
-    from tueplots import figsizes, fontsizes
-
     return {
         **figsizes.neurips2024(nrows=rows, ncols=columns, height_to_width_ratio=ratio, rel_width=width),
         **fontsizes.neurips2024(default_smaller=2),

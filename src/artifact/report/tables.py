@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from artifact.errors import ArtifactError
 from artifact.phase1.validation import compare_scores
 from artifact.report.styles import ordered
 from artifact.report.text import DASH, bounds, count, interval, intervals, number, p_value, percent, spread, yes_no
@@ -31,10 +32,6 @@ BASE = "base"
 """The id of the untouched student. It has no teacher, so it stands beside the runs of each teacher."""
 
 
-class TableError(ValueError):
-    """The frames do not hold what a table needs: a missing label, problem or seed, or the same run twice."""
-
-
 def with_base(evaluation: pd.DataFrame) -> pd.DataFrame:
     """The frame with the rows of `BASE`, which depends on no teacher, once for each teacher."""
     is_base = evaluation["cell"] == BASE
@@ -47,25 +44,25 @@ def with_base(evaluation: pd.DataFrame) -> pd.DataFrame:
 def outcomes(evaluation: pd.DataFrame) -> pd.DataFrame:
     """Seeds × problems of one method under one teacher on one split: 0/1, or the mean over samples.
 
-    Raises TableError when a response appears twice or a seed lacks a problem: a mean over the rest is biased.
+    Raises ArtifactError when a response appears twice or a seed lacks a problem: a mean over the rest is biased.
     """
     names = evaluation[["label", "teacher", "split"]].drop_duplicates()
     if len(names) != 1:
-        raise TableError(f"outcomes are those of one label, teacher and split; got {names.to_dict('records')[:3]}")
+        raise ArtifactError(f"outcomes are those of one label, teacher and split; got {names.to_dict('records')[:3]}")
     who = " / ".join(map(str, names.iloc[0]))
     keys = ["seed", "problem_id", "sample"]
     if evaluation.duplicated(keys).any():
         twice = evaluation.loc[evaluation.duplicated(keys), keys].iloc[0].to_dict()
-        raise TableError(f"{who}: response {twice} appears twice; pass each run once")
+        raise ArtifactError(f"{who}: response {twice} appears twice; pass each run once")
     table = evaluation.assign(correct=evaluation["correct"].astype(float)).pivot_table(
         index="seed", columns="problem_id", values="correct", aggfunc="mean"
     )
     if table.isna().to_numpy().any():
-        raise TableError(f"{who}: not every seed has every problem; evaluate all seeds on the same problems")
+        raise ArtifactError(f"{who}: not every seed has every problem; evaluate all seeds on the same problems")
     return table
 
 
-def accuracy_table(evaluation: pd.DataFrame, *, level: float = 0.95, resamples: int = RESAMPLES) -> pd.DataFrame:
+def accuracy_table(evaluation: pd.DataFrame, *, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Accuracy of each label under each teacher (UOPD Table 1 and 2).
 
     Columns: split, teacher, cell, label, seeds, problems, samples (per problem), accuracy, sd (over seeds; missing with
@@ -76,7 +73,7 @@ def accuracy_table(evaluation: pd.DataFrame, *, level: float = 0.95, resamples: 
     rows = []
     for (split, teacher, cell, label), group in evaluation.groupby(["split", "teacher", "cell", "label"], sort=False):
         table = outcomes(group)
-        interval, spread = accuracy_interval(table.to_numpy(), level, resamples), seed_spread(table.to_numpy())
+        interval, spread = accuracy_interval(table.to_numpy(), 0.95, resamples), seed_spread(table.to_numpy())
         row: dict[str, Any] = {
             "split": split,
             "teacher": teacher,
@@ -113,12 +110,7 @@ def holm(p_values: Iterable[float]) -> list[float]:
 
 
 def difference_table(
-    evaluation: pd.DataFrame,
-    *,
-    reference: str = REFERENCE,
-    by: str | None = None,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
+    evaluation: pd.DataFrame, *, reference: str = REFERENCE, by: str | None = None, resamples: int = RESAMPLES
 ) -> pd.DataFrame:
     """Each cell minus the cell `reference` (an id) on the same problems, under the same teacher.
 
@@ -127,14 +119,14 @@ def difference_table(
     difference, low, high, p_value (sign flips over problems), p_holm (over the labels of one teacher, split and scope),
     smallest_detectable (80 % power), seeds_agreeing (per-seed differences with the sign of the mean, `2/3`; missing
     where the seeds of the two differ or there is one), verdict.
-    Raises TableError when the reference was not run.
+    Raises ArtifactError when the reference was not run.
     """
     evaluation = with_base(evaluation)
     rows = []
     for (split, teacher), group in evaluation.groupby(["split", "teacher"], sort=False):
         labels = dict(zip(group["cell"], group["label"], strict=True))
         if reference not in labels:
-            raise TableError(
+            raise ArtifactError(
                 f"{split} / {teacher}: the reference {reference!r} was not run; there are {', '.join(labels)}"
             )
         tables = {labels[cell]: outcomes(group[group["cell"] == cell]) for cell in labels}
@@ -147,7 +139,7 @@ def difference_table(
             who = {"split": split, "teacher": teacher, "reference": minus, "scope": scope}
             block = [
                 {**who, "cell": cell, "label": label}
-                | _difference(tables, label, minus, problems, teacher, level, resamples)
+                | _difference(tables, label, minus, problems, teacher, 0.95, resamples)
                 for cell, label in labels.items()
                 if cell != reference
             ]
@@ -174,7 +166,7 @@ def _difference(
     a, b = tables[label], tables[reference]
     missing = [p for p in problems if p not in a.columns]
     if missing or len(a.columns) != len(b.columns):
-        raise TableError(f"{label!r} and {reference!r} (teacher {teacher}) were evaluated on different problems")
+        raise ArtifactError(f"{label!r} and {reference!r} (teacher {teacher}) were evaluated on different problems")
     a, b = a[problems], b[problems]
     paired = paired_difference(a.to_numpy(), b.to_numpy(), level, resamples)
     d, agreeing = paired.difference, None
@@ -206,14 +198,14 @@ def compute_budget(
     the student), teacher_tokens (response tokens scored by the teacher, or by the initial student where uses_teacher is
     `self`), teacher_tokens_sampled (CORE's fallback answers, and all of phase 1 for a method that reads its weights or
     samples; missing for those when `annotation_tokens` does not name the teacher), reads_gold, uses_teacher (`yes`,
-    `self`, `no`). Raises TableError for a run without settings.
+    `self`, `no`). Raises ArtifactError for a run without settings.
     """
     of = settings.drop_duplicates(["cell", "teacher"]).set_index(["cell", "teacher"])
     sums = ["rollouts", "examples", "response_tokens", "teacher_tokens"]
     rows = []
     for (teacher, cell, label), group in metrics.groupby(["teacher", "cell", "label"], sort=False):
         if (cell, teacher) not in of.index:
-            raise TableError(
+            raise ArtifactError(
                 f"cell {cell!r} with teacher {teacher!r} is not part of the study whose settings were given"
             )
         given, per_seed = of.loc[(cell, teacher)], group.groupby("seed")
@@ -239,10 +231,7 @@ def compute_budget(
 
 
 def training_times(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Seconds of a whole training loop, mean over seeds; neither phase 1 nor evaluation is in them.
-
-    Columns: teacher, cell, label, seeds, seconds.
-    """
+    """Seconds of a whole training loop, mean over seeds; neither phase 1 nor evaluation is in them."""
     keys = ["teacher", "cell", "label"]
     per_seed = metrics[[*keys, "seed"]].assign(seconds=phase_seconds(metrics).sum(axis=1))
     runs = per_seed.groupby([*keys, "seed"], sort=False)["seconds"].sum()
@@ -256,13 +245,11 @@ def auroc_table(scores: Mapping[str, pd.DataFrame], *, resamples: int = 2000) ->
     return table[["teacher", *(c for c in table.columns if c != "teacher")]]
 
 
-def annotation_summary(
-    annotations: Mapping[str, pd.DataFrame], by: str = "difficulty", threshold: float = 0.5
-) -> pd.DataFrame:
+def annotation_summary(annotations: Mapping[str, pd.DataFrame], by: str = "difficulty") -> pd.DataFrame:
     """Phase 1 in numbers, for each teacher and each value of `by` (`difficulty` or `family`), and over all.
 
     Columns: teacher, group, n, greedy_accuracy, majority_accuracy, entropy (mean H / log N), zero (share with H = 0),
-    weight (mean w), clusters (mean), sure_and_wrong (share with H / log N ≤ threshold whose greedy answer is wrong:
+    weight (mean w), clusters (mean), sure_and_wrong (share with H / log N ≤ 0.5 whose greedy answer is wrong:
     what semantic entropy cannot see), signal_wrong (share of all weight that lies on problems the teacher gets wrong).
     """
     rows = []
@@ -282,7 +269,7 @@ def annotation_summary(
                     "zero": float((part["normalised"] == 0).mean()),
                     "weight": float(part["weight"].mean()),
                     "clusters": float(part["clusters"].mean()),
-                    "sure_and_wrong": float(((part["normalised"] <= threshold) & ~right).mean()),
+                    "sure_and_wrong": float(((part["normalised"] <= 0.5) & ~right).mean()),
                     "signal_wrong": float(part.loc[~right, "weight"].sum()) / total if total > 0 else None,
                 }
             )

@@ -1,7 +1,6 @@
 """The uncertainty tables as a reader sees them (`format_*`), from frames with a `teacher` column.
 
-The numbers come from `phase1/` (one frame per teacher, joined by `drawing.by_teacher`); here they only
-get words, brackets and digits. Intervals are 95 % over problems. Left out: computing anything.
+Intervals are 95 % over problems. Left out: computing anything.
 """
 
 from __future__ import annotations

@@ -5,21 +5,16 @@ The frame is that of `studies/results.transcripts`. Left out: notebooks, which s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
 
 COLOURS = {"correct": "green", "wrong": "red"}
 
 
 def print_transcripts(frame: pd.DataFrame, console: Console) -> None:
     """One panel per response; texts of models are printed as they are, never read as markup."""
-    from rich.panel import Panel
-    from rich.text import Text
-
     for row in frame.to_dict("records"):
         colour = COLOURS.get(row["status"], "yellow")
         title = f"{row['problem_id']} #{row['sample']} · {row['source']} · {row['status']}"

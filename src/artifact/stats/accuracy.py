@@ -19,8 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from artifact.errors import ArtifactError
 from artifact.stats.bootstrap import RESAMPLES, cluster_bootstrap
-from artifact.stats.checks import Floats, StatisticsError
+from artifact.stats.checks import Floats
 from artifact.stats.interval import Interval
 
 
@@ -34,23 +35,21 @@ class SeedSpread:
 
 
 def check_outcomes(outcomes_SP: ArrayLike, name: str = "outcomes") -> Floats:
-    """Outcomes as float64 [S, P], from [S, P] or [P]. Raises StatisticsError unless non-empty and within [0, 1]."""
+    """Outcomes as float64 [S, P], from [S, P] or [P]. Raises ArtifactError unless non-empty and within [0, 1]."""
     array = np.atleast_2d(np.asarray(outcomes_SP, dtype=np.float64))
     if array.ndim != 2 or array.size == 0 or not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
-        raise StatisticsError(f"{name}: give a non-empty [seeds, problems] array within [0, 1]; got {array.shape}")
+        raise ArtifactError(f"{name}: give a non-empty [seeds, problems] array within [0, 1]; got {array.shape}")
     return array
 
 
-def accuracy_interval(
-    outcomes_SP: ArrayLike, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
+def accuracy_interval(outcomes_SP: ArrayLike, level: float = 0.95, resamples: int = RESAMPLES) -> Interval:
     """Mean outcome with its interval over problems; outcomes [S, P] (or [P]), 0/1 or means over samples in [0, 1].
 
-    Seeds are averaged within each problem. The interval says how the mean would move with other problems, same runs.
+    Seeds are averaged within each problem.
     """
     outcomes = check_outcomes(outcomes_SP)
     problems = np.broadcast_to(np.arange(outcomes.shape[1]), outcomes.shape)
-    return cluster_bootstrap(outcomes, problems, level, resamples, seed)
+    return cluster_bootstrap(outcomes, problems, level, resamples)
 
 
 def seed_spread(outcomes_SP: ArrayLike) -> SeedSpread:

@@ -19,8 +19,9 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm, rankdata
 from sklearn.metrics import roc_curve
 
+from artifact.errors import ArtifactError
 from artifact.stats.bootstrap import bootstrap_values, percentile_interval
-from artifact.stats.checks import Bools, Floats, Ints, StatisticsError, check_level, check_scores
+from artifact.stats.checks import Bools, Floats, Ints, check_level, check_scores
 from artifact.stats.interval import Interval
 
 
@@ -64,10 +65,7 @@ def auroc(score_P: ArrayLike, wrong_P: ArrayLike) -> float:
 
 
 def roc_points(score_P: ArrayLike, wrong_P: ArrayLike) -> pd.DataFrame:
-    """The ROC curve: columns threshold, false_positive_rate, true_positive_rate; positive = score ≥ threshold.
-
-    One point for each distinct score (ties move together), from (0, 0) at threshold ∞ to (1, 1).
-    """
+    """The ROC curve: columns threshold, false_positive_rate, true_positive_rate; positive = score ≥ threshold."""
     scores, wrong = check_scores(score_P, wrong_P, "an ROC curve")
     fpr, tpr, thresholds = roc_curve(wrong, scores, drop_intermediate=False)
     return pd.DataFrame({"threshold": thresholds, "false_positive_rate": fpr, "true_positive_rate": tpr})
@@ -110,7 +108,7 @@ def _delong(scores_SP: Floats, wrong: Bools) -> tuple[Floats, Floats]:
     pos, neg = scores_SP[:, wrong], scores_SP[:, ~wrong]
     n_pos, n_neg = pos.shape[1], neg.shape[1]
     if min(n_pos, n_neg) < 2:
-        raise StatisticsError(f"DeLong needs at least 2 problems of each class, got {n_pos} wrong and {n_neg} right")
+        raise ArtifactError(f"DeLong needs at least 2 problems of each class, got {n_pos} wrong and {n_neg} right")
     ranks = rankdata(np.concatenate([pos, neg], axis=1), axis=1)
     v10 = (ranks[:, :n_pos] - rankdata(pos, axis=1)) / n_neg
     v01 = 1 - (ranks[:, n_pos:] - rankdata(neg, axis=1)) / n_pos

@@ -9,10 +9,9 @@ A resample is a list of row numbers. In each stratum of n rows, n are drawn with
 - *strata*: right and wrong problems are drawn apart where an AUROC or AURC holds their numbers fixed.
 - *pairs*: the statistic reads all columns at the same row numbers, so two scores of a problem stay together.
 
-The draws depend on `seed` and the strata alone, not on the block size. `scipy.stats.bootstrap(paired=True)` makes the
-same draws from one stratum (a test compares the values bit for bit), but it has no strata, no clusters and no rule for
-resamples in which the statistic does not exist, and its quantile rounds the last bit differently.
-Left out: bias-corrected (BCa) and studentised intervals.
+`scipy.stats.bootstrap(paired=True)` makes the same draws from one stratum (a test compares the values bit for bit), but
+it has no strata, no clusters and no rule for resamples in which the statistic does not exist, and its quantile rounds
+the last bit differently. Left out: bias-corrected (BCa) and studentised intervals.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from artifact.stats.checks import Bools, Floats, Ints, StatisticsError, check_level
+from artifact.errors import ArtifactError
+from artifact.stats.checks import Bools, Floats, Ints, check_level
 from artifact.stats.interval import Interval, wilson_score
 
 RESAMPLES = 10_000
@@ -40,12 +40,12 @@ def draw_rows(
     strata  the row numbers of each stratum; a resample lists the draws from the first, then from the second, …
     accept  takes a block [r, P] and says which of its resamples to keep; the others are drawn again
 
-    Raises StatisticsError for less than one resample or an empty stratum.
+    Raises ArtifactError for less than one resample or an empty stratum.
     """
     parts = [np.asarray(rows, dtype=np.int64) for rows in strata]
     sizes = [len(rows) for rows in parts]
     if resamples < 1 or not sizes or min(sizes) < 1:
-        raise StatisticsError(
+        raise ArtifactError(
             f"the number of resamples must be positive and no stratum empty; got {resamples} and {sizes}"
         )
     rng, order, left = np.random.default_rng(seed), np.concatenate(parts), resamples
@@ -90,15 +90,14 @@ def cluster_bootstrap(
     """Mean of `values` with a percentile bootstrap interval that resamples whole clusters (problems).
 
     `clusters` holds the problem of each value. Each resample draws as many problems as there are, with replacement, and
-    takes Σ values / number of values. A bootstrap over single values is too narrow when one problem has several.
-    Where all problems have the same mean the bootstrap has no spread; a zero-width bar would be false, so for outcomes
-    in [0, 1] the Wilson interval over problems is given instead, and `method` says so.
-    Raises StatisticsError for values that are not finite or have no cluster, and without spread outside [0, 1].
+    takes Σ values / number of values. Where all problems have the same mean the bootstrap has no spread; a zero-width
+    bar would be false, so for outcomes in [0, 1] the Wilson interval over problems is given instead, and `method` says
+    so. Raises ArtifactError for values that are not finite or have no cluster, and without spread outside [0, 1].
     """
     check_level(level)
     values, clusters = np.asarray(values_M, dtype=np.float64).ravel(), np.asarray(clusters_M).ravel()
     if values.size == 0 or values.shape != clusters.shape or not np.isfinite(values).all():
-        raise StatisticsError(
+        raise ArtifactError(
             f"cluster_bootstrap needs finite values and one cluster each; got {values.shape} and {clusters.shape}"
         )
     _, index = np.unique(clusters, return_inverse=True)
@@ -106,7 +105,7 @@ def cluster_bootstrap(
     estimate = float(values.mean())
     if np.ptp(sums / sizes) < 1e-12:
         if not 0 <= values.min() <= values.max() <= 1:
-            raise StatisticsError(f"all {len(sums)} problems have the mean {estimate}: there is no spread to resample")
+            raise ArtifactError(f"all {len(sums)} problems have the mean {estimate}: there is no spread to resample")
         method = "Wilson score interval over problems (all problems have the same mean)"
         return wilson_score(estimate, len(sums), level, method)
     means = bootstrap_values(

@@ -1,7 +1,6 @@
 """Is the distillation weight w = 1 − H / log N also the probability that the teacher is right? (UOPD, Eq. 6)
 
-The method needs only that w is larger where the teacher is right; it does not claim that w is a probability. Read as
-one, its faults can be seen and compared between teachers and difficulties:
+Read as one, its faults can be seen and compared between teachers and difficulties:
 
     bin b     problems with low_b ≤ w < low_{b+1} (equal width, the last closed): equal weights share a bin
     ECE       Σ_b (n_b / P) |accuracy_b − mean w_b|            Naeini et al. 2015; biased upwards when bins are small
@@ -21,8 +20,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
+from artifact.errors import ArtifactError
 from artifact.stats.bootstrap import bootstrap_values, percentiles
-from artifact.stats.checks import Floats, Ints, StatisticsError, check_scores
+from artifact.stats.checks import Floats, Ints, check_scores
 from artifact.stats.interval import wilson_interval
 
 
@@ -42,13 +42,13 @@ class Calibration:
 def bin_index(values_P: ArrayLike, bins: int) -> Ints:
     """Equal-width bins of [0, 1]: [0, 1/b), …, [1 − 1/b, 1], the last closed; the bin of each value, [P].
 
-    Raises StatisticsError for less than one bin or values outside [0, 1].
+    Raises ArtifactError for less than one bin or values outside [0, 1].
     """
     values = np.asarray(values_P, dtype=np.float64)
     if bins < 1:
-        raise StatisticsError(f"bins = {bins}: at least one bin is needed")
+        raise ArtifactError(f"bins = {bins}: at least one bin is needed")
     if not ((values >= 0) & (values <= 1)).all():
-        raise StatisticsError(
+        raise ArtifactError(
             f"binned values must lie in [0, 1], got {values.min():g} to {values.max():g}; of an entropy pass H / log N"
         )
     return np.minimum(np.searchsorted(np.linspace(0, 1, bins + 1), values, side="right") - 1, bins - 1)
@@ -60,7 +60,6 @@ def accuracy_by_bin(
     """Teacher accuracy per bin of H / log N: columns low, high, n, correct, accuracy, lower, upper (Wilson).
 
     Every bin has a row; an empty one has n = 0 and no accuracy (missing, not 0).
-    Raises StatisticsError as `bin_index` and `check_scores` do.
     """
     values, wrong = check_scores(normalised_P, wrong_P, "an accuracy per bin", name="entropy", one_class=True)
     index, edges = bin_index(values, bins), np.linspace(0, 1, bins + 1)
@@ -81,14 +80,13 @@ def _check(weight_P: ArrayLike, correct_P: ArrayLike) -> tuple[Floats, Floats]:
     return weights, correct.astype(np.float64)
 
 
-def reliability_bins(weight_P: ArrayLike, correct_P: ArrayLike, *, bins: int = 10, level: float = 0.95) -> pd.DataFrame:
+def reliability_bins(weight_P: ArrayLike, correct_P: ArrayLike, *, bins: int = 10) -> pd.DataFrame:
     """Accuracy in bins of w: columns low, high, n, correct, accuracy, lower, upper (Wilson), mean_weight, gap.
 
-    gap = accuracy − mean_weight, positive where the teacher is better than its weight. Every bin has a row; an empty
-    one has n = 0 and missing values.
+    gap = accuracy − mean_weight, positive where the teacher is better than its weight.
     """
     weights, correct = _check(weight_P, correct_P)
-    table = accuracy_by_bin(weights, 1 - correct, bins=bins, level=level)
+    table = accuracy_by_bin(weights, 1 - correct, bins=bins)
     sums = np.bincount(bin_index(weights, bins), weights=weights, minlength=bins)
     table["mean_weight"] = sums / table["n"].where(table["n"] > 0)
     table["gap"] = table["accuracy"] - table["mean_weight"]
@@ -110,10 +108,7 @@ def _spearman(weights_P: Floats, correct_P: Floats) -> float:
 
 
 def calibration(weight_P: ArrayLike, correct_P: ArrayLike, *, bins: int = 10) -> Calibration:
-    """The statistics of one set of problems; `correct` is 1 where the teacher is right.
-
-    Raises StatisticsError as `bin_index` and `check_scores` do.
-    """
+    """The statistics of one set of problems; `correct` is 1 where the teacher is right."""
     weights, correct = _check(weight_P, correct_P)
     accuracy, rank = float(correct.mean()), _spearman(weights, correct)
     return Calibration(
@@ -127,38 +122,29 @@ def calibration(weight_P: ArrayLike, correct_P: ArrayLike, *, bins: int = 10) ->
     )
 
 
-def calibration_table(
-    frame: pd.DataFrame,
-    *,
-    correct: str = "greedy_correct",
-    by: str = "difficulty",
-    bins: int = 10,
-    level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """`calibration` over all problems of an `annotation_frame` and in each group of column `by`, with intervals.
+def calibration_table(frame: pd.DataFrame, *, resamples: int = 1000) -> pd.DataFrame:
+    """`calibration` over all problems of an `annotation_frame` and in each difficulty, with intervals.
 
     Columns: group (`all` first, then in order of first appearance), n, accuracy, mean_weight, over (mean_weight −
     accuracy), brier, brier_constant, skill (1 − brier / brier_constant; missing where the constant is 0), ece,
     spearman, and `<name>_lower`, `<name>_upper` of over, brier, ece and spearman: percentile bootstrap over problems of
-    the group. Resamples in which Spearman does not exist leave its interval missing.
+    the group.
     """
     rows = []
-    for name in ("all", *dict.fromkeys(frame[by])):
-        part = frame if name == "all" else frame[frame[by] == name]
-        weights, right = _check(part["weight"], part[correct].astype(bool))
-        own = calibration(weights, right, bins=bins)
+    for name in ("all", *dict.fromkeys(frame["difficulty"])):
+        part = frame if name == "all" else frame[frame["difficulty"] == name]
+        weights, right = _check(part["weight"], part["greedy_correct"].astype(bool))
+        own = calibration(weights, right)
 
         def statistics(block: Ints, weights: Floats = weights, right: Floats = right) -> list[tuple[float, ...]]:
             pairs = ((weights[rows], right[rows]) for rows in block)
             return [
-                (float(w.mean() - c.mean()), float(np.mean((w - c) ** 2)), _ece(w, c, bins), _spearman(w, c))
+                (float(w.mean() - c.mean()), float(np.mean((w - c) ** 2)), _ece(w, c, 10), _spearman(w, c))
                 for w, c in pairs
             ]
 
-        values_RK = bootstrap_values(statistics, [np.arange(len(part))], resamples=resamples, seed=seed)
-        low, high = percentiles(values_RK, level)
+        values_RK = bootstrap_values(statistics, [np.arange(len(part))], resamples=resamples, seed=0)
+        low, high = percentiles(values_RK, 0.95)
         values = (own.mean_weight - own.accuracy, own.brier, own.ece, own.spearman)
         row = {
             "group": name,

@@ -1,7 +1,6 @@
 """What every statistic asks of its input, and the errors where it is not met.
 
-One root, `StatisticsError`; `OneClassOnly` has a name of its own because tables by group catch it and leave the group's
-AUROC missing. Left out: the checks of one statistic alone, which stand with it.
+Left out: the checks of one statistic alone, which stand with it.
 """
 
 from __future__ import annotations
@@ -9,23 +8,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from artifact.errors import ArtifactError
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-class StatisticsError(ValueError):
-    """The numbers given do not allow the statistic asked for."""
-
-
-class OneClassOnly(StatisticsError):
+class OneClassOnly(ArtifactError):
     """The teacher is right everywhere, or wrong everywhere: there is no pair to rank."""
 
 
 def check_level(level: float) -> None:
-    """Raise StatisticsError unless the level of an interval is a probability strictly between 0 and 1."""
+    """Raise ArtifactError unless the level of an interval is a probability strictly between 0 and 1."""
     if not 0 < level < 1:
-        raise StatisticsError(f"the level of an interval lies between 0 and 1 (0.95, say), got {level}")
+        raise ArtifactError(f"the level of an interval lies between 0 and 1 (0.95, say), got {level}")
 
 
 def check_scores(
@@ -33,19 +30,19 @@ def check_scores(
 ) -> tuple[Floats, Bools]:
     """Scores as float64 [P] and their 0/1 labels as bool [P], P ≥ 1; `name` and `statistic` go into the messages.
 
-    Raises StatisticsError for other shapes, a score that is NaN or infinite, and labels other than 0 and 1;
+    Raises ArtifactError for other shapes, a score that is NaN or infinite, and labels other than 0 and 1;
     OneClassOnly where all labels are equal, unless `one_class` allows it.
     """
     scores, labels = np.asarray(score_P, dtype=np.float64), np.asarray(label_P)
     if scores.ndim != 1 or scores.shape != labels.shape or not scores.size:
-        raise StatisticsError(
+        raise ArtifactError(
             f"{name}s have shape {scores.shape} and labels {labels.shape}; {statistic} needs one of each per problem"
         )
     if not np.isfinite(scores).all():
         bad = int(np.flatnonzero(~np.isfinite(scores))[0])
-        raise StatisticsError(f"{name} {bad} is not finite; {statistic} needs finite {name}s")
+        raise ArtifactError(f"{name} {bad} is not finite; {statistic} needs finite {name}s")
     if not np.isin(labels, (0, 1)).all():
-        raise StatisticsError(f"labels must be 0 or 1, got {sorted(set(labels.tolist()))[:5]}")
+        raise ArtifactError(f"labels must be 0 or 1, got {sorted(set(labels.tolist()))[:5]}")
     flags = labels.astype(bool)
     if not one_class and (flags.all() or not flags.any()):
         raise OneClassOnly(

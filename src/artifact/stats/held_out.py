@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+import pandas as pd
 
 from artifact.errors import EmptyDataset, Mismatch
 from artifact.records import Record
@@ -34,7 +35,6 @@ from artifact.stats.interval import Interval
 from artifact.stats.paired import is_significant, sign_flip_p_value
 
 if TYPE_CHECKING:
-    import pandas as pd
     import torch
 
 MEASURES = ("forward", "reverse", "binned", "teacher_mass", "student_mass", "agreement", "padding")
@@ -108,17 +108,14 @@ def token_distances(
     }
 
 
-def distance_summary(frame: pd.DataFrame, *, level: float = 0.95, resamples: int = RESAMPLES) -> pd.DataFrame:
+def distance_summary(frame: pd.DataFrame, *, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Mean distance of each label to each teacher on each set of sequences, with intervals over problems.
 
     `frame` holds `Distance` rows with `teacher`, `cell`, `label`, `seed`, `key`. Columns: teacher, cell, label,
     sequences, problems, responses, tokens, then for forward and reverse the mean and its interval (`forward`,
-    `forward_low`, `forward_high`, …), and the means of the other measures. Seeds are averaged within a problem.
-    Raises EmptyDataset without rows or for fewer than two problems, Mismatch where rows of several settings would be
-    averaged.
+    `forward_low`, `forward_high`, …), and the means of the other measures. Raises EmptyDataset without rows or for
+    fewer than two problems, Mismatch where rows of several settings would be averaged.
     """
-    import pandas as pd
-
     if frame.empty:
         raise EmptyDataset("no response was scored: a distance over nothing is not 0")
     _one_measurement_each(frame)
@@ -135,15 +132,13 @@ def distance_summary(frame: pd.DataFrame, *, level: float = 0.95, resamples: int
             "tokens": int(part["tokens"].sum()),
         }
         for name in ("forward", "reverse"):
-            interval = _interval(means[name].to_numpy(), level, resamples)
+            interval = _interval(means[name].to_numpy(), 0.95, resamples)
             row |= {name: float(means[name].mean()), f"{name}_low": interval.low, f"{name}_high": interval.high}
         rows.append(row | {name: float(means[name].mean()) for name in MEASURES[2:]})
     return pd.DataFrame(rows)
 
 
-def distance_changes(
-    frame: pd.DataFrame, *, base: str = "base", level: float = 0.95, resamples: int = RESAMPLES
-) -> pd.DataFrame:
+def distance_changes(frame: pd.DataFrame, *, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Each cell minus `base` on the same problems: has training brought the student closer to its teacher?
 
     On the set `base` both score the same token ids (the untouched student's rollouts); on `own` each policy scores its
@@ -155,28 +150,26 @@ def distance_changes(
     Raises Mismatch when the problems differ or a teacher's `base` was measured with several settings or not at all,
     EmptyDataset for fewer than two problems.
     """
-    import pandas as pd
-
     _one_measurement_each(frame)
     rows = []
-    for (teacher, cell, label, sequences), part in frame[frame["cell"] != base].groupby(
+    for (teacher, cell, label, sequences), part in frame[frame["cell"] != "base"].groupby(
         ["teacher", "cell", "label", "sequences"], sort=False
     ):
-        before = frame[(frame["teacher"] == teacher) & (frame["cell"] == base) & (frame["sequences"] == "base")]
+        before = frame[(frame["teacher"] == teacher) & (frame["cell"] == "base") & (frame["sequences"] == "base")]
         if before["key"].nunique() != 1:
             raise Mismatch(
-                f"teacher {teacher!r} has {before['key'].nunique()} measurements of {base!r}, and {label!r} is "
+                f"teacher {teacher!r} has {before['key'].nunique()} measurements of 'base', and {label!r} is "
                 "compared with one: measure it with the run's own configuration, one seed and setting at a time"
             )
         for measure in ("forward", "reverse"):
             a, b = (f.groupby("problem_id", sort=True)[measure].mean() for f in (part, before))
             if list(a.index) != list(b.index):
                 raise Mismatch(
-                    f"{label!r} was scored on {len(a)} problems ({sequences}), {base!r} on {len(b)} others: a paired "
+                    f"{label!r} was scored on {len(a)} problems ({sequences}), 'base' on {len(b)} others: a paired "
                     "change needs the same ones; measure both with one configuration"
                 )
             change = a.to_numpy() - b.to_numpy()
-            interval = _interval(change, level, resamples)
+            interval = _interval(change, 0.95, resamples)
             p_value = sign_flip_p_value(change, resamples)[0]
             direction = "falls" if interval.high < 0 else "rises"
             rows.append(
@@ -212,7 +205,7 @@ def _one_measurement_each(frame: pd.DataFrame) -> None:
 def _interval(values_P: Floats, level: float, resamples: int) -> Interval:
     """Percentile bootstrap over problems of a mean in nats; no width where all are equal (0 for the same weights).
 
-    Not the proportion's interval that accuracies fall back to. Raises EmptyDataset for fewer than two problems.
+    Raises EmptyDataset for fewer than two problems.
     """
     if len(values_P) < 2:
         raise EmptyDataset(f"{len(values_P)} problem(s) have no interval over problems: measure at least two")

@@ -1,7 +1,6 @@
 """The one `Interval` of the artifact, and Wilson's interval of a proportion.
 
-Every interval is two-sided and says by what method and over which units it was made. The percentile intervals are
-`bootstrap.py`'s, DeLong's is `auroc.py`'s.
+Every interval is two-sided and says by what method and over which units it was made.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from artifact.stats.checks import StatisticsError, check_level
+from artifact.errors import ArtifactError
+from artifact.stats.checks import check_level
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interva
     """Wilson score interval of a proportion of *independent* trials (one outcome per problem: greedy pass@1).
 
     For several samples or seeds per problem use `accuracy.accuracy_interval`: they are not independent.
-    Raises StatisticsError unless 0 <= successes <= trials and trials >= 1.
+    Raises ArtifactError unless 0 <= successes <= trials and trials >= 1.
     """
     if trials < 1 or not 0 <= successes <= trials:
-        raise StatisticsError(f"a proportion needs 0 <= successes <= trials, trials >= 1; got {successes} of {trials}")
+        raise ArtifactError(f"a proportion needs 0 <= successes <= trials, trials >= 1; got {successes} of {trials}")
     return wilson_score(successes / trials, trials, level, "Wilson score interval over problems")
 
 
@@ -39,7 +39,6 @@ def wilson_score(share: float, trials: int, level: float, method: str) -> Interv
     """Wilson's interval of a `share` of `trials` that need not be whole successes.
 
     centre = (p + z²/2n) / (1 + z²/n), half-width = z/(1 + z²/n) · √(p(1−p)/n + z²/4n²). Wilson 1927, JASA 22:209.
-    `scipy.stats.BinomTestResult.proportion_ci` is the same formula for whole successes only.
     """
     from scipy.stats import norm
 

@@ -8,8 +8,7 @@ derive from its own prefix. For a rollout y whose box opens at token b, and a cu
 
 with x_c the prompt under context c ∈ {none, answer, solution}. Each form ends in the closing brace, so that 1 is not
 counted where the model means 12; forms are different token sequences, so their probabilities add up. `f = 1` is just
-before the rollout's own box. y_<t are the rollout's own token ids, never encoded again. Under `none` the probability at
-f = 0 is what the model can guess; the excess of a context over it is what leaks.
+before the rollout's own box. y_<t are the rollout's own token ids, never encoded again.
 
 Left out: the scoring itself (`logprobs` is handed in, such as `FrozenModel.logprobs` of `actors/scoring.py`), and
 rollouts without a box, which have no place to cut: `build_probes` gives only those that have one.
@@ -20,18 +19,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from artifact.errors import EmptyDataset, Mismatch
 from artifact.records import Problem, Rollout
 from artifact.stats.bootstrap import RESAMPLES, cluster_bootstrap
 from artifact.stats.checks import Floats
 from artifact.tasks.extract import extract_answer
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FRACTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Cut points as shares of the tokens before the rollout's own box."""
@@ -78,7 +74,7 @@ def written_forms(problem: Problem) -> tuple[str, ...]:
 def tokens_before_box(response_ids: Sequence[int], text: str, decode: Callable[[Sequence[int]], str]) -> int | None:
     r"""The number of response tokens before the last `\boxed{` of `text`; None without one.
 
-    A token that holds the marker's first character belongs to the box. `decode` maps ids to text as `text` was made.
+    `decode` maps ids to text as `text` was made.
     """
     start = text.rfind(MARKER)
     if start < 0:
@@ -99,8 +95,8 @@ def build_probes(
 ) -> list[LeakProbe]:
     """The probes of `rollouts`, those without a box left out; contexts innermost.
 
-    encode(problem, context) gives prompt ids; tokenize(text) ids without special tokens. Raises EmptyDataset when no
-    rollout has a box, ValueError for a fraction outside [0, 1] or a rollout of an unknown problem.
+    Raises EmptyDataset when no rollout has a box, ValueError for a fraction outside [0, 1] or a rollout of an unknown
+    problem.
     """
     if bad := [f for f in fractions if not 0.0 <= f <= 1.0]:
         raise ValueError(f"cut points are shares of the tokens before the box, between 0 and 1; got {bad}")
@@ -154,8 +150,6 @@ def leak_frame(probes: Sequence[LeakProbe], logprobs: Callable[[list[Pair]], lis
     `logprobs(pairs)` gives the natural log-probability of each response token, one array per pair. Raises Mismatch when
     a span differs between contexts, or when the scorer returns another number of values than there are tokens.
     """
-    import pandas as pd
-
     contexts = list(dict.fromkeys(p.context for p in probes))
     check_spans(
         {c: [pair for p in probes if p.context == c for pair in p.pairs] for c in contexts},
@@ -188,8 +182,6 @@ def summarise(frame: pd.DataFrame, *, by: Sequence[str] = (), resamples: int = R
     Columns: *by, context, fraction, probability, low, high (95 % percentile bootstrap that resamples problems), excess
     (mean difference from context `none` at the same fraction; missing where `none` was not asked), problems, rollouts.
     """
-    import pandas as pd
-
     rows, keys = [], [*by, "context", "fraction"]
     for values, group in frame.groupby(keys, sort=False):
         interval = cluster_bootstrap(group["probability"], group["problem_id"], resamples=resamples)

@@ -1,9 +1,7 @@
 """Two methods on the same problems: difference, test, and the difference that could have been found.
 
 Seeds are averaged within a problem, so one problem gives one difference; problems are what is resampled and flipped.
-`scipy.stats.permutation_test` gives the same p-value where all sign patterns are enumerated (a test holds us to it),
-but beyond that it draws another stream. Left out: corrections for many comparisons (`report/tables.py`).
-Array axes: S seeds, P problems.
+Left out: corrections for many comparisons (`report/tables.py`). Array axes: S seeds, P problems.
 """
 
 from __future__ import annotations
@@ -12,10 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import brentq
+from scipy.stats import ncf, t
 
+from artifact.errors import ArtifactError
 from artifact.stats.accuracy import check_outcomes
 from artifact.stats.bootstrap import CHUNK, RESAMPLES, bootstrap_values, percentile_interval
-from artifact.stats.checks import StatisticsError, check_level
+from artifact.stats.checks import check_level
 from artifact.stats.interval import Interval
 
 EXACT_SIGN_FLIPS = 16
@@ -43,25 +44,18 @@ class PairedDifference:
 
 
 def is_significant(difference: Interval, p_value: float) -> bool:
-    """Whether a difference may be claimed: its interval leaves out 0 and its test rejects at the interval's level.
-
-    On few problems a percentile bootstrap alone claims too much: four of 32 that all favour one side have p = 0.125.
-    """
+    """Whether a difference may be claimed: its interval leaves out 0 and its test rejects at the interval's level."""
     return not difference.low <= 0 <= difference.high and p_value <= 1 - difference.level
 
 
 def smallest_detectable_difference(sd_problems: float, problems: int, power: float = 0.8, alpha: float = 0.05) -> float:
     """The true mean difference that a two-sided paired t-test on `problems` problems detects with the given power.
 
-    `sd_problems` is the SD over problems of the per-problem difference. Solves P(T² > t_crit²) = power for the
-    non-centrality λ = δ²P/sd² of T² ~ F(1, P − 1, λ), so it holds for 30 problems as well as for thousands.
-    Raises StatisticsError unless problems >= 2, sd >= 0 and 0 < alpha < power < 1.
+    Solves P(T² > t_crit²) = power for the non-centrality λ = δ²P/sd² of T² ~ F(1, P − 1, λ), so it holds for 30
+    problems as well as for thousands. Raises ArtifactError unless problems >= 2, sd >= 0 and 0 < alpha < power < 1.
     """
-    from scipy.optimize import brentq
-    from scipy.stats import ncf, t
-
     if problems < 2 or sd_problems < 0 or not 0 < alpha < power < 1:
-        raise StatisticsError(
+        raise ArtifactError(
             f"needs problems >= 2, sd >= 0, 0 < alpha < power < 1; got {problems}, {sd_problems}, {alpha}, {power}"
         )
     critical = float(t.ppf(1 - alpha / 2, problems - 1))
@@ -102,12 +96,12 @@ def paired_difference(
 ) -> PairedDifference:
     """Method a minus method b on the same problems, column p being the same problem in both.
 
-    Outcomes [S, P] (or [P]), 0/1 or means over samples; the numbers of seeds may differ. See `PairedDifference`.
+    Outcomes [S, P] (or [P]), 0/1 or means over samples; the numbers of seeds may differ.
     """
     check_level(level)
     a, b = check_outcomes(a_SP, "a"), check_outcomes(b_SP, "b")
     if a.shape[1] != b.shape[1] or a.shape[1] < 2:
-        raise StatisticsError(
+        raise ArtifactError(
             f"a paired difference needs the same problems, at least 2; a has {a.shape[1]} and b has {b.shape[1]}"
         )
     d = a.mean(axis=0) - b.mean(axis=0)

@@ -1,8 +1,6 @@
 """pass@k and maj@k of one problem from N sampled responses: unbiased and exact, nothing is drawn.
 
-Both are values per problem; their mean over problems and its interval are `accuracy.py`'s. Left out: which responses
-are correct, and which answers are the same.
-Array axes: P problems, N samples of one problem.
+Left out: which responses are correct, and which answers are the same. Array axes: P problems, N samples of one problem.
 """
 
 from __future__ import annotations
@@ -13,20 +11,21 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike
 
-from artifact.stats.checks import Floats, StatisticsError
+from artifact.errors import ArtifactError
+from artifact.stats.checks import Floats
 
 
 def pass_at_k(correct_P: ArrayLike, samples: ArrayLike, k: int) -> Floats:
     """Unbiased pass@k of each problem from `correct` of `samples` responses: 1 − C(n−c, k) / C(n, k), shape [P].
 
-    Computed as 1 − Π_{j<k} (n−c−j)/(n−j), without large binomials. Chen et al. 2021, arXiv:2107.03374, Eq. 1.
-    `samples` is one number or one per problem. Raises StatisticsError where k > n. The headline averages over problems.
+    Computed as 1 − Π_{j<k} (n−c−j)/(n−j), without large binomials. Chen et al. 2021, arXiv:2107.03374, Eq. 1. `samples`
+    is one number or one per problem. Raises ArtifactError where k > n.
     """
     c, n = np.broadcast_arrays(np.asarray(correct_P, dtype=np.int64), np.asarray(samples, dtype=np.int64))
     if k < 1 or n.size == 0 or n.min() < k:
-        raise StatisticsError(f"pass@{k} needs 1 <= k <= n for every problem; the smallest n is {n.min(initial=10**9)}")
+        raise ArtifactError(f"pass@{k} needs 1 <= k <= n for every problem; the smallest n is {n.min(initial=10**9)}")
     if (c < 0).any() or (c > n).any():
-        raise StatisticsError("pass@k got more correct responses than samples, or a negative count")
+        raise ArtifactError("pass@k got more correct responses than samples, or a negative count")
     failure = np.ones(c.shape)
     for j in range(k):
         failure *= np.maximum(n - c - j, 0) / (n - j)
@@ -36,15 +35,14 @@ def pass_at_k(correct_P: ArrayLike, samples: ArrayLike, k: int) -> Floats:
 def majority_at_k(classes_PN: ArrayLike, correct_PN: ArrayLike, k: int) -> Floats:
     """Expected accuracy of a majority vote over k of the N samples, shape [P]; exact, nothing is drawn.
 
-    `classes` numbers the answer class of each sample (from 0; −1 = no answer, never votes), `correct` its verdict.
-    The expectation is over all C(N, k) subsets of the samples, and over the winner of a tie: t classes with equally
-    many votes, one of them correct, count 1/t. Subsets in which no sample votes count 0.
-    Raises StatisticsError where one class holds both correct and incorrect samples: the vote would be ill-defined.
-    Self-consistency, Wang et al. 2023, arXiv:2203.11171.
+    `classes` numbers the answer class of each sample (from 0; −1 = no answer, never votes), `correct` its verdict. The
+    expectation is over all C(N, k) subsets of the samples, and over the winner of a tie: t classes with equally many
+    votes, one of them correct, count 1/t. Raises ArtifactError where one class holds both correct and incorrect
+    samples: the vote would be ill-defined. Self-consistency, Wang et al. 2023, arXiv:2203.11171.
     """
     classes, correct = np.asarray(classes_PN, dtype=np.int64), np.asarray(correct_PN, dtype=bool)
     if classes.ndim != 2 or classes.shape != correct.shape or not 1 <= k <= classes.shape[1] or classes.min() < -1:
-        raise StatisticsError(
+        raise ArtifactError(
             f"majority@{k} needs classes >= -1 and verdicts of one shape [P, N] with 1 <= k <= N; "
             f"got {classes.shape} and {correct.shape}"
         )
@@ -52,7 +50,7 @@ def majority_at_k(classes_PN: ArrayLike, correct_PN: ArrayLike, k: int) -> Float
     onehot = (classes[:, :, None] == np.arange(classes.max() + 1)).astype(np.int64)  # [P, N, C]
     sizes, right = onehot.sum(1), (onehot * correct[:, :, None]).sum(1)  # [P, C] samples, and correct ones, of a class
     if bad := np.flatnonzero(((right > 0) & (right < sizes)).any(1)).tolist():
-        raise StatisticsError(f"problem(s) {bad[:5]} have a cluster that is both correct and wrong; verify by cluster")
+        raise ArtifactError(f"problem(s) {bad[:5]} have a cluster that is both correct and wrong; verify by cluster")
     return np.array(
         [
             _majority_share(
@@ -73,7 +71,7 @@ def _majority_share(correct: tuple[int, ...], wrong: tuple[int, ...], silent: in
     Counts subsets by generating functions in x, the number of samples drawn. Where the winners have v votes, a class of
     n samples contributes Σ_{i<v} C(n, i) xⁱ if it loses and C(n, v) xᵛ if it ties; silent samples and classes smaller
     than v, which can only lose, contribute (1 + x)ⁿ together. The coefficient of xᵏ is read for each number of correct
-    and wrong winners. All terms are positive, so nothing cancels; counts fit a float up to N = 1,000.
+    and wrong winners.
     """
     subsets, total = math.comb(sum(correct) + sum(wrong) + silent, k), 0.0
     for votes in range(1, min(k, max(correct, default=0)) + 1):

@@ -8,9 +8,9 @@ problems, of which the k surest are kept,
 
 Semantic entropy has few distinct values, so which of the tied problems come first would decide the number. The
 expectation here is over all orders within ties, in closed form: after M problems with E wrong ones, the next j of a tie
-of m, e of them wrong, bring E + j·e/m wrong ones on average, so risk(M + j) = (E + j·e/m) / (M + j). Nothing is
-simulated. Two references: the oracle keeps every right one first, risk(k) = max(0, k − P_right)/k; a score without
-information has risk(k) = error rate for every k. Excess AURC = AURC − oracle (Geifman, Uziel & El-Yaniv 2019).
+of m, e of them wrong, bring E + j·e/m wrong ones on average, so risk(M + j) = (E + j·e/m) / (M + j). Two references:
+the oracle keeps every right one first, risk(k) = max(0, k − P_right)/k; a score without information has risk(k) = error
+rate for every k. Excess AURC = AURC − oracle (Geifman, Uziel & El-Yaniv 2019).
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from artifact.errors import ArtifactError
 from artifact.stats.bootstrap import bootstrap_values, percentile_interval, percentiles
-from artifact.stats.checks import Bools, Floats, Ints, StatisticsError, check_level, check_scores
+from artifact.stats.checks import Bools, Floats, Ints, check_level, check_scores
 from artifact.stats.interval import Interval
 
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
@@ -65,7 +66,7 @@ def risk_coverage(score_P: ArrayLike, wrong_P: ArrayLike) -> pd.DataFrame:
     """The curve, one row for each k = 1 … P: kept, coverage, rejected, threshold, risk, accuracy, oracle.
 
     `threshold` is the score of the k-th kept problem, `oracle` the oracle's accuracy.
-    Raises StatisticsError, OneClassOnly.
+    Raises ArtifactError, OneClassOnly.
     """
     scores, wrong = check_scores(score_P, wrong_P, "a risk–coverage curve")
     n = len(scores)
@@ -96,10 +97,7 @@ def aurc(score_P: ArrayLike, wrong_P: ArrayLike) -> float:
 def risk_summary(
     score_P: ArrayLike, wrong_P: ArrayLike, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> RiskSummary:
-    """AURC, its references and its intervals, resampled within the right and within the wrong problems.
-
-    The error rate, hence oracle and random, is the same in every resample: the intervals are about the score.
-    """
+    """AURC, its references and its intervals, resampled within the right and within the wrong problems."""
     check_level(level)
     scores, wrong = check_scores(score_P, wrong_P, "an AURC")
     n, n_wrong = len(wrong), int(wrong.sum())
@@ -125,23 +123,16 @@ def risk_summary(
 
 
 def rejection_table(
-    score_P: ArrayLike,
-    wrong_P: ArrayLike,
-    *,
-    coverages: Sequence[float] = COVERAGES,
-    level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    score_P: ArrayLike, wrong_P: ArrayLike, *, coverages: Sequence[float] = COVERAGES, resamples: int = 1000
 ) -> pd.DataFrame:
     """Accuracy of what is kept at chosen coverages, with percentile bootstrap intervals over problems (not stratified).
 
     Columns: coverage (as asked), kept (= ⌈coverage · P⌉), accuracy, lower, upper, oracle, above_all (accuracy minus
     that of keeping all), above_lower, above_upper (paired: both from the same resample).
     """
-    check_level(level)
     scores, wrong = check_scores(score_P, wrong_P, "a rejection curve")
     if not coverages or not all(0 < c <= 1 for c in coverages):
-        raise StatisticsError(f"coverages {list(coverages)} must be shares of the problems in (0, 1]")
+        raise ArtifactError(f"coverages {list(coverages)} must be shares of the problems in (0, 1]")
     n = len(scores)
     kept = np.ceil(np.asarray(coverages) * n - 1e-9).astype(int)
 
@@ -150,11 +141,11 @@ def rejection_table(
         return np.append(1 - expected[kept - 1] / kept, 1 - expected[-1] / n)
 
     values_RK = bootstrap_values(
-        lambda block: [accuracies(rows) for rows in block], [np.arange(n)], resamples=resamples, seed=seed
+        lambda block: [accuracies(rows) for rows in block], [np.arange(n)], resamples=resamples, seed=0
     )
     own = accuracies(np.arange(n))
-    lower, upper = percentiles(values_RK[:, :-1], level)
-    above_lower, above_upper = percentiles(values_RK[:, :-1] - values_RK[:, -1:], level)
+    lower, upper = percentiles(values_RK[:, :-1], 0.95)
+    above_lower, above_upper = percentiles(values_RK[:, :-1] - values_RK[:, -1:], 0.95)
     return pd.DataFrame(
         {
             "coverage": list(coverages),
@@ -170,14 +161,11 @@ def rejection_table(
     )
 
 
-def compare_risk(table: pd.DataFrame, scores: Sequence[str], *, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """`risk_summary` for several score columns of a `score_table` (column `wrong`).
-
-    Columns: score, problems, n_wrong, aurc, lower, upper, oracle, random, excess, gain, gain_lower, gain_upper.
-    """
+def compare_risk(table: pd.DataFrame, scores: Sequence[str], *, resamples: int = 1000) -> pd.DataFrame:
+    """`risk_summary` for several score columns of a `score_table` (column `wrong`)."""
     rows = []
     for score in scores:
-        s = risk_summary(table[score], table["wrong"], resamples=resamples, seed=seed)
+        s = risk_summary(table[score], table["wrong"], resamples=resamples)
         rows.append(
             (
                 score,

@@ -2,7 +2,7 @@
 
 Two results, each with its own key. *Samples* are the expensive part: teacher, sampling settings and problems decide
 them. An *annotation* is made from samples; another N (a nested subset), judge or normaliser makes a new annotation from
-the same samples. Both are streams of shards (`phase1/stream.py`): killed at any point, they go on where they were.
+the same samples.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from artifact.config import Config
 from artifact.paths import resolve_model
 from artifact.phase1 import stream
 from artifact.phase1.judge import ChainJudge, EquivalenceJudge, ExactJudge, JudgeError, SymbolicJudge
+from artifact.phase1.judge_calibration import calibrate, require_usable
 from artifact.phase1.records import Annotation
 from artifact.provenance import digest, file_hash
 from artifact.records import Problem, Rollout, read_parquet
@@ -85,10 +86,7 @@ def annotation_key(config: Config, inputs: RunInputs) -> str:
 
 
 def draw_samples(config: Config, force: bool = False) -> Path:
-    """Sample `config.teacher` on the training problems; returns the folder, at once if it is there.
-
-    The folder holds `samples.parquet` (`draw` responses per prompt), `greedy.parquet` and `manifest.json`.
-    """
+    """Sample `config.teacher` on the training problems; returns the folder, at once if it is there."""
     inputs = build_inputs(config)
     key = samples_key(config, inputs)
     with store.result("samples", key, config, force=force, settings=sampling_settings(config)) as out:
@@ -131,10 +129,7 @@ def draw_samples(config: Config, force: bool = False) -> Path:
 
 
 def annotate(config: Config, force: bool = False) -> Path:
-    """Annotate the training problems with the uncertainty of `config.teacher`; returns the folder, at once if there.
-
-    The folder holds `annotations.parquet` and `manifest.json`; `samples_folder` finds what it was made from.
-    """
+    """Annotate the training problems with the uncertainty of `config.teacher`; returns the folder, at once if there."""
     inputs = build_inputs(config)
     key = annotation_key(config, inputs)
     settings = sampling_settings(config) | clustering_settings(config)
@@ -210,7 +205,6 @@ def make_judge(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
         plain = ExactJudge() if config.annotation.clustering == "exact" else SymbolicJudge()
         return plain, {"name": plain.name}
     from artifact.actors.judge_engine import open_llm_judge
-    from artifact.phase1.judge_calibration import calibrate, require_usable
 
     model, gap = open_llm_judge(sharing(config, "judge"))
     report = calibrate(model)
@@ -230,7 +224,7 @@ def make_judge(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
 def sharing(config: Config, who: str) -> Config:
     """`config` with the GPU memory share of the `teacher` or the `judge` where the two are up at the same time.
 
-    UOPD appendix A.1: 0.65 and 0.20 of a device. By default they take turns, and each has the engine's usual share.
+    UOPD appendix A.1: 0.65 and 0.20 of a device.
     """
     a = config.annotation
     if a.clustering != "llm" or not a.colocate_judge:

@@ -2,7 +2,7 @@
 
 The tier gives machine, number type and seed; the benchmark its own template and answer rules, unless it is the tier's
 own task. The tier's limit and token budget are sized for its own evaluation: another benchmark is measured whole, with
-at least `LEAST_BUDGET` tokens a response, where nothing else was asked for. Prompts are made by the model's own
+at least `LEAST_BUDGET` tokens per response, where nothing else was asked for. Prompts are made by the model's own
 tokenizer. The engine's length grows to what the longest prompt and the budget need.
 
 Left out: which benchmarks are meant (`benchmark_targets.py`), sampling and what is read from it (`benchmarking.py`).
@@ -115,7 +115,7 @@ def protocols_for(
 def parse_ks(texts: Sequence[str] | None, protocols: Sequence[Protocol]) -> tuple[int, ...] | None:
     """The k of pass@k and maj@k as numbers; None where none were named. Greedy protocols have no use for them.
 
-    Raises ConfigError for what is no number, ProtocolError for a k that some sampled protocol cannot give.
+    Raises ConfigError for what is no number, ArtifactError for a k that some sampled protocol cannot give.
     """
     if not texts:
         return None
@@ -139,7 +139,7 @@ def prepare(
     max_new_tokens: int | None = None,
     prompt: Prompt = "chat",
 ) -> Job:
-    """Settings, problems and prompts of one target. Raises DataAbsent, EmptyDataset, TaskError, Mismatch."""
+    """Settings, problems and prompts of one target. Raises DataAbsent, EmptyDataset, ArtifactError, Mismatch."""
     own = target.benchmark == base.task.name
     task = base.task.model_dump(mode="json") if own else {"name": target.benchmark, "thinking": base.task.thinking}
     task |= {k.removeprefix("task."): v for k, v in overrides.items() if k.startswith("task.")}
@@ -214,8 +214,8 @@ def fit_engine(jobs: Sequence[Job], fixed: Collection[str] = ()) -> list[Job]:
     max_model_len             the longest prompt and the budget, in steps of 64 and within the model's positions
     max_num_batched_tokens    not below it, as on CPU a prompt is never divided
 
-    `fixed` names settings of the engine that stay as they are, since the user gave them. Raises Mismatch where prompt
-    and budget exceed the model's positions, ConfigError where the grown engine is not valid beside what is fixed.
+    Raises Mismatch where prompt and budget exceed the model's positions, ConfigError where the grown engine is not
+    valid beside what is fixed.
     """
     config, longest = jobs[0].config, max(len(x) for j in jobs for x in j.prompts.values())
     engine, budget = config.cluster.engine, max(j.config.evaluation.max_new_tokens for j in jobs)

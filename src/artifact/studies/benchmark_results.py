@@ -1,6 +1,5 @@
 """Stored evaluations as a table of every metric with its interval, as files of other tools, and under every grader.
 
-Reads what `benchmarking.evaluate_model` stored, and the final evaluations of checkpoints and training runs as well.
 Left out: sampling anything.
 """
 
@@ -11,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from artifact.config import Config
 from artifact.errors import EmptyDataset, Mismatch
@@ -23,6 +24,7 @@ from artifact.files import atomically, write_text
 from artifact.paths import results_dir
 from artifact.provenance import digest, git_state, text_sha256
 from artifact.records import Problem, Rollout
+from artifact.report import protocol as words
 from artifact.report.outputs import stamp_line
 from artifact.stats.bootstrap import RESAMPLES
 from artifact.studies.benchmark_jobs import named
@@ -32,9 +34,6 @@ from artifact.studies.results import rollout_groups, split_of, stored_problems
 from artifact.studies.runner import RunInfo
 from artifact.tasks.benchmark import known_benchmarks
 from artifact.tasks.plain_prompt import NEXT_QUESTION
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Stored:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """One row a response (`evaluate.to_frame`)."""
+        """One row per response (`evaluate.to_frame`)."""
         return to_frame(self.problems, self.groups, self.split)
 
 
@@ -94,7 +93,7 @@ def stored_evaluations(infos: Iterable[RunInfo]) -> list[Stored]:
 
 
 def benchmark_table(
-    stored: Iterable[Stored], ks: Sequence[int] | None = None, *, level: float = 0.95, resamples: int = RESAMPLES
+    stored: Iterable[Stored], ks: Sequence[int] | None = None, *, resamples: int = RESAMPLES
 ) -> pd.DataFrame:
     """Every metric of every stored evaluation, one row per metric; intervals are over problems.
 
@@ -103,8 +102,6 @@ def benchmark_table(
     response_tokens, longest_response; temperature, top_p, max_new_tokens, prompt, template, left_out (rows without a
     gradable answer, by reason), tier, key, folder. `ks`: as `protocol.ks_for`; greedy evaluations have pass@1 only.
     """
-    import pandas as pd
-
     parts = []
     for e in stored:
         frame, config = e.frame, e.info.manifest["config"]
@@ -131,7 +128,7 @@ def benchmark_table(
             "key": e.info.key,
             "folder": str(e.info.folder),
         }
-        part = measures(frame, chosen, level, resamples)
+        part = measures(frame, chosen, 0.95, resamples)
         parts.append(pd.concat([pd.DataFrame([names] * len(part)), part, pd.DataFrame([behind] * len(part))], axis=1))
     return pd.concat(parts, ignore_index=True)
 
@@ -139,8 +136,7 @@ def benchmark_table(
 def export_lm_eval(stored: Sequence[Stored], folder: Path, ks: Sequence[int] | None = None) -> list[Path]:
     """Write stored evaluations of one model in lm-evaluation-harness's form (`evaluate/lm_eval.py`); the paths written.
 
-    A task is named `<benchmark>`, `<benchmark>_<split>` where the split is not its main one, and `…_avgN` where it is
-    sampled. Raises Mismatch where the evaluations are of several models: the harness has one results file a model.
+    Raises Mismatch where the evaluations are of several models: the harness has one results file per model.
     """
     models = list(dict.fromkeys(_checkpoint(e.info) for e in stored))
     if len(models) > 1:
@@ -253,13 +249,8 @@ def write_report(
     disagreements.csv                with `graders`: every response that divides them, with its text
     lm-eval/<model>/                 with `lm_eval_files`: lm-evaluation-harness's files
 
-    Default folder: `results/benchmarks/<model>/<hash of the keys>`, so a folder holds one set of results. Files of an
-    earlier report in the folder that are not written again are removed: they would be of other responses or settings.
+    Default folder: `results/benchmarks/<model>/<hash of the keys>`, so a folder holds one set of results.
     """
-    import pandas as pd
-
-    from artifact.report import protocol as words
-
     folder = folder or _report_folder(infos)
     stored = stored_evaluations(infos)
     table = benchmark_table(stored, ks)
@@ -299,8 +290,6 @@ def _report_folder(infos: Sequence[RunInfo]) -> Path:
 
 def _graded(stored: Sequence[Stored]) -> pd.DataFrame:
     """The responses judged by every grader, each evaluation by its own extraction rules."""
-    import pandas as pd
-
     parts = []
     for e in stored:
         rules = tuple(e.info.manifest["config"]["task"]["extraction_rules"])

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from artifact.config import Config, ConfigError
-from artifact.tasks.base import TaskError, stated_splits, task_names
+from artifact.errors import ArtifactError
+from artifact.tasks.base import stated_splits, task_names
 from artifact.tasks.benchmark import find_benchmark, known_benchmarks
 from artifact.tasks.hub import local_file
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,6 @@ def benchmark_list(data_dir: str | Path | None = None) -> pd.DataFrame:
 
     `data` is the local file where one is found (`hub.data_dirs`), else the hub id.
     """
-    import pandas as pd
-
     rows = []
     for name in task_names():
         row: dict[str, Any] = {"name": name, "main": main_split(name)}
@@ -71,7 +69,7 @@ def benchmark_list(data_dir: str | Path | None = None) -> pd.DataFrame:
 def targets(config: Config, benchmarks: Sequence[str] | None, split: str | None = None) -> list[Target]:
     """What is measured: the named benchmarks on their main splits (or `split`), or the tier's own final splits.
 
-    Raises TaskError for an unknown name, with the nearest right one, and ConfigError where `split` fits no single one.
+    Raises ArtifactError for an unknown name, with the nearest right one; ConfigError where `split` fits no single one.
     """
     names = task_names()
     if not benchmarks:
@@ -88,7 +86,7 @@ def targets(config: Config, benchmarks: Sequence[str] | None, split: str | None 
     for name in dict.fromkeys(benchmarks):
         if name in names and name not in known_benchmarks():
             if not (split or main_split(name)):
-                raise TaskError(f"task {name!r} is no benchmark of the table: say which of its splits by --split")
+                raise ArtifactError(f"task {name!r} is no benchmark of the table: say which of its splits by --split")
             found.append(Target(name, split or main_split(name)))
             continue
         known = find_benchmark(name)

@@ -63,7 +63,7 @@ def evaluate_model(
     force: bool = False,
     progress: bool = True,
 ) -> list[RunInfo]:
-    """Measure `model` (folder, run folder, or hub id) on `benchmarks`; one stored result a benchmark and protocol.
+    """Measure `model` (folder, run folder, or hub id) on `benchmarks`; one stored result per benchmark and protocol.
 
     benchmarks   names (`targets`); default: the final splits of the tier
     protocols    greedy, avgN; default: those of the tier. avgN samples at `temperature` and `top_p`, else those of
@@ -72,7 +72,7 @@ def evaluate_model(
     max_new_tokens   budget of a response; default: the tier's, at least 512 on a benchmark that is not its own
     prompt       `chat` by the model's chat template, `plain` without it, for base models
 
-    Raises FileNotFoundError, TaskError, ProtocolError, DataAbsent, Mismatch … before anything is sampled.
+    Raises FileNotFoundError, ArtifactError, DataAbsent, Mismatch … before anything is sampled.
     """
     base = load(tier, overrides or {})
     place, chosen = locate_model(model), protocols_for(base, protocols, temperature, top_p)
@@ -116,10 +116,7 @@ def evaluate_model(
 
 
 def evaluation_key(job: Job, protocol: Protocol) -> str:
-    """The key of a result: model, prompts, problems, decoding, machine settings, code and environment.
-
-    The engine's length and prefill budget are not in it: what fits moves log-probabilities in the last digit at most.
-    """
+    """The key of a result: model, prompts, problems, decoding, machine settings, code and environment."""
     config, engine = job.config, job.config.cluster.engine.model_dump()
     for grown in ("max_model_len", "max_num_batched_tokens"):
         engine.pop(grown)

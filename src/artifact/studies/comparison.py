@@ -7,14 +7,12 @@ once. Left out: running.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from artifact.config import Config, ConfigError
 from artifact.studies.annotate import annotate, teacher_samples
 from artifact.studies.study import Cell, Study, load_study
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def same_cell(a: Cell, b: Cell) -> bool:
@@ -25,8 +23,8 @@ def same_cell(a: Cell, b: Cell) -> bool:
 def merge_studies(names: Sequence[str], order: Sequence[str]) -> Study:
     """The cells of several studies as one study, the cells of the ids in `order`, every id once.
 
-    The first study's teachers, seeds and settings for a tier hold for all cells: one compute budget. Raises ConfigError
-    for an id that means different things, one that no study has, or studies with other teachers or seeds.
+    Raises ConfigError for an id that means different things, one that no study has, or studies with other teachers or
+    seeds.
     """
     studies = [load_study(name) for name in names]
     first = studies[0]
@@ -71,8 +69,6 @@ def run_settings(planned: Iterable[tuple[Cell, Config]]) -> pd.DataFrame:
     Columns: cell (its id), teacher, prompts_per_step, reads_annotation (phase 1's weights or samples), reads_gold,
     uses_teacher (`yes`, `self`: the frozen initial student, `no`).
     """
-    import pandas as pd
-
     rows = []
     for cell, config in planned:
         needs = config.make_method().needs

@@ -1,7 +1,7 @@
 """Is this machine set up? Versions against the lock, cores, memory, disk, compiler, models, writable folders.
 
-Each check says what it found and, where something is wrong, the remedy. Nothing heavy is imported: versions are read
-from package metadata. Left out: whether the libraries work together, which the integration tests show.
+Each check says what it found and, where something is wrong, the remedy. Left out: whether the libraries work together,
+which the integration tests show.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from rich.console import Console
 
 from artifact.config import Config
 from artifact.paths import figures_dir, project_root, resolve_model, results_dir
 from artifact.provenance import lock_path, lock_pins, package_name
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 CORES_WANTED, MEMORY_WANTED_GIB, DISK_WANTED_GIB = 2, 17, 5
 
@@ -142,7 +140,7 @@ def examine(config: Config) -> list[Finding]:
 
 
 def print_findings(findings: list[Finding], console: Console) -> None:
-    """One line a finding, the remedy below those that are not satisfied."""
+    """One line per finding, the remedy below those that are not satisfied."""
     for finding in findings:
         mark = "[green]ok[/green]  " if finding.ok else "[red]FAIL[/red]" if finding.fatal else "[yellow]warn[/yellow]"
         console.print(f"{mark} {finding.name}: {finding.found}", highlight=False)

@@ -53,7 +53,7 @@ def config_file(model: str, name: str) -> dict[str, Any]:
 
 
 def task_of(section: TaskSection) -> Task:
-    """The task of a configuration, built with the options that are set; TaskError for one it does not have."""
+    """The task of a configuration, built with the options that are set; ArtifactError for one it does not have."""
     options = {"template": section.template, "calculator": section.calculator or None, "data_dir": section.data_dir}
     return get_task(section.name, **{name: value for name, value in options.items() if value is not None})
 
@@ -74,7 +74,7 @@ def start_up_checks(student: str, teacher: str, section: TaskSection, engine: En
     """What must hold before anything is sampled: each checkpoint agrees with itself, and both with each other.
 
     Probed with the task's own first problems. Raises one Mismatch that names every failure; padded rows and the like
-    are findings. Distillation compares distributions id by id, so teacher and student must mean the same by every id.
+    are findings.
     """
     from transformers import AutoConfig
 
@@ -141,10 +141,7 @@ def build_inputs(config: Config) -> RunInputs:
 
 
 def prompts_hash(config: Config, inputs: RunInputs, model: str) -> str:
-    """A hash of what is actually fed to `model`: prompts under every context, encoded solutions, stop tokens.
-
-    Templates, chat templates and encoders enter every cache key through it, from the first problems.
-    """
+    """A hash of what is actually fed to `model`: prompts under every context, encoded solutions, stop tokens."""
     some = inputs.train[:16]
     prompts = [
         inputs.encode(p, context)

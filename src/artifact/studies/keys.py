@@ -1,8 +1,7 @@
 """What a result depends on, as one hash: settings, source, models, data and environment.
 
 The source enters as the syntax trees of the modules a stage can reach through its imports, without docstrings, comments
-and layout. So editing a figure, a comment or another method does not make finished runs stale, and editing the loss
-does.
+and layout.
 """
 
 from __future__ import annotations
@@ -154,10 +153,7 @@ def source_of(what: str) -> str:
 
 
 def method_source(cls: type) -> str:
-    """Hash of a method's own source: its module if it ships with the package, its functions if a user defined it.
-
-    Python finds the source of a function of a notebook cell, but not that of a class (it has no file).
-    """
+    """Hash of a method's own source: its module if it ships with the package, its functions if a user defined it."""
     if cls.__module__.startswith("artifact."):
         return source_hash([cls.__module__])
     functions = {name: inspect.getsource(f) for name, f in vars(cls).items() if inspect.isfunction(f)}

@@ -1,17 +1,17 @@
 """Held-out distance to the teacher before and after training, and what a tier's runs cost: stored like evaluations.
 
 One result per checkpoint, under a key of its own: the policy's rollouts on the first held-out problems, and the exact
-distances (`stats/held_out.py`) of two sets of sequences. `base` are the untouched student's rollouts, the same ids
-for every checkpoint, so that before and after are paired; `own` are the policy's, where the teacher would be asked
-while it trains. For the untouched student they are one set. Killed between sampling and scoring, it goes on from what
-was sampled.
+distances (`stats/held_out.py`) of two sets of sequences. `base` are the untouched student's rollouts, the same ids for
+every checkpoint, so that before and after are paired; `own` are the policy's, where the teacher would be asked while it
+trains. For the untouched student they are one set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from artifact.actors.distance import distances
 from artifact.actors.session import Actors, call, open_actors
@@ -29,9 +29,6 @@ from artifact.studies.inputs import build_inputs, problems_of, prompts_hash, sam
 from artifact.studies.runner import RunInfo
 from artifact.train.inputs import RunInputs
 from artifact.train.rollouts import verify_groups
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def held_out_problems(config: Config, problems: int | None) -> tuple[Problem, ...]:
@@ -73,10 +70,6 @@ def held_out_distance(
     """Measure checkpoint `model` (None: the untouched student) against the teacher of `config`, cached.
 
     problems, samples  size of the held-out set and rollouts per problem, at the temperature of training
-
-    The result holds `rollouts.parquet` (the policy's own) and `distances.parquet` (`Distance` rows). In its
-    `run_info.json`, `seconds.sampling` is that of the sampling alone, whichever attempt did it, `seconds.total` that of
-    the last attempt.
     """
     inputs = build_inputs(config)
     base = None if model is None else held_out_distance(config, problems=problems, samples=samples)
@@ -109,7 +102,7 @@ def own_rollouts(
 ) -> tuple[list[Rollout], float]:
     """The policy's verified rollouts on the held-out problems, and the seconds their sampling took.
 
-    Read from `folder` where an earlier attempt left them. Starting actors and loading the checkpoint are not sampling.
+    Read from `folder` where an earlier attempt left them.
     """
     path = folder / "rollouts.parquet"
     if not path.exists():
@@ -187,23 +180,19 @@ def run_of(runs: Iterable[RunInfo], cell: str) -> RunInfo:
     return known[cell]
 
 
-def study_distances(runs: Iterable[RunInfo], *, problems: int = 32, samples: int = 1) -> list[RunInfo]:
+def study_distances(runs: Iterable[RunInfo], *, problems: int = 32) -> list[RunInfo]:
     """`held_out_distance` of the untouched student and of every run of a study, each with the run's own settings."""
     out: dict[str, RunInfo] = {}
     for info in runs:
         config = Config.model_validate(info.manifest["config"])
-        base = held_out_distance(config, problems=problems, samples=samples)
-        after = held_out_distance(
-            config, str(info.folder / "weights"), info.label, info.cell, problems=problems, samples=samples
-        )
+        base = held_out_distance(config, problems=problems)
+        after = held_out_distance(config, str(info.folder / "weights"), info.label, info.cell, problems=problems)
         out |= {base.key: base, after.key: after}
     return list(out.values())
 
 
 def distance_frame(measured: Iterable[RunInfo]) -> pd.DataFrame:
     """One row per scored response: label, cell, teacher, seed, key and the columns of `Distance`."""
-    import pandas as pd
-
     parts = []
     for info in measured:
         rows = [d.to_row() for d in read_parquet(info.folder / "distances.parquet", Distance)]

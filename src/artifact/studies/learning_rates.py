@@ -1,26 +1,27 @@
 """Learning rates: one grid, one rule, one split for every method, and the choice is kept where all can see it.
 
-Each cell of a study is trained once a rate on the grid, under one teacher and with a seed no study uses, and measured
+Each cell of a study is trained once per rate on the grid, under one teacher and with a seed no study uses, and measured
 greedily on the *validation* split. The rate with the highest accuracy is taken; of equal ones the smallest. A winner at
 the edge of what was tried might lose to a rate beyond it, so that cell's grid grows by one step there, at most
 `EXTENSIONS` times. The choice, with every accuracy and run key behind it, is written to
-`configs/learning_rates/<tier>.yaml`, which `Study.runs` reads. The final splits play no part.
+`configs/learning_rates/<tier>.yaml`, which `Study.runs` reads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+import yaml
 
 from artifact.config import ConfigError, load, load_tier
 from artifact.files import write_text
 from artifact.stats.interval import wilson_interval
+from artifact.studies.results import evaluation_frame
 from artifact.studies.runner import run_study
 from artifact.studies.study import Cell, Study, learning_rates_path, load_study, read_learning_rates
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SEED = 1000
 """The seed of the selection runs; no study may use it."""
@@ -62,8 +63,6 @@ def select(
     study: str, tier: str, rates: Sequence[float], overrides: dict[str, Any] | None = None, progress: bool = True
 ) -> Path:
     """Run the grid, choose a rate for each cell of `study`, add the choices to the tier's file; returns its path."""
-    from artifact.studies.results import evaluation_frame
-
     chosen = load_study(study)
     if taken := sorted({"optimiser.lr", "evaluation.final", "train.curve_every"} & set(overrides or {})):
         raise ConfigError(f"the selection sets {', '.join(taken)} of its runs itself; leave the override(s) out")
@@ -111,8 +110,6 @@ def _beyond_the_edge(tried: Sequence[dict[str, Any]]) -> list[float]:
 
 def write(tier: str, entries: dict[str, Any]) -> None:
     """Write the tier's file, with the rule on top."""
-    import yaml
-
     path = learning_rates_path(tier)
     head = (
         f"# Learning rates of tier {tier}, made by `artifact select-learning-rates`; do not edit by hand.\n"
@@ -129,12 +126,7 @@ def write(tier: str, entries: dict[str, Any]) -> None:
 
 
 def selection_table(tier: str, cells: Sequence[Cell]) -> pd.DataFrame:
-    """What was tried for each of `cells`, in their order, and which rate was chosen; cells without a grid are left out.
-
-    Columns: cell (id), label, lr, problems, accuracy, low, high (95 % Wilson), chosen, run.
-    """
-    import pandas as pd
-
+    """What was tried for each of `cells`, and the rate that was chosen; cells without a grid are left out."""
     rows = []
     entries = read_learning_rates(tier).get("cells", {})
     for cell in cells:

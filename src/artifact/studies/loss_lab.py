@@ -1,8 +1,8 @@
 """A laboratory for losses: one hand-made group of rollouts, and the examples that every method makes of it.
 
 A `Lab` holds a problem, its rollouts as token ids with real verdicts, and the frozen models; nothing here needs Ray or
-a cluster. A method sees the group as it would in training. Losses and gradients on these examples are in
-`loss_pull.py`, figures in `figures_losses.py`. Left out: sampling of the group (its texts are written by hand).
+a cluster. A method sees the group as it would in training. Left out: sampling of the group (its texts are written by
+hand).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,7 @@ from artifact.train.examples import Distil, Prefer
 from artifact.train.inputs import RunInputs
 from artifact.train.methods.base import Method, StepContext, available
 from artifact.train.rollouts import Completion, build_rollouts, verify_groups
-
-if TYPE_CHECKING:
-    from artifact.train.scoring import FrozenModel
+from artifact.train.scoring import FrozenModel
 
 Decode = Callable[[Sequence[int]], str]
 
@@ -87,21 +85,17 @@ def open_lab(
     decode: Decode,
     *,
     weight: float = 0.5,
-    teacher_samples: int = 4,
-    seed: int = 0,
 ) -> Lab:
     """A lab on `problem` with the rollouts `texts`: (text, whether it ended), an unfinished one has no end of sequence.
 
-    weight           the problem's uncertainty weight, as UOPD would read it from phase 1
-    teacher_samples  verified responses that the teacher draws now, as SeqKD would read them from phase 1
+    `weight` is the problem's uncertainty weight, as UOPD would read it from phase 1; the teacher draws four responses
+    now, of which SeqKD reads the verified ones.
 
     Raises Mismatch when a text does not survive the tokenizer: its ids would not be the response that is shown.
     """
 
     @cache
     def frozen(path: str) -> FrozenModel:
-        from artifact.train.scoring import FrozenModel
-
         return FrozenModel(load_frozen(path, config.models.dtype))
 
     base = resolve_model(config.models.student)
@@ -119,13 +113,13 @@ def open_lab(
     ]
     drawn = answer(
         frozen(resolve_model(config.teacher_path)),
-        [prompt[1]] * teacher_samples,
+        [prompt[1]] * 4,
         "generate",
         top_k=config.losses.distil.top_k,
         temperature=config.annotation.temperature,
         max_new_tokens=config.annotation.max_new_tokens,
         stop_token_ids=[inputs.encode_text("")[-1]],
-        seed=seed,
+        seed=0,
     )
 
     def rollouts(completions: Sequence[Completion], version: int) -> tuple[Rollout, ...]:

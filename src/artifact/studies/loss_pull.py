@@ -27,6 +27,7 @@ from artifact.train.gradients import ComponentGradients
 from artifact.train.losses.divergence import token_divergence
 from artifact.train.methods.base import Batch, Method
 from artifact.train.objective import MicroBatch, Outcome, denominators, objective, to_reference, to_score
+from artifact.train.packing import pack, response_hidden
 from artifact.train.scoring import TeacherRows
 
 if TYPE_CHECKING:
@@ -91,10 +92,7 @@ def components_table(found: Mapping[str, Pull]) -> pd.DataFrame:
 
 
 def cosines(found: Mapping[str, Pull]) -> pd.DataFrame:
-    """Cosine between the gradients of every two methods, and of the components of methods that have several.
-
-    Columns a, b, cosine; missing where a gradient is 0.
-    """
+    """Cosine between the gradients of every two methods, and of the components of methods that have several."""
     vectors: dict[str, Any] = {}
     for label, p in found.items():
         if len(p.gradients) > 1:
@@ -113,8 +111,7 @@ def cosines(found: Mapping[str, Pull]) -> pd.DataFrame:
 def effects(lab: Lab, found: Mapping[str, Pull], size: float = 0.02) -> pd.DataFrame:
     """What one step of length `size` against each method's gradient does to every rollout (and to the reference).
 
-    Columns: method, response, correct (missing for no verdict), change (nats, summed over the response's tokens). A
-    method without a gradient changes nothing.
+    Columns: method, response, correct (missing for no verdict), change (nats, summed over the response's tokens).
     """
     import torch
 
@@ -142,8 +139,6 @@ def response_logprobs(network: Any, prompt: tuple[int, ...], responses: Sequence
     """Log-probability of each token of each response after `prompt`, natural log, float64."""
     import torch
 
-    from artifact.train.packing import pack, response_hidden
-
     packed = pack([(prompt, r) for r in responses])
     with torch.no_grad():
         logits = (response_hidden(network.model, packed) @ network.lm_head.weight.T).double()
@@ -156,7 +151,6 @@ def token_kl(lab: Lab, rollout: int, scorers: Mapping[str, tuple[str, str]]) -> 
 
     Columns: scorer, position, token, kl (nats, on the scorer's top-k as the configuration's divergence has it), entropy
     (of the scorer, full vocabulary), top (its most probable token), p_token (its probability of the response's token).
-    The response ids are the same for all scorers; only the prompt before them changes.
     """
     import torch
 
@@ -194,8 +188,6 @@ def token_kl(lab: Lab, rollout: int, scorers: Mapping[str, tuple[str, str]]) -> 
 def _student_logprobs(lab: Lab, r: Rollout) -> torch.Tensor:
     """log p_S over the whole vocabulary at each response position, [T, V], no gradient."""
     import torch
-
-    from artifact.train.packing import pack, response_hidden
 
     with torch.no_grad():
         hidden = response_hidden(lab.network.model, pack([(r.prompt_ids, r.response_ids)]))

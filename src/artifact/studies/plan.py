@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
 
 from artifact.actors.placement import place
 from artifact.config import Config, ConfigError, TaskSection, load
+from artifact.errors import ArtifactError
 from artifact.paths import project_root
+from artifact.studies.inputs import task_of
 from artifact.studies.study import load_study
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from artifact.tasks import load_problems
 
 
 @dataclass(frozen=True)
@@ -51,23 +53,17 @@ def studies_of(output: str) -> list[str]:
 
 def problem_count(config: Config, split: str) -> tuple[int | None, str]:
     """How many problems `split` holds under the task's limits, or None with the reason it cannot be known here."""
-    from artifact.errors import ArtifactError
-    from artifact.tasks import TaskError
-
     limit = config.task.train_limit if split == "train" else config.evaluation.limit
     try:
         name = config.task.train_split if split == "train" else split
         return _loaded(config.task, name, limit), ""
-    except (ArtifactError, TaskError, FileNotFoundError, ImportError, ValueError) as err:
+    except (ArtifactError, FileNotFoundError, ImportError, ValueError) as err:
         return limit, str(err).splitlines()[0]
 
 
 @lru_cache(maxsize=256)
 def _loaded(task: TaskSection, split: str, limit: int | None) -> int:
     """How many problems are there; read once, since every cell of every study asks. An error is not remembered."""
-    from artifact.studies.inputs import task_of
-    from artifact.tasks import load_problems
-
     return len(load_problems(task_of(task), split, limit))
 
 
@@ -162,8 +158,6 @@ def _number(value: int | None) -> str:
 
 def print_plan(tier: str, studies: list[str], overrides: dict[str, object] | None, console: Console) -> None:
     """Print models, placement and, study by study, stages with rollouts and token bounds."""
-    from rich.table import Table
-
     config = load(tier, overrides)
     console.print(f"[bold]Tier {tier}[/bold]: {config.description}")
     console.print(

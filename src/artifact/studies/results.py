@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from artifact.config import Config, TaskSection, load
 from artifact.errors import ArtifactError, EmptyDataset
@@ -17,13 +19,11 @@ from artifact.evaluate.evaluate import to_frame
 from artifact.files import read_json_lines
 from artifact.phase1.records import Annotation
 from artifact.records import Problem, Rollout, index_by_id, read_parquet
+from artifact.report import qualitative
 from artifact.studies import store
 from artifact.studies.annotate import annotate, samples_folder
 from artifact.studies.inputs import problems_of, verifier_for
 from artifact.studies.runner import RunInfo, evaluate_checkpoint
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def rollout_groups(path: Path) -> dict[str, list[Rollout]]:
@@ -52,12 +52,7 @@ def _task(info: RunInfo) -> TaskSection:
 
 
 def evaluation_frame(runs: Iterable[RunInfo], decoding: str = "greedy") -> pd.DataFrame:
-    """One row per response on the final splits.
-
-    Columns: label, cell, teacher, seed, key, split, problem_id, difficulty, family, correct, …
-    """
-    import pandas as pd
-
+    """One row per response on the final splits."""
     parts = []
     for info in runs:
         for path in sorted((info.folder / "evaluation").glob(f"*.{decoding}.parquet")):
@@ -78,8 +73,6 @@ def graded_frame(
     One row per response: label, cell, teacher, seed, key, split, problem_id, sample, gold, question, response, and
     `<grader>`, `<grader>_answer` for each grader; `math_verify` extracts by the run's own rules.
     """
-    import pandas as pd
-
     parts = []
     for info in runs:
         task = _task(info)
@@ -124,13 +117,10 @@ def transcripts(
 ) -> pd.DataFrame:
     """The stored responses of a result of `KINDS`, as text: one row per response, in stored order.
 
-    `what` is a part of `WHAT`; default: the first of them that the result holds.
-    Columns: source (file), problem_id, sample, difficulty, question, gold, response, extracted, status, rule, detail,
-    finish_reason, response_tokens. `problem` keeps one problem, `wrong` all responses that were not judged correct.
-    Raises ArtifactError where the folder holds no such responses or the problem is not among them.
+    `what` is a part of `WHAT`; default: the first of them that the result holds. `problem` keeps one problem, `wrong`
+    all responses that were not judged correct. Raises ArtifactError where the folder holds no such responses or the
+    problem is not among them.
     """
-    import pandas as pd
-
     if what not in (None, *WHAT):
         raise ArtifactError(f"what = {what!r}; a stored result holds {', '.join(WHAT)}")
     place = stored_folder(folder)
@@ -198,8 +188,6 @@ def _asked(manifest: dict[str, Any], what: str, path: Path) -> tuple[TaskSection
 
 def metrics_frame(runs: Iterable[RunInfo]) -> pd.DataFrame:
     """One row per optimiser step: label, cell, teacher, seed, step and everything the loop logged."""
-    import pandas as pd
-
     parts = []
     for info in runs:
         rows = read_json_lines(info.folder / "metrics.jsonl", f"delete {info.folder} and run it again")
@@ -213,8 +201,6 @@ def curve_frame(runs: Sequence[RunInfo]) -> pd.DataFrame:
     Columns: label, cell, teacher, seed, step, problem_id, difficulty, family, correct, response_tokens_so_far,
     teacher_tokens_so_far, seconds_so_far (phases of the loop, without evaluations).
     """
-    import pandas as pd
-
     parts = []
     for info in runs:
         spent = metrics_frame([info]).sort_values("step")
@@ -237,8 +223,6 @@ def curve_frame(runs: Sequence[RunInfo]) -> pd.DataFrame:
 
 def annotation_frame(folder: Path) -> pd.DataFrame:
     """One row per annotated problem, with the problem's text and difficulty and the teacher's greedy verdict."""
-    import pandas as pd
-
     task = TaskSection.model_validate(store.finished(folder)["settings"]["task"])
     by_id = index_by_id(problems_of(task, task.train_split, task.train_limit))
     answered = rollout_groups(samples_folder(folder) / "greedy.parquet")
@@ -278,11 +262,8 @@ EXAMPLE_POOL = 200
 def annotated_examples(info: RunInfo, config: Config, per_group: int = 2) -> tuple[pd.DataFrame, list[Annotation]]:
     """U-T3 for one run: chosen training prompts with the teacher's classes and the student before and after training.
 
-    Returns the rows of `qualitative.examples` and the annotations behind them. The greedy answers on the training split
-    are measured here where they are not stored yet.
+    Returns the rows of `qualitative.examples` and the annotations behind them.
     """
-    from artifact.report import qualitative
-
     data = config.model_dump(mode="json") | {"teacher": info.teacher}
     data["evaluation"] |= {"final": [config.task.train_split], "limit": EXAMPLE_POOL, "sampled": None}
     measured = type(config).model_validate(data)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from artifact.actors.memory import peak_memory_by_actor
 from artifact.actors.session import Actors, connect, open_actors, release_samplers
@@ -28,9 +30,6 @@ from artifact.train.inputs import RunInputs, TeacherAnnotations
 from artifact.train.loop import train
 from artifact.train.methods.base import Method
 from artifact.train.rollouts import evaluate
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -244,10 +243,7 @@ def baselines(config: Config) -> list[RunInfo]:
 def run_study(
     study: Study | str, tier: str, overrides: dict[str, Any] | None = None, force: bool = False, progress: bool = True
 ) -> list[RunInfo]:
-    """Every run of a study on `tier`, `cluster.lanes` at a time; finished ones come from the cache.
-
-    Says one line per run that had to be made. The result is in the order of the study.
-    """
+    """Every run of a study on `tier`, `cluster.lanes` at a time; finished ones come from the cache."""
     chosen = load_study(study) if isinstance(study, str) else study
     todo = list(enumerate(chosen.runs(tier, overrides), 1))
 

@@ -123,8 +123,7 @@ def result(
 def actors_of(lane: int) -> Iterator[None]:
     """The actors of a lane for one user at a time, over threads and processes.
 
-    Actors are shared by name; a second user would replace the weights under the first. Taken after the lock of a
-    result's key, never the other way round.
+    Taken after the lock of a result's key, never the other way round.
     """
     with (state_folder() / f"lane-{lane}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

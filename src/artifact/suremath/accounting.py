@@ -2,8 +2,6 @@
 
 `funnel` has a row for each (stage, difficulty of the seed, strategy, reason) with the number dropped there; `kept` the
 survivors by split, difficulty and strategy. `check` refuses a report in which a proposal is neither kept nor dropped.
-Nothing in the stored form depends on the clock, so that a resumed build writes the same bytes; `seconds` lives in
-memory only.
 """
 
 from __future__ import annotations
@@ -13,14 +11,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from artifact.files import read_json, write_text
 from artifact.records import RecordError
 from artifact.suremath.lineage import Dropped, Evolved
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 STAGES = ("sources", "curated", "seeds", "evolve", "well_formed", "decontaminate", "duplicates", "solvable", "size")
 """In order. The first three are about what goes in (rows, curated problems, seeds), the others about proposals."""
@@ -85,8 +82,6 @@ class BuildReport:
 
     def remaining(self) -> pd.DataFrame:
         """Proposals left after each stage: columns stage, seed_difficulty, n; the first stage is `proposed`."""
-        import pandas as pd
-
         rows = []
         kept: Counter[str] = Counter()
         for r in self.kept:

@@ -1,6 +1,6 @@
 """The pipeline: sources → curated split → clean seeds → rounds → filters → labels → training and test set.
 
-Cheap filters come before the labels, which cost N samples a problem. Every stage is a Parquet file under `work/` that
+Cheap filters come before the labels, which cost N samples per problem. Every stage is a Parquet file under `work/` that
 appears under its name only when whole, and depends on earlier files and the settings alone: killed at any point and
 started again, a build ends in the same bytes. What the folder holds at the end:
     train.parquet, test.parquet   `Evolved` rows: the curated part and the evolved problems; the held-out curated ones
@@ -30,6 +30,8 @@ from artifact.suremath.filters import DuplicateIndex, malformed, question_key, u
 from artifact.suremath.generator import PROPOSED, Generator
 from artifact.suremath.labels import Labeller, label_all
 from artifact.suremath.lineage import CURATED, SEED, Dropped, Evolved, by_id, drop
+from artifact.suremath.llm import LLMGenerator
+from artifact.suremath.procedural import ProceduralGenerator
 from artifact.suremath.rounds import evolve_rounds
 from artifact.suremath.seeds import load_sources
 from artifact.suremath.settings import SureMathSettings
@@ -39,13 +41,9 @@ from artifact.suremath.split import TEST_BENCHMARK, duplicate_fate, overlap_fate
 def make_generator(settings: SureMathSettings, *, sampler: Any = None, tokenizer: Any = None) -> Generator:
     """The generator of `settings`; the language model needs `sampler` and `tokenizer` (see `llm.LLMGenerator`)."""
     if settings.generator.kind == "procedural":
-        from artifact.suremath.procedural import ProceduralGenerator
-
         return ProceduralGenerator()
     if sampler is None or tokenizer is None:
         raise ValueError("generator.kind 'llm' needs a sampler over running engines and the model's tokenizer")
-    from artifact.suremath.llm import LLMGenerator
-
     return LLMGenerator(sampler, tokenizer, settings.generator)
 
 
@@ -60,10 +58,9 @@ def build(
 ) -> BuildReport:
     """Build the dataset in `folder`, going on where an interrupted build stopped; returns at once when it is finished.
 
-    `benchmarks` are all test sets by name (`seeds.load_benchmarks(settings.benchmarks)`); the held-out curated problems
-    are added. `judge` decides which answers of the labeller are the same (default: exact and simple symbolic rules).
-    Raises Mismatch when the folder belongs to other inputs, EmptyDataset when a stage leaves nothing, RecordError on
-    duplicate ids, a damaged file or a generator or labeller that breaks its contract, SourceError on a bad source.
+    `judge` decides which answers of the labeller are the same (default: exact and simple symbolic rules). Raises
+    Mismatch when the folder belongs to other inputs, EmptyDataset when a stage leaves nothing, RecordError on duplicate
+    ids, a damaged file or a generator or labeller that breaks its contract, ArtifactError on a bad source.
     """
     if not benchmarks:
         raise EmptyDataset(

@@ -1,7 +1,6 @@
 """The dataset card: what the folder holds, in numbers, how it was made, and what it must not be used for.
 
-Markdown with the YAML front matter that hubs and `datasets.load_dataset` read. All numbers are counted from the rows
-and the build report at hand; nothing depends on the clock.
+Markdown with the YAML front matter that hubs and `datasets.load_dataset` read.
 """
 
 from __future__ import annotations

@@ -5,10 +5,9 @@
                    words (words and numbers only: layout and LaTeX commands' signs do not count)
 
 Seeds are compared too, and one that overlaps is never evolved: an evolved problem is a paraphrase of its seed, which no
-n-gram finds. The draft's competition seeds include two of its own test sets. An n-gram that stands in more than
-`boilerplate_items` different benchmark items is a phrase of the trade ("where m and n are relatively prime positive
-integers"), no evidence; rarer stock phrases do cost some clean problems. Items shorter than n words can match by text
-only. Paraphrases and translations are not found by any of this.
+n-gram finds. An n-gram that stands in more than `boilerplate_items` different benchmark items is a phrase of the trade
+("where m and n are relatively prime positive integers"), no evidence; rarer stock phrases do cost some clean problems.
+Paraphrases and translations are not found by any of this.
 """
 
 from __future__ import annotations

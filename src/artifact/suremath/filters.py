@@ -8,8 +8,7 @@
                    model label where there is no ground truth
 
 Words keep operators and brackets, so `x-3=5` and `x+3=5` are different problems. Left out: benchmarks
-(`decontaminate.py`). MinHash may miss a pair just above the threshold; 128 permutations keep that below one in ten at
-the threshold itself and negligible at similarity 1.
+(`decontaminate.py`).
 """
 
 from __future__ import annotations
@@ -75,12 +74,12 @@ def malformed(item: Evolved, parents: Iterable[Evolved], filters: Filters) -> tu
     return "", ""
 
 
-def shingles(text: str, size: int = SHINGLE) -> frozenset[str]:
-    """The set of runs of `size` words; a shorter text is one shingle of its own."""
+def shingles(text: str) -> frozenset[str]:
+    """The set of runs of `SHINGLE` words; a shorter text is one shingle of its own."""
     words = question_key(text).split()
-    if len(words) <= size:
+    if len(words) <= SHINGLE:
         return frozenset([" ".join(words)])
-    return frozenset(" ".join(words[i : i + size]) for i in range(len(words) - size + 1))
+    return frozenset(" ".join(words[i : i + SHINGLE]) for i in range(len(words) - SHINGLE + 1))
 
 
 def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
@@ -134,11 +133,7 @@ def _signature(text: str) -> tuple[frozenset[str], Any]:
 
 
 def unsolvable(item: Evolved, annotation: Annotation, labels: Labels) -> tuple[str, str]:
-    """(reason, detail) why the labeller's samples do not settle the problem, or ("", "").
-
-    `no_answer` (nothing could be parsed from any sample) drops a problem without ground truth whatever the subject is,
-    since it would have no answer at all.
-    """
+    """(reason, detail) why the labeller's samples do not settle the problem, or ("", "")."""
     needs_label = item.answer_source != GROUND_TRUTH
     if not annotation.majority_answer and (needs_label or labels.subject == "all"):
         return "no_answer", f"none of {annotation.n} samples has an answer"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
 
+from artifact.errors import ArtifactError
 from artifact.worlds.tiny.problems import GAINS, LOSSES, Draft, ratio_text
 
 FRAC_TEMPLATES = ("What is {}?", "Add {}.", "Find the sum of {}.")
@@ -28,7 +29,7 @@ MOD_TEMPLATES = (
 PACKING = (" packs", " fills")
 
 
-class FormError(ValueError):
+class FormError(ArtifactError):
     """A text that is no question of the embedded world, or numbers that make none."""
 
 

@@ -1,8 +1,7 @@
 """What evolves problems: the interface that the procedural generator and the language model share.
 
 A generator gets a batch of requests and returns proposals. It may fail on any of them, and says how: a proposal carries
-an outcome, never an exception, and a request without a proposal is counted as `nothing`. So one bad text cannot stop a
-build, and no failure is silent. A mistake of the generator itself, a proposal nobody asked for, is an error.
+an outcome, never an exception, and a request without a proposal is counted as `nothing`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Labels: the annotation of every candidate by an injected labeller, stored in shards.
 
-A labeller samples a model and verifies the samples; or it hands over finished annotations. The majority answer of an
-annotation is the model label of a problem without ground truth (`filters.unsolvable` decides whether it may be). Left
-out: sampling itself, which needs engines.
+A labeller samples a model and verifies the samples; or it hands over finished annotations. Left out: sampling itself,
+which needs engines.
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+from tqdm import tqdm
 
 from artifact.phase1.annotate import annotate_all
 from artifact.phase1.judge import EquivalenceJudge
@@ -39,7 +40,7 @@ def verify_samples(
     """Sampled rollouts with verdicts, as a labeller must return them; `verify` is `Verifier.verify_batch`.
 
     A problem without an answer has nothing to be verified against: its samples carry the extracted answer under status
-    `error` ("no ground truth"), or `unparsed`, and cost no algebra. Rollouts of one problem stay in order.
+    `error` ("no ground truth"), or `unparsed`, and cost no algebra.
     """
     known = [(p, r) for p, group in zip(problems, groups, strict=True) for r in group if p.answer]
     verdicts = iter(verify([r.text for _, r in known], [p.answer for p, _ in known]) if known else ())
@@ -65,8 +66,6 @@ def label_all(
     progress: bool,
 ) -> dict[str, Annotation]:
     """The labeller's annotation of each item; samples and annotations are stored in shards."""
-    from tqdm import tqdm
-
     out: dict[str, Annotation] = {}
     quiet = not (progress and sys.stderr.isatty())
     bar = tqdm(total=len(items), desc=f"label ({settings.labels.name})", unit="problem", disable=quiet, leave=False)

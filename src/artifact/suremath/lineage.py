@@ -2,8 +2,7 @@
 
 `Evolved` is a problem with its ancestry: which problems it was made from, by which strategy, in which round, by which
 generator, and which source's problem stands at its root. Curated problems and seeds are the same record with round 0
-and no parents, so that an ancestry never leaves the table. `Dropped` is a problem that did not make it, with the stage
-and the reason: what goes in comes out as one or the other.
+and no parents, so that an ancestry never leaves the table.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class SamplesText(Protocol):
         seed: Any,
         logprobs: bool = True,
     ) -> list[tuple[Rollout, ...]]:
-        """n rollouts a prompt, in order."""
+        """n rollouts per prompt, in order."""
         ...
 
 

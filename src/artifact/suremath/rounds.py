@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
+from tqdm import tqdm
+
 from artifact.records import RecordError, read_parquet, write_parquet
 from artifact.suremath.generator import PROPOSED, Generator, ProposalRequest, as_evolved, evolve_checked
 from artifact.suremath.lineage import Evolved
@@ -77,8 +79,6 @@ def evolve_rounds(
 
     Raises RecordError where a stored shard does not hold what its round asks for: the folder belongs to another build.
     """
-    from tqdm import tqdm
-
     latest = {s.id: s for s in seeds}
     made: list[Evolved] = []
     rounds: dict[str, int] = {str(difficulty): n for difficulty, n in settings.evolution.rounds.items()}

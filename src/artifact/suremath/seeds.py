@@ -1,8 +1,6 @@
 """Reads problems from a source: a registered task's split, a JSONL or Parquet file, a hub id, or the embedded world.
 
-Used for the curated set, the seeds and the benchmarks alike. A hub id is looked up in the local cache first and
-downloaded only where that is allowed; without either the error says which id, and what to do. Rows that cannot serve
-are not lost: they come back as `Dropped`, with the reason. Left out: filters (`filters.py`, `decontaminate.py`).
+Used for the curated set, the seeds and the benchmarks alike. Left out: filters (`filters.py`, `decontaminate.py`).
 """
 
 from __future__ import annotations
@@ -26,10 +24,6 @@ from artifact.worlds.tiny.problems import DIFFICULTIES, render_solution
 from artifact.worlds.tiny.splits import pretraining_drafts
 
 
-class SourceError(ArtifactError):
-    """A source cannot be read, or its rows do not have the fields that the settings name."""
-
-
 @dataclass(frozen=True, slots=True)
 class LoadedSource:
     """The usable problems of some sources, and the rows that were not."""
@@ -42,8 +36,7 @@ def load_source(source: ProblemSource, role: str) -> LoadedSource:
     """The problems of `source` as round-0 records; `role` is `curated`, `seed` or `benchmark`.
 
     A seed needs a question, and an answer where its source promises one (`answer_field`): otherwise it is dropped, by
-    reason. A curated problem without an answer is a SourceError, since its ground truth is the point of it. Raises
-    SourceError also on a missing file, column or hub id, and EmptyDataset when no row is left.
+    reason. Raises ArtifactError also on a missing file, column or hub id, and EmptyDataset when no row is left.
     """
     rows = list(islice(_rows(source), source.limit))
     if not rows:
@@ -58,7 +51,7 @@ def load_source(source: ProblemSource, role: str) -> LoadedSource:
         elif source.answer_field and item.answer_source == UNKNOWN and role != "benchmark":
             reason = "no_answer"
         if reason and role == CURATED:
-            raise SourceError(
+            raise ArtifactError(
                 f"row {number} of curated source {source.name!r} has {reason.replace('_', ' ')} (fields "
                 f"{source.question_field!r}, {source.answer_field!r}): curated problems need both; correct the row"
             )
@@ -97,7 +90,7 @@ def _item(source: ProblemSource, role: str, number: int, row: dict[str, Any]) ->
         answer = _text(row, source.answer_field, source) if source.answer_field else ""
     difficulty = source.difficulty or _text(row, source.difficulty_field, source)
     if difficulty not in DIFFICULTIES:
-        raise SourceError(
+        raise ArtifactError(
             f"row {number} of source {source.name!r} has difficulty {difficulty!r}; use one of "
             f"{', '.join(DIFFICULTIES)}, or give the source a fixed `difficulty`"
         )
@@ -126,9 +119,9 @@ def _item(source: ProblemSource, role: str, number: int, row: dict[str, Any]) ->
 
 
 def _text(row: dict[str, Any], name: str, source: ProblemSource) -> str:
-    """A field as text, "" where it is null. A list of one counts as its element. SourceError without the field."""
+    """A field as text, "" where it is null. A list of one counts as its element. ArtifactError without the field."""
     if name not in row:
-        raise SourceError(
+        raise ArtifactError(
             f"{_origin(source)} has no field {name!r}; its fields are {', '.join(sorted(map(str, row)))}: correct "
             f"source {source.name!r} in the settings"
         )
@@ -190,7 +183,7 @@ def _file_rows(source: ProblemSource) -> Iterable[dict[str, Any]]:
     path = Path(str(source.path))
     path = path if path.is_absolute() else project_root() / path
     if not path.is_file():
-        raise SourceError(f"{_origin(source)}: {path} does not exist; correct `path` or put the file there")
+        raise ArtifactError(f"{_origin(source)}: {path} does not exist; correct `path` or put the file there")
     if path.suffix == ".parquet":
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -198,7 +191,7 @@ def _file_rows(source: ProblemSource) -> Iterable[dict[str, Any]]:
         try:
             rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
         except (pa.ArrowInvalid, OSError) as err:
-            raise SourceError(f"{_origin(source)}: {path} cannot be read as Parquet ({err}); fetch it again") from err
+            raise ArtifactError(f"{_origin(source)}: {path} cannot be read as Parquet ({err}); fetch it again") from err
         return rows
     return _json_lines(path, source)
 
@@ -211,9 +204,11 @@ def _json_lines(path: Path, source: ProblemSource) -> Iterator[dict[str, Any]]:
             try:
                 row = json.loads(line)
             except ValueError as err:
-                raise SourceError(f"{_origin(source)}: {path}, line {number} is not JSON ({err}); correct it") from err
+                raise ArtifactError(
+                    f"{_origin(source)}: {path}, line {number} is not JSON ({err}); correct it"
+                ) from err
             if not isinstance(row, dict):
-                raise SourceError(f"{_origin(source)}: {path}, line {number} is no JSON object; correct it")
+                raise ArtifactError(f"{_origin(source)}: {path}, line {number} is no JSON object; correct it")
             yield row
 
 
@@ -231,12 +226,12 @@ def _hub_rows(source: ProblemSource) -> Iterable[dict[str, Any]]:
     ]
     remedy = "download it once with a network, or replace the source by a local file (kind: file)"
     if offline:
-        raise SourceError(
+        raise ArtifactError(
             f"{_origin(source)} is not in the local cache and {offline[0]} forbids to download it: {remedy} ({local})"
         ) from local
     try:
         return load_dataset(**wanted)
     except (OSError, ValueError) as err:
-        raise SourceError(
+        raise ArtifactError(
             f"{_origin(source)} can neither be found in the local cache nor downloaded: {remedy} ({err})"
         ) from err

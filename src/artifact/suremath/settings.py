@@ -129,15 +129,13 @@ class Filters(Section):
 class Labels(Section):
     """Answers by agreement: the majority class of the labeller's samples must hold this share of them.
 
-    `subject` says who must pass: `all`, only the problems without ground truth (`model`), or nobody (`none`). With the
-    teacher itself as labeller this cuts off the problems with the highest entropy: state it beside any entropy
-    distribution of the result.
+    `subject` says who must pass: `all`, only the problems without ground truth (`model`), or nobody (`none`).
     """
 
     name: str = Field(description="which model labels; stored and printed on the card")
     subject: Literal["all", "model", "none"] = "all"
     min_share: float = Field(0.5, gt=0, le=1)
-    batch: int = Field(250, ge=1, description="problems a shard")
+    batch: int = Field(250, ge=1, description="problems per shard")
 
 
 class SureMathSettings(Section):
@@ -186,7 +184,7 @@ def settings_path(name: str) -> Path:
 
 
 def load_settings(name: str, overrides: dict[str, Any] | None = None) -> SureMathSettings:
-    """The settings `name` with dotted `overrides` applied. ConfigError: one line a problem, with the nearest name."""
+    """The settings `name` with dotted `overrides` applied. ConfigError: one line per problem, with the nearest name."""
     path = settings_path(name)
     overrides = overrides or {}
     data = apply_overrides(read_yaml(path), overrides)

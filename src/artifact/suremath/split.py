@@ -1,8 +1,7 @@
 """The curated problems: distinct, clean, split into a training part and a held-out test set with ground truth.
 
-The held-out part is drawn by a hash of each problem's id, with the difficulties in their shares, so it does not
-depend on the order of the sources. Also here: the two ways in which any problem of the builder can be dropped for what
-it repeats, an overlap with a benchmark and a duplicate.
+The held-out part is drawn by a hash of each problem's id, with the difficulties in their shares, so it does not depend
+on the order of the sources.
 """
 
 from __future__ import annotations

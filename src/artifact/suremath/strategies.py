@@ -5,8 +5,6 @@
                  weights, applied to the output of the round before
     rounds       easy 1, medium 2, hard 3, competition 5 (settings)
 
-The draw depends on (build seed, root, round) only, so it is the same whatever was evolved before. The draft gives the
-rounds and the follow-up set; it says of the weights only that they favour harder and competition for harder seeds.
 Each strategy's system prompt is `prompts/<strategy>.txt`; the procedural generator implements the same six.
 """
 

@@ -1,8 +1,7 @@
-"""The weights file: exactly what weighted training reads, one row a training problem (UOPD, Eq. 6 and 9).
+"""The weights file: exactly what weighted training reads, one row per training problem (UOPD, Eq. 6 and 9).
 
-A row holds w, H, H / log N, a fingerprint of the prompt text, and the key of the annotation it comes from. Reading it
-back needs the problems it is for: a file for other prompts is refused, because a weight under the wrong prompt would
-train without any sign of it. Weights are float64 and come back bit for bit.
+A row holds w, H, H / log N, a fingerprint of the prompt text, and the key of the annotation it comes from. Weights are
+float64 and come back bit for bit.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Where problems come from, how they are prompted, how an answer is extracted and verified."""
 
-from artifact.tasks.base import Context, Messages, Task, TaskError, get_task, register, task_names
+from artifact.tasks.base import Context, Messages, Task, get_task, register, task_names
 from artifact.tasks.prompts import encode_prompt
 from artifact.tasks.slices import load_problems
 
 __all__ = [
+    "ArtifactError",
     "Context",
     "Messages",
     "Task",
-    "TaskError",
     "encode_prompt",
     "get_task",
     "load_problems",

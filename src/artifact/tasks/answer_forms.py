@@ -4,7 +4,7 @@ Numbers are read exactly, as `Fraction`: integers, decimals, `a/b`, `\frac{a}{b}
 and scientific notation. Lengths and exponents are bounded *before* anything is computed and no power is ever
 evaluated, so `9**9**9**9` or `1e999999999` cost nothing here: they are not read as numbers at all.
 
-Left out: notation (`answer_text.py`) and everything that needs algebra (`symbolic.py`). Non-ASCII digits are no digits.
+Left out: notation (`answer_text.py`) and everything that needs algebra (`symbolic.py`).
 """
 
 from __future__ import annotations

@@ -88,10 +88,7 @@ GOLD: dict[str, Callable[[Any], str | None]] = {
 
 
 def answer_type(gold: str) -> AnswerType:
-    """The form of `gold`, from its notation alone; a source that states the type is to be believed instead.
-
-    `(2, 5)` is read as a tuple: whether it means an open interval, only the question says.
-    """
+    """The form of `gold`, from its notation alone; a source that states the type is to be believed instead."""
     text = normal_text(gold)
     body = text.partition("=")[2].strip() if re.fullmatch(r"[A-Za-z](?:\([a-z]\))? ?=[^=]+", text) else text
     if read_answer(gold).value is not None or read_answer(gold).base is not None:
@@ -115,10 +112,7 @@ def answer_type(gold: str) -> AnswerType:
 
 
 def solution_for(solution: str | None, answer: str, form: str) -> str | None:
-    r"""A reference solution whose last line states the answer as `form` asks: `boxed`, `hashes` or `any`.
-
-    A solution that already does is returned unchanged; GSM8K's `#### N` becomes a sentence with `\boxed{N}`.
-    """
+    r"""A reference solution whose last line states the answer as `form` asks: `boxed`, `hashes` or `any`."""
     if solution is None or form == "any":
         return solution
     if form not in ("boxed", "hashes"):

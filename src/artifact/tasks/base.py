@@ -1,7 +1,7 @@
 """What a task is, and the open registry of tasks.
 
-A task is where problems come from and how they are put to a model. Every module of `tasks/catalogue` is found; a class
-in a new file there, or in a notebook, is a task once it is registered:
+Every module of `tasks/catalogue` is found; a class in a new file there, or in a notebook, is a task once it is
+registered:
 
     @register("my-task")
     class MyTask: ...
@@ -21,6 +21,7 @@ from functools import cache
 from inspect import signature
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
+from artifact.errors import ArtifactError
 from artifact.records import Problem
 
 Context = Literal["none", "answer", "solution"]
@@ -28,10 +29,6 @@ Context = Literal["none", "answer", "solution"]
 
 Messages = list[dict[str, str]]
 """Chat messages, each with `role` (system, user, assistant) and `content`."""
-
-
-class TaskError(ValueError):
-    """An unknown task, a duplicate name, or options a task does not have."""
 
 
 @runtime_checkable
@@ -55,13 +52,13 @@ _TASKS: dict[str, Callable[..., Task]] = {}
 
 
 def register(name: str) -> Callable[[Factory], Factory]:
-    """Class or function decorator: make `name` known to `get_task`. Registering one name twice raises TaskError."""
+    """Class or function decorator: make `name` known to `get_task`. Registering one name twice raises ArtifactError."""
 
     def add(factory: Factory) -> Factory:
         known = _TASKS.get(name)
         if known is not None and (known.__module__, known.__qualname__) != (factory.__module__, factory.__qualname__):
             owner = f"{known.__module__}.{known.__qualname__}"
-            raise TaskError(f"task {name!r} is already registered by {owner}; choose another name")
+            raise ArtifactError(f"task {name!r} is already registered by {owner}; choose another name")
         _TASKS[name] = factory
         return factory
 
@@ -70,7 +67,7 @@ def register(name: str) -> Callable[[Factory], Factory]:
 
 @cache
 def import_catalogue() -> None:
-    """Import every module of `tasks/catalogue`, so that its tasks are registered; once a process, at first need."""
+    """Import every module of `tasks/catalogue`, so that its tasks are registered; once per process, at first need."""
     import artifact.tasks.catalogue as package
 
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
@@ -84,21 +81,18 @@ def task_names() -> list[str]:
 
 
 def stated_splits(name: str) -> tuple[str, Mapping[str, int]]:
-    """(split meant where only the task is named, problems per split), as the class of the task states them.
-
-    A class that makes its own problems says so in `main` and `sizes`; ("", {}) where it does not, or is not known.
-    """
+    """(split meant where only the task is named, problems per split), as the class of the task states them."""
     factory = _TASKS.get(name) if name in task_names() else None
     return getattr(factory, "main", ""), getattr(factory, "sizes", {})
 
 
 def get_task(name: str, **options: Any) -> Task:
-    """The task registered as `name`, built with `options`. Raises TaskError on an unknown name or option."""
+    """The task registered as `name`, built with `options`. Raises ArtifactError on an unknown name or option."""
     if name not in task_names():
-        raise TaskError(f"unknown task {name!r}; known are {', '.join(task_names())}; add one with register()")
+        raise ArtifactError(f"unknown task {name!r}; known are {', '.join(task_names())}; add one with register()")
     factory = _TASKS[name]
     try:
         signature(factory).bind(**options)
     except TypeError as err:
-        raise TaskError(f"task {name!r} cannot be built with options {options}: {err}") from err
+        raise ArtifactError(f"task {name!r} cannot be built with options {options}: {err}") from err
     return factory(**options)

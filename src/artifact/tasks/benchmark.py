@@ -1,8 +1,7 @@
 r"""A benchmark as data, and the one task class that reads and prompts every benchmark.
 
 A `Benchmark` says where the rows lie (`hub.Source`), which field is what, how the gold answer is stated
-(`answers.GOLD`), and how hard it is. A task also loads another benchmark's main split by that benchmark's name, so
-`evaluation.final: [test, math-500]` prompts MATH-500 like the run's own task.
+(`answers.GOLD`), and how hard it is.
 
 Answers that no parser can grade are left out and counted by name (`Split.excluded`):
     description             AMO-Bench's 11 descriptive answers (its authors judge them by a language model);
@@ -23,10 +22,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from artifact.errors import EmptyDataset, Mismatch
+from artifact.errors import ArtifactError, EmptyDataset, Mismatch
 from artifact.records import Problem
 from artifact.tasks.answers import GOLD, AnswerType, answer_type, solution_for
-from artifact.tasks.base import Context, Messages, TaskError, import_catalogue, register, task_names
+from artifact.tasks.base import Context, Messages, import_catalogue, register, task_names
 from artifact.tasks.calculator import strip_marks
 from artifact.tasks.equivalence import defect
 from artifact.tasks.hub import Loaded, Row, Source, load_rows
@@ -120,7 +119,7 @@ class BenchmarkTask:
         return list(self.load_split(split).problems)
 
     def load_split(self, split: str) -> Split:
-        """`load` with the origin of the rows and what was left out, read once. TaskError on an unknown split."""
+        """`load` with the origin of the rows and what was left out, read once. ArtifactError on an unknown split."""
         if split not in self._splits:
             self._splits[split] = self._read(*self._source(split))
         return self._splits[split]
@@ -130,7 +129,7 @@ class BenchmarkTask:
             return self.benchmark, split
         if split in known_benchmarks():
             return known_benchmarks()[split], known_benchmarks()[split].main
-        raise TaskError(
+        raise ArtifactError(
             f"task {self.name!r} has no split {split!r}; it has {', '.join(self.benchmark.sources)}, slices of them "
             f"such as 'train[:-500]', and the benchmarks {', '.join(sorted(known_benchmarks()))}"
         )
@@ -206,13 +205,15 @@ def to_problem(
 
 
 def register_benchmark(benchmark: Benchmark) -> None:
-    """Make `benchmark` a task of its own name. Raises TaskError where the name is taken or the row is not valid."""
+    """Make `benchmark` a task of its own name. Raises ArtifactError where the name is taken or the row is not valid."""
     if _BENCHMARKS.get(benchmark.name, benchmark) != benchmark:
-        raise TaskError(f"benchmark {benchmark.name!r} is registered already; choose another name")
+        raise ArtifactError(f"benchmark {benchmark.name!r} is registered already; choose another name")
     if benchmark.gold not in GOLD:
-        raise TaskError(f"benchmark {benchmark.name!r} reads gold answers by {benchmark.gold!r}; known: {sorted(GOLD)}")
+        raise ArtifactError(
+            f"benchmark {benchmark.name!r} reads gold answers by {benchmark.gold!r}; known: {sorted(GOLD)}"
+        )
     if benchmark.main not in benchmark.sources or benchmark.missing not in ("error", "out"):
-        raise TaskError(
+        raise ArtifactError(
             f"benchmark {benchmark.name!r}: main split {benchmark.main!r} must be one of {sorted(benchmark.sources)} "
             f"and missing = {benchmark.missing!r} one of error, out"
         )
@@ -233,7 +234,7 @@ def find_benchmark(name: str) -> Benchmark:
     """The benchmark called `name`, registered where it is not yet.
 
     `gsm8k@mine` is your own file in the format of gsm8k: its splits lie at `mine/test` (`mine/train`) below a data
-    folder, without a known number of rows or checksum. Raises TaskError with the nearest right name.
+    folder, without a known number of rows or checksum. Raises ArtifactError with the nearest right name.
     """
     known = known_benchmarks()
     if name in known:
@@ -245,7 +246,7 @@ def find_benchmark(name: str) -> Benchmark:
         return known[name]
     names = task_names()
     near = difflib.get_close_matches(form, names, n=1, cutoff=0.4)
-    raise TaskError(
+    raise ArtifactError(
         f"unknown benchmark {name!r}"
         + (f"; did you mean {near[0] + at + folder!r}?" if near else ";")
         + f" Known are {', '.join(names)}, and <benchmark>@<folder> for a file of your own in its format"

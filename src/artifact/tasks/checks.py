@@ -1,8 +1,8 @@
 """Start-up checks on tokenizers, configurations and models: what must hold before anything is sampled or scored.
 
-Each check is a pure function of the objects it is given. It returns findings worth logging (padded rows, a think block
-the template adds) and raises Mismatch with the remedy where a run would be wrong without anybody knowing: responses
-that cannot end, ids that mean different tokens for teacher and student, prompts that do not fit.
+It returns findings worth logging (padded rows, a think block the template adds) and raises Mismatch with the remedy
+where a run would be wrong without anybody knowing: responses that cannot end, ids that mean different tokens for
+teacher and student, prompts that do not fit.
 
 Left out: loading (the caller has the objects), and checks on weights beyond the shape of the output head.
 """
@@ -187,8 +187,8 @@ def check_agreement(
 ) -> list[Finding]:
     """Teacher and student mean the same by every id, and cut the same text into the same tokens.
 
-    Distillation compares distributions id by id, and the teacher scores the student's ids as they are. Heads may be
-    padded to different lengths: rows beyond the tokenizer have no meaning and must be left out of the teacher's top-k.
+    Heads may be padded to different lengths: rows beyond the tokenizer have no meaning and must be left out of the
+    teacher's top-k.
     """
     ours, theirs = student.get_vocab(), teacher.get_vocab()
     if ours != theirs:
@@ -247,10 +247,7 @@ def model_checks(
     probes: Sequence[str] = PROBES,
     exchange: tuple[str, str] = EXCHANGE,
 ) -> list[Callable[[], list[Finding]]]:
-    """The checks of one checkpoint that need no weights, for `check_all`.
-
-    A tokenizer of a closed world (the embedded tier's) is probed with texts of that world.
-    """
+    """The checks of one checkpoint that need no weights, for `check_all`."""
     return [
         lambda: check_vocabulary(tokenizer, config),
         lambda: check_special_tokens(tokenizer),

@@ -13,8 +13,7 @@ Grading conventions of `decide`, in which the *gold* answer sets the form:
 
 Left out: algebra, which `Verifier.check` has done in a killable process where `decide` leaves a pair open.
 
-Numbers are compared exactly: `0.333` is not `1/3`. Known leniency: an unevaluated expression of the same value, such as
-`\binom{5}{1}` for 5, counts as correct.
+Known leniency: an unevaluated expression of the same value, such as `\binom{5}{1}` for 5, counts as correct.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ strict_string         the answer found by the same rules (the string in the box,
                       characters as the gold answer, white space apart
 numeric_last_number   the last number of the whole text, whatever the rules; exactly the gold answer's number
 
-Add one with `GRADERS["name"] = function`. Left out: LLM judges.
+Left out: LLM judges.
 """
 
 from __future__ import annotations
@@ -39,10 +39,7 @@ def strict_string(text: str, gold: str, verifier: Verifier) -> Verdict:
 
 
 def numeric_last_number(text: str, gold: str, verifier: Verifier) -> Verdict:
-    """Last number of the text against the number in `gold`; every answer is wrong where the gold is no number.
-
-    The rules of `verifier` are ignored: a response whose format is wrong may still be right by this grader.
-    """
+    """Last number of the text against the number in `gold`; every answer is wrong where the gold is no number."""
     extraction = extract_answer(text, ("last_number",))
     if extraction is None:
         return Verdict(Status.UNPARSED, detail="no number found")

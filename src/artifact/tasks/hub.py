@@ -2,7 +2,7 @@
 
 Order of places: the folder given by the caller, `$ARTIFACT_DATA`, `data/` of the project, `../shared/data` beside it;
 then what `datasets` has cached; then a download, unless `HF_HUB_OFFLINE=1`. A local file must have the known number of
-rows and, where one is known, the known SHA-256; hub rows are checked by their number. What was checked is reported.
+rows and, where one is known, the known SHA-256; hub rows are checked by their number.
 
 Left out: what the rows mean (`benchmarks.py`).
 """

@@ -10,7 +10,7 @@
 
 The tokenizer puts before it what it puts before any text (BOS, say). A base model stops where every model does, at EOS;
 but many never write it and go on with a question of their own. Their answer to that would be graded, so a response ends
-where the next question begins (lm-evaluation-harness: `until: ["Question:"]`). The tokens behind it stay in the record.
+where the next question begins (lm-evaluation-harness: `until: ["Question:"]`).
 """
 
 from __future__ import annotations

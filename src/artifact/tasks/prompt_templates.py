@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from artifact.errors import ArtifactError
 from artifact.records import Problem
 from artifact.tasks.base import Context, Messages
 from artifact.tasks.calculator import strip_marks
@@ -31,10 +32,6 @@ FORMS = ("boxed", "hashes", "any")
 
 _SECTION = re.compile(r"\[(?P<role>[a-z]+)(?: if (?P<condition>[a-z]+))?\]")
 _PLACEHOLDER = re.compile(r"\{(question|answer|solution)\}")
-
-
-class TemplateError(ValueError):
-    """A template does not exist or is not well formed; the message names the file and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +87,21 @@ def load_template(name: str) -> Template:
     """The template called `name`, or at the path `name` where that ends in `.txt`."""
     path = Path(name) if name.endswith(".txt") else FOLDER / f"{name}.txt"
     if not path.is_file():
-        raise TemplateError(
+        raise ArtifactError(
             f"no prompt template {name!r}; there are {', '.join(template_names())}, or give a .txt path"
         )
     return parse_template(path.stem, path.read_text(encoding="utf-8"))
 
 
 def parse_template(name: str, text: str) -> Template:
-    """The template written in `text`. Raises TemplateError with the line that is wrong."""
+    """The template written in `text`. Raises ArtifactError with the line that is wrong."""
     header: dict[str, str] = {}
     sections: list[tuple[str, str, list[str]]] = []
     for number, line in enumerate(text.splitlines(), start=1):
         if opened := _SECTION.fullmatch(line):
             role, condition = opened["role"], opened["condition"] or ""
             if role not in ROLES or condition not in CONDITIONS or (condition and role != "system"):
-                raise TemplateError(
+                raise ArtifactError(
                     f"template {name!r}, line {number}: {line!r}; roles are {', '.join(ROLES)}, and a system section "
                     f"may have `if` with {', '.join(CONDITIONS[1:])}"
                 )
@@ -114,16 +111,16 @@ def parse_template(name: str, text: str) -> Template:
         elif line.strip():
             key, colon, value = line.partition(":")
             if not colon or key.strip() != "answer" or value.strip() not in FORMS:
-                raise TemplateError(
+                raise ArtifactError(
                     f"template {name!r}, line {number}: {line!r}; the header is `answer: {'|'.join(FORMS)}`"
                 )
             header[key.strip()] = value.strip()
     found = tuple(TemplateSection(role, condition, "\n".join(lines).strip()) for role, condition, lines in sections)
     turns = [s for s in found if s.role != "system"]
     if [s.role for s in turns] != ["user", "assistant"] * (len(turns) // 2) + ["user"]:
-        raise TemplateError(f"template {name!r}: user and assistant sections must alternate and end with [user]")
+        raise ArtifactError(f"template {name!r}: user and assistant sections must alternate and end with [user]")
     if [("{question}" in s.text) for s in turns] != [False] * (len(turns) - 1) + [True]:
-        raise TemplateError(f"template {name!r}: {{question}} must stand in the last [user] section and nowhere else")
+        raise ArtifactError(f"template {name!r}: {{question}} must stand in the last [user] section and nowhere else")
     if "answer" not in header:
-        raise TemplateError(f"template {name!r}: the header line `answer: {'|'.join(FORMS)}` is missing")
+        raise ArtifactError(f"template {name!r}: the header line `answer: {'|'.join(FORMS)}` is missing")
     return Template(name, header["answer"], found)

@@ -7,14 +7,11 @@ encoded again: the response is the concatenation of sampled ids and tool ids, an
 
     mask_T = True for tokens the policy sampled, False for tool tokens; log-prob 0.0 stands at tool tokens.
 
-Tool tokens are no action of the policy, so the mask must reach every loss (`Example.response_mask`).
-
 A token may hold more than `=`. What stands before it belongs to the expression (`4=`). What stands behind it (`=-`) is
 kept: the tool adds the rest of `value>>` where that fits, and leaves the span to the policy where it does not
 (`merged`).
 
-Left out: the engine. `RolloutEngine.generate` is such a function as it is: requests with `prompt_ids` and `seed`, a
-decoding with `max_new_tokens` and `stop_token_ids`; both are only copied with other values here. CORE section 4.1.
+Left out: the engine. CORE section 4.1.
 """
 
 from __future__ import annotations
@@ -169,7 +166,7 @@ def turn_seed(seed: int, turn: int) -> int:
 def generate_with_tool(
     generate: Generate, requests: Sequence[Any], decoding: Any, tool: CalculatorTool
 ) -> tuple[int, list[ToolCompletion]]:
-    """One response a request, with the tool's tokens in it; returns the policy version and completions in order.
+    """One response per request, with the tool's tokens in it; returns the policy version and completions in order.
 
     `decoding.max_new_tokens` bounds sampled and tool tokens together. Raises StaleEngine where the policy version
     changes between turns, and Mismatch where the engine breaks the contract of `Generate`.

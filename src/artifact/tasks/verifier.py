@@ -4,8 +4,8 @@ Simple pairs are decided in this process by exact arithmetic (`equivalence.decid
 worker processes that are killed at a hard deadline and replaced, because its own time-outs need the main thread (in Ray
 actors and threads they fail, and every answer is silently wrong) and cannot stop code that does not return to Python.
 
-A timeout and an exception are statuses of their own (`Status.TIMEOUT`, `Status.ERROR`), counted by name. Used for the
-correct and incorrect sets of CORE and for pass@1 in both papers. Left out: process rewards and LLM judges.
+A timeout and an exception are statuses of their own (`Status.TIMEOUT`, `Status.ERROR`), counted by name. Left out:
+process rewards and LLM judges.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import artifact
+from artifact.errors import ArtifactError
 
 START_LIMIT_S = 180.0
 """How long a worker may take to import sympy and report ready before that is an error of the installation."""
@@ -27,10 +28,6 @@ class WorkerTimeout(Exception):
 
 class WorkerDied(Exception):
     """The worker ended by itself (crash, out of memory, killed from outside)."""
-
-
-class WorkerStartError(RuntimeError):
-    """The worker did not come up: the environment is broken, which is no verdict about any answer."""
 
 
 class WorkerProcess:
@@ -57,7 +54,7 @@ class WorkerProcess:
         try:
             self._read_line(time.monotonic() + START_LIMIT_S)
         except (WorkerTimeout, WorkerDied) as err:
-            raise WorkerStartError(
+            raise ArtifactError(
                 f"the math-verify worker did not start ({err}); to see why, run "
                 f"`PYTHONPATH={path} {sys.executable} -m artifact.tasks.verifier_worker` in a terminal"
             ) from err
@@ -95,10 +92,7 @@ class WorkerProcess:
         return reply
 
     def kill(self) -> int:
-        """Kill the worker if it still runs, reap it, close the pipes; returns its exit code. Safe to call twice.
-
-        In a forked child it only closes the child's copies of the pipes, and returns 0.
-        """
+        """Kill the worker if it still runs, reap it, close the pipes; returns its exit code. Safe to call twice."""
         if self._owner != os.getpid():
             self._stdin.close()
             self._stdout.close()

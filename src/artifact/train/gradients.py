@@ -1,7 +1,6 @@
 """Gradient norms of the loss components, each by itself: who pulls how hard on the shared clip.
 
-‖coefficient_c · ∇L_c‖ over the whole optimiser step, all micro-batches and ranks, before clipping. Their vectors add up
-to the gradient that is clipped; their norms do not, which is the point: components can pull against each other.
+‖coefficient_c · ∇L_c‖ over the whole optimiser step, all micro-batches and ranks, before clipping.
 """
 
 from __future__ import annotations

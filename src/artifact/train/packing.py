@@ -74,7 +74,7 @@ def response_hidden(body: Body, packed: Packed) -> Tensor:
 def micro_batches(
     items: Sequence[Item], sequences_of: Callable[[Item], Sequence[TokenPair]], max_tokens: int
 ) -> Iterator[list[int]]:
-    """Indices of items that share a forward pass: longest first, at most `max_tokens` padded tokens a pass.
+    """Indices of items that share a forward pass: longest first, at most `max_tokens` padded tokens per pass.
 
     An item (an example, or a preference pair of two sequences) is never split. A single item over the limit gets a
     pass of its own.

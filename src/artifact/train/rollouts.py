@@ -65,10 +65,7 @@ def request_seed(*parts: object) -> int:
 
 
 def first_samples(problem_ids: Sequence[str], n: int) -> list[int]:
-    """Index of the first of a prompt's n samples: 0, but n, 2n, … where a problem is asked again in the same call.
-
-    So a problem drawn twice (`train.with_replacement`) gets new samples, not copies of the first ones.
-    """
+    """Index of the first of a prompt's n samples: 0, but n, 2n, … where a problem is asked again in the same call."""
     seen: Counter[str] = Counter()
     out = []
     for problem_id in problem_ids:

@@ -3,7 +3,7 @@
 UOPD §3.2, CORE §3.5: for every response token t the teacher's distribution given prompt and y_<t, cut to its k most
 likely tokens. Values are log-probabilities of the *full* soft-max, so the mass outside the support is known; the loss
 renormalises (Eq. 7) where its support mode says so. Logits are formed for `CHUNK` positions at a time, so [T, V] is
-never held for a whole batch. Tokens in, numbers out: nothing is decoded, nothing encoded again.
+never held for a whole batch.
 """
 
 from __future__ import annotations
@@ -132,10 +132,7 @@ class FrozenModel:
         return TeacherScores(ids, logprobs, entropy, offsets, np.fromiter(sequences, dtype=np.int64))
 
     def logprobs(self, sequences: Sequence[TokenPair], max_tokens: int = 16384) -> list[np.ndarray]:
-        """Log-probability of every response token, temperature 1, one float32 array per sequence.
-
-        A sequence that occurs several times (one chosen response beside several rejected ones) is computed once.
-        """
+        """Log-probability of every response token, temperature 1, one float32 array per sequence."""
         distinct = list(dict.fromkeys((tuple(prompt), tuple(response)) for prompt, response in sequences))
         found: dict[TokenPair, np.ndarray] = {}
         for batch, packed, hidden_TH, weight_VH in self.passes(distinct, max_tokens):

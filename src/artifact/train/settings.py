@@ -38,7 +38,7 @@ class Bound:
         return " and ".join(f"{signs[f.name]} {v:g}" for f in fields(self) if (v := getattr(self, f.name)) is not None)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """pydantic's hook, by name alone: this file needs nothing but Python."""
+        """pydantic's hook, by name alone (Any: its types are pydantic's, and this file needs nothing but Python)."""
         return handler(source) | {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
 
 

@@ -175,7 +175,7 @@ def test_nll_is_cross_entropy() -> None:
     expected = torch.nn.functional.cross_entropy(logits, target, reduction="none")
     torch.testing.assert_close(token_nll(logprobs), expected)
     torch.testing.assert_close(token_nll(logprobs[:, 0]), expected)
-    with pytest.raises(ValueError, match="one a response token"):
+    with pytest.raises(ValueError, match="one per response token"):
         token_nll(logits)
 
 

@@ -1,8 +1,7 @@
 """The benchmarks and training sets of both papers, one row each; `tasks/benchmark.py` says what a row means.
 
 Adding one is adding a row, or `register_benchmark(Benchmark(...))` from a notebook; a file of one's own in a known
-format needs neither (`find_benchmark`). Numbers of rows and SHA-256 sums are those of the files named; where the
-hub's version differs from the common local one, both counts stand here.
+format needs neither (`find_benchmark`).
 
 UOPD section 4.1 (sources and difficulties) and 4.3 (benchmarks); CORE section 4.1 (GSM8K).
 """

@@ -15,7 +15,7 @@ class TinyMath:
     name, main, sizes = "tinymath", "evaluation", DEFAULT_SIZES
 
     def load(self, split: str) -> list[Problem]:
-        """The problems of `split`. Raises SplitError on an unknown one."""
+        """The problems of `split`. Raises ArtifactError on an unknown one."""
         return load_split(split)
 
     def messages(self, problem: Problem, context: Context = "none") -> Messages:

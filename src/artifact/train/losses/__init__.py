@@ -17,5 +17,4 @@ EOS.
 
 Shape suffixes: T packed response tokens, S sequences of the micro-batch, P preference pairs, K support (top-k) entries,
 V vocabulary, H hidden, G groups of rollouts. `segment_T` holds the sequence index of each row. Logarithms are natural.
-Nothing is imported here, so that `mix` and `reduction.step_denominator` stay free of torch.
 """

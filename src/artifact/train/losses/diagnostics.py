@@ -1,8 +1,7 @@
 """What to log beside a distillation loss, as plain floats.
 
 Mass and agreement on the top-k support tell whether truncation matters and whether the student drifts off the support;
-without them a small truncated divergence can hide a collapsed student. All means run over unmasked tokens; parts of a
-step are merged with their token counts as weights, so a log line does not depend on the micro-batching.
+without them a small truncated divergence can hide a collapsed student.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ def topk_entropy(logprobs_TK: Tensor) -> Tensor:
 def merge_diagnostics(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """One token-weighted mean from those of several micro-batches or ranks.
 
-    Parts without tokens are skipped. Raises ValueError if the others do not hold the same quantities.
+    Raises ValueError if the others do not hold the same quantities.
     """
     filled = [p for p in parts if p["tokens"] > 0]
     if not filled:

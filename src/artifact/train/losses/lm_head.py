@@ -12,7 +12,6 @@ Why the vocabulary and not the tokens: each row of W, and of its gradient, is th
 few tokens stream the whole of W (1.2 GB for H = 2048, V = 151,936) through memory for every chunk, and round a
 half-precision weight gradient once per chunk.
 
-CORE 3.5 and appendix A.2 process the loss token by token for the same purpose; the values here equal that loop's.
 Left out: a bias, a vocabulary split over ranks, ZeRO-3 partitioned weights (gather them first), second derivatives.
 """
 
@@ -55,9 +54,8 @@ def log_probs_at(
     """Log-probabilities of the tokens `index_TK` under the full-vocabulary softmax(hidden · weightᵀ / temperature).
 
     hidden_TH [T, H] and weight_VH [V, H] have one dtype (float32, float64, bfloat16 or float16); index_TK [T, K] holds
-    any integer ids, repeated ids allowed. One call serves several losses: concatenate the teacher's ids and the sampled
-    token. Half-precision products are accumulated, and the log-probabilities returned, in float32. Both inputs get
-    exact gradients.
+    any integer ids, repeated ids allowed. Half-precision products are accumulated, and the log-probabilities returned,
+    in float32. Both inputs get exact gradients.
 
     On CUDA, gradients are reproducible to the bit only under `torch.use_deterministic_algorithms(True)`
     (`scatter_add_`).

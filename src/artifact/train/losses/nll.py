@@ -19,6 +19,6 @@ def token_nll(target_logprobs_T: Tensor) -> Tensor:
         target_logprobs_T = target_logprobs_T.squeeze(1)
     if target_logprobs_T.dim() != 1:
         raise ValueError(
-            f"target log-probs must be [T] or [T, 1], one a response token, got {tuple(target_logprobs_T.shape)}"
+            f"target log-probs must be [T] or [T, 1], one per response token, got {tuple(target_logprobs_T.shape)}"
         )
     return -target_logprobs_T

@@ -19,7 +19,7 @@ from torch import Tensor
 
 
 class PolicyGradientLoss(NamedTuple):
-    """One entry a token, [T]. Only loss_T has a gradient.
+    """One entry per token, [T]. Only loss_T has a gradient.
 
     ratio_T    ρ_t
     clipped_T  bool, True where the clip removes the gradient: ρ is past the bound its advantage pushes it towards

@@ -20,7 +20,7 @@ from torch.nn.functional import softplus
 
 
 class PreferenceLoss(NamedTuple):
-    """One entry a pair, [P]. Only loss_P has a gradient.
+    """One entry per pair, [P]. Only loss_P has a gradient.
 
     margin_P    the implicit reward of the chosen response minus that of the rejected one (SimPO: before γ is taken off)
     accuracy_P  1 where the margin is positive, 0 where negative, 0.5 where it is exactly 0 (policy = reference, step 0)

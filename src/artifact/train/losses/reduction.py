@@ -10,7 +10,6 @@ step is cut up. With w_s the sequence weight, u_t the token weight, m_t the resp
 
 Weights never enter a denominator: a prompt of weight 0 still counts in N (UOPD Eq. 9 divides by K and |D|). A sequence
 without any unmasked token adds nothing and does not count. Sequences must not be split between micro-batches.
-An engine that averages over accumulation steps or ranks must be undone by the caller.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ def step_denominator(lengths: Sequence[int], mode: Reduction, *, constant_length
     """The denominator of one loss component for a whole optimiser step.
 
     `lengths` holds the number of unmasked response tokens of every sequence that takes part in the component, over all
-    micro-batches and ranks, those of weight 0 included. For preference pairs use `sequence_mean` with one entry a pair.
+    micro-batches and ranks, those of weight 0 included. For preference pairs use `sequence_mean`, one entry per pair.
     Returns 0.0 if nothing takes part: leave the component out of that step. Raises ValueError for a bad mode, length or
     constant.
     """

@@ -2,7 +2,7 @@
 
 Everything that tells CORE from UOPD from GRPO from SFT is: which sequences, under which teacher context, with which
 weight on which of the four loss components. A method says what it `needs` and maps the groups of one step to a `Batch`;
-the loop and the student know no method by name. Add one: subclass `Method`, decorate it with `register`.
+the loop and the student know no method by name.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
 
 Each incorrect rollout is *rejected* against one *chosen* response: by default the reference solution, else an own
 correct rollout. For a prompt with neither the teacher may answer (`fallback: generate | autoregress`), under its own
-context; its response is verified and, unless correct, never chosen. What is left is counted in `pairs_without_chosen`
-and contributes no pair. With a teacher that reads the answer or the solution (`teacher_context`), every rollout is
-distilled ("the full set of student-generated responses"); otherwise the correct ones are.
+context; its response is verified and, unless correct, never chosen. With a teacher that reads the answer or the
+solution (`teacher_context`), every rollout is distilled ("the full set of student-generated responses"); otherwise the
+correct ones are.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """The leak check on real rollouts: a finished run's responses, scored by the models that would teach from them.
 
 The probes and what they mean stand in `stats/leak.py`; here they get a run's rollouts, its prompts, and the teacher
-actor. Only the teacher is opened: no engine, no student.
+actor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from artifact.actors.session import call, open_actors
 from artifact.config import Config
@@ -17,9 +18,6 @@ from artifact.records import Rollout, index_by_id
 from artifact.stats.leak import CONTEXTS, build_probes, leak_frame
 from artifact.studies.inputs import build_inputs, tokenizer_of
 from artifact.studies.runner import RunInfo, rollouts_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def spread_over(rollouts: Sequence[Rollout], limit: int) -> list[Rollout]:
@@ -34,11 +32,9 @@ def spread_over(rollouts: Sequence[Rollout], limit: int) -> list[Rollout]:
 def leak_check(info: RunInfo, *, limit: int = 64, contexts: Sequence[str] = CONTEXTS) -> pd.DataFrame:
     """Probabilities of the gold answer for a run's teacher, and for its initial student (the self-distilled teacher).
 
-    One row a probe: model, problem_id, sample, correct, context, fraction, probability. Cost: two forward passes of
-    3 contexts × 5 cut points × `limit` rollouts. A run that sampled nothing raises EmptyDataset.
+    One row per probe: model, problem_id, sample, correct, context, fraction, probability. A run that sampled nothing
+    raises EmptyDataset.
     """
-    import pandas as pd
-
     config = Config.model_validate(info.manifest["config"])
     inputs, tokenizer = build_inputs(config), tokenizer_of(config.models.student)
     probes = build_probes(
