@@ -19,7 +19,7 @@ import yaml
 from artifact.config import ConfigError, load, load_tier
 from artifact.files import write_text
 from artifact.stats.interval import wilson_interval
-from artifact.studies.results import evaluation_frame
+from artifact.studies import results
 from artifact.studies.runner import run_study
 from artifact.studies.study import Cell, Study, learning_rates_path, load_study, read_learning_rates
 
@@ -80,7 +80,7 @@ def select(
         grid = [(cell_id, rate) for cell_id in tried for rate in wanted[cell_id]]
         infos = run_study(selection_study(chosen, tier, wanted), tier, overrides, progress=progress)
         for (cell_id, rate), info in zip(grid, infos, strict=True):
-            correct = evaluation_frame([info])["correct"]
+            correct = results.evaluation_frame([info])["correct"]
             outcome = {"correct": int(correct.sum()), "problems": len(correct), "run": info.key}
             tried[cell_id] = sorted([*tried[cell_id], {"lr": float(rate), **outcome}], key=lambda t: t["lr"])
         wanted = {cell_id: _beyond_the_edge(outcomes) for cell_id, outcomes in tried.items()}
