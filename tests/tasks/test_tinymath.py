@@ -13,7 +13,7 @@ from artifact.errors import ArtifactError
 from artifact.records import Problem
 from artifact.tasks import Context, Task, encode_prompt, get_task, load_problems, register, task_names
 from artifact.worlds.tiny import chat
-from artifact.worlds.tiny.splits import load_split
+from artifact.worlds.tiny.splits import SplitError, load_split
 from artifact.worlds.tiny.tokenizer import build_tokenizer
 
 
@@ -26,7 +26,7 @@ def test_problems_and_limit() -> None:
     assert load_problems(task, "curve", limit=7) == problems[:7] == load_split("curve", 7)
     assert load_problems(task, "curve[-50:]", limit=3) == problems[350:353]
     assert all(p.task == "tinymath" for p in problems)
-    with pytest.raises(ArtifactError, match=r"'dev'"):
+    with pytest.raises(SplitError, match=r"'dev'"):
         task.load("dev")
 
 
