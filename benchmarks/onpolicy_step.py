@@ -25,12 +25,12 @@ WARM_UP = 3
 def ours(steps: int) -> dict[str, float]:
     """Median seconds per step by phase, over the steps after the warm-up, through the product's own loop."""
     from artifact.actors.session import open_actors
+    from artifact.actors.team import RayWorkers
     from artifact.config import load
     from artifact.studies.inputs import build_inputs, sampler_for
     from artifact.studies.runlog import RunLog
     from artifact.train.inputs import TeacherAnnotations
     from artifact.train.loop import train
-    from artifact.train.methods.base import make
 
     two_threads = {
         "cluster.lanes": 1,
@@ -45,18 +45,15 @@ def ours(steps: int) -> dict[str, float]:
         "train.component_norms_every": 0,
     }
     config = load("tiny", {**two_threads, **length})
-    workers = open_actors(config, engines_for=config.models.student, student=True, teacher=True)
+    actors, inputs = (
+        open_actors(config, engines_for=config.models.student, student=True, teacher=True),
+        build_inputs(config),
+    )
+    sampler = sampler_for(config, actors, config.models.student)
+    workers = RayWorkers(config, actors, inputs, sampler.stop_token_ids, self_teacher=False)
     with tempfile.TemporaryDirectory() as folder:
         log = RunLog(Path(folder), "benchmark")
-        train(
-            config,
-            make(config),
-            build_inputs(config),
-            workers,
-            sampler_for(config, workers, config.models.student),
-            log,
-            TeacherAnnotations(),
-        )
+        train(config.run_settings, config.make_method(), inputs, workers, sampler, log, TeacherAnnotations())
         rows = [json.loads(line) for line in log.metrics_path.read_text().splitlines()][WARM_UP:]
         log.close()
     phases = sorted(k for k in rows[0] if k.startswith("seconds/"))
@@ -87,10 +84,10 @@ def peer(steps: int) -> dict[str, float]:
     times: list[float] = []
 
     class Timer(TrainerCallback):
-        def on_step_begin(self, *args, **kwargs):
+        def on_step_begin(self, *args: object, **kwargs: object) -> None:
             self.begin = time.perf_counter()
 
-        def on_step_end(self, *args, **kwargs):
+        def on_step_end(self, *args: object, **kwargs: object) -> None:
             times.append(time.perf_counter() - self.begin)
 
     with tempfile.TemporaryDirectory() as folder:
