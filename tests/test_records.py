@@ -124,7 +124,9 @@ def test_group_partition_covers_every_rollout() -> None:
     some = tuple(make(status=s) for s in (*Status, None))
     group = Group(Problem("p1", "q", "7", None, "t", "easy"), (1, 2), some)
     assert [r.verdict.status for r in group.correct if r.verdict] == [Status.CORRECT]
-    assert len(group.correct) + len(group.incorrect) == len(some)
+    assert {r.verdict.status for r in group.unjudged if r.verdict} == {Status.TIMEOUT, Status.ERROR}
+    assert len(group.correct) + len(group.incorrect) + len(group.unjudged) == len(some)
+    assert not set(map(id, group.unjudged)) & set(map(id, (*group.correct, *group.incorrect)))
     assert not set(map(id, group.correct)) & set(map(id, group.incorrect))
 
 

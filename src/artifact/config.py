@@ -46,7 +46,9 @@ class TaskSection(Section):
     train_limit: int | None = Field(None, ge=1, description="use only the first so many training problems")
     train_split: str = Field("train", description="split that is trained on, or a slice such as `train[:-500]`")
     template: str | None = Field(None, description="prompt template; None = the task's own")
-    extraction_rules: tuple[str, ...] = ("boxed", "hashes", "last_number")
+    extraction_rules: tuple[str, ...] | None = Field(
+        None, description="where an answer stands, in order of trial; None = as the prompt template asks for it"
+    )
     calculator: bool = Field(False, description="close `<<expression=` by the computed value while generating")
     data_dir: str | None = Field(None, description="folder with local copies of the task's data; None = the usual ones")
     thinking: bool | None = Field(None, description="thinking mode of chat templates that have a switch; None = theirs")

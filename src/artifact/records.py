@@ -28,13 +28,21 @@ class RecordError(ArtifactError, ValueError):
 
 
 class Status(enum.StrEnum):
-    """How verification of one response ended. Only `CORRECT` counts as correct; any other status is counted by name."""
+    """How verification of one response ended. Only `CORRECT` counts as correct; any other status is counted by name.
+
+    `TIMEOUT` and `ERROR` are accidents of the verifier (`accident`), no judgement of the response.
+    """
 
     CORRECT = "correct"
     WRONG = "wrong"
     UNPARSED = "unparsed"  # no final answer could be extracted from the response
-    TIMEOUT = "timeout"  # the verifier was killed at its deadline
+    TIMEOUT = "timeout"  # the comparison was stopped at its limit of processor time
     ERROR = "error"  # the verifier raised; `detail` says what
+
+    @property
+    def accident(self) -> bool:
+        """Whether the verifier failed, so that nobody knows if the response is right."""
+        return self in (Status.TIMEOUT, Status.ERROR)
 
 
 class Record:
@@ -180,6 +188,11 @@ class Rollout(Record):
         """Whether it was verified and found right; every other outcome is not, also that nobody verified it."""
         return self.verdict is not None and self.verdict.correct
 
+    @property
+    def unjudged(self) -> bool:
+        """Whether its verdict is an accident of the verifier: it is neither right nor wrong."""
+        return self.verdict is not None and self.verdict.status.accident
+
     def with_verdict(self, verdict: Verdict) -> Rollout:
         """A copy that carries `verdict`."""
         return replace(self, verdict=verdict)
@@ -222,8 +235,13 @@ class Group:
 
     @property
     def incorrect(self) -> tuple[Rollout, ...]:
-        """All other verified rollouts (CORE's set I): wrong, unparsed, timed out."""
-        return tuple(r for r in self.rollouts if not r.correct)
+        """The rollouts that are not correct (CORE's set I): wrong or without an answer, but no accidents."""
+        return tuple(r for r in self.rollouts if not r.correct and not r.unjudged)
+
+    @property
+    def unjudged(self) -> tuple[Rollout, ...]:
+        """The rollouts whose verdict is an accident of the verifier: neither in C nor in I."""
+        return tuple(r for r in self.rollouts if r.unjudged)
 
 
 R = TypeVar("R", bound=Record)

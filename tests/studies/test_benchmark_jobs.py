@@ -81,11 +81,14 @@ def test_protocols_and_ks_of_a_tier() -> None:
 
 
 def test_a_file_of_ones_own(data: Path) -> None:
+    from artifact.studies.inputs import rules_of
+
     own = job(data)
     assert [(p.question, p.answer) for p in own.problems] == [(ROWS[0]["question"], "29"), (ROWS[1]["question"], "6")]
     assert own.origin["gradable"] == 2 and own.origin["checked"] == [] and own.origin["template"] == "bare"
     assert own.origin["rows"] == str(data / "mine" / "test.jsonl")
-    assert own.config.task.extraction_rules == ("boxed", "hashes", "last_number")  # not those of the tiny world
+    assert own.config.task.extraction_rules is None  # not those of the tiny world
+    assert rules_of(own.config.task) == ("boxed",)  # what its template asks for
     assert own.config.evaluation.max_new_tokens == 120 and own.config.models == load("tiny").models
     start_up_checks(own)
     short = job(data, limit=1, max_new_tokens=9)

@@ -357,6 +357,19 @@ def doctor(tier: Tier = "tiny", sets: Sets = None) -> None:
         raise typer.Exit(2)
 
 
+@app.command("check-verifier")
+def check_verifier(
+    benchmarks: Annotated[str | None, typer.Option("--benchmarks", help="names, separated by commas")] = None,
+    pairs: Annotated[int, typer.Option("--pairs", min=0, help="random pairs of different gold answers")] = 20_000,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="processes for the algebra")] = 1,
+) -> None:
+    """Rewrite every gold answer, keeping and changing its meaning, and print the share of verdicts that are wrong."""
+    from artifact.evaluate.verifier_check import check, print_check
+
+    if not print_check(check(_names(benchmarks), pairs, workers), _console()):
+        raise typer.Exit(1)
+
+
 def is_known(err: Exception) -> bool:
     """True for errors the user can act on: those this package defines, and missing or unwritable files."""
     # The embedded world's errors have no root in common with the others: its code decides the hash of its models.

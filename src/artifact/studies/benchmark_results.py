@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from artifact.config import Config
+from artifact.config import Config, TaskSection
 from artifact.errors import EmptyDataset, Mismatch
 from artifact.evaluate import lm_eval
 from artifact.evaluate.agreement import disagreements, graded
@@ -29,7 +29,7 @@ from artifact.report.outputs import stamp_line
 from artifact.stats.bootstrap import RESAMPLES
 from artifact.studies.benchmark_jobs import named
 from artifact.studies.benchmark_targets import main_split
-from artifact.studies.inputs import stop_token_ids, tokenizer_of, verifier_for
+from artifact.studies.inputs import rules_of, stop_token_ids, tokenizer_of, verifier_for
 from artifact.studies.results import rollout_groups, split_of, stored_problems
 from artifact.studies.runner import RunInfo
 from artifact.tasks.benchmark import known_benchmarks
@@ -292,7 +292,7 @@ def _graded(stored: Sequence[Stored]) -> pd.DataFrame:
     """The responses judged by every grader, each evaluation by its own extraction rules."""
     parts = []
     for e in stored:
-        rules = tuple(e.info.manifest["config"]["task"]["extraction_rules"])
+        rules = rules_of(TaskSection(**e.info.manifest["config"]["task"]))
         frame = graded(e.problems, e.groups, verifier=verifier_for(rules))
         parts.append(
             frame.assign(

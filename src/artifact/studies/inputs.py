@@ -21,6 +21,7 @@ from artifact.records import Problem
 from artifact.tasks import get_task, load_problems
 from artifact.tasks.base import Task
 from artifact.tasks.checks import Finding, check_agreement, check_all, check_context, eos_ids, model_checks
+from artifact.tasks.extract import DEFAULT_RULES, rules_for
 from artifact.tasks.prompts import encode_prompt
 from artifact.tasks.tool_loop import CalculatorTool, encode_marked
 from artifact.tasks.verifier import Verifier
@@ -59,6 +60,14 @@ def task_of(section: TaskSection) -> Task:
 
 
 @lru_cache(maxsize=32)
+def rules_of(section: TaskSection) -> tuple[str, ...]:
+    """The extraction rules of a task section: its own, else the one its prompt template asks for."""
+    if section.extraction_rules is not None:
+        return section.extraction_rules
+    template = getattr(task_of(section), "template", None)
+    return DEFAULT_RULES if template is None else rules_for(template.answer_form)
+
+
 def problems_of(section: TaskSection, split: str, limit: int | None) -> tuple[Problem, ...]:
     """The problems of a split; EmptyDataset when there are none."""
     problems = tuple(load_problems(task_of(section), split, limit))
@@ -135,7 +144,7 @@ def build_inputs(config: Config) -> RunInputs:
         encode=encode,
         encode_text=encode_text,
         decode=lambda ids: tokenizer.batch_decode(ids, skip_special_tokens=True),
-        verify=verifier_for(config.task.extraction_rules).verify_batch,
+        verify=verifier_for(rules_of(config.task)).verify_batch,
         mask_text=mask_text,
     )
 

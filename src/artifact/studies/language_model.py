@@ -25,7 +25,7 @@ from artifact.report.tables import BASE
 from artifact.stats.held_out import Distance
 from artifact.studies import keys, store
 from artifact.studies.annotate import load_checkpoint
-from artifact.studies.inputs import build_inputs, problems_of, prompts_hash, sampler_for, tokenizer_of
+from artifact.studies.inputs import build_inputs, problems_of, prompts_hash, rules_of, sampler_for, tokenizer_of
 from artifact.studies.runner import RunInfo
 from artifact.train.inputs import RunInputs
 from artifact.train.rollouts import verify_groups
@@ -50,7 +50,7 @@ def distance_key(config: Config, inputs: RunInputs, model: str, problems: int, s
             "top_k": config.losses.distil.top_k,
             "engine": config.cluster.engine.model_dump(),
             "dtype": config.models.dtype,
-            "task": [config.task.extraction_rules, config.task.calculator],
+            "task": [rules_of(config.task), config.task.calculator],
             "source": keys.source_of("distances"),
             "lock": keys.environment_hash(config.cluster.device),
         }

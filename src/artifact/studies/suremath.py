@@ -22,7 +22,7 @@ from artifact.provenance import digest, file_hash
 from artifact.records import Problem, Rollout, read_parquet
 from artifact.studies import keys, store
 from artifact.studies.annotate import clustering_settings, load_checkpoint, make_judge, sampling_settings
-from artifact.studies.inputs import build_inputs, sampler_for, tokenizer_of
+from artifact.studies.inputs import build_inputs, rules_of, sampler_for, tokenizer_of
 from artifact.suremath.build import build, make_generator
 from artifact.suremath.generator import Generator
 from artifact.suremath.labels import verify_samples
@@ -71,7 +71,7 @@ def build_suremath(
 
             def label(problems: Sequence[Problem]) -> list[list[Rollout]]:
                 drawn = draw(problems, a.samples, "label")
-                return verify_samples(problems, drawn, inputs.verify, config.task.extraction_rules)
+                return verify_samples(problems, drawn, inputs.verify, rules_of(config.task))
 
             benchmarks, generator = load_benchmarks(settings.benchmarks), _generator(config, settings, inputs)
             judge, _ = make_judge(config)

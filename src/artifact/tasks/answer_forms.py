@@ -25,6 +25,8 @@ _UNITS = {
     for canonical, names in {
         "degree": "degree degrees",
         "dollar": "dollar dollars usd bucks",
+        "euro": "euro euros",
+        "yen": "yen",
         "cent": "cent cents",
         "percent": "%",
         "meter": "meter meters metre metres",
@@ -54,6 +56,8 @@ _UNITS = {
         "m/s": "m/s",
         "km/h": "km/h kph kmh",
         "mph": "mph",
+        "ft/s": "ft/s fps",
+        "mb": "mb megabyte megabytes",
         "radian": "rad radian radians",
         "am": "am a.m.",
         "pm": "pm p.m.",
@@ -61,15 +65,21 @@ _UNITS = {
     for name in names.split()
 }
 
+LETTER_UNITS = {"m": "meter", "g": "gram", "s": "second", "h": "hour", "l": "liter", "L": "liter"}
+"""Units of one letter, as a space and the letter state them; a letter without a space is a variable."""
+
+_CURRENCIES = {"$": "dollar", "\u20ac": "euro", "\u00a3": "sterling", "\u00a5": "yen"}
+
 _NOT_UNITS_TEXT = """
-    hundred thousand million billion trillion dozen half halves third thirds quarter quarters fifth tenth twice
+    hundred thousand million billion trillion dozen half halves third quarter fifth tenth twice ten
+    hundredth thousandth millionth billionth
     double percent percentage and or nor not no none plus minus times over divided by than more less least most about
     approximately around mod modulo sqrt root roots sin cos tan cot sec csc log exp squared cubed power factorial choose
     alpha beta gamma delta theta lambda sigma omega infinity infinite undefined zero negative below wrong incorrect
     if when where unless except remainder base but maybe instead is are was be equals equal between else either
 """
 NOT_UNITS = frozenset(_NOT_UNITS_TEXT.split())
-"""Words that change the value or say that the number is not the answer: they are never a unit."""
+"""Words that change the value or say that the number is not the answer: never a unit, nor are their plurals."""
 
 _SMALL_WORDS = frozenset(["of", "per", "a", "an", "the", "in", "on", "to", "for", "each", "at"])
 
@@ -148,6 +158,8 @@ def read_answer(answer: str) -> Answer:
 def _read_quantity(text: str) -> tuple[Fraction, str, int] | None:
     """(value, unit, decimal places) of `text`; None where it is not one number with at most a unit."""
     if text.startswith("(") and text.endswith(")"):
+        if "," in text:  # a comma in brackets separates: (1,234) is a pair
+            return None
         text = text[1:-1].strip()
     sign, rest, currency = 1, text, ""
     for _ in range(2):  # "-$5" and "$-5"
@@ -155,14 +167,14 @@ def _read_quantity(text: str) -> tuple[Fraction, str, int] | None:
             sign, rest = (-sign if rest[0] == "-" else sign), rest[1:].lstrip()
             if rest[:1] in ("-", "+"):
                 return None
-        if rest[:1] == "$" and not currency:
-            currency, rest = "dollar", rest[1:].lstrip()
+        if rest[:1] in _CURRENCIES and not currency:
+            currency, rest = _CURRENCIES[rest[0]], rest[1:].lstrip()
     match = _CORE.match(rest)
     if match is None:
         return None
     value = _value(match)
     unit = _read_unit(rest[match.end() :].strip())
-    if value is None or unit is None or (currency and unit not in ("", "dollar")):
+    if value is None or unit is None or (currency and unit not in ("", currency)):
         return None
     exponent = match["exp"] or match["exp2"] or match["exp3"]
     return sign * value, currency or unit, 0 if exponent else len((match["dec"] or "").partition(".")[2])
@@ -221,7 +233,7 @@ def _read_unit(text: str) -> str | None:
         return known + (f"^{power}" if power else "")
     parts = re.split(r"[ /.-]+", words.strip("."))
     ordinary = [w for w in parts if w not in _SMALL_WORDS]
-    if not ordinary or any(w in NOT_UNITS or not _is_word(w) for w in ordinary):
+    if not ordinary or any({w, w.removesuffix("s")} & NOT_UNITS or not _is_word(w) for w in ordinary):
         return None
     return "?" + " ".join(w.removesuffix("s") for w in ordinary)
 

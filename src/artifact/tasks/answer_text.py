@@ -17,6 +17,8 @@ from functools import lru_cache
 _SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u00a0": " ", "\u2009": " ", "\u202f": " "})
 _HYPHENS = _SIGNS | {0x2010: "-"}
 
+_VULGAR = [(0xBC, 1, 4), (0xBD, 1, 2), (0xBE, 3, 4), (0x2153, 1, 3), (0x2154, 2, 3), (0x215B, 1, 8)]
+
 _SYMBOLS = _SIGNS | str.maketrans(
     {
         "\u00b0": r"^\circ ",
@@ -28,40 +30,64 @@ _SYMBOLS = _SIGNS | str.maketrans(
         "\u221e": r"\infty ",
         "\u00b2": "^2",
         "\u00b3": "^3",
+        "\u2264": r"\le ",
+        "\u2265": r"\ge ",
+        "\u2260": r"\ne ",
+        "\u222a": r"\cup ",
+        "\u2208": r"\in ",
+        "\u2205": r"\emptyset ",
+        "\u00b1": r"\pm ",
     }
+    | {chr(code): rf" \frac{{{top}}}{{{bottom}}}" for code, top, bottom in _VULGAR}
 )
 
 _REWRITES = [
     (re.compile(pattern), to)
     for pattern, to in [
-        (r"\\(?:left|right|big|Big|bigg|Bigg|displaystyle|textstyle|limits)(?![A-Za-z])", ""),
+        (r"\\(?:left|right)\s*\.", ""),
+        (r"\\(?:left|right|middle|(?:big|Big|bigg|Bigg)[lrm]?|displaystyle|textstyle|limits)(?![A-Za-z])", ""),
+        (r"(?<=[0-9])(?:\{,\}|,\\!|\\[,;: ])\s*(?=[0-9]{3}(?![0-9]))", ""),
         (r"\{,\}", ","),
-        (r"(?<=[0-9]),\\!\s*(?=[0-9])", ","),
-        (r"(?<=[0-9])\\[,;: ](?=[0-9]{3})", ","),
-        (r"\\!", ""),
-        (r"\\[,;: ]|~|\\q?quad(?![A-Za-z])", " "),
+        (r"(?<!\\)\\!", ""),
+        (r"(?<!\\)\\[,;: ]|~|\\q?quad(?![A-Za-z])", " "),  # the second backslash of a row break is no spacing command
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+        (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
         (r"\\(?:mathrm|textrm|textbf|textit|textnormal|mbox|hbox)\s*\{", r"\\text{"),
+        (r"\\math(?:bf|it|sf)\s*\{([^{}]*)\}", r" \1 "),
+        (r"(?<=[0-9])\s*\^\s*\{?\s*\\text\{\s*(?:st|nd|rd|th)\s*\}\s*\}?|(?<=[0-9])(?:st|nd|rd|th)\s*$", ""),
+        (r"\\text\{\s*~?([A-Za-z]+)\s*\}\s*/\s*\\text\{\s*~?([A-Za-z]+)\s*\}", r"\\text{ \1/\2}"),
         (r"\\text\{([A-Za-z])\}", r" \1 "),
         (r"^\s*\$([^$]+)\$(?=\s*[A-Za-z%\\^])", r"\1 "),
         (r"\\([%$])", r"\1"),
-        (r"\\(?:degree|deg)(?![A-Za-z])|\^\s*\{\s*\\circ\s*\}", r"^\\circ"),
+        (r"\\(?:degree|deg)(?![A-Za-z])|\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])", r"^\\circ"),
+        (r"\\(l|g)eq(?:slant|q)?(?![A-Za-z])", r"\\\1e"),
+        (r"\\neq(?![A-Za-z])|\\not\s*=", r"\\ne"),
+        (r"\\lt(?![A-Za-z])", "<"),
+        (r"\\gt(?![A-Za-z])", ">"),
+        (r"\\varnothing(?![A-Za-z])|\\\{\s*\\\}", r"\\emptyset"),
+        (r"\\[lr]?vert(?![A-Za-z])", "|"),
+        (r"\u221a\s*\(([^()]*)\)|\u221a\s*([0-9]+|[A-Za-z])", r"\\sqrt{\1\2}"),
         (r"\s+", " "),
     ]
 ]
 _DELIMITERS = [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), (r"\boxed{", "}")]
-_LATEX_UNIT_LETTER = re.compile(r"(?<=[0-9])\s*\\(?:text|mathrm|mbox|textrm)\s*\{\s*([mgshlL])\s*\}")
+_LATEX_UNIT_LETTER = re.compile(
+    r"(?<=[0-9})])(?:\s|~|\\[,;:! ])*\\(?:text|mathrm|mbox|textrm)\s*\{\s*([mgshlL])\s*\}(?=\s*(?:\^|[.$]|$))"
+)
+_DOUBLED = re.compile(r"\\\\(?=[A-Za-z]{2})")
 _LETTER_UNITS = {"m": "meters", "g": "grams", "s": "seconds", "h": "hours", "l": "liters", "L": "liters"}
 
 _LAYOUT = re.compile(r"\\(?:left|right|displaystyle|bigl|bigr|big)(?![A-Za-z])")
 _TEXT = re.compile(r"\\(?:text|textrm|textbf|textit|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}")
-_SPACES = re.compile(r"\\[,;:> ]|~|\\q?quad(?![A-Za-z])")
+_SPACES = re.compile(r"(?<!\\)\\[,;:> ]|~|\\q?quad(?![A-Za-z])")
 _WRAPPERS = (("\\boxed{", "}"), ("\\fbox{", "}"), ("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$"))
 
 
 def normal_text(answer: str) -> str:
     """`answer` as the readers want it: no delimiters, sizing or spacing commands, one name for each symbol and unit."""
     text = _LATEX_UNIT_LETTER.sub(lambda m: f" {_LETTER_UNITS[m.group(1)]}", answer.translate(_SYMBOLS))
+    if r"\begin" not in text:
+        text = _DOUBLED.sub(lambda m: "\\", text)  # `\\frac`, as inside a JSON string; no row can break here
     for pattern, to in _REWRITES:
         text = pattern.sub(to, text)
     for _ in range(4):
@@ -108,7 +134,8 @@ def untypeset(answer: str | None) -> str | None:
     while True:  # to a fixed point: removing one wrapper can lay bare another
         before = text
         text = _LAYOUT.sub("", unicodedata.normalize("NFC", text).translate(_HYPHENS))
-        text = _SPACES.sub(" ", _TEXT.sub(r" \1 ", text)).replace("\\!", "")
+        text = _SPACES.sub(" ", _TEXT.sub(r" \1 ", text))
+        text = re.sub(r"(?<!\\)\\!", "", text)
         text = " ".join(text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").split())
         if text.endswith((".", ",")):
             text = text[:-1]

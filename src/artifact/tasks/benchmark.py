@@ -8,6 +8,8 @@ Answers that no parser can grade are left out and counted by name (`Split.exclud
                             `descriptive=True` keeps them, for a judge; accuracy is over the other 39
     no final answer         rows without a boxed answer, in sets where that is expected (NuminaMath-CoT's proofs)
     malformed gold answer   the source's own answer is broken, such as unbalanced braces: no response could be right
+    unreadable gold answer  no parser reads it, so that no response could be right but its very text. Every gold answer
+                            is parsed when it is loaded (about 100 symbolic ones per second and worker)
 
 Left out: the table of benchmarks (`catalogue/benchmarks.py`).
 """
@@ -16,8 +18,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,7 @@ from artifact.tasks.calculator import strip_marks
 from artifact.tasks.equivalence import defect
 from artifact.tasks.hub import Loaded, Row, Source, load_rows
 from artifact.tasks.prompt_templates import load_template
+from artifact.tasks.verifier import Verifier, shared_verifier
 
 Level = Callable[[Row], str | None]
 
@@ -148,11 +152,25 @@ class BenchmarkTask:
                 excluded.setdefault(reason, []).append(row_key(benchmark, index, row))
             elif problem is not None:
                 problems.append(problem)
+        reasons = unreadable_golds([p.answer for p in problems])
+        if reasons and not self.descriptive:
+            start = len(f"{benchmark.name}-{split}-")
+            excluded["unreadable gold answer"] = [p.id[start:] for p in problems if p.answer in reasons]
+            problems = [p for p in problems if p.answer not in reasons]
         if not problems:
             raise EmptyDataset(f"split {split!r} of {benchmark.name!r} from {loaded.origin} holds no gradable problem")
         if len({p.id for p in problems}) < len(problems):
             raise Mismatch(f"{loaded.origin}: the field {benchmark.key!r} does not name rows uniquely")
         return Split(tuple(problems), loaded, {k: tuple(v) for k, v in excluded.items()})
+
+
+def unreadable_golds(golds: Sequence[str]) -> dict[str, str]:
+    """The gold answers that cannot be graded, each with the reason; on all processors where there are many."""
+    workers = max(1, min(os.cpu_count() or 1, len(set(golds)) // 1000))
+    if workers == 1:
+        return shared_verifier().unreadable(golds)
+    with Verifier(workers=workers) as verifier:
+        return verifier.unreadable(golds)
 
 
 def row_key(benchmark: Benchmark, index: int, row: Row) -> str:

@@ -9,7 +9,7 @@ Grading conventions of `decide`, in which the *gold* answer sets the form:
 - `p%` equals p/100 exactly; it also equals gold `p` (GSM8K's gold answers to "what percentage" carry no sign). Plain
   `0.5` never equals gold `50`;
 - a numeral in base b: the prediction may leave the base out (`52` for `52_8`), not state another one;
-- words are compared as words, never as products of letters; braces must balance; ordered and unordered brackets differ.
+- words are compared as words, never as products of letters; braces must balance; digits apart need an operator.
 
 Left out: algebra, which `Verifier.check` has done in a killable process where `decide` leaves a pair open.
 
@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from artifact.tasks.answer_forms import Answer, read_answer
+from artifact.tasks.answer_forms import LETTER_UNITS, Answer, read_answer
 
 MAX_ANSWER_CHARS = 1000
 """A longer answer is wrong unless it is character for character the gold one: no algebra is tried on it."""
@@ -31,7 +31,8 @@ MAX_NESTING = 64
 
 _HIDDEN = re.compile(r"\\[hv]?phantom|\\def(?![A-Za-z])|\\(?:new|renew)command|\\input|\\include")
 _LETTERED = re.compile(r"-?[0-9.,]+ ?[A-Za-z]+")
-_SPLIT_DIGITS = re.compile(r"[0-9][\s']+[0-9]|(?:^|[^\\A-Za-z0-9{}_^])[0-9]+\s*\{")
+_SPLIT_DIGITS = re.compile(r"(?<![_^0-9])[0-9]+[\s']+[0-9]|(?:^|[^\\A-Za-z0-9{}_^])[0-9]+\s*\{")
+_SHORT = re.compile(r"(-?[0-9.,]+) ([mgshlL])")
 
 
 def fast_equivalent(gold: str, prediction: str) -> bool | None:
@@ -66,6 +67,8 @@ def decide(gold: str, prediction: str) -> tuple[bool | None, str]:
     a, b = read_answer(gold), read_answer(prediction)
     if fast is not None:
         return fast, "exact"
+    if any(_short_unit(x, y) for x, y in ((a, b), (b, a))):
+        return True, "a unit and its letter"
     if any(x.unit and y.value is None and _LETTERED.fullmatch(y.text) for x, y in ((a, b), (b, a))):
         return False, "a unit against a letter"
     if a.base or b.base:
@@ -74,8 +77,6 @@ def decide(gold: str, prediction: str) -> tuple[bool | None, str]:
         return _same_quantity(a, b)
     if (a.words and (b.words or b.value is not None)) or (b.words and a.value is not None):
         return False, "different words"
-    if _bracket(a.text) and _bracket(b.text) and _bracket(a.text) != _bracket(b.text):
-        return False, "set against tuple or interval"
     if _SPLIT_DIGITS.search(b.text) and not _SPLIT_DIGITS.search(a.text):
         return False, "digits apart without an operator"
     return None, "needs algebra"
@@ -130,6 +131,12 @@ def _same_quantity(gold: Answer, prediction: Answer) -> tuple[bool, str]:
     return True, "same number, unit in other words"
 
 
+def _short_unit(full: Answer, short: Answer) -> bool:
+    """Whether `short` is the quantity `full` with its unit as one letter after a space: `8 m` for 8 meters."""
+    match = _SHORT.fullmatch(short.text)
+    return bool(match and full.value == read_answer(match[1]).value and full.unit == LETTER_UNITS[match[2]])
+
+
 def _same_numeral(gold: Answer, prediction: Answer) -> bool:
     if gold.base is None:
         return False
@@ -137,9 +144,3 @@ def _same_numeral(gold: Answer, prediction: Answer) -> bool:
         return gold.base == prediction.base
     value = prediction.value
     return value is not None and value.denominator == 1 and str(value.numerator) == (gold.base[0] or "0")
-
-
-def _bracket(text: str) -> str:
-    if text.startswith(r"\{") and text.endswith(r"\}"):
-        return "set"
-    return "tuple" if text.startswith(("(", "[")) and text.endswith((")", "]")) else ""

@@ -1,10 +1,12 @@
 """Verdicts on responses: extract the final answer, compare it with the gold answer, never hang, never return a bare 0.
 
-Simple pairs are decided in this process by exact arithmetic (`equivalence.decide`). The rest goes to math-verify in
-worker processes that are killed at a hard deadline and replaced, because its own time-outs need the main thread (in Ray
-actors and threads they fail, and every answer is silently wrong) and cannot stop code that does not return to Python.
+Simple pairs are decided in this process by exact arithmetic (`equivalence.decide`). The rest is done by `symbolic.py`
+in worker processes, because algebra may hang in code that does not return to Python. A comparison has a limit of
+*processor* time, so that no verdict depends on how busy the machine is. A worker that is killed from outside, or stands
+still beyond a generous wall-clock limit, is replaced and asked once more.
 
-A timeout and an exception are statuses of their own (`Status.TIMEOUT`, `Status.ERROR`), counted by name. Left out:
+What then remains is an accident, not a verdict: `Status.TIMEOUT` and `Status.ERROR` are counted by name, are neither
+right nor wrong (`records.Group`), and `refuse_accidents` stops a run with more of them than `ACCIDENT_LIMIT`. Left out:
 process rewards and LLM judges.
 """
 
@@ -14,34 +16,59 @@ import queue
 import threading
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, Self
 
+from artifact.errors import ArtifactError
 from artifact.records import Status, Verdict
+from artifact.tasks.answer_forms import read_answer
 from artifact.tasks.equivalence import decide
 from artifact.tasks.extract import DEFAULT_RULES, check_rules, extract_answer
-from artifact.tasks.verifier_process import WorkerDied, WorkerProcess, WorkerTimeout
+from artifact.tasks.verifier_process import WorkerDied, WorkerProcess, WorkerStalled, WorkerTimeout
 
 CACHE_SIZE = 100_000
+
+WALL_FACTOR = 24
+"""The wall-clock limit of a comparison, as a multiple of its limit of processor time, where none is given."""
+
+ACCIDENT_LIMIT = 0.05
+"""Largest share of timeouts and errors among the verdicts of one batch; more stop the run."""
+
+FEWEST_ACCIDENTS = 3
+"""Fewer accidents than this stop no run: one hard answer among a handful of responses says nothing."""
+
+
+class TooManyAccidents(ArtifactError):
+    """The verifier failed on too many responses for their verdicts to mean anything; the message says on what."""
 
 
 class Verifier:
     """Extraction plus equivalence, with `workers` killable processes for the algebra. Thread-safe, picklable.
 
     rules      extraction rules in order (`extract.RULES`); a task whose prompt demands a box uses `("boxed",)`
-    timeout_s  wall-clock limit of one comparison in a worker; the worker is killed at it
+    timeout_s  processor time of one comparison in a worker, in seconds; the worker ends at it
+    wall_s     wall-clock limit behind it, in seconds, for a worker that stands still; None = WALL_FACTOR × timeout_s
     workers    number of processes; each starts at first need (about a second) and lives until `close`
 
     Verdicts are cached by (gold, answer), except timeouts and errors, which may be the machine's fault.
     """
 
-    def __init__(self, rules: Sequence[str] = DEFAULT_RULES, timeout_s: float = 5.0, workers: int = 1) -> None:
-        if timeout_s <= 0 or workers < 1:
-            raise ValueError(f"Verifier needs timeout_s > 0 and workers >= 1, got {timeout_s} and {workers}")
+    def __init__(
+        self,
+        rules: Sequence[str] = DEFAULT_RULES,
+        timeout_s: float = 5.0,
+        workers: int = 1,
+        wall_s: float | None = None,
+    ) -> None:
+        if timeout_s <= 0 or workers < 1 or (wall_s is not None and wall_s <= 0):
+            raise ValueError(
+                f"Verifier needs timeout_s > 0, workers >= 1, wall_s > 0; got {timeout_s}, {workers}, {wall_s}"
+            )
         self.rules = check_rules(rules)
         self.timeout_s = timeout_s
+        self.wall_s = wall_s
         self.workers = workers
         self._lock = threading.Lock()
         self._counts: Counter[Status] = Counter()
@@ -81,6 +108,21 @@ class Verifier:
         self._count([verdict])
         return verdict
 
+    def unreadable(self, golds: Iterable[str]) -> dict[str, str]:
+        """Gold answers that cannot be graded, with the reason: no parser reads them, or they have no value."""
+        asked = [gold for gold in dict.fromkeys(golds) if not _plain(gold)]
+
+        def reason(gold: str) -> str:
+            reply = self._reply(gold, None)
+            return reply[1] if isinstance(reply, tuple) else reply.get("error") or reply["unreadable"]
+
+        if self.workers == 1 or len(asked) < 2:
+            reasons = list(map(reason, asked))
+        else:
+            with ThreadPoolExecutor(self.workers) as threads:
+                reasons = list(threads.map(reason, asked))
+        return {gold: why for gold, why in zip(asked, reasons, strict=True) if why}
+
     @property
     def counts(self) -> dict[str, int]:
         """Number of verdicts given so far, by status name (all five names)."""
@@ -105,7 +147,7 @@ class Verifier:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.rules, self.timeout_s, self.workers)
+        return type(self), (self.rules, self.timeout_s, self.workers, self.wall_s)
 
     def _count(self, verdicts: Sequence[Verdict]) -> None:
         with self._lock:
@@ -140,29 +182,64 @@ class Verifier:
         return status, reason
 
     def _ask(self, gold: str, answer: str) -> tuple[Status, str]:
-        worker = self._pool.get()
-        try:
-            if worker is None or not worker.alive:
-                self._discard(worker)
-                worker = WorkerProcess()
-                with self._lock:
-                    self._running.add(worker)
-            reply = worker.ask(gold, answer, self.timeout_s)
-        except WorkerTimeout:
-            return Status.TIMEOUT, f"killed after {self.timeout_s:g} s"
-        except WorkerDied as err:
-            return Status.ERROR, f"the worker process died: {err}"
-        finally:
-            self._pool.put(worker)
+        reply = self._reply(gold, answer)
+        if isinstance(reply, tuple):
+            return reply
         if "error" in reply:
             return Status.ERROR, reply["error"]
         return (Status.CORRECT if reply["equal"] else Status.WRONG), reply["detail"]
+
+    def _reply(self, gold: str, answer: str | None) -> dict[str, Any] | tuple[Status, str]:
+        """A worker's reply, or what became of the request: asked twice at most, each time of a sound worker."""
+        accident = Status.ERROR, ""
+        for _ in range(2):
+            worker = self._pool.get()
+            try:
+                if worker is None or not worker.alive:
+                    self._discard(worker)
+                    worker = None
+                    worker = WorkerProcess()
+                    with self._lock:
+                        self._running.add(worker)
+                wall_s = WALL_FACTOR * self.timeout_s if self.wall_s is None else self.wall_s
+                return worker.ask(gold, answer, self.timeout_s, wall_s)
+            except WorkerTimeout:
+                return Status.TIMEOUT, f"stopped after {self.timeout_s:g} s of processor time"
+            except WorkerStalled:
+                accident = Status.TIMEOUT, f"two workers stood still for {wall_s:g} s"
+            except WorkerDied as err:
+                accident = Status.ERROR, f"two worker processes died: {err}"
+            finally:
+                self._pool.put(worker)
+        return accident
 
     def _discard(self, worker: WorkerProcess | None) -> None:
         if worker is not None:
             worker.kill()
             with self._lock:
                 self._running.discard(worker)
+
+
+def _plain(gold: str) -> bool:
+    """Whether the gold answer is a number, a numeral or plain words, which needs no parser."""
+    reading = read_answer(gold)
+    return reading.value is not None or reading.base is not None or bool(reading.words)
+
+
+def refuse_accidents(verdicts: Sequence[Verdict | None], limit: float = ACCIDENT_LIMIT) -> None:
+    """Raise TooManyAccidents where more than `limit` of the verdicts (and at least FEWEST_ACCIDENTS) are accidents."""
+    accidents = [v for v in verdicts if v is not None and v.status.accident]
+    if len(accidents) < FEWEST_ACCIDENTS or len(accidents) <= limit * len(verdicts):
+        return
+    kinds = Counter(f"{v.status}: {v.detail}" for v in accidents).most_common(3)
+    raise TooManyAccidents(
+        f"the verifier failed on {len(accidents)} of {len(verdicts)} responses, more than {limit:.0%}; they are "
+        "neither right nor wrong, and a run on the rest would not be the run that was asked for. Most frequent: "
+        + "; ".join(f"{n} × {kind}" for kind, n in kinds)
+        + f". First answer concerned: {(accidents[0].extracted or '')[:80]!r}. Look at free memory and at the load of "
+        "the machine (workers that died or stood still), at the gold answers (errors that name them), or at the "
+        "responses (expressions too large to compute)"
+    )
 
 
 def _kill_all(workers: set[WorkerProcess]) -> None:

@@ -1,4 +1,4 @@
-"""One killable worker process, seen from the parent: start, ask with a deadline, kill.
+"""One killable worker process, seen from the parent: start, ask within a limit of processor time, kill.
 
 Plain pipes and `python -m` instead of `multiprocessing`: nothing of the caller's main module is imported, so it works
 from a script without a main guard, a notebook, a thread and a Ray actor alike. POSIX only (it waits on pipes).
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -23,7 +24,11 @@ START_LIMIT_S = 180.0
 
 
 class WorkerTimeout(Exception):
-    """No reply by the deadline; the worker has been killed."""
+    """The request has used up its processor time; the worker is gone."""
+
+
+class WorkerStalled(Exception):
+    """No reply within the wall-clock limit, whatever the reason (a stopped process, a machine at a standstill)."""
 
 
 class WorkerDied(Exception):
@@ -53,9 +58,9 @@ class WorkerProcess:
         self._owner = os.getpid()
         try:
             self._read_line(time.monotonic() + START_LIMIT_S)
-        except (WorkerTimeout, WorkerDied) as err:
+        except (WorkerTimeout, WorkerStalled, WorkerDied) as err:
             raise ArtifactError(
-                f"the math-verify worker did not start ({err}); to see why, run "
+                f"the worker for algebra did not start ({err}); to see why, run "
                 f"`PYTHONPATH={path} {sys.executable} -m artifact.tasks.verifier_worker` in a terminal"
             ) from err
         except BaseException:
@@ -72,17 +77,21 @@ class WorkerProcess:
         """Whether the worker runs and is this process's own, not inherited over a fork."""
         return self._owner == os.getpid() and self._process.poll() is None
 
-    def ask(self, gold: str, answer: str, timeout_s: float) -> dict[str, Any]:
-        """The reply, with the key `equal` or `error`. Raises WorkerTimeout or WorkerDied; the worker is then gone."""
+    def ask(self, gold: str, answer: str | None, cpu_s: float, wall_s: float) -> dict[str, Any]:
+        """The reply, with the key `equal`, `unreadable` or `error`.
+
+        Raises WorkerTimeout after `cpu_s` seconds of its processor time, WorkerStalled after `wall_s` seconds by the
+        clock, and WorkerDied; the worker is then gone.
+        """
         self._requests += 1
-        deadline = time.monotonic() + timeout_s
-        request = {"id": self._requests, "gold": gold, "answer": answer, "timeout_s": timeout_s}
+        deadline = time.monotonic() + wall_s
+        request = {"id": self._requests, "gold": gold, "answer": answer, "cpu_s": cpu_s}
         try:
             # Far below a pipe's buffer (the answers are bounded), so this cannot block even on a stopped worker.
             self._stdin.write(json.dumps(request, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
             reply: dict[str, Any] = json.loads(self._read_line(deadline))
         except BrokenPipeError as err:
-            raise WorkerDied(f"exit code {self.kill()}") from err
+            raise self._ended() from err
         except BaseException:  # an interrupt, too: a late reply must not answer the next question
             self.kill()
             raise
@@ -103,6 +112,16 @@ class WorkerProcess:
         self._stdout.close()
         return code
 
+    def _ended(self) -> WorkerTimeout | WorkerDied:
+        """Why the worker is gone, by its exit code."""
+        code = self._process.wait(timeout=10)
+        self.kill()
+        return (
+            WorkerTimeout("its processor time is used up")
+            if code == -signal.SIGPROF
+            else WorkerDied(f"exit code {code}")
+        )
+
     def _read_line(self, deadline: float) -> bytes:
         with selectors.DefaultSelector() as selector:
             selector.register(self._stdout, selectors.EVENT_READ)
@@ -110,10 +129,10 @@ class WorkerProcess:
                 left = deadline - time.monotonic()
                 if left <= 0 or not selector.select(left):
                     self.kill()
-                    raise WorkerTimeout("no reply by the deadline")
+                    raise WorkerStalled("no reply by the deadline")
                 chunk = os.read(self._stdout.fileno(), 1 << 16)
                 if not chunk:
-                    raise WorkerDied(f"exit code {self.kill()}")
+                    raise self._ended()
                 self._buffer += chunk
         line, self._buffer = self._buffer.split(b"\n", 1)
         return line

@@ -1,16 +1,17 @@
-"""The process that runs math-verify for `verifier.py`: `python -m artifact.tasks.verifier_worker`.
+"""The process that runs the algebra for `verifier.py`: `python -m artifact.tasks.verifier_worker`.
 
-Protocol, one JSON object a line over standard input and output: first the worker says `{"ready": true}`; then each
-request `{"id", "gold", "answer", "timeout_s"}` gets `{"id", "equal", "detail"}` or `{"id", "error"}`. It ends at end
-of input. Left out: any time-out of its own for a verdict. The parent kills it; should the parent be gone, the kernel's
-alarm (default action: terminate) ends a hanging worker a few seconds after its deadline.
+Protocol, one JSON object per line over standard input and output: first the worker says `{"ready": true}`; then each
+request `{"id", "gold", "answer", "cpu_s"}` gets `{"id", "equal", "detail"}` or `{"id", "error"}`; with `answer` null
+it asks whether the gold can be graded, and gets `{"id", "unreadable"}`, a reason or "". It ends at end of input.
+
+The limit is processor time: the kernel ends the worker by SIGPROF when one request has used `cpu_s` of it (default
+action: terminate, also inside code that never returns to Python), so a busy machine changes no verdict.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import resource
 import signal
@@ -18,9 +19,6 @@ import sys
 
 MEMORY_BYTES = 4 << 30
 """Address-space limit of a worker: a power tower then ends as MemoryError (status `error`), not as a full machine."""
-
-GRACE_S = 5
-"""Seconds after the parent's deadline at which an orphaned worker dies by itself."""
 
 
 def limit_memory() -> None:
@@ -34,23 +32,26 @@ def main() -> None:
     """Serve requests until standard input closes."""
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints cannot break the protocol
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     logging.disable(logging.CRITICAL)
     if sys.platform.startswith("linux"):
         limit_memory()
-    from artifact.tasks.symbolic import symbolic_equal
+    from artifact.tasks.symbolic import symbolic_equal, unreadable
 
     symbolic_equal("x+1", r"\frac{2x+2}{2}")  # imports and compiles everything, so that no verdict pays for it
     print(json.dumps({"ready": True}), file=replies, flush=True)
     for line in sys.stdin.buffer:
         request = json.loads(line)
-        signal.alarm(math.ceil(request["timeout_s"]) + GRACE_S)
+        signal.setitimer(signal.ITIMER_PROF, request["cpu_s"])
         try:
-            equal, detail = symbolic_equal(request["gold"], request["answer"])
-            reply = {"equal": bool(equal), "detail": detail}
+            if request["answer"] is None:
+                reply: dict[str, object] = {"unreadable": unreadable(request["gold"])}
+            else:
+                equal, detail = symbolic_equal(request["gold"], request["answer"])
+                reply = {"equal": bool(equal), "detail": detail}
         except Exception as err:  # every failure becomes a verdict of its own, with its reason
             reply = {"error": f"{type(err).__name__}: {err}"[:500]}
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps({"id": request["id"]} | reply), file=replies, flush=True)
 
 

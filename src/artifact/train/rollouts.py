@@ -15,6 +15,7 @@ import numpy as np
 
 from artifact.errors import EmptyDataset
 from artifact.records import Problem, Rollout, Verdict
+from artifact.tasks.verifier import refuse_accidents
 
 Prompt = tuple[str, tuple[int, ...]]
 """(problem id, prompt token ids)"""
@@ -114,10 +115,12 @@ def build_rollouts(
 def verify_groups(
     problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], verify: VerifyBatch
 ) -> list[tuple[Rollout, ...]]:
-    """The same rollouts with their verdicts, verified in one batch."""
+    """The same rollouts with their verdicts, verified in one batch; TooManyAccidents where the verifier failed."""
     flat = [r for group in groups for r in group]
     golds = [p.answer for p, group in zip(problems, groups, strict=True) for _ in group]
-    verdicts = iter(verify([r.text for r in flat], golds))
+    given = verify([r.text for r in flat], golds)
+    refuse_accidents(given)
+    verdicts = iter(given)
     return [tuple(r.with_verdict(next(verdicts)) for r in group) for group in groups]
 
 

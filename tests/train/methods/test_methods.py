@@ -129,6 +129,18 @@ def test_grpo_advantages_are_those_of_the_group():
     assert batch.examples[0].behaviour_logprobs == (-0.1, -0.2)
 
 
+def test_an_accident_of_the_verifier_is_neither_right_nor_wrong():
+    """CORE contrasts against the wrong response only; GRPO's baseline is the mean of the judged, here 1/2."""
+    timeout, error = Verdict(Status.TIMEOUT, "3"), Verdict(Status.ERROR, "4")
+    group = _group("p", [RIGHT, WRONG, timeout, error])
+    core = _batch("core", groups=[group])
+    assert [e.response_ids for e in core.examples if isinstance(e, Distil)] == [(10, 3)]
+    assert [e.rejected_ids for e in core.examples if isinstance(e, Prefer)] == [(11, 3)]
+    assert core.metrics["share_correct"] == 0.5  # of the two that were judged
+    grpo = _batch("grpo", {"scale": "none"}, groups=[group])
+    assert [e.advantage for e in grpo.examples] == [0.5, -0.5, 0.0, 0.0]
+
+
 def test_grpo_refuses_one_rollout_a_prompt():
     with pytest.raises(ConfigError, match="at least 2"):
         make(_config("grpo", sampling__samples_per_prompt=1))

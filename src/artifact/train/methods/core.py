@@ -67,7 +67,7 @@ class ContrastiveOnPolicyDistillation(Method):
         o = self.options
         distilled = self._distilled(groups, context) if o.parts != "contrast" else []
         pairs, metrics = self._pairs(groups, context) if o.parts != "distil" else ([], {})
-        accuracy = sum(len(g.correct) for g in groups) / sum(len(g.rollouts) for g in groups)
+        accuracy = sum(len(g.correct) for g in groups) / max(sum(len(g.rollouts) - len(g.unjudged) for g in groups), 1)
         mixed = mix_coefficients(o.mix, alpha=o.alpha, batch_accuracy=accuracy)
         coefficients = {
             "both": {"distil": mixed.distil, "contrast": mixed.contrast},

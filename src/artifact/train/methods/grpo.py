@@ -41,7 +41,7 @@ class GroupRelativePolicyOptimisation(Method):
 
         from artifact.train.losses.policy_gradient import group_advantages
 
-        rewards_GK = torch.tensor([[float(r.correct) for r in g.rollouts] for g in groups], dtype=torch.float64)
+        rewards_GK = torch.tensor([_rewards(g) for g in groups], dtype=torch.float64)
         advantages_GK = group_advantages(rewards_GK, scale=self.options.scale)
         examples = tuple(
             Reinforce.of(r, float(a))
@@ -52,3 +52,10 @@ class GroupRelativePolicyOptimisation(Method):
         return Batch(
             examples, {"policy_gradient": 1.0}, {"reward": float(rewards_GK.mean()), "informative_groups": informative}
         )
+
+
+def _rewards(group: Group) -> list[float]:
+    """1 for a correct rollout, 0 for any other; one without a judgement gets the others' mean: no advantage."""
+    judged = [float(r.correct) for r in group.rollouts if not r.unjudged]
+    mean = sum(judged) / len(judged) if judged else 0.0
+    return [mean if r.unjudged else float(r.correct) for r in group.rollouts]
