@@ -57,7 +57,7 @@ MUTANTS = (
     Mutant(
         "CORE: adaptive by the share of prompts",
         CORE,
-        "sum(len(g.correct) for g in groups) / sum(len(g.rollouts) for g in groups)",
+        "sum(len(g.correct) for g in groups) / max(sum(len(g.rollouts) - len(g.unjudged) for g in groups), 1)",
         "sum(bool(g.correct) for g in groups) / len(groups)",
         TESTS,
     ),
@@ -163,7 +163,7 @@ MUTANTS = (
     Mutant(
         "unparsed responses belong to nobody",
         "records.py",
-        "return tuple(r for r in self.rollouts if not r.correct)",
+        "return tuple(r for r in self.rollouts if not r.correct and not r.unjudged)",
         'return tuple(r for r in self.rollouts if r.verdict and r.verdict.status == "wrong")',
         TESTS,
     ),

@@ -411,7 +411,7 @@ MUTANTS = (
     Mutant(
         "the incorrect rollouts are all of them",
         "records.py",
-        "tuple(r for r in self.rollouts if not r.correct)",
+        "tuple(r for r in self.rollouts if not r.correct and not r.unjudged)",
         "self.rollouts",
         ("test_records.py::test_group_partition_covers_every_rollout",),
     ),

@@ -15,26 +15,17 @@ from pathlib import Path
 import pytest
 
 import artifact
-from artifact.records import Problem, Rollout, Status, Verdict
+from artifact.records import Status
 from artifact.tasks.answer_latex import Unreadable
 from artifact.tasks.graders import GRADERS, as_columns, grade
 from artifact.tasks.symbolic import symbolic_equal
-from artifact.tasks.verifier import TooManyAccidents, Verifier, refuse_accidents
+from artifact.tasks.verifier import Verifier
 from artifact.tasks.verifier_process import WorkerDied, WorkerProcess
-from artifact.train.rollouts import verify_groups
 
 sys.path.insert(0, str(Path(__file__).parent))
 import hostile
 
 DATA = Path(os.environ.get("ARTIFACT_DATA_DIR", Path(__file__).resolve().parents[3] / "shared" / "data"))
-
-
-PROBLEM = Problem("p", "q", "1", None, "t", "easy")
-
-
-def rollout(sample: int) -> Rollout:
-    """An unverified rollout of one token."""
-    return Rollout("p", sample, (1,), (2,), (-0.5,), r"\boxed{1}", "stop")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +98,7 @@ def _after(seconds: float, v: Verifier, sign: int) -> threading.Timer:
 def test_a_stopped_or_killed_worker_changes_no_verdict():
     """Stopped while idle, killed while idle: the same question goes to a fresh worker."""
     for sign in (signal.SIGSTOP, signal.SIGKILL):
-        with Verifier(timeout_s=20.0, wall_s=8.0) as v:
+        with Verifier(timeout_s=20.0, wall_s=5.0) as v:
             assert v.check(r"\sqrt{12}", r"2\sqrt{3}").correct
             (pid,) = _worker_pids(v)
             os.kill(pid, sign)
@@ -117,16 +108,16 @@ def test_a_stopped_or_killed_worker_changes_no_verdict():
 
 @pytest.mark.parametrize("sign", [signal.SIGSTOP, signal.SIGKILL])
 def test_a_worker_stopped_in_mid_comparison_is_asked_once_more(sign):
-    """A comparison of about two seconds of processor time, interrupted in its middle: the same verdict as without."""
-    slow = r"\binom{10^9}{10^8}"
+    """A comparison of about a second of processor time, interrupted in its middle: the same verdict as without."""
+    slow = r"\sum_{k=1}^{1500} \frac{1}{k^2+1}"
     with Verifier(timeout_s=60.0, wall_s=60.0) as v:
         v.check(r"\sqrt{12}", r"2\sqrt{3}")
         undisturbed = v.check("42", slow)
         v.close()
-    with Verifier(timeout_s=60.0, wall_s=20.0) as v:
+    with Verifier(timeout_s=60.0, wall_s=10.0) as v:
         v.check(r"\sqrt{12}", r"2\sqrt{3}")
         (pid,) = _worker_pids(v)
-        timer = _after(0.1, v, sign)
+        timer = _after(0.2, v, sign)
         assert v.check("42", slow) == undisturbed
         timer.join()
         assert not _alive(pid)
@@ -159,16 +150,6 @@ def test_the_limit_is_processor_time_not_the_clock():
         timer.start()
         assert v.check(r"\sqrt{18}", r"3\sqrt{2}").correct
         assert _worker_pids(v) == [pid]  # no other worker was needed
-
-
-def test_too_many_accidents_stop_a_run():
-    right, hung = Verdict(Status.CORRECT, "1"), Verdict(Status.TIMEOUT, "9^{9^{9}}", "stopped after 5 s")
-    refuse_accidents([right] * 95 + [hung] * 5)
-    refuse_accidents([hung, hung])  # two hard answers of two say nothing about the machine
-    with pytest.raises(TooManyAccidents, match=r"6 of 100 .*5%.*6 × timeout: stopped after 5 s.*9\^\{9.*memory"):
-        refuse_accidents([right] * 94 + [hung] * 6)
-    with pytest.raises(TooManyAccidents, match="128 of 128"):
-        verify_groups([PROBLEM], [[rollout(i) for i in range(128)]], lambda texts, golds: [hung] * len(texts))
 
 
 def test_exception_in_the_algebra_is_an_error_with_its_reason(verifier):

@@ -6,8 +6,8 @@ in worker processes, because algebra may hang in code that does not return to Py
 still beyond a generous wall-clock limit, is replaced and asked once more.
 
 What then remains is an accident, not a verdict: `Status.TIMEOUT` and `Status.ERROR` are counted by name, are neither
-right nor wrong (`records.Group`), and `refuse_accidents` stops a run with more of them than `ACCIDENT_LIMIT`. Left out:
-process rewards and LLM judges.
+right nor wrong (`records.Group`), and too many of them stop a run (`train/rollouts.py`). Left out: process rewards and
+LLM judges.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, Self
 
-from artifact.errors import ArtifactError
 from artifact.records import Status, Verdict
 from artifact.tasks.answer_forms import read_answer
 from artifact.tasks.equivalence import decide
@@ -32,16 +31,6 @@ CACHE_SIZE = 100_000
 
 WALL_FACTOR = 24
 """The wall-clock limit of a comparison, as a multiple of its limit of processor time, where none is given."""
-
-ACCIDENT_LIMIT = 0.05
-"""Largest share of timeouts and errors among the verdicts of one batch; more stop the run."""
-
-FEWEST_ACCIDENTS = 3
-"""Fewer accidents than this stop no run: one hard answer among a handful of responses says nothing."""
-
-
-class TooManyAccidents(ArtifactError):
-    """The verifier failed on too many responses for their verdicts to mean anything; the message says on what."""
 
 
 class Verifier:
@@ -224,22 +213,6 @@ def _plain(gold: str) -> bool:
     """Whether the gold answer is a number, a numeral or plain words, which needs no parser."""
     reading = read_answer(gold)
     return reading.value is not None or reading.base is not None or bool(reading.words)
-
-
-def refuse_accidents(verdicts: Sequence[Verdict | None], limit: float = ACCIDENT_LIMIT) -> None:
-    """Raise TooManyAccidents where more than `limit` of the verdicts (and at least FEWEST_ACCIDENTS) are accidents."""
-    accidents = [v for v in verdicts if v is not None and v.status.accident]
-    if len(accidents) < FEWEST_ACCIDENTS or len(accidents) <= limit * len(verdicts):
-        return
-    kinds = Counter(f"{v.status}: {v.detail}" for v in accidents).most_common(3)
-    raise TooManyAccidents(
-        f"the verifier failed on {len(accidents)} of {len(verdicts)} responses, more than {limit:.0%}; they are "
-        "neither right nor wrong, and a run on the rest would not be the run that was asked for. Most frequent: "
-        + "; ".join(f"{n} × {kind}" for kind, n in kinds)
-        + f". First answer concerned: {(accidents[0].extracted or '')[:80]!r}. Look at free memory and at the load of "
-        "the machine (workers that died or stood still), at the gold answers (errors that name them), or at the "
-        "responses (expressions too large to compute)"
-    )
 
 
 def _kill_all(workers: set[WorkerProcess]) -> None:

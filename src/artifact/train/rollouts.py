@@ -13,9 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from artifact.errors import EmptyDataset
+from artifact.errors import ArtifactError, EmptyDataset
 from artifact.records import Problem, Rollout, Verdict
-from artifact.tasks.verifier import refuse_accidents
 
 Prompt = tuple[str, tuple[int, ...]]
 """(problem id, prompt token ids)"""
@@ -25,6 +24,17 @@ VerifyBatch = Callable[[list[str], list[str]], list[Verdict]]
 
 Decode = Callable[[Sequence[Sequence[int]]], list[str]]
 """Token ids of several responses → their texts, special tokens left out."""
+
+
+ACCIDENT_LIMIT = 0.05
+"""Largest share of timeouts and errors among the verdicts of one batch; more stop the run."""
+
+FEWEST_ACCIDENTS = 3
+"""Fewer accidents than this stop no run: one hard answer among a handful of responses says nothing."""
+
+
+class TooManyAccidents(ArtifactError):
+    """The verifier failed on too many responses for their verdicts to mean anything; the message says on what."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +120,22 @@ def build_rollouts(
             )
         )
     return out
+
+
+def refuse_accidents(verdicts: Sequence[Verdict | None], limit: float = ACCIDENT_LIMIT) -> None:
+    """Raise TooManyAccidents where more than `limit` of the verdicts (and at least FEWEST_ACCIDENTS) are accidents."""
+    accidents = [v for v in verdicts if v is not None and v.status.accident]
+    if len(accidents) < FEWEST_ACCIDENTS or len(accidents) <= limit * len(verdicts):
+        return
+    kinds = Counter(f"{v.status}: {v.detail}" for v in accidents).most_common(3)
+    raise TooManyAccidents(
+        f"the verifier failed on {len(accidents)} of {len(verdicts)} responses, more than {limit:.0%}; they are "
+        "neither right nor wrong, and a run on the rest would not be the run that was asked for. Most frequent: "
+        + "; ".join(f"{n} × {kind}" for kind, n in kinds)
+        + f". First answer concerned: {(accidents[0].extracted or '')[:80]!r}. Look at free memory and at the load of "
+        "the machine (workers that died or stood still), at the gold answers (errors that name them), or at the "
+        "responses (expressions too large to compute)"
+    )
 
 
 def verify_groups(
