@@ -28,28 +28,26 @@ LOCAL = [
     ("aime-2024", "test", 30),
     ("aime-2025", "test", 30),
     ("amo-bench", "test", 39),
-    ("omni-math", "test", 2816),
-    ("olympiadbench", "test", 675),
-    ("scalequest", "samples", 100),
+    ("omni-math", "test", 2808),
+    ("olympiadbench", "test", 673),
+    ("scalequest", "samples", 98),
     ("svamp", "all", 1000),
 ]
 """Name, split, gradable problems."""
 
 EXCLUDED = {
     "amo-bench": {"description": ("2", "24", "25", "26", "27", "38", "39", "40", "41", "42", "46")},
-    "omni-math": {"malformed gold answer": ("00183", "00682", "00710", "00862", "01469")},  # braces, a form feed
+    "omni-math": {
+        "malformed gold answer": ("00183", "00682", "00710", "00862", "01469"),  # braces, a form feed
+        "unreadable gold answer": ("00004", "00013", "00047", "00070", "00085", "00849", "00918", "01075"),
+    },
+    "olympiadbench": {"unreadable gold answer": ("1965", "2045")},
+    "scalequest": {"unreadable gold answer": ("00023", "00090")},
 }
 """What is left out of the files at hand, by name."""
 
-SOLUTION_DISAGREES = {"omni-math": ["00027", "00030", "00052", "00064", "00972", "01048", "01063"]}
+SOLUTION_DISAGREES = {"omni-math": ["00027", "00030", "00052", "00064", "00972", "01063"]}
 """Rows whose own solution boxes another answer than their answer field states, or in a form the grader cannot match."""
-
-UNREADABLE = {
-    "scalequest": ["00023"],
-    "olympiadbench": ["1782", "1965", "2045"],
-    "omni-math": ["00004", "00047", "00070", "00085", "00341", "00403", "00849", "00918", "01048", "01386", "01393"],
-}
-"""Gold answers that math-verify cannot compare even with themselves: only an identical text is accepted for them."""
 
 
 @lru_cache
@@ -136,16 +134,10 @@ def test_gold_verifies_against_itself(name: str, split: str, count: int, verifie
     [x for x in LOCAL if x[0] in ("math-500", "amo-bench", "olympiadbench", "scalequest", "omni-math")],
 )
 def test_gold_passes_the_algebra_alone(name: str, split: str, count: int) -> None:
-    """The test above is decided by identical text; here math-verify itself must read every tenth gold answer."""
+    """The test above is decided by identical text; here the algebra itself must read every tenth gold answer."""
     problems = [p for p in load(name, split).problems if p.meta["answer_type"] != "number"]
-    known = UNREADABLE.get(name, [])
-    sample = [
-        p
-        for i, p in enumerate(problems)
-        if i % (10 if len(problems) > 60 else 1) == 0 or key(p.id, name, split) in known
-    ]
-    failed = [key(p.id, name, split) for p in sample if not symbolic_equal(p.answer, p.answer)[0]]
-    assert failed == known
+    sample = problems[:: 10 if len(problems) > 60 else 1]
+    assert [key(p.id, name, split) for p in sample if not symbolic_equal(p.answer, p.answer)[0]] == []
 
 
 @pytest.mark.parametrize(("name", "split", "count"), [x for x in LOCAL if x[0] not in ("svamp",) and x[1] != "train"])
@@ -159,7 +151,7 @@ def test_boxed_reference_solutions_agree_with_the_answer_field(
     stated = [(p, v) for p, v in zip(problems, verdicts, strict=True) if v.extracted is not None]
     wrong = [key(p.id, name, split) for p, v in stated if not v.correct]
     assert wrong == SOLUTION_DISAGREES.get(name, [])
-    if name in ("gsm8k", "math-500", "scalequest"):
+    if name in ("gsm8k", "math-500"):
         assert len(stated) == count
 
 
@@ -174,7 +166,7 @@ def test_difficulty_is_the_sources_own_where_it_has_one() -> None:
 
 def test_answer_types_of_the_source_are_believed() -> None:
     types = Counter(p.meta["answer_type"] for p in load("olympiadbench", "test").problems)
-    assert types == {"number": 572, "expression": 64, "tuple": 33, "interval": 6}
+    assert types == {"number": 572, "expression": 63, "tuple": 33, "interval": 5}
     types = Counter(p.meta["answer_type"] for p in load("amo-bench", "test").problems)
     assert types == {"number": 34, "set": 3, "expression": 2}
 
