@@ -1,4 +1,4 @@
-"""Verdicts per second on GSM8K and MATH-500: `python benchmarks/verdicts.py DATA_FOLDER`, in one process, one worker.
+"""Verdicts per second on GSM8K and MATH-500: `python benchmarks/verdicts.py --data FOLDER`, in one process, one worker.
 
 Each gold answer is judged against four responses in a box: itself, one with another digit, one in display sizes, and
 itself plus 1. Processor time, that of the worker with its start included, does not depend on what else the machine
@@ -8,14 +8,17 @@ answers. To compare two versions, run it with `PYTHONPATH` of each. Left out: ba
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import resource
-import sys
 import time
 from pathlib import Path
 
 from artifact.tasks.verifier import Verifier
+
+HAND_MADE = {"numbers": ["7", "1,080", "3/4", "-12"], "expressions": [r"2\sqrt{3}", r"\frac{\pi}{2}", "x^2-1", "(1,2)"]}
+"""Gold answers to try the script on, where no folder is given."""
 
 
 def responses(gold: str) -> list[str]:
@@ -33,10 +36,13 @@ def golds(folder: Path, name: str) -> list[str]:
 
 def main() -> None:
     """Print one line per benchmark."""
-    folder, spent = Path(sys.argv[1]), 0.0
-    for name in ("gsm8k", "math500"):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with gsm8k/test.jsonl and math500/test.jsonl")
+    folder, spent = parser.parse_args().data, 0.0
+    sets = {name: golds(folder, name) for name in ("gsm8k", "math500")} if folder else HAND_MADE
+    for name, answers in sets.items():
         texts, wanted = [], []
-        for gold in golds(folder, name):
+        for gold in answers:
             given = responses(gold)
             texts += given
             wanted += [gold] * len(given)

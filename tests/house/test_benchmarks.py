@@ -12,6 +12,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 SMALL = {
     "annotation_memory": ["--prompts", "20"],
     "chunked_head": ["--hidden", "16", "--vocab", "300", "--top-k", "4", "--tokens", "8", "--repeats", "1"],
+    "verdicts": [],
 }
 """Arguments that make a benchmark take seconds; those that need the actors are in tests/integration."""
 NEED_ACTORS = {"onpolicy_step"}

@@ -54,6 +54,7 @@ _NAME = re.compile(
 )
 _CONSTANT = re.compile(r"\\(?:pi|infty|emptyset)")
 _MATRIX = re.compile(r"\\begin ?\{([pbBvV]?(?:small)?matrix|array)\}(?: ?\{[clr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
+_REALS = re.compile(r"\\mathbb ?\{? ?R ?\}?")
 _BUILDER = re.compile(r"\\\{ ?(?P<name>[A-Za-z])(?: ?\\in ?[^|:{}]*(?:\{[A-Z]\})?)? ?(?:\\mid|\||:) ?(?P<rest>.*)\\\}")
 _DIGITS_AND_COMMAS = re.compile(r"[0-9]+(?:,[0-9]+)+")
 _THOUSANDS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+")
@@ -131,6 +132,8 @@ def _item(text: str) -> Shape | None:
         text = text[1:-1].strip()
     if not text:
         return None
+    if _REALS.fullmatch(text):
+        return Shape("interval", (_value(r"-\infty"), _value(r"\infty")), "()")
     if builder := _BUILDER.fullmatch(text):
         read = _listed(builder["rest"].strip(), True)
         return read if read and read.kind == "interval" and read.name == builder["name"] else Shape("value", text=text)

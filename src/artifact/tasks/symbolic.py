@@ -6,7 +6,8 @@ their right side, lists for sets, and decimals for the irrational numbers they r
 
 A prediction that is a chain `a = b` counts as a value where both sides do. Two equations are equal where one is a
 constant multiple of the other; sides without a variable make no equation. Values that a gold list gives to different
-names (`x=1, y=2`) keep them, or their order. Exceptions are raised, never turned into "wrong".
+names (`x=1, y=2`) keep them, or their order, also as a point `(1, 2)`. Exceptions are raised, never turned into
+"wrong".
 """
 
 from __future__ import annotations
@@ -68,6 +69,9 @@ def _same(gold: Shape, found: Shape) -> bool:
         return False
     if gold.kind == "relation" or found.kind == "relation":
         return _same_relation(gold, found)
+    for one, other in ((gold, found), (found, gold)):
+        if one.kind == "list" and other.text == "()" and _named_apart(one):
+            return len(gold.parts) == len(found.parts) and all(map(_same, gold.parts, found.parts))
     if gold.kind in ("list", "set"):
         if found.kind in ("list", "set"):
             return _same_members(gold.parts, found.parts)
@@ -81,6 +85,12 @@ def _same(gold: Shape, found: Shape) -> bool:
     if gold.kind == "value":
         return same_value(gold.text, found.text)
     return len(gold.parts) == len(found.parts) and all(map(_same, gold.parts, found.parts))
+
+
+def _named_apart(shape: Shape) -> bool:
+    """Whether every part has a name of its own: `x=1, y=2`, which may be written as the point (1, 2)."""
+    names = {part.name for part in shape.parts}
+    return "" not in names and len(names) == len(shape.parts)
 
 
 def _same_members(gold: Sequence[Shape], found: Sequence[Shape]) -> bool:
