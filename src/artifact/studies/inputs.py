@@ -68,6 +68,7 @@ def rules_of(section: TaskSection) -> tuple[str, ...]:
     return DEFAULT_RULES if template is None else rules_for(template.answer_form)
 
 
+@lru_cache(maxsize=32)
 def problems_of(section: TaskSection, split: str, limit: int | None) -> tuple[Problem, ...]:
     """The problems of a split; EmptyDataset when there are none."""
     problems = tuple(load_problems(task_of(section), split, limit))
