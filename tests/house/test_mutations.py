@@ -17,11 +17,8 @@ from tests.mutations.mutant import PACKAGE, REPOSITORY, ROOMS, TESTS, Mutant, mu
 SAMPLE = (
     "flip the direction of the KL",
     "drop the response mask",
-    "warm-up one step late",
     "sync: not a number passes",
-    "hidden states one position late",
     "teacher rows numbered by their place",
-    "first_samples is 0 for all",
     "sampler: seeds without the sample index",
 )
 """Run here; short ones, from several rooms."""
