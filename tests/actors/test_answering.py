@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from tests.train.tiny import tiny_qwen3
 
 from artifact.actors.answering import answer, left_pad
 from artifact.errors import ArtifactError
@@ -17,19 +17,7 @@ V, STOPS = 13, [0, 1]
 
 @pytest.fixture(scope="module")
 def frozen() -> FrozenModel:
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=V,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=8,
-        tie_word_embeddings=False,
-        max_position_embeddings=64,
-    )
-    model = Qwen3ForCausalLM(config).eval()
+    model = tiny_qwen3(V, tied=False).eval()
     with torch.no_grad():
         model.lm_head.weight.normal_(0, 0.5)
     return FrozenModel(model)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ the two functions need, hence `--no-deps`.
 
     python3.11 -m venv peers && peers/bin/pip install numpy==1.26.4 pillow "transformers>=4.50,<5"
     peers/bin/pip install --no-deps lm-polygraph==0.7.0 uqlm==0.6.7
-    peers/bin/python tests/uncertainty/make_golden.py
+    peers/bin/python tests/phase1/make_golden.py
 
 Each case has token log-probabilities and a cluster id for N samples; recorded are
 - lm-polygraph, `SemanticEntropy(class_probability_estimation="frequency")`: discrete semantic entropy;

@@ -94,7 +94,13 @@ def test_wrong_facts_are_refused(results: Path, change: dict[str, str], message:
         provenance.save_table(DATA, "Some Name", **FACTS)
     with pytest.raises(provenance.ArtifactError, match="no numbers"):
         provenance.save_table(DATA.iloc[:0], "some", **FACTS)
+    seconds = DATA.rename(columns={"y": "seconds"})
+    with pytest.raises(provenance.ArtifactError, match=r"some holds results and \['seconds'\].*as some_times"):
+        provenance.save_table(seconds, "some", **FACTS)
+    with pytest.raises(provenance.ArtifactError, match="some_times holds nothing that the machine decides"):
+        provenance.save_table(DATA, "some_times", **FACTS)
     assert not (results / "tables").exists()
+    assert provenance.save_table(seconds, "some_times", **FACTS).is_file()
 
 
 def test_a_failed_write_leaves_the_old_file(results: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from tests.train.tiny import tiny_qwen3
+from transformers import Qwen3ForCausalLM
 
 from artifact.train.examples import Distil, Example, Imitate, Prefer, Reinforce
 from artifact.train.objective import MicroBatch, denominators, has_gradient, objective, to_reference, to_score
@@ -18,19 +19,7 @@ V = 23
 
 @pytest.fixture(scope="module")
 def model() -> Qwen3ForCausalLM:
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=V,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=8,
-        tie_word_embeddings=True,
-        max_position_embeddings=64,
-    )
-    return Qwen3ForCausalLM(config).double()
+    return tiny_qwen3(V).double()
 
 
 def _examples(rng: np.random.Generator, n: int = 8) -> list[Example]:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from tests.train.tiny import tiny_qwen3
+from transformers import Qwen3ForCausalLM
 
 from artifact.config import checked
 from artifact.train.examples import COMPONENTS, Distil, Example, Imitate, Prefer, Reinforce
@@ -26,19 +27,7 @@ V, BUDGET = 23, 16
 
 @pytest.fixture(scope="module")
 def model() -> Qwen3ForCausalLM:
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=V,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=8,
-        tie_word_embeddings=True,
-        max_position_embeddings=64,
-    )
-    return Qwen3ForCausalLM(config).double()
+    return tiny_qwen3(V).double()
 
 
 def token_logprobs(model: Any, prompt: tuple[int, ...], response: tuple[int, ...], tau: float = 1.0) -> list[Any]:

@@ -1,4 +1,4 @@
-"""A recurrent network small enough for loops, what it says about one sequence at a time, and a run for it to learn.
+"""Networks small enough for loops, what it says about one sequence at a time, and a run for it to learn.
 
 `rows` and `token_logprobs` are the tests' own oracle; the rest is a small language of letters with problems in it.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,28 @@ from artifact.train.settings import (
     Sampling,
     Train,
 )
+
+if TYPE_CHECKING:
+    from transformers import Qwen3ForCausalLM
+
+
+def tiny_qwen3(vocabulary: int, *, tied: bool = True) -> Qwen3ForCausalLM:
+    """Two layers of the architecture that is trained, for tests that want attention and an output head; seeded."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM  # not at the top: a rank of test_two_ranks needs none of it
+
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=vocabulary,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        tie_word_embeddings=tied,
+        max_position_embeddings=64,
+    )
+    return Qwen3ForCausalLM(config)
 
 
 class Decoder(nn.Module):

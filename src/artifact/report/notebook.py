@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from artifact.config import Config, load, parse_overrides
-from artifact.report.figures_se import FigureAndData
+from artifact.report.drawing import FigureAndData
 from artifact.report.outputs import as_text, printed, save_figure, save_table, stamp_line
 
 PIXELS_PER_INCH = 149

@@ -105,6 +105,15 @@ def _check(name: str, tier: str, caption: str, data: pd.DataFrame) -> None:
         raise ArtifactError(f"{name}: a caption is missing; say what is shown, over what, and what the bars are")
     if data.empty:
         raise ArtifactError(f"{name}: there are no numbers to show (empty frame); check that the runs and splits exist")
+    from artifact.report.times import SUFFIX, volatile_columns  # brings pandas, which whoever saves has already
+
+    volatile = volatile_columns(data.columns)
+    if volatile and not name.endswith(SUFFIX):
+        raise ArtifactError(
+            f"{name} holds results and {volatile}, which the machine decides: save these as {name}{SUFFIX}"
+        )
+    if name.endswith(SUFFIX) and not volatile:
+        raise ArtifactError(f"{name} holds nothing that the machine decides: drop {SUFFIX} from its name")
 
 
 def _stamp_figure(fig: Figure, line: str) -> None:

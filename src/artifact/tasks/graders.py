@@ -2,7 +2,8 @@
 
 What each reads of a response, and when it says correct:
 
-math_verify           the answer found by the verifier's own rules; equal by exact arithmetic, then by math-verify
+math_verify           the answer found by the verifier's own rules; equal by exact arithmetic, else by algebra on what
+                      math-verify's parser reads (`symbolic.py`; the library's own comparison is not used)
 strict_string         the answer found by the same rules (the string in the box, where only boxes count); the same
                       characters as the gold answer, white space apart
 numeric_last_number   the last number of the whole text, whatever the rules; exactly the gold answer's number

@@ -38,16 +38,6 @@ class Report:
     missed: tuple[Failure, ...]
     accepted: tuple[Failure, ...]
 
-    @property
-    def missed_rate(self) -> float:
-        """Share of meaning-preserving rewrites that were not accepted."""
-        return len(self.missed) / self.kept if self.kept else 0.0
-
-    @property
-    def accepted_rate(self) -> float:
-        """Share of meaning-changing rewrites that were accepted."""
-        return len(self.accepted) / self.changed if self.changed else 0.0
-
 
 Rewrite = Callable[[str], str | None]
 
