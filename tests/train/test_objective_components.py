@@ -89,7 +89,9 @@ def teacher_scores(seed: int, k: int = 3) -> TeacherScores:
     logp = z - np.log(np.exp(z).sum(1, keepdims=True))
     ids = np.argsort(-logp, 1)[:, :k].astype(np.int32)
     offsets = np.array([0, len(LONG), n])
-    return TeacherScores(ids, np.take_along_axis(logp, ids, 1), rng.uniform(0.5, 2, n), offsets, np.arange(2))
+    top = np.take_along_axis(logp, ids, 1)
+    tail = np.log(1 - np.exp(top).sum(1))
+    return TeacherScores(ids, top, rng.uniform(0.5, 2, n), offsets, np.arange(2), tail)
 
 
 @pytest.mark.parametrize("reduction", ["sequence_mean", "token_mean"])
@@ -295,6 +297,7 @@ def test_the_teachers_temperature_is_the_losses(model, tau):
         scores.entropy[: len(LONG)],
         np.array([0, 5]),
         np.arange(1),
+        scores.tail[: len(LONG)],
     )
     settings = {"distil": {"top_k": 3, "temperature": tau, "support": "tail"}}
     assert loss_of(model, [Distil("p", PROMPT, LONG)], settings, first) == pytest.approx(total, abs=1e-9)

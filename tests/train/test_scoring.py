@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tests.train.tiny import Network, rows, token_logprobs
 
 from artifact.train import scoring
@@ -37,7 +38,7 @@ def budget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> i
 
 @pytest.mark.parametrize("tau", [1.0, 0.5, 2.0])
 def test_top_k_and_entropy_are_those_of_a_plain_forward_pass(network: Network, budget: int, tau: float) -> None:
-    scores = FrozenModel(network).teacher_scores(SEQUENCES, K, tau, budget)
+    scores = FrozenModel(network).teacher_scores(SEQUENCES, K, tau, budget, with_tail=True)
     found = scores.by_example()
     assert set(found) == set(SEQUENCES) and scores.example.tolist() == list(SEQUENCES)
     for example, (prompt, response) in SEQUENCES.items():
@@ -49,11 +50,26 @@ def test_top_k_and_entropy_are_those_of_a_plain_forward_pass(network: Network, b
             np.testing.assert_allclose(of.logprobs[t], row[order], atol=2e-6)
             assert of.entropy[t] == pytest.approx(-(np.exp(row) * row).sum(), abs=2e-6)
             assert of.mass[t] == pytest.approx(np.exp(row[order]).sum(), abs=2e-6)
+            assert of.tail is not None
+            assert of.tail[t] == pytest.approx(np.log(np.exp(np.delete(row, order)).sum()), abs=2e-6)
 
 
 def test_k_is_at_most_the_vocabulary_and_then_holds_all_mass(network: Network) -> None:
-    of = FrozenModel(network).teacher_scores({0: SEQUENCES[9]}, 1000).by_example()[0]
+    of = FrozenModel(network).teacher_scores({0: SEQUENCES[9]}, 1000, with_tail=True).by_example()[0]
     assert of.ids.shape == (2, 11) and of.mass == pytest.approx(1.0, abs=1e-6)
+    assert of.tail is not None and np.isneginf(of.tail).all()
+
+
+def test_a_half_precision_model_is_scored_with_unrounded_logits(network: Network) -> None:
+    """Against float64 products of its own bfloat16 hidden states; logits rounded to bfloat16 would be off by 1e-2."""
+    half = network.bfloat16().requires_grad_(False)
+    frozen, (prompt, response) = FrozenModel(half), SEQUENCES[2]
+    of = frozen.teacher_scores({0: (prompt, response)}, 11).by_example()[0]
+    (_, packed, hidden_TH, weight_VH) = next(iter(frozen.passes([(prompt, response)], 4096)))
+    exact = (hidden_TH.double() @ weight_VH.double().T).log_softmax(-1)
+    np.testing.assert_allclose(of.logprobs, exact.gather(1, torch.from_numpy(of.ids).long()).numpy(), atol=1e-5)
+    own = exact.gather(1, packed.target_T[:, None])[:, 0].numpy()
+    np.testing.assert_allclose(frozen.logprobs([(prompt, response)])[0], own, atol=1e-5)
 
 
 def test_an_informed_teacher_reads_its_own_prompt_before_the_same_response(network: Network) -> None:

@@ -53,10 +53,16 @@ class ScoringActor:
         self._models.pop(path, None)
 
     def teacher_scores(
-        self, path: str, sequences: Mapping[int, TokenPair], k: int, temperature: float = 1.0, max_tokens: int = 16384
+        self,
+        path: str,
+        sequences: Mapping[int, TokenPair],
+        k: int,
+        temperature: float = 1.0,
+        max_tokens: int = 16384,
+        with_tail: bool = False,
     ) -> TeacherScores:
         """`FrozenModel.teacher_scores` of the checkpoint at `path`."""
-        return self.load(path).teacher_scores(sequences, k, temperature, max_tokens)
+        return self.load(path).teacher_scores(sequences, k, temperature, max_tokens, with_tail)
 
     def reference_logprobs(
         self, path: str, sequences: Mapping[int, Sequence[TokenPair]], max_tokens: int = 16384

@@ -52,14 +52,14 @@ class RayWorkers:
 
     def teacher_scores(self, shards: Sequence[Sequence[Example]]) -> list[Handle | None]:
         """The scorer's top-k of each shard's distillation examples of a weight other than 0, in the object store."""
-        d = self.config.losses.distil
+        d, tokens = self.config.losses.distil, self.config.optimiser.micro_batch_tokens
         out: list[Handle | None] = []
         for shard in shards:
             wanted = to_score(shard)
             ref = None
             if wanted:
                 ref = self.actors.teacher.teacher_scores.remote(
-                    self.scorer, wanted, d.top_k, d.temperature, self.config.optimiser.micro_batch_tokens
+                    self.scorer, wanted, d.top_k, d.temperature, tokens, d.support == "tail"
                 )
                 self._wait(ref, "teacher scores")
             out.append(ref)

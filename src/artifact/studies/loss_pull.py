@@ -25,6 +25,7 @@ from artifact.records import Rollout
 from artifact.studies.loss_lab import Lab, Variant
 from artifact.train.gradients import ComponentGradients
 from artifact.train.losses.divergence import token_divergence
+from artifact.train.losses.lm_head import project
 from artifact.train.methods.base import Batch, Method
 from artifact.train.objective import MicroBatch, Outcome, denominators, objective, to_reference, to_score
 from artifact.train.packing import pack, response_hidden
@@ -141,7 +142,7 @@ def response_logprobs(network: Any, prompt: tuple[int, ...], responses: Sequence
 
     packed = pack([(prompt, r) for r in responses])
     with torch.no_grad():
-        logits = (response_hidden(network.model, packed) @ network.lm_head.weight.T).double()
+        logits = project(response_hidden(network.model, packed), network.lm_head.weight).double()
         flat = logits.log_softmax(-1).gather(1, packed.target_T[:, None])[:, 0].numpy()
     return np.split(flat, np.cumsum([len(r) for r in responses])[:-1])
 
@@ -160,14 +161,18 @@ def token_kl(lab: Lab, rollout: int, scorers: Mapping[str, tuple[str, str]]) -> 
     for name, (model, context) in scorers.items():
         path, prompt = resolve_model(model), lab.context.encode(lab.group.problem, context)
         asked = (prompt, r.response_ids)
-        scores = lab.frozen(path).teacher_scores({0: asked}, settings.top_k, settings.temperature)
-        picked = own.gather(1, torch.from_numpy(scores.ids).long())
+        scores = lab.frozen(path).teacher_scores({0: asked}, settings.top_k, settings.temperature, with_tail=True)
+        ids = torch.from_numpy(scores.ids).long()
         kl_T = token_divergence(
             torch.from_numpy(scores.logprobs),
-            picked.float(),
+            own.gather(1, ids).float(),
             kind=settings.divergence,
             support=settings.support,
+            teacher_tail_T=torch.from_numpy(scores.tail),
+            student_tail_T=own.scatter(1, ids, -torch.inf).logsumexp(-1),
             beta=settings.beta,
+            temperature=settings.temperature,
+            teacher_temperature=settings.temperature,
         ).divergence_T
         chosen = lab.frozen(path).logprobs([asked])[0]
         for t, token in enumerate(r.response_ids):
@@ -186,12 +191,14 @@ def token_kl(lab: Lab, rollout: int, scorers: Mapping[str, tuple[str, str]]) -> 
 
 
 def _student_logprobs(lab: Lab, r: Rollout) -> torch.Tensor:
-    """log p_S over the whole vocabulary at each response position, [T, V], no gradient."""
+    """log p_S over the whole vocabulary at each response position, at the loss's temperature, [T, V], no gradient."""
     import torch
+
+    tau = lab.config.losses.distil.temperature
 
     with torch.no_grad():
         hidden = response_hidden(lab.network.model, pack([(r.prompt_ids, r.response_ids)]))
-        return torch.log_softmax(hidden @ lab.network.lm_head.weight.T, -1)
+        return torch.log_softmax(project(hidden, lab.network.lm_head.weight) / tau, -1)
 
 
 def _micro_batch(lab: Lab, method: Method, batch: Batch) -> MicroBatch:
@@ -201,7 +208,7 @@ def _micro_batch(lab: Lab, method: Method, batch: Batch) -> MicroBatch:
     teacher: dict[int, TeacherRows] = {}
     if wanted := to_score(examples):
         scorer = base if method.needs.self_teacher else lab.frozen(resolve_model(lab.config.teacher_path))
-        teacher = scorer.teacher_scores(wanted, d.top_k, d.temperature).by_example()
+        teacher = scorer.teacher_scores(wanted, d.top_k, d.temperature, with_tail=d.support == "tail").by_example()
     reference = base.reference_logprobs(to_reference(examples, losses)) if method.needs.reference else {}
     whole = denominators(examples, losses, lab.config.sampling.max_new_tokens)
     every = range(len(examples))

@@ -19,6 +19,7 @@ from torch import Tensor
 from artifact.errors import ConfigError, StaleEngine
 from artifact.records import Rollout
 from artifact.train.examples import Example
+from artifact.train.losses.lm_head import project
 from artifact.train.objective import MicroBatch, Outcome, to_reference, to_score
 from artifact.train.rollouts import Completion, Decode, Prompt, build_rollouts, first_samples, request_seed
 from artifact.train.scoring import FrozenModel
@@ -123,7 +124,7 @@ class LocalWorkers:
         with torch.no_grad():
             for _ in range(max_new_tokens):
                 hidden = self.network.model(input_ids=torch.tensor([ids]), use_cache=False).last_hidden_state[0, -1]  # type: ignore[operator]
-                logits_V = (hidden @ self.network.lm_head.weight.T).float()  # type: ignore[union-attr]
+                logits_V = project(hidden[None], self.network.lm_head.weight)[0].float()  # type: ignore[union-attr, arg-type]
                 if temperature:
                     token = int(torch.multinomial((logits_V / temperature).softmax(-1), 1, generator=generator))
                 else:
@@ -141,7 +142,11 @@ class LocalWorkers:
         out: list[Handle | None] = []
         for shard in shards:
             wanted = to_score(shard)
-            out.append(self.teacher.teacher_scores(wanted, d.top_k, d.temperature, tokens) if wanted else None)
+            out.append(
+                self.teacher.teacher_scores(wanted, d.top_k, d.temperature, tokens, d.support == "tail")
+                if wanted
+                else None
+            )
         return out
 
     def reference_logprobs(self, shards: Sequence[Sequence[Example]]) -> list[Handle | None]:

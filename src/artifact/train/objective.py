@@ -229,12 +229,15 @@ def distil_loss(part: _Part, losses: Losses) -> tuple[Tensor, Diagnostics]:
         temperature=settings.temperature,
         with_entropy=settings.token_weight == "entropy_gap",
         with_argmax=True,
+        with_tail=settings.support == "tail",
     )
     out = token_divergence(
         teacher_TK,
         student.logprobs_TK,
         kind=settings.divergence,
         support=settings.support,
+        teacher_tail_T=None if any(r.tail is None for r in rows) else part.per_token([r.tail for r in rows]),
+        student_tail_T=student.tail_T,
         beta=settings.beta,
         temperature=settings.temperature,
         teacher_temperature=settings.temperature,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from artifact.train.examples import TokenPair
+from artifact.train.losses.lm_head import project
 from artifact.train.packing import Body, Packed, micro_batches, pack, response_hidden
 
 CHUNK = 1024
@@ -41,13 +42,14 @@ class TeacherRows:
     """The teacher's scores of one response of T tokens.
 
     ids_TK int32, logprobs_TK float32 (nats, full-vocabulary soft-max, descending), entropy_T float32 (nats, of the full
-    vocabulary). Row t is the distribution from which response token t was to be drawn, so row 0 is conditioned on the
+    vocabulary), tail_T float32 (log of the probability outside the top-k) where it was asked for. Row t is the distribution from which response token t was to be drawn, so row 0 is conditioned on the
     prompt alone.
     """
 
     ids: np.ndarray
     logprobs: np.ndarray
     entropy: np.ndarray
+    tail: np.ndarray | None = None
 
     @property
     def mass(self) -> np.ndarray:
@@ -59,7 +61,8 @@ class TeacherRows:
 class TeacherScores:
     """Teacher scores of several responses, packed, each with the index of the example it belongs to.
 
-    Response i owns rows offsets[i]:offsets[i+1] of ids_TK, logprobs_TK and entropy_T, and belongs to `example[i]`.
+    Response i owns rows offsets[i]:offsets[i+1] of ids_TK, logprobs_TK, entropy_T and tail_T, and belongs to
+    `example[i]`.
     """
 
     ids: np.ndarray
@@ -67,12 +70,14 @@ class TeacherScores:
     entropy: np.ndarray
     offsets: np.ndarray
     example: np.ndarray
+    tail: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         rows = int(self.offsets[-1])
         if (
             len(self.offsets) != len(self.example) + 1
             or not len(self.ids) == len(self.logprobs) == len(self.entropy) == rows
+            or (self.tail is not None and len(self.tail) != rows)
         ):
             raise ValueError(
                 f"teacher scores disagree: {len(self.example)} responses, {len(self.offsets)} offsets to row {rows}, "
@@ -83,14 +88,17 @@ class TeacherScores:
         """The rows of each example that was scored."""
         bounds = [slice(int(a), int(b)) for a, b in zip(self.offsets[:-1], self.offsets[1:], strict=True)]
         return {
-            int(i): TeacherRows(self.ids[rows], self.logprobs[rows], self.entropy[rows])
+            int(i): TeacherRows(
+                self.ids[rows], self.logprobs[rows], self.entropy[rows], None if self.tail is None else self.tail[rows]
+            )
             for i, rows in zip(self.example, bounds, strict=True)
         }
 
     @property
     def nbytes(self) -> int:
         """Bytes that travel from teacher to student."""
-        return int(self.ids.nbytes + self.logprobs.nbytes + self.entropy.nbytes)
+        tail = 0 if self.tail is None else self.tail.nbytes
+        return int(self.ids.nbytes + self.logprobs.nbytes + self.entropy.nbytes + tail)
 
 
 class FrozenModel:
@@ -105,12 +113,17 @@ class FrozenModel:
         return int(self.network.lm_head.weight.shape[0])
 
     def teacher_scores(
-        self, sequences: Mapping[int, TokenPair], k: int, temperature: float = 1.0, max_tokens: int = 16384
+        self,
+        sequences: Mapping[int, TokenPair],
+        k: int,
+        temperature: float = 1.0,
+        max_tokens: int = 16384,
+        with_tail: bool = False,
     ) -> TeacherScores:
         """Top-k log-probabilities at `temperature` for each response token of each sequence, by index of its example.
 
-        k is capped at the vocabulary; k = V gives the full distribution. At most `max_tokens` padded tokens share a
-        forward pass.
+        k is capped at the vocabulary; k = V gives the full distribution, whose tail is −∞. At most `max_tokens` padded
+        tokens share a forward pass.
         """
         pairs = list(sequences.values())
         offsets = np.concatenate([[0], np.cumsum([len(response) for _, response in pairs])]).astype(np.int64)
@@ -118,6 +131,7 @@ class FrozenModel:
         ids = np.empty((offsets[-1], k), dtype=np.int32)
         logprobs = np.empty((offsets[-1], k), dtype=np.float32)
         entropy = np.empty(offsets[-1], dtype=np.float32)
+        tail = np.empty(offsets[-1], dtype=np.float32) if with_tail else None
         for batch, _, hidden_TH, weight_VH in self.passes(pairs, max_tokens):
             rows_of_batch = np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in batch])
 
@@ -127,9 +141,11 @@ class FrozenModel:
                 ids[where] = top.indices.cpu().numpy()
                 logprobs[where] = top.values.cpu().numpy()
                 entropy[where] = -(logprobs_TV.exp() * logprobs_TV).sum(-1).cpu().numpy()
+                if tail is not None:
+                    tail[where] = logprobs_TV.scatter(1, top.indices, -torch.inf).logsumexp(-1).cpu().numpy()
 
-            log_softmax_chunks(hidden_TH / temperature, weight_VH, keep)
-        return TeacherScores(ids, logprobs, entropy, offsets, np.fromiter(sequences, dtype=np.int64))
+            log_softmax_chunks(hidden_TH, weight_VH, keep, temperature)
+        return TeacherScores(ids, logprobs, entropy, offsets, np.fromiter(sequences, dtype=np.int64), tail)
 
     def logprobs(self, sequences: Sequence[TokenPair], max_tokens: int = 16384) -> list[np.ndarray]:
         """Log-probability of every response token, temperature 1, one float32 array per sequence."""
@@ -165,9 +181,11 @@ class FrozenModel:
                 yield batch, packed, response_hidden(self.network.model, packed), self.network.lm_head.weight
 
 
-def log_softmax_chunks(hidden_TH: Tensor, weight_VH: Tensor, use: Callable[[slice, Tensor], None]) -> None:
+def log_softmax_chunks(
+    hidden_TH: Tensor, weight_VH: Tensor, use: Callable[[slice, Tensor], None], temperature: float = 1.0
+) -> None:
     """Call `use(rows, logprobs)` with the full-vocabulary log-softmax of each chunk of positions, in float32."""
     for start in range(0, hidden_TH.shape[0], CHUNK):
         rows = slice(start, min(start + CHUNK, hidden_TH.shape[0]))
-        logits = (hidden_TH[rows] @ weight_VH.T).float()
-        use(rows, torch.log_softmax(logits, dim=-1))
+        logits = project(hidden_TH[rows], weight_VH).float()
+        use(rows, torch.log_softmax(logits if temperature == 1.0 else logits / temperature, dim=-1))

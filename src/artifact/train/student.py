@@ -19,6 +19,7 @@ from artifact.errors import NonFinite
 from artifact.train.examples import Example, TokenPair
 from artifact.train.gradients import ComponentGradients
 from artifact.train.losses.diagnostics import merge_diagnostics
+from artifact.train.losses.lm_head import project
 from artifact.train.objective import Diagnostics, MicroBatch, Outcome, has_gradient, objective
 from artifact.train.packing import micro_batches, pack, response_hidden
 from artifact.train.schedule import learning_rate
@@ -150,7 +151,7 @@ def policy_logprobs(network: Network, sequences: Sequence[TokenPair], device: st
     packed = pack(sequences, device)
     with torch.no_grad():
         hidden_TH = response_hidden(network.model, packed)
-        logits_TV = (hidden_TH @ network.lm_head.weight.T).float()
+        logits_TV = project(hidden_TH, network.lm_head.weight).float()
         flat = torch.log_softmax(logits_TV, -1).gather(1, packed.target_T[:, None])[:, 0].double().cpu().numpy()
     return np.split(flat, np.cumsum([len(r) for _, r in sequences])[:-1])
 

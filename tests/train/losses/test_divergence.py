@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artifact.train.losses.divergence import log1mexp, on_support, token_divergence
+from artifact.train.losses import divergence
+from artifact.train.losses.divergence import TokenDivergence
 
 SETTINGS = settings(deadline=None, max_examples=40, derandomize=True)
 KINDS = ["forward_kl", "reverse_kl", "jsd"]
@@ -29,6 +31,27 @@ def at_top_k(
     """Full-vocabulary log-probs of both at the teacher's top-k ids, at temperature tau."""
     ids = teacher.topk(k, dim=-1).indices
     return (teacher / tau).log_softmax(-1).gather(1, ids), (student / tau).log_softmax(-1).gather(1, ids)
+
+
+def log_tail(logits: torch.Tensor, ids: torch.Tensor, tau: float = 1.0) -> torch.Tensor:
+    """Log of the mass outside `ids`, summed over it."""
+    return (logits / tau).log_softmax(-1).scatter(1, ids, -torch.inf).logsumexp(-1)
+
+
+def at_top_k_with_tails(
+    teacher: torch.Tensor, student: torch.Tensor, k: int, tau: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`at_top_k`, and the log-mass of both outside the teacher's top-k."""
+    ids = teacher.topk(k, dim=-1).indices
+    return *at_top_k(teacher, student, k, tau), log_tail(teacher, ids, tau), log_tail(student, ids, tau)
+
+
+def token_divergence(
+    log_t: torch.Tensor, log_s: torch.Tensor, *tails: torch.Tensor, **settings: Any
+) -> TokenDivergence:
+    """The product's, given both tails where there are any."""
+    named = dict(zip(("teacher_tail_T", "student_tail_T"), tails, strict=False))
+    return divergence.token_divergence(log_t, log_s, **named, **settings)
 
 
 def oracle(log_t: list[float], log_s: list[float], kind: str, support: str, beta: float) -> tuple[float, float]:
@@ -56,8 +79,8 @@ def oracle(log_t: list[float], log_s: list[float], kind: str, support: str, beta
 @pytest.mark.parametrize("support", SUPPORTS)
 @pytest.mark.parametrize("k", [1, 4, 10])
 def test_equals_the_naive_loop(kind: str, support: str, k: int) -> None:
-    log_t, log_s = at_top_k(*pair(), k)
-    out = token_divergence(log_t, log_s, kind=kind, support=support, beta=0.3)
+    log_t, log_s, *tails = at_top_k_with_tails(*pair(), k)
+    out = token_divergence(log_t, log_s, *tails, kind=kind, support=support, beta=0.3)
     for t in range(len(log_t)):
         loss, divergence = oracle(log_t[t].tolist(), log_s[t].tolist(), kind, support, 0.3)
         assert out.loss_T[t].item() == pytest.approx(loss, abs=1e-12)
@@ -83,7 +106,7 @@ def test_gradients_match_finite_differences(kind: str, support: str, k: int) -> 
 
     def loss(logits: torch.Tensor) -> torch.Tensor:
         return token_divergence(
-            *at_top_k(teacher, logits, k, 1.3),
+            *at_top_k_with_tails(teacher, logits, k, 1.3),
             kind=kind,
             support=support,
             temperature=1.3,
@@ -98,13 +121,13 @@ def test_gradients_match_finite_differences(kind: str, support: str, k: int) -> 
 def test_k_equals_v_gives_the_full_divergence(support: str) -> None:
     """Once nothing is truncated, all supports agree with torch's own KL, in value and gradient."""
     teacher, student = pair()
-    log_t, log_s = at_top_k(teacher, student, 11)
+    log_t, log_s, *tails = at_top_k_with_tails(teacher, student, 11)
     full = {
         "forward_kl": torch.nn.functional.kl_div(log_s, log_t, log_target=True, reduction="none").sum(-1),
         "reverse_kl": torch.nn.functional.kl_div(log_t, log_s, log_target=True, reduction="none").sum(-1),
     }
     for kind, expected in full.items():
-        out = token_divergence(log_t, log_s, kind=kind, support=support)
+        out = token_divergence(log_t, log_s, *tails, kind=kind, support=support)
         torch.testing.assert_close(out.divergence_T, expected.detach(), rtol=0, atol=1e-12)
         ours, theirs = (torch.autograd.grad(x.sum(), student, retain_graph=True)[0] for x in (out.loss_T, expected))
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
@@ -116,7 +139,7 @@ def test_teacher_equals_student_gives_zero(kind: str, support: str) -> None:
     """At k = V every divergence is 0 and so is its gradient; the divergence is logged, not the cross-entropy."""
     teacher, _ = pair()
     student = teacher.clone().requires_grad_()
-    out = token_divergence(*at_top_k(teacher, student, 11), kind=kind, support=support)
+    out = token_divergence(*at_top_k_with_tails(teacher, student, 11), kind=kind, support=support)
     torch.testing.assert_close(out.divergence_T, torch.zeros(5, dtype=torch.float64), rtol=0, atol=1e-12)
     out.loss_T.sum().backward()
     torch.testing.assert_close(student.grad, torch.zeros_like(teacher), rtol=0, atol=1e-12)
@@ -125,7 +148,7 @@ def test_teacher_equals_student_gives_zero(kind: str, support: str) -> None:
 @pytest.mark.parametrize("support", ["tail", "raw"])
 def test_teacher_equals_student_gives_zero_when_truncated(support: str) -> None:
     teacher, _ = pair()
-    out = token_divergence(*at_top_k(teacher, teacher, 3), support=support)
+    out = token_divergence(*at_top_k_with_tails(teacher, teacher, 3), support=support)
     torch.testing.assert_close(out.divergence_T, torch.zeros(5, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
@@ -158,8 +181,8 @@ def test_truncated_reverse_kl_sheds_student_mass_and_the_tail_prevents_it() -> N
     teacher, _ = pair()
     for support, sheds in (("raw", True), ("tail", False)):
         student = teacher.clone().requires_grad_()
-        log_t, log_s = at_top_k(teacher, student, 3)
-        loss = token_divergence(log_t, log_s, kind="reverse_kl", support=support).loss_T
+        log_t, log_s, *tails = at_top_k_with_tails(teacher, student, 3)
+        loss = token_divergence(log_t, log_s, *tails, kind="reverse_kl", support=support).loss_T
         (gradient,) = torch.autograd.grad(loss.sum(), student)
         mass_before = log_s.detach().exp().sum(-1)
         mass_after = at_top_k(teacher, teacher - 0.1 * gradient, 3)[1].exp().sum(-1)
@@ -202,12 +225,12 @@ def test_jsd_has_the_documented_limits_and_is_symmetric_at_one_half() -> None:
 def test_invariances(seed: int, k: int, kind: str, support: str, tau: float, shift: float) -> None:
     """Order of the support, a shift of either side's logits: nothing changes. Proper distributions: never < 0."""
     teacher, student = pair(seed=seed)
-    log_t, log_s = at_top_k(teacher, student, k, tau)
+    log_t, log_s, *tails = at_top_k_with_tails(teacher, student, k, tau)
     kwargs = {"kind": kind, "support": support, "temperature": tau, "teacher_temperature": tau}
-    base = token_divergence(log_t, log_s, **kwargs)
+    base = token_divergence(log_t, log_s, *tails, **kwargs)
     order = torch.randperm(k, generator=torch.Generator().manual_seed(seed))
-    permuted = token_divergence(log_t[:, order], log_s[:, order], **kwargs)
-    shifted = token_divergence(*at_top_k(teacher + shift, student - shift, k, tau), **kwargs)
+    permuted = token_divergence(log_t[:, order], log_s[:, order], *tails, **kwargs)
+    shifted = token_divergence(*at_top_k_with_tails(teacher + shift, student - shift, k, tau), **kwargs)
     for other in (permuted, shifted):
         torch.testing.assert_close(other.loss_T, base.loss_T, rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(other.divergence_T, base.divergence_T, rtol=1e-9, atol=1e-9)
@@ -253,24 +276,54 @@ def test_an_impossible_teacher_token_adds_nothing_to_the_forward_kl() -> None:
     assert wider.grad is not None and bool((wider.grad[:, -1] == 0).all())
 
 
-@pytest.mark.parametrize("exponent", [-1, -3, -6, -9, -12])
-def test_log1mexp_is_accurate_at_both_ends(exponent: int) -> None:
-    """log(1 − e^x) against log1p / expm1 of the standard library, for x near 0 and for e^x near 0."""
-    small = 10.0**exponent
-    near_zero = log1mexp(torch.tensor([-small], dtype=torch.float64)).item()
-    assert near_zero == pytest.approx(math.log(-math.expm1(-small)), rel=1e-14)
-    far = log1mexp(torch.tensor([math.log(small)], dtype=torch.float64)).item()
-    assert far == pytest.approx(math.log1p(-small), rel=1e-14)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tail_below_the_resolution_of_float32_keeps_its_value_and_gradient(kind: str) -> None:
+    """Tails of 1e-10 (teacher) and 1e-14 (student), where 1 − Σ p is 0 in float32; the oracle is float64."""
+    t64 = torch.tensor([[0.0, -1.0, math.log(1e-10)]], dtype=torch.float64)
+    s64 = torch.tensor([[-0.5, 0.0, math.log(1e-14)]], dtype=torch.float64)
+    found = {}
+    for dtype in (torch.float64, torch.float32):
+        teacher, student = t64.to(dtype), s64.to(dtype).clone().requires_grad_()
+        loss = token_divergence(*at_top_k_with_tails(teacher, student, 2), kind=kind, support="tail", beta=0.3).loss_T
+        (gradient,) = torch.autograd.grad(loss.sum(), student)
+        found[dtype] = loss.detach().double(), gradient.double()
+    for single, double in zip(found[torch.float32], found[torch.float64], strict=True):
+        torch.testing.assert_close(single, double, rtol=1e-4, atol=1e-15)
+    p_t, p_s = t64.softmax(-1)[0], s64.softmax(-1)[0]
+    assert bool((found[torch.float64][1][0, 2] != 0).item())
+    if kind == "forward_kl":  # its gradient is p_S − p_T, in every entry
+        torch.testing.assert_close(found[torch.float32][1][0], p_s - p_t, rtol=1e-4, atol=1e-15)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_support_that_holds_all_mass_leaves_a_finite_tail(dtype: torch.dtype) -> None:
-    """Rounding can push a support's mass to 1 or past it; the tail must stay finite and pass on no NaN."""
-    logprobs = torch.tensor([[0.0, -40.0], [1e-7, -50.0]], dtype=dtype, requires_grad=True)
-    extended = on_support(logprobs, "tail")
-    assert bool(extended.isfinite().all())
-    extended.sum().backward()
-    assert logprobs.grad is not None and bool(logprobs.grad.isfinite().all())
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_tail_at_k_equal_v_adds_nothing(kind: str) -> None:
+    """−∞ on both sides: no value, no NaN in the gradient."""
+    teacher, student = pair()
+    log_t, log_s, *tails = at_top_k_with_tails(teacher, student, 11)
+    assert all(bool(tail.isneginf().all()) for tail in tails)
+    own = student.detach().log_softmax(-1).gather(1, teacher.topk(11).indices).requires_grad_()
+    none = torch.full((5,), -torch.inf, dtype=torch.float64).requires_grad_()
+    out = token_divergence(log_t, own, tails[0], none, kind=kind, support="tail")
+    raw = token_divergence(log_t, log_s, kind=kind, support="raw")
+    torch.testing.assert_close(out.loss_T, raw.loss_T, rtol=0, atol=1e-12)
+    out.loss_T.sum().backward()
+    assert own.grad is not None and bool(own.grad.isfinite().all())
+    assert none.grad is not None and bool((none.grad == 0).all())
+
+
+@pytest.mark.parametrize("missing", ["teacher", "student"])
+def test_a_missing_tail_is_refused(missing: str) -> None:
+    log_t, log_s, of_teacher, of_student = at_top_k_with_tails(*pair(), 4)
+    tails = {"teacher_tail_T": of_teacher, "student_tail_T": of_student} | {f"{missing}_tail_T": None}
+    with pytest.raises(ValueError, match=f"needs the {missing}'s log-mass"):
+        divergence.token_divergence(log_t, log_s, support="tail", **tails)
+
+
+def test_a_probability_that_is_not_a_number_reaches_the_loss() -> None:
+    """It must meet the check for non-finite losses, not be dropped as if it were a probability of 0."""
+    log_t, log_s = at_top_k(*pair(), 4)
+    log_t[2, 1] = torch.nan
+    assert bool(token_divergence(log_t, log_s, support="raw").loss_T[2].isnan())
 
 
 @pytest.mark.parametrize(

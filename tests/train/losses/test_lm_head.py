@@ -13,7 +13,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from artifact.train.losses.lm_head import log_probs_at
+from artifact.train.losses.lm_head import log_probs_at, project
 
 SETTINGS = settings(deadline=None, max_examples=30, derandomize=True)
 
@@ -191,3 +191,50 @@ def test_wrong_input_is_refused(change: dict[str, Any], message: str) -> None:
     arguments = {"hidden_TH": hidden, "weight_VH": weight, "index_TK": index} | change
     with pytest.raises(ValueError, match=message):
         log_probs_at(**arguments)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64, 4096])
+def test_the_tail_is_the_mass_of_all_other_ids(chunk: int) -> None:
+    """Value and gradient against the dense soft-max, repeated ids leaving once."""
+    hidden, weight, index = make(9, 6, 40, 5)
+    index[0] = torch.tensor([3, 3, 7, 3, 0])
+    both = torch.randn(9, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    dense_rows = torch.log_softmax(hidden @ weight.T / 0.7, dim=-1)
+    tail = dense_rows.scatter(1, index, -torch.inf).logsumexp(-1)
+    expected = torch.cat([dense_rows.gather(1, index), tail[:, None]], dim=1)
+    out = log_probs_at(hidden, weight, index, temperature=0.7, chunk_vocab=chunk, with_tail=True)
+    assert out.tail_T is not None
+    got = torch.cat([out.logprobs_TK, out.tail_T[:, None]], dim=1)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
+    ours, theirs = (torch.autograd.grad(x, (hidden, weight), both) for x in (got, expected))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+def test_a_tail_far_below_float32s_resolution() -> None:
+    """One id of probability 1 − 1e-30 in float32: the tail is its own sum, not what 1 − p leaves."""
+    hidden, weight = torch.tensor([[1.0]], requires_grad=True), torch.tensor([[70.0], [0.0], [0.5]])
+    out = log_probs_at(hidden, weight, torch.tensor([[0]]), with_tail=True)
+    exact = math.log(math.exp(-70.0) + math.exp(-69.5)) - math.log1p(math.exp(-70.0) + math.exp(-69.5))
+    assert out.tail_T is not None and out.tail_T.item() == pytest.approx(exact, rel=1e-6)
+    out.tail_T.sum().backward()  # ∂ log m / ∂h = Σ_v (q_v − p_v) w_v, with q the soft-max over the tail
+    q = math.exp(0.5) / (1.0 + math.exp(0.5))
+    assert hidden.grad is not None and hidden.grad.item() == pytest.approx(0.5 * q - 70.0, rel=1e-6)
+
+
+def test_no_tail_is_left_when_all_ids_are_requested() -> None:
+    hidden, weight, _ = make(3, 4, 6, 1)
+    out = log_probs_at(hidden, weight, torch.arange(6).repeat(3, 1), with_tail=True)
+    assert out.tail_T is not None and bool(out.tail_T.isneginf().all())
+    gradients = torch.autograd.grad(out.tail_T.exp().sum() + out.logprobs_TK.sum(), (hidden, weight))
+    assert all(bool(g.isfinite().all()) for g in gradients)
+
+
+def test_logits_of_a_half_precision_model_are_not_rounded_to_it() -> None:
+    hidden, weight = (x.detach() for x in make(40, 64, 50, 1, torch.bfloat16)[:2])
+    wide = project(hidden, weight)
+    exact = hidden.double() @ weight.double().T
+    assert wide.dtype == torch.float32
+    assert float((wide - exact).abs().max()) < 1e-4 < 1e-2 < float((wide.bfloat16() - exact).abs().max())
+    double = project(hidden.double(), weight.double())
+    assert double.dtype == torch.float64 and torch.equal(double, hidden.double() @ weight.double().T)

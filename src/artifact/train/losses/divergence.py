@@ -4,7 +4,7 @@ With p_T, p_S the full-vocabulary distributions at temperature τ and v_1 … v_
 that enter the sums over j are
 
     renorm   p̃_T(v_j) = p_T(v_j) / Σ_i p_T(v_i);  p_S(v_j) is *not* renormalised   (the papers; default)
-    tail     both sides get one more entry, log(1 − Σ_j p(v_j)): two proper (k+1)-way distributions
+    tail     both sides get one more entry, the mass of all other ids: two proper (k+1)-way distributions
     raw      p_T(v_j) and p_S(v_j) as they are
 
     forward_kl   loss ℓ_t = −Σ_j p_T log p_S (Eq. 7)                divergence Σ_j p_T (log p_T − log p_S)
@@ -14,7 +14,11 @@ that enter the sums over j are
 
 The cross-entropy ℓ_t differs from the KL by the teacher's entropy, a constant, so both have one gradient; log the
 divergence, which reads 0 for teacher = student at k = V. At k < V and teacher = student, `renorm` reads −log Σ_j
-p_T(v_j) > 0 and `raw` 0.
+p_T(v_j) > 0. There `raw` reads 0, but its gradient is not 0: the forward KL raises, and the reverse KL lowers, the
+student's mass on the support (∂/∂z_v = p_S(v) Σ_j p_T(v_j) − p_T(v), which is −p_T(v) (1 − Σ_j p_T(v_j)) there).
+
+The tail's log-mass comes from whoever holds the logits (`lm_head.log_probs_at`, `scoring.FrozenModel`): rebuilt as
+1 − Σ_j from float32 values, a tail below 1e-7 has no digit and no gradient. At k = V there is no tail on either side.
 
 jsd is GKD's (and TRL's) form. As β → 0, jsd/β → KL(T‖S); as β → 1, jsd/(1−β) → KL(S‖T); jsd itself goes to 0 at both
 ends, so β must lie strictly between. Each of its terms in j is ≥ 0, whatever the support.
@@ -50,6 +54,8 @@ def token_divergence(
     *,
     kind: Divergence = "forward_kl",
     support: Support = "renorm",
+    teacher_tail_T: Tensor | None = None,
+    student_tail_T: Tensor | None = None,
     beta: float = 0.5,
     temperature: float = 1.0,
     teacher_temperature: float | None = None,
@@ -61,6 +67,9 @@ def token_divergence(
     teacher_logprobs_TK   natural logs of the teacher's full-vocabulary soft-max at its top-k ids, not renormalised;
                           taken without gradient
     student_logprobs_TK   the student's at the same ids and at `temperature`, full-vocabulary (`lm_head.log_probs_at`)
+    teacher_tail_T        log of the teacher's mass outside its top-k, at the temperature of its log-probs; `tail` needs
+                          both tails
+    student_tail_T        log of the student's mass outside the same ids
     beta                  teacher's share of the mixture, only used by `jsd`
     temperature           τ of the student's log-probs and of the loss
     teacher_temperature   temperature at which the teacher was scored; must be stated when τ is not 1, as nothing in the
@@ -83,9 +92,12 @@ def token_divergence(
         teacher_logprobs_TK, student_logprobs_TK, kind, support, temperature, teacher_temperature, renormalise_student
     )
     teacher = teacher_logprobs_TK.detach().to(student_logprobs_TK.dtype) * (teacher_temperature / temperature)
-    log_t = on_support(teacher, support)
-    student_support: Support = "raw" if support == "renorm" and not renormalise_student else support
-    log_s = on_support(student_logprobs_TK, student_support)
+    if support == "tail":
+        log_t = with_tail(teacher, teacher_tail_T, "teacher")
+        log_s = with_tail(student_logprobs_TK, student_tail_T, "student")
+    else:
+        log_t = renormalised(teacher) if support == "renorm" else teacher
+        log_s = renormalised(student_logprobs_TK) if renormalise_student else student_logprobs_TK
     p_t = log_t.exp()
     if kind == "forward_kl":
         loss = -_expectation(p_t, log_s)
@@ -98,41 +110,35 @@ def token_divergence(
             raise ValueError(
                 f"jsd needs 0 < beta < 1, got {beta}; it vanishes at both ends: use forward_kl or reverse_kl"
             )
-        log_m = torch.logaddexp(log_t + math.log(beta), log_s + math.log1p(-beta))
+        nowhere = log_t.isneginf() & log_s.isneginf()  # logaddexp of two −∞ passes on a NaN gradient
+        log_m = torch.logaddexp(
+            log_t.masked_fill(nowhere, 0.0) + math.log(beta), log_s.masked_fill(nowhere, 0.0) + math.log1p(-beta)
+        )
         loss = beta * _expectation(p_t, log_t - log_m) + (1.0 - beta) * _expectation(log_s.exp(), log_s - log_m)
         divergence = loss.detach()
     return TokenDivergence(loss * temperature**2 if scale_by_tau_squared else loss, divergence)
 
 
-def on_support(logprobs_TK: Tensor, support: Support) -> Tensor:
-    """Log-probabilities as `support` wants them: [T, K], or [T, K+1] with the tail last; differentiable."""
-    if support == "raw":
-        return logprobs_TK
-    log_mass = logprobs_TK.logsumexp(dim=-1, keepdim=True)
-    if support == "renorm":
-        return logprobs_TK - log_mass
-    return torch.cat([logprobs_TK, log1mexp(log_mass)], dim=-1)
+def renormalised(logprobs_TK: Tensor) -> Tensor:
+    """Log-probabilities of the distribution given that the token is on the support, [T, K]."""
+    return logprobs_TK - logprobs_TK.logsumexp(dim=-1, keepdim=True)
 
 
-def log1mexp(log_mass: Tensor) -> Tensor:
-    """log(1 − exp(x)) for x ≤ 0, stable at both ends; x is first held at or below −eps of its dtype.
-
-    A support that holds all mass (k = V), or a little more than all by rounding, thus leaves a tail of one eps, without
-    gradient.
-    """
-    x = log_mass.clamp(max=-torch.finfo(log_mass.dtype).eps)
-    near_zero = x > -math.log(2.0)
-    # Each branch gets an argument that is safe where the other one is taken: `where` would pass on a NaN gradient.
-    return torch.where(
-        near_zero,
-        (-torch.expm1(x.masked_fill(~near_zero, -1.0))).log(),
-        torch.log1p(-x.masked_fill(near_zero, -1.0).exp()),
-    )
+def with_tail(logprobs_TK: Tensor, tail_T: Tensor | None, whose: str) -> Tensor:
+    """Log-probabilities with the tail's as the last entry, [T, K+1]. ValueError without it, or where it is NaN."""
+    if tail_T is None or tail_T.shape != logprobs_TK.shape[:1] or bool(tail_T.isnan().any()):
+        found = "none" if tail_T is None else f"{tuple(tail_T.shape)} with {int(tail_T.isnan().sum())} NaN"
+        raise ValueError(
+            f"support 'tail' needs the {whose}'s log-mass outside the top-k of {logprobs_TK.shape[0]} tokens, got "
+            f"{found}: ask the output head and the scorer for it (with_tail=True)"
+        )
+    return torch.cat([logprobs_TK, tail_T.to(logprobs_TK.dtype).unsqueeze(-1)], dim=-1)
 
 
 def _expectation(p_TK: Tensor, value_TK: Tensor) -> Tensor:
-    """Σ_k p value, where an entry of probability 0 contributes 0 whatever its value (0 · −∞ = 0)."""
-    return torch.where(p_TK > 0, p_TK * value_TK, torch.zeros_like(p_TK)).sum(dim=-1)
+    """Σ_k p value, where an entry of probability 0 contributes 0 whatever its value (0 · −∞ = 0), with gradient 0."""
+    possible = p_TK > 0
+    return (p_TK * value_TK.masked_fill(~possible, 0.0)).sum(dim=-1)
 
 
 def _check(
