@@ -42,8 +42,8 @@ class TeacherRows:
     """The teacher's scores of one response of T tokens.
 
     ids_TK int32, logprobs_TK float32 (nats, full-vocabulary soft-max, descending), entropy_T float32 (nats, of the full
-    vocabulary), tail_T float32 (log of the probability outside the top-k) where it was asked for. Row t is the distribution from which response token t was to be drawn, so row 0 is conditioned on the
-    prompt alone.
+    vocabulary), tail_T float32 (log of the probability outside the top-k) where it was asked for. Row t is the
+    distribution from which response token t was to be drawn, so row 0 is conditioned on the prompt alone.
     """
 
     ids: np.ndarray

@@ -20,14 +20,16 @@ Left out: a bias, a vocabulary split over ranks, ZeRO-3 partitioned weights (gat
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 DEFAULT_CHUNK_VOCAB = 2048
+Kernel = Literal["reference", "triton"]
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -57,12 +59,16 @@ def log_probs_at(
     with_entropy: bool = False,
     with_argmax: bool = False,
     with_tail: bool = False,
+    kernel: Kernel | None = None,
 ) -> HeadOutput:
     """Log-probabilities of the tokens `index_TK` under the full-vocabulary softmax(hidden · weightᵀ / temperature).
 
     hidden_TH [T, H] and weight_VH [V, H] have one dtype (float32, float64, bfloat16 or float16); index_TK [T, K] holds
-    any integer ids, repeated ids allowed (a repeated id leaves the tail once). Half-precision products are accumulated, and the log-probabilities returned,
-    in float32. Both inputs get exact gradients.
+    any integer ids, repeated ids allowed (a repeated id leaves the tail once). Half-precision products are accumulated,
+    and the log-probabilities returned, in float32. Both inputs get exact gradients.
+
+    kernel  `reference` (torch operations, every device and dtype) or `triton` (`lm_head_triton.py`: half precision on
+            CUDA, without the tail); None takes the first of `kernels`
 
     On CUDA, gradients are reproducible to the bit only under `torch.use_deterministic_algorithms(True)`
     (`scatter_add_`).
@@ -71,9 +77,28 @@ def log_probs_at(
     """
     _check(hidden_TH, weight_VH, index_TK, temperature, chunk_vocab)
     flags = (with_entropy, with_argmax, with_tail)
-    index_TK, scale = index_TK.long(), 1.0 / temperature
-    outputs = _LogProbsAt.apply(hidden_TH, weight_VH, index_TK, scale, chunk_vocab, flags)
-    return HeadOutput(*outputs)
+    offered = kernels(hidden_TH, with_tail)
+    kernel = offered[0] if kernel is None else kernel
+    if kernel not in offered:
+        raise ValueError(
+            f"kernel {kernel!r} does not compute this ({hidden_TH.dtype} on {hidden_TH.device.type}, "
+            f"with_tail={with_tail}); choose from {offered}"
+        )
+    scale = 1.0 / temperature
+    if kernel == "triton":
+        from artifact.train.losses.lm_head_triton import FusedLogProbsAt
+
+        fused = FusedLogProbsAt.apply(hidden_TH, weight_VH, index_TK.int(), scale, chunk_vocab, flags[:2])
+        return HeadOutput(*fused, None)
+    return HeadOutput(*_LogProbsAt.apply(hidden_TH, weight_VH, index_TK.long(), scale, chunk_vocab, flags))
+
+
+def kernels(hidden_TH: Tensor, with_tail: bool = False) -> tuple[Kernel, ...]:
+    """What can compute `log_probs_at` for this input, the fastest first."""
+    half = hidden_TH.dtype in (torch.bfloat16, torch.float16)
+    if hidden_TH.is_cuda and half and not with_tail and importlib.util.find_spec("triton"):
+        return ("triton", "reference")
+    return ("reference",)
 
 
 class _LogProbsAt(torch.autograd.Function):

@@ -1,0 +1,549 @@
+"""Everything that only a GPU can tell about the GPU tiers, in one run of minutes: no Ray, no vLLM, no downloads.
+
+    python benchmarks/gpu_check.py --out gpu.json             # true Qwen3 widths, one GPU of 80 GB; about 5 minutes
+    python benchmarks/gpu_check.py --out toy.json --toy       # a CPU at toy widths: that the script runs
+
+Needs torch, numpy and transformers (safetensors and pydantic too where DeepSpeed is to be tried). Weights and tokens
+are random: speed and memory do not depend on them. Every part runs the product's own code.
+
+    matmul    the device's bf16 rate on 8192³: all shares below are of that
+    copies    device to device, and to and from pageable and pinned host memory
+    head      the chunked output head, forward and backward, per implementation and width of chunk: seconds over its four
+              matrix products at that rate, extra memory over one [T, V] float32 matrix, gap to dense float64 logits
+    student   one micro-batch of the distillation objective through body and head: plain, checkpointed, compiled layers
+    teacher   `FrozenModel.teacher_scores` of an 8B: tokens per second
+    transfer  a student's weights to a second process: CUDA IPC, and Gloo through host memory; proven by fingerprints
+    engine    an optimiser step of the student under DeepSpeed, where it can be imported: seconds and peak memory
+
+Results are written after each part, so a limit of time loses nothing; a part that fails says so and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from artifact.train.examples import Distil
+from artifact.train.fingerprint import fingerprint
+from artifact.train.losses import lm_head
+from artifact.train.objective import MicroBatch, denominators
+from artifact.train.scoring import FrozenModel, TeacherRows
+from artifact.train.settings import DistilSettings, Losses
+from artifact.train.student import Policy
+
+GIB = 2**30
+WIDTHS = {
+    "true": {
+        "T": 12288,
+        "V": 151936,
+        "K": 512,
+        "rows": 8,
+        "length": 2048,
+        "N": 8192,
+        "chunks": (2048, 4096, 8192, 16384),
+    },
+    "toy": {"T": 96, "V": 1000, "K": 16, "rows": 2, "length": 24, "N": 256, "chunks": (256, 1000)},
+}
+MODELS = {
+    "true": {
+        "student": {
+            "hidden_size": 2048,
+            "intermediate_size": 6144,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "tie_word_embeddings": True,
+        },
+        "teacher": {
+            "hidden_size": 4096,
+            "intermediate_size": 12288,
+            "num_hidden_layers": 36,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "tie_word_embeddings": False,
+        },
+    },
+    "toy": dict.fromkeys(
+        ("student", "teacher"),
+        {
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 32,
+            "tie_word_embeddings": True,
+        },
+    ),
+}  # the widths of Qwen3-1.7B and Qwen3-8B, from their config.json
+
+
+class Check:
+    """The device, its measured rate, and one way to time a call and its memory."""
+
+    def __init__(self, size: str) -> None:
+        self.size, self.s, self.models = size, WIDTHS[size], MODELS[size]
+        self.cuda = size == "true"
+        self.device, self.dtype = ("cuda", torch.bfloat16) if self.cuda else ("cpu", torch.float32)
+        self.rate = 0.0
+
+    def measure(self, call: Callable[[], Any], n: int = 3, warm_up: bool = True) -> dict[str, float]:
+        """`seconds` (best of n) and, on a GPU, `extra_gib` above what was held before and `peak_gib` in all."""
+        if warm_up:
+            call()
+        out = {"seconds": float("inf")}
+        for _ in range(n):
+            before = 0
+            if self.cuda:
+                torch.cuda.synchronize()
+                torch.cuda.reset_peak_memory_stats()
+                before = torch.cuda.memory_allocated()
+            start = time.perf_counter()
+            call()
+            if self.cuda:
+                torch.cuda.synchronize()
+                peak = torch.cuda.max_memory_allocated()
+                out |= {"extra_gib": (peak - before) / GIB, "peak_gib": peak / GIB}
+            out["seconds"] = min(out["seconds"], time.perf_counter() - start)
+        return out
+
+    def attempt(self, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """`call()`, or how much memory it ran out of."""
+        try:
+            return call()
+        except torch.OutOfMemoryError as err:
+            return {"out_of_memory": str(err)[:200]}
+        finally:
+            self.clear()
+
+    def clear(self) -> None:
+        """Give freed memory back."""
+        gc.collect()
+        if self.cuda:
+            torch.cuda.empty_cache()
+
+    def network(self, which: str) -> Any:
+        """A random Qwen3 of the student's or teacher's widths."""
+        from transformers import Qwen3Config, Qwen3ForCausalLM
+
+        config = Qwen3Config(vocab_size=self.s["V"], max_position_embeddings=8192, **self.models[which])
+        torch.manual_seed(0)
+        torch.set_default_dtype(self.dtype)
+        try:
+            with torch.device(self.device):
+                return Qwen3ForCausalLM(config)
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+def matmul(c: Check) -> dict[str, Any]:
+    """The rate of one large product; sets the check's `rate` in FLOP per second."""
+    n = c.s["N"]
+    a, b = (torch.randn(n, n, device=c.device).to(c.dtype) for _ in range(2))
+    found = c.measure(lambda: [a @ b for _ in range(5)])
+    c.rate = 5 * 2 * n**3 / found["seconds"]
+    return {"n": n, "tflops": c.rate / 1e12}
+
+
+def copies(c: Check) -> dict[str, Any]:
+    """GB per second of copies of 1 GiB; device to device counts bytes read and written."""
+    size = GIB if c.cuda else 2**20
+    on_device = torch.empty(size, dtype=torch.uint8, device=c.device)
+    other, pageable = torch.empty_like(on_device), torch.zeros(size, dtype=torch.uint8)
+    out = {"device_to_device": 2 * size / c.measure(lambda: other.copy_(on_device))["seconds"] / 1e9}
+    hosts = {"pageable": pageable} | ({"pinned": pageable.pin_memory()} if c.cuda else {})
+    for name, host in hosts.items():
+        out[f"to_{name}"] = size / c.measure(lambda h=host: h.copy_(on_device))["seconds"] / 1e9
+        out[f"from_{name}"] = size / c.measure(lambda h=host: on_device.copy_(h))["seconds"] / 1e9
+    return out
+
+
+def head(c: Check) -> dict[str, Any]:
+    """The output head per implementation and chunk, against its products, a dense matrix, and float64."""
+    s, width = c.s, c.models["student"]["hidden_size"]
+    torch.manual_seed(0)
+    hidden = (torch.randn(s["T"], width, device=c.device) / width**0.5).to(c.dtype).requires_grad_()
+    weight = torch.randn(s["V"], width, device=c.device).to(c.dtype).requires_grad_()
+    index = torch.rand(s["T"], s["V"], device=c.device, dtype=torch.bfloat16).topk(s["K"]).indices.int()
+    upstream = torch.randn(s["T"], s["K"], device=c.device)
+    floor = 4 * 2 * s["T"] * width * s["V"] / c.rate
+    few = slice(0, min(128, s["T"]))
+    exact = _dense_head(hidden[few], weight, index[few], upstream[few])
+    out: dict[str, Any] = {"tokens": s["T"], "hidden": width, "vocabulary": s["V"], "k": s["K"], "products_s": floor}
+    for kernel in lm_head.kernels(hidden):
+        for chunk in s["chunks"]:
+            c.clear()
+
+            def forward(rows: slice, kernel: str = kernel, chunk: int = chunk) -> lm_head.HeadOutput:
+                return lm_head.log_probs_at(
+                    hidden[rows], weight, index[rows], chunk_vocab=chunk, with_argmax=True, kernel=kernel
+                )
+
+            def step(forward: Callable[[slice], lm_head.HeadOutput] = forward) -> None:
+                hidden.grad = weight.grad = None
+                forward(slice(None)).logprobs_TK.backward(upstream)
+
+            def compare(forward: Callable[[slice], lm_head.HeadOutput] = forward) -> dict[str, float]:
+                logprobs = forward(few).logprobs_TK
+                gradients = torch.autograd.grad(logprobs, (hidden, weight), upstream[few])
+                found = (logprobs, gradients[0][few], gradients[1])
+                return {
+                    "gap_nats": float((found[0].double() - exact[0]).abs().max()),
+                    "grad_hidden_error": _relative(found[1], exact[1]),
+                    "grad_weight_error": _relative(found[2], exact[2]),
+                }
+
+            try:
+                entry = compare()
+            except Exception as err:
+                if kernel == "reference":
+                    raise
+                # What follows is then measured with the reference, and this part fails at its end.
+                out[f"{kernel} {chunk}"] = {"failed": f"{type(err).__name__}: {err}"[:400], "gap_nats": float("inf")}
+                lm_head.kernels = lambda *_: ("reference",)
+                break
+            hidden.grad = weight.grad = None
+            entry |= c.attempt(lambda step=step: c.measure(step))
+            entry["over_its_products"] = entry.get("seconds", float("nan")) / floor
+            if "extra_gib" in entry:  # less the two gradients, which are the result
+                gradients = (hidden.numel() + weight.numel()) * hidden.element_size()
+                entry["extra_over_logits"] = (entry["extra_gib"] * GIB - gradients) / (4 * s["T"] * s["V"])
+            out[f"{kernel} {chunk}"] = entry
+            hidden.grad = weight.grad = None
+    gaps = [e["gap_nats"] for e in out.values() if isinstance(e, dict)]
+    names = ("grad_hidden_error", "grad_weight_error")
+    errors = [e[k] for e in out.values() if isinstance(e, dict) for k in names if k in e]
+    out["held"] = max(gaps) < 1e-3 and max(errors) < (2e-2 if c.cuda else 1e-5)
+    return out
+
+
+def _dense_head(
+    hidden: torch.Tensor, weight: torch.Tensor, index: torch.Tensor, upstream: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """Log-probabilities at `index` and both gradients, from dense float64 logits."""
+    h, w = hidden.detach().double().requires_grad_(), weight.detach().double().requires_grad_()
+    logprobs = (h @ w.T).log_softmax(-1).gather(1, index.long())
+    gradients = torch.autograd.grad(logprobs, (h, w), upstream.double())
+    return logprobs.detach(), *gradients
+
+
+def _relative(found: torch.Tensor, exact: torch.Tensor) -> float:
+    return float((found.double() - exact).norm() / exact.norm())
+
+
+def _micro_batch(c: Check) -> MicroBatch:
+    """`rows` responses of `length` tokens with random teacher rows; the prompt is one token."""
+    rng, s = np.random.default_rng(0), c.s
+    examples, teacher = [], []
+    for i in range(s["rows"]):
+        tokens = tuple(int(t) for t in rng.integers(0, s["V"], s["length"]))
+        examples.append(Distil(f"p{i}", tokens[:1], tokens[1:]))
+        logprobs = np.log(rng.dirichlet(np.ones(s["K"]), s["length"] - 1)).astype(np.float32)
+        ids = np.stack([rng.permutation(s["V"])[: s["K"]] for _ in range(4)]).astype(np.int32)
+        rows = np.resize(ids, (s["length"] - 1, s["K"]))
+        teacher.append(TeacherRows(rows, logprobs, np.ones(s["length"] - 1, np.float32)))
+    losses = Losses(DistilSettings(top_k=s["K"]))
+    whole = denominators(examples, losses, s["length"])
+    return MicroBatch(examples, teacher, [None] * len(examples), 0, {"distil": 1.0}, whole, c.device)
+
+
+def student(c: Check) -> dict[str, Any]:
+    """One micro-batch, forward and backward, through the objective."""
+    batch, tokens = _micro_batch(c), c.s["rows"] * c.s["length"]
+    out: dict[str, Any] = {"tokens": tokens}
+    for name in ("plain", "checkpointed", "compiled", "checkpointed and compiled"):
+        network = c.network("student")
+        policy = Policy(network, Losses(DistilSettings(top_k=c.s["K"])))
+        parameters = sum(p.numel() for p in network.parameters())
+        if "checkpointed" in name:
+            network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        if "compiled" in name:
+            for layer in network.model.layers:
+                layer.compile()
+        policy.train()
+
+        def step(policy: Policy = policy) -> None:
+            policy.zero_grad(set_to_none=True)
+            policy(batch).loss.backward()
+
+        start = time.perf_counter()
+        found = c.attempt(lambda step=step: c.measure(step, 2))
+        found["first_s"] = time.perf_counter() - start
+        if "seconds" in found:
+            found["tokens_per_second"] = tokens / found["seconds"]
+            found["share_of_rate"] = 6 * parameters * tokens / found["seconds"] / c.rate
+        out |= {"parameters": parameters, name: found}
+        del network, policy, step
+        c.clear()
+    return out
+
+
+def teacher(c: Check) -> dict[str, Any]:
+    """Scores of random responses: the product's way, and the same without copies to the host."""
+    network = c.network("teacher").eval().requires_grad_(False)
+    frozen, rng, s = FrozenModel(network, c.device), np.random.default_rng(0), c.s
+    parameters, tokens = sum(p.numel() for p in network.parameters()), s["rows"] * s["length"]
+    sequences = {}
+    for i in range(s["rows"]):
+        ids = tuple(int(t) for t in rng.integers(0, s["V"], s["length"]))
+        sequences[i] = (ids[:1], ids[1:])
+    out: dict[str, Any] = {"parameters": parameters, "tokens": tokens}
+
+    def product() -> None:
+        frozen.teacher_scores(sequences, s["K"], max_tokens=tokens)
+
+    @torch.no_grad()
+    def body() -> None:
+        for _ in frozen.passes(list(sequences.values()), tokens):
+            pass
+
+    ways = {"teacher_scores": product, "body alone": body}
+    for name, call in ways.items():
+        found = c.attempt(lambda call=call: c.measure(call, 2))
+        out[name] = found | {"tokens_per_second": tokens / found["seconds"]} if "seconds" in found else found
+    for layer in network.model.layers:
+        layer.compile()
+    found = c.attempt(lambda: c.measure(body, 2))
+    out["body alone, compiled layers"] = found | {"tokens_per_second": tokens / found.get("seconds", float("nan"))}
+    return out
+
+
+def transfer(c: Check) -> dict[str, Any]:
+    """The student's tensors to a second process, and the proof that they arrived to the bit."""
+    network = c.network("student")
+    weights = {n: p.detach() for n, p in network.named_parameters()}
+    nbytes = sum(t.numel() * t.element_size() for t in weights.values())
+    out: dict[str, Any] = {"gib": nbytes / GIB}
+    prints = {}
+
+    def hash_all() -> None:
+        prints.update({n: fingerprint(t) for n, t in weights.items()})
+
+    out["fingerprints"] = c.measure(hash_all, 2)
+    context = torch.multiprocessing.get_context("spawn")
+    for way in (("ipc",) if c.cuda else ()) + ("gloo",):
+        there, back = context.Queue(), context.Queue()
+        port = _free_port()
+        receiver = context.Process(target=_receive, args=(way, port, there, back, c.device), daemon=True)
+        receiver.start()
+        try:
+            found = _send(way, port, weights, there, back)
+        finally:
+            there.put(None)
+            receiver.join(30)
+            if receiver.is_alive():
+                receiver.kill()
+        assert found.pop("prints") == prints, f"weights sent by {way} are not those that arrived"
+        out[way] = found | {"gb_per_second": nbytes / found["seconds"] / 1e9}
+    # The proof can fail: one flipped bit of one tensor.
+    name, tensor = next(iter(weights.items()))
+    tensor.view(torch.int16 if c.dtype == torch.bfloat16 else torch.int32).view(-1)[-1] ^= 1
+    assert fingerprint(tensor) != prints[name], "a flipped bit was not seen"
+    return out
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def _gloo(port: int, rank: int) -> None:
+    store = torch.distributed.TCPStore("127.0.0.1", port, 2, is_master=rank == 0)
+    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+
+
+def _send(way: str, port: int, weights: dict[str, torch.Tensor], there: Any, back: Any) -> dict[str, Any]:
+    """Second transfer timed: the first one also starts the other process and its context."""
+    spec = [(n, tuple(t.shape), t.dtype) for n, t in weights.items()]
+    if way == "gloo":
+        there.put(spec)
+        _gloo(port, 0)
+    seconds = 0.0
+    for _ in range(2):
+        start = time.perf_counter()
+        if way == "ipc":
+            there.put(list(weights.items()))
+        else:
+            for tensor in weights.values():
+                torch.distributed.broadcast(tensor.cpu().view(torch.uint8), src=0)
+        assert back.get(timeout=120) == "arrived"
+        seconds = time.perf_counter() - start
+        prints = back.get(timeout=120)
+    if way == "gloo":
+        torch.distributed.destroy_process_group()
+    return {"seconds": seconds, "prints": prints}
+
+
+def _receive(way: str, port: int, there: Any, back: Any, device: str) -> None:
+    """The other process: own copies of what arrives, a word when they are there, and their fingerprints."""
+    own: dict[str, torch.Tensor] = {}
+    spec = there.get() if way == "gloo" else None
+    if spec is not None:
+        _gloo(port, 1)
+    for _ in range(2):
+        if spec is None:
+            for name, tensor in there.get():
+                own.setdefault(name, torch.empty_like(tensor)).copy_(tensor)
+        else:
+            for name, shape, dtype in spec:
+                host = torch.empty(shape, dtype=dtype)
+                torch.distributed.broadcast(host.view(torch.uint8), src=0)
+                own.setdefault(name, torch.empty(shape, dtype=dtype, device=device)).copy_(host)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        back.put("arrived")
+        back.put({n: fingerprint(t) for n, t in own.items()})
+    there.get()
+
+
+def engine(c: Check) -> dict[str, Any]:
+    """One optimiser step of one micro-batch under DeepSpeed, per ZeRO stage that one rank can have."""
+    try:
+        import deepspeed
+    except ImportError as err:
+        return {"not_measured": f"DeepSpeed cannot be imported: {err}"}
+    if not c.cuda:
+        deepspeed.ops.__compatible_ops__ = {}  # else a compiler builds an operator for tensor-parallel inference
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "RANK": "0", "LOCAL_RANK": "0"}
+    os.environ["WORLD_SIZE"] = "1"
+    deepspeed.init_distributed("nccl" if c.cuda else "gloo", rank=0, world_size=1, verbose=False)
+    batch, out = _micro_batch(c), {"deepspeed": deepspeed.__version__}
+    for stage in (1, 3) if c.cuda else (1,):
+        network = c.network("student")
+        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        policy = Policy(network, Losses(DistilSettings(top_k=c.s["K"])))
+        policy.train()
+        settings = {
+            "train_micro_batch_size_per_gpu": 1,
+            "gradient_accumulation_steps": 1,
+            "gradient_clipping": 1.0,
+            "zero_optimization": {"stage": stage, "overlap_comm": False},
+            "zero_allow_untested_optimizer": True,
+            "bf16": {"enabled": c.dtype == torch.bfloat16},
+            "steps_per_print": 10**9,
+        }
+
+        def run(policy: Policy = policy, settings: dict[str, Any] = settings) -> dict[str, Any]:
+            adamw = torch.optim.AdamW(policy.parameters(), lr=1e-6, fused=True)
+            made, *_ = deepspeed.initialize(model=policy, optimizer=adamw, config=settings)
+            held = torch.cuda.memory_allocated() / GIB if c.cuda else 0.0
+
+            def step() -> None:
+                made.backward(made(batch).loss)
+                made.step()
+
+            found = c.measure(step, 2)
+            made.destroy()
+            return found | {"static_gib": held}
+
+        try:
+            out[f"zero {stage}"] = c.attempt(run)
+        except Exception as err:  # what an engine says at stage 3 is a finding, not the end of the script
+            out[f"zero {stage}"] = {"failed": f"{type(err).__name__}: {err}"[:400]}
+        del network, policy, run
+        c.clear()
+    torch.distributed.destroy_process_group()
+    return out
+
+
+PARTS: dict[str, Callable[[Check], dict[str, Any]]] = {
+    "matmul": matmul,
+    "copies": copies,
+    "head": head,
+    "student": student,
+    "teacher": teacher,
+    "transfer": transfer,
+    "engine": engine,
+}
+
+
+def provenance(c: Check) -> dict[str, Any]:
+    """What ran this: device, driver, versions, processor."""
+    out: dict[str, Any] = {
+        "size": c.size,
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+    }
+    if c.cuda:
+        properties = torch.cuda.get_device_properties(0)
+        driver = subprocess.run(
+            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        ).stdout.strip()
+        out |= {
+            "device": properties.name,
+            "memory_gib": properties.total_memory / GIB,
+            "multiprocessors": properties.multi_processor_count,
+            "cuda": torch.version.cuda,
+            "driver": driver,
+        }
+    for package in ("transformers", "triton", "deepspeed"):
+        try:
+            out[package] = __import__("importlib.metadata").metadata.version(package)
+        except Exception:  # not installed
+            out[package] = None
+    return out
+
+
+def main() -> int:
+    """Run the parts; 1 where one of them failed or was left out for want of time."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument("--toy", action="store_true", help="toy widths on a CPU")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="parts to run (matmul always)")
+    parser.add_argument("--seconds", type=float, default=480.0, help="start no further part after this many seconds")
+    args = parser.parse_args()
+    if not args.toy and not torch.cuda.is_available():
+        parser.error("no CUDA device: use --toy to see that the script runs")
+    c, start = Check("toy" if args.toy else "true"), time.perf_counter()
+    result: dict[str, Any] = {"provenance": provenance(c)}
+    failed = []
+    for name, part in PARTS.items():
+        if args.only and name not in ("matmul", *args.only):
+            continue
+        began = time.perf_counter()
+        if began - start > args.seconds:
+            result[name] = {"not_measured": f"{args.seconds:g} s had passed"}
+            failed.append(name)
+        else:
+            try:
+                result[name] = part(c)
+                if not result[name].get("held", True):
+                    failed.append(name)
+            except Exception as err:  # the parts after it are still worth their minutes
+                traceback.print_exc()
+                result[name] = {"failed": f"{type(err).__name__}: {err}"[:400]}
+                failed.append(name)
+            c.clear()
+            result[name]["part_s"] = time.perf_counter() - began
+        print(name, json.dumps(result[name]), flush=True)
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"failed: {', '.join(failed)}" if failed else "all parts ran", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
