@@ -175,6 +175,13 @@ install_lock() {
   if have_uv && run_uv --no-deps -r "$rest"; then return; fi
   "$PYTHON" -m pip install --quiet --no-compile --no-deps -r "$rest" || die "the packages of $LOCK cannot be installed (see above)"
 }
+install_interpreter() { # Triton runs GPU kernels on a CPU under its interpreter; apart, as vLLM takes it for a GPU where it finds it
+  local folder="$VENV/interpreter"
+  rm -rf "$folder.partial"
+  "$PYTHON" -m pip install --quiet --no-compile --no-deps --target "$folder.partial" "$(grep '^triton==' requirements/cuda.lock)" ||
+    die "Triton, under whose interpreter the GPU kernels are tested, cannot be installed (see above)"
+  mv "$folder.partial" "$folder"
+}
 install_project() { "$PYTHON" -m pip install --quiet --no-deps --no-build-isolation --editable .; }
 torch_works() { "$PYTHON" -c 'import torch; torch.zeros(1) + 1' 2>"$VENV/.torch-error.txt"; }
 complete_cuda_torch() {
@@ -233,6 +240,9 @@ if [ "$OWN_VENV" = 1 ]; then
   esac
 else
   export PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}"
+fi
+if [ "$MODE$OWN_VENV$LOCK" = test1requirements/cpu.lock ] && [ ! -d "$VENV/interpreter" ]; then
+  phase "Triton's interpreter, for the tests of the GPU kernels (190 MB)" install_interpreter
 fi
 
 export PATH="$(cd "$VENV/bin" && pwd):$PATH" # child processes (ninja, ray) are those of this environment

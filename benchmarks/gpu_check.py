@@ -8,8 +8,8 @@ are random: speed and memory do not depend on them. Every part runs the product'
 
     matmul    the device's bf16 rate on 8192³: all shares below are of that
     copies    device to device, and to and from pageable and pinned host memory
-    head      the chunked output head, forward and backward, per implementation and width of chunk: seconds over its four
-              matrix products at that rate, extra memory over one [T, V] float32 matrix, gap to dense float64 logits
+    head      the chunked output head, forward and backward, per kernel and width of chunk: seconds over its four matrix
+              products at that rate, extra memory over one [T, V] float32 matrix, gap to dense float64 logits
     student   one micro-batch of the distillation objective through body and head: plain, checkpointed, compiled layers
     teacher   `FrozenModel.teacher_scores` of an 8B: tokens per second
     transfer  a student's weights to a second process: CUDA IPC, and Gloo through host memory; proven by fingerprints
@@ -31,12 +31,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from artifact.provenance import source_hash
 from artifact.train.examples import Distil
 from artifact.train.fingerprint import fingerprint
 from artifact.train.losses import lm_head
@@ -57,6 +59,15 @@ WIDTHS = {
         "chunks": (2048, 4096, 8192, 16384),
     },
     "toy": {"T": 96, "V": 1000, "K": 16, "rows": 2, "length": 24, "N": 256, "chunks": (256, 1000)},
+}
+TINY = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
+    "tie_word_embeddings": True,
 }
 MODELS = {
     "true": {
@@ -79,19 +90,9 @@ MODELS = {
             "tie_word_embeddings": False,
         },
     },
-    "toy": dict.fromkeys(
-        ("student", "teacher"),
-        {
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 1,
-            "head_dim": 32,
-            "tie_word_embeddings": True,
-        },
-    ),
-}  # the widths of Qwen3-1.7B and Qwen3-8B, from their config.json
+    "toy": {"student": TINY, "teacher": TINY},
+}
+"""The widths of Qwen3-1.7B and Qwen3-8B, from their config.json."""
 
 
 class Check:
@@ -196,15 +197,15 @@ def head(c: Check) -> dict[str, Any]:
                 )
 
             def step(forward: Callable[[slice], lm_head.HeadOutput] = forward) -> None:
-                hidden.grad = weight.grad = None
-                forward(slice(None)).logprobs_TK.backward(upstream)
+                logprobs = forward(slice(None)).logprobs_TK
+                torch.autograd.grad(logprobs, (hidden, weight), upstream)
 
             def compare(forward: Callable[[slice], lm_head.HeadOutput] = forward) -> dict[str, float]:
                 logprobs = forward(few).logprobs_TK
                 gradients = torch.autograd.grad(logprobs, (hidden, weight), upstream[few])
                 found = (logprobs, gradients[0][few], gradients[1])
                 return {
-                    "gap_nats": float((found[0].double() - exact[0]).abs().max()),
+                    "gap_nats": float((found[0].detach().double() - exact[0]).abs().max()),
                     "grad_hidden_error": _relative(found[1], exact[1]),
                     "grad_weight_error": _relative(found[2], exact[2]),
                 }
@@ -218,14 +219,12 @@ def head(c: Check) -> dict[str, Any]:
                 out[f"{kernel} {chunk}"] = {"failed": f"{type(err).__name__}: {err}"[:400], "gap_nats": float("inf")}
                 lm_head.kernels = lambda *_: ("reference",)
                 break
-            hidden.grad = weight.grad = None
             entry |= c.attempt(lambda step=step: c.measure(step))
             entry["over_its_products"] = entry.get("seconds", float("nan")) / floor
             if "extra_gib" in entry:  # less the two gradients, which are the result
                 gradients = (hidden.numel() + weight.numel()) * hidden.element_size()
                 entry["extra_over_logits"] = (entry["extra_gib"] * GIB - gradients) / (4 * s["T"] * s["V"])
             out[f"{kernel} {chunk}"] = entry
-            hidden.grad = weight.grad = None
     gaps = [e["gap_nats"] for e in out.values() if isinstance(e, dict)]
     names = ("grad_hidden_error", "grad_weight_error")
     errors = [e[k] for e in out.values() if isinstance(e, dict) for k in names if k in e]
@@ -267,7 +266,8 @@ def student(c: Check) -> dict[str, Any]:
     """One micro-batch, forward and backward, through the objective."""
     batch, tokens = _micro_batch(c), c.s["rows"] * c.s["length"]
     out: dict[str, Any] = {"tokens": tokens}
-    for name in ("plain", "checkpointed", "compiled", "checkpointed and compiled"):
+    compiled = ("compiled", "checkpointed and compiled") if c.cuda else ()  # a minute of C++ on a CPU, for nothing
+    for name in ("plain", "checkpointed", *compiled):
         network = c.network("student")
         policy = Policy(network, Losses(DistilSettings(top_k=c.s["K"])))
         parameters = sum(p.numel() for p in network.parameters())
@@ -317,10 +317,11 @@ def teacher(c: Check) -> dict[str, Any]:
     for name, call in ways.items():
         found = c.attempt(lambda call=call: c.measure(call, 2))
         out[name] = found | {"tokens_per_second": tokens / found["seconds"]} if "seconds" in found else found
-    for layer in network.model.layers:
-        layer.compile()
-    found = c.attempt(lambda: c.measure(body, 2))
-    out["body alone, compiled layers"] = found | {"tokens_per_second": tokens / found.get("seconds", float("nan"))}
+    if c.cuda:
+        for layer in network.model.layers:
+            layer.compile()
+        found = c.attempt(lambda: c.measure(body, 2))
+        out["body alone, compiled layers"] = found | {"tokens_per_second": tokens / found.get("seconds", float("nan"))}
     return out
 
 
@@ -478,6 +479,7 @@ def provenance(c: Check) -> dict[str, Any]:
     """What ran this: device, driver, versions, processor."""
     out: dict[str, Any] = {
         "size": c.size,
+        "source": source_hash(),
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -501,8 +503,8 @@ def provenance(c: Check) -> dict[str, Any]:
         }
     for package in ("transformers", "triton", "deepspeed"):
         try:
-            out[package] = __import__("importlib.metadata").metadata.version(package)
-        except Exception:  # not installed
+            out[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
             out[package] = None
     return out
 

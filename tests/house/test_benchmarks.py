@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 SMALL = {
     "annotation_memory": ["--prompts", "20"],
     "chunked_head": ["--hidden", "16", "--vocab", "300", "--top-k", "4", "--tokens", "8", "--repeats", "1"],
+    "gpu_check": ["--toy", "--out", "{tmp}/toy.json"],
     "verdicts": [],
 }
 """Arguments that make a benchmark take seconds; those that need the actors are in tests/integration."""
@@ -23,9 +25,25 @@ def test_every_benchmark_is_run_by_a_test() -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_benchmark_runs_on_a_small_size(name: str) -> None:
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *SMALL[name]]
+def test_a_benchmark_runs_on_a_small_size(name: str, tmp_path: Path) -> None:
+    arguments = [a.replace("{tmp}", str(tmp_path)) for a in SMALL[name]]
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     # The exit code of `chunked_head` says whether its targets are met, which toy sizes need not.
     assert done.returncode in ((0, 1) if name == "chunked_head" else (0,)), done.stderr[-2000:]
     assert "Traceback" not in done.stderr and len(done.stdout.splitlines()) > 1
+    if name == "gpu_check":
+        found = json.loads((tmp_path / "toy.json").read_text())
+        assert set(found) >= {"provenance", "matmul", "head", "student", "teacher", "transfer", "engine"}
+        assert not [part for part in found.values() if "failed" in part or "not_measured" in part]
+
+
+def test_what_was_measured_on_a_gpu_is_whole() -> None:
+    """The committed numbers name their device and source, and no part of the script failed."""
+    kept = sorted((BENCHMARKS.parent / "results" / "gpu").glob("*.json"))
+    assert kept, "run benchmarks/gpu_check.py on a GPU and keep its JSON under results/gpu/"
+    for path in kept:
+        found = json.loads(path.read_text())
+        assert found["provenance"]["size"] == "true" and found["provenance"]["device"] and found["provenance"]["source"]
+        assert found["head"]["held"], path
+        assert not [name for name, part in found.items() if "failed" in part or "not_measured" in part], path

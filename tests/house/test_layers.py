@@ -68,7 +68,7 @@ def foreign(room: str, tree: ast.AST) -> list[str]:
     if room == "train":
         own = {"train", "records", "errors"}
         rooms = {f"artifact.{other}" for other in imported_rooms(tree) - own}
-        outside = {n.split(".")[0] for n in names} - sys.stdlib_module_names - {"torch", "numpy", "artifact"}
+        outside = {n.split(".")[0] for n in names} - sys.stdlib_module_names - {"torch", "numpy", "artifact", "triton"}
         return sorted(rooms | outside)
     if LAYERS.index(room) > LAYERS.index("actors"):
         return sorted(CLUSTER & {n.split(".")[0] for n in names} - ({"pydantic"} if room == "config" else set()))

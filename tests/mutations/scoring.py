@@ -81,8 +81,8 @@ MUTANTS = (
     Mutant(
         "softmax over the positions of a chunk",
         "train/scoring.py",
-        "torch.log_softmax(logits, dim=-1)",
-        "torch.log_softmax(logits, dim=0)",
+        "logits / temperature, dim=-1)",
+        "logits / temperature, dim=0)",
         SCORING,
     ),
     Mutant(

@@ -54,7 +54,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_every_module_is_imported_and_asks_for_nothing_else(alone: dict[str, Any]) -> None:
     modules = {str(p.relative_to(TRAIN).with_suffix("")).replace("/", ".") for p in TRAIN.rglob("*.py")}
     stated = {f"artifact.train.{m}".removesuffix(".__init__") for m in modules - {"__init__"}}
-    assert set(alone["imported"]) == stated and "artifact.train.losses.divergence" in stated
+    on_cuda_alone = {"artifact.train.losses.lm_head_triton"}
+    assert set(alone["imported"]) == stated - on_cuda_alone and "artifact.train.losses.divergence" in stated
     assert alone["refused"] == "No module named 'pandas'" and alone["asked"] == ["pandas"], (
         "only the test's own question"
     )

@@ -222,6 +222,7 @@ def distil_loss(part: _Part, losses: Losses) -> tuple[Tensor, Diagnostics]:
             f"teacher scored {ids_TK.shape[0]} response tokens, the examples have {part.row_T.shape[0]}: token ids "
             "were changed"
         )
+    tails = [r.tail for r in rows if r.tail is not None]
     student = log_probs_at(
         part.hidden_TH,
         part.weight_VH,
@@ -236,7 +237,7 @@ def distil_loss(part: _Part, losses: Losses) -> tuple[Tensor, Diagnostics]:
         student.logprobs_TK,
         kind=settings.divergence,
         support=settings.support,
-        teacher_tail_T=None if any(r.tail is None for r in rows) else part.per_token([r.tail for r in rows]),
+        teacher_tail_T=part.per_token(tails) if len(tails) == len(rows) else None,
         student_tail_T=student.tail_T,
         beta=settings.beta,
         temperature=settings.temperature,

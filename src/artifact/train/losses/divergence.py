@@ -111,9 +111,8 @@ def token_divergence(
                 f"jsd needs 0 < beta < 1, got {beta}; it vanishes at both ends: use forward_kl or reverse_kl"
             )
         nowhere = log_t.isneginf() & log_s.isneginf()  # logaddexp of two −∞ passes on a NaN gradient
-        log_m = torch.logaddexp(
-            log_t.masked_fill(nowhere, 0.0) + math.log(beta), log_s.masked_fill(nowhere, 0.0) + math.log1p(-beta)
-        )
+        t, s = log_t.masked_fill(nowhere, 0.0), log_s.masked_fill(nowhere, 0.0)
+        log_m = torch.logaddexp(t + math.log(beta), s + math.log1p(-beta))
         loss = beta * _expectation(p_t, log_t - log_m) + (1.0 - beta) * _expectation(log_s.exp(), log_s - log_m)
         divergence = loss.detach()
     return TokenDivergence(loss * temperature**2 if scale_by_tau_squared else loss, divergence)

@@ -1,8 +1,9 @@
 """The chunked output head on CUDA: matrix products by cuBLAS, everything between them in two Triton kernels.
 
 The formulas are those of `lm_head.py`. There each tile of logits is read and written about six times by elementwise
-passes, and each of the K requested ids is looked for in each tile by several [T, K] arrays of int64; on a GPU that costs
-more than the four matrix products. Here a tile is read once in the forward pass, which carries along, for each row,
+passes, and each of the K requested ids is looked for in each tile by several [T, K] arrays of int64; on an H100 that
+costs more than the four matrix products (`results/gpu/`). Here a tile is read once in the forward pass, which carries
+along, for each row,
 
     m = max z,  s = Σ exp(z − m),  a = Σ exp(z − m) (z − m),  argmax z       (a only where the entropy is asked for)
     lse = m + log s,   entropy = log s − a / s
@@ -126,7 +127,7 @@ class FusedLogProbsAt(torch.autograd.Function):
                     ENTROPY=with_entropy,
                     ARGMAX=with_argmax,
                     num_warps=8,
-                )  # type: ignore[misc]
+                )
         log_total = total.log()
         lse = top + log_total
         entropy = log_total - moment / total if with_entropy else None
@@ -165,7 +166,7 @@ class FusedLogProbsAt(torch.autograd.Function):
                     BLOCK=_power(width),
                     BLOCK_K=_power(k),
                     num_warps=8,
-                )  # type: ignore[misc]
+                )
             if grad_hidden is not None:
                 grad_hidden = _plus_product(grad_hidden, d_logits, weight[start : start + width])
             if grad_weight is not None:
