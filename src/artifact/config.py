@@ -298,6 +298,31 @@ def named_file(folder: str, name: str, what: str) -> Path:
     return path
 
 
+def read_extended(path: Path) -> dict[str, Any]:
+    """A YAML file; where it says `extends: BASE`, its keys are laid over those of `BASE.yaml` beside it.
+
+    Sections are merged key by key, everything else is replaced. `extends` stays in the result. ConfigError where BASE
+    is not there or itself extends another file: two layers are all one has to look at.
+    """
+    data = read_yaml(path)
+    if (base := data.get("extends")) is None:
+        return data
+    if not (beside := path.with_name(f"{base}.yaml")).is_file():
+        raise ConfigError(f"{path.name}: extends {base!r}, but there is no {beside.name} beside it")
+    below = read_yaml(beside)
+    if "extends" in below:
+        raise ConfigError(f"{path.name}: extends {base!r}, which extends {below['extends']!r}; extend that one itself")
+    return _laid_over(below, data)
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = copy.deepcopy(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _laid_over(merged[key], value) if both else copy.deepcopy(value)
+    return merged
+
+
 def checked(model: type[M], data: Any, origin: str, overridden: Iterable[str] = ()) -> M:
     """`data` as `model`. Raises ConfigError, one line per problem: which key, from where, the nearest right name."""
     try:
@@ -310,11 +335,18 @@ class Tier(Section):
     """What the file of a tier says of the tier itself, beside the settings of its runs (`Config`)."""
 
     tier: str
+    extends: str | None = Field(None, description="the tier whose settings hold where this file says nothing")
+    seeds: int | None = Field(None, ge=1, description="seeds of each study that are run; null: all of them")
     note: str = Field(min_length=1, description="what its numbers are, stamped on every figure and table")
     learning_rates: Literal["chosen", "tier"] = Field(
         description="`chosen`: each cell's from configs/learning_rates; `tier`: optimiser.lr of this file for all"
     )
     leaves_out: dict[str, str] = Field(description="notebooks that it does not run, each with the reason; {} = none")
+
+    @property
+    def base(self) -> str:
+        """The tier whose learning rates, and whose overrides in studies, hold for this one."""
+        return self.extends or self.tier
 
 
 def tier_names() -> tuple[str, ...]:
@@ -325,7 +357,7 @@ def tier_names() -> tuple[str, ...]:
 def _tier_file(tier: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Name of the tier's file, what it says of the tier, and the rest; ConfigError where its name is another."""
     path = named_file("tiers", tier, "tier")
-    data = read_yaml(path)
+    data = read_extended(path)
     if data.get("tier") != tier:
         raise ConfigError(f"{path.name}: tier = {data.get('tier')!r}; the file's name says {tier!r}: make them agree")
     said = {key: value for key, value in data.items() if key in Tier.model_fields}

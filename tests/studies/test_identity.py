@@ -105,4 +105,5 @@ def test_studies_of_controls_are_planned(name: str) -> None:
 
 @pytest.mark.parametrize("tier", tier_names())
 def test_every_tier_says_where_its_rates_come_from(tier: str) -> None:
-    assert (load_tier(tier).learning_rates == "chosen") == matrix.learning_rates_path(tier).is_file()
+    facts = load_tier(tier)
+    assert (facts.learning_rates == "chosen") == matrix.learning_rates_path(facts.base).is_file()

@@ -66,6 +66,8 @@ def select(
     chosen = load_study(study)
     if taken := sorted({"optimiser.lr", "evaluation.final", "train.curve_every"} & set(overrides or {})):
         raise ConfigError(f"the selection sets {', '.join(taken)} of its runs itself; leave the override(s) out")
+    if (base := load_tier(tier).base) != tier:
+        raise ConfigError(f"tier {tier!r} has the rates of tier {base!r}, which it extends; choose them there")
     if load_tier(tier).learning_rates != "chosen":
         raise ConfigError(
             f"tier {tier!r} does not read chosen rates: say `learning_rates: chosen` in configs/tiers/{tier}.yaml first"

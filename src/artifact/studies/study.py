@@ -23,16 +23,17 @@ def learning_rates_path(tier: str) -> Path:
 
 
 def read_learning_rates(tier: str) -> dict[str, Any]:
-    """The learning rates chosen for `tier` and what was tried, by cell id; empty where none were chosen.
+    """The learning rates chosen for `tier` (or the tier it extends) and what was tried, by cell id; empty without any.
 
     Raises ConfigError for a file of another tier, and for one that the tier's own file says it does not read.
     """
-    path = learning_rates_path(tier)
+    base = load_tier(tier).base
+    path = learning_rates_path(base)
     if not path.is_file():
         return {}
     data = read_yaml(path)
-    if data.get("tier") != tier:
-        raise ConfigError(f"{path}: tier = {data.get('tier')!r}; the file's name says {tier!r}: make them agree")
+    if data.get("tier") != base:
+        raise ConfigError(f"{path}: tier = {data.get('tier')!r}; the file's name says {base!r}: make them agree")
     if load_tier(tier).learning_rates != "chosen":
         raise ConfigError(
             f"{path} exists, but tiers/{tier}.yaml says that the tier's own rate holds; say `learning_rates: chosen` "
@@ -77,7 +78,7 @@ class Study(Section):
     def runs(self, tier: str, overrides: dict[str, Any] | None = None) -> list[tuple[Cell, Config]]:
         """Every run of the study on `tier`, teacher by teacher, then cell, then seed.
 
-        Later wins: tier file, the learning rate chosen for the cell (`configs/learning_rates`), the study's overrides
+        A tier may say that only the first few seeds are run. Later wins: tier file, the learning rate chosen for the cell (`configs/learning_rates`), the study's overrides
         for the tier, the cell's, the caller's. Raises ConfigError for a cell without a learning rate, and for a caller
         who overrides what the matrix itself varies.
         """
@@ -87,17 +88,19 @@ class Study(Section):
                 f"study {self.study!r} sets {', '.join(fixed)} of every run itself; leave the override(s) out or edit "
                 "configs/studies"
             )
-        base = {**self.tiers.get(tier, {}), **(overrides or {})}
+        facts = load_tier(tier)
+        of_tier, seeds = self.tiers.get(facts.base, {}), self.seeds[: facts.seeds]
+        base = {**of_tier, **(overrides or {})}
         teachers = sorted(load(tier, base).models.teachers) if self.teachers == "all" else self.teachers
         rates = {key: entry["lr"] for key, entry in read_learning_rates(tier).get("cells", {}).items()}
-        reads_chosen = load_tier(tier).learning_rates == "chosen"
+        reads_chosen = facts.learning_rates == "chosen"
         out = []
         for teacher in teachers:
             for cell in self.cells:
-                layers = {**self.tiers.get(tier, {}), **cell.overrides, **(overrides or {})}
+                layers = {**of_tier, **cell.overrides, **(overrides or {})}
                 if reads_chosen and cell.learning_rate != "tier" and "optimiser.lr" not in layers:
                     layers["optimiser.lr"] = self._chosen_rate(cell, rates, tier)
-                for seed in self.seeds:
+                for seed in seeds:
                     chosen = {"teacher": teacher, "method": cell.method, "method_options": cell.options, "seed": seed}
                     out.append((cell, load(tier, {**layers, **chosen})))
         return out

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from artifact.config import ConfigError, Section, apply_overrides, checked, explain, named_file, read_yaml
+from artifact.config import ConfigError, Section, apply_overrides, checked, explain, named_file, read_extended
 from artifact.worlds.tiny.problems import DIFFICULTIES
 
 Difficulty = Literal["easy", "medium", "hard", "competition"]
@@ -187,7 +187,8 @@ def load_settings(name: str, overrides: dict[str, Any] | None = None) -> SureMat
     """The settings `name` with dotted `overrides` applied. ConfigError: one line per problem, with the nearest name."""
     path = settings_path(name)
     overrides = overrides or {}
-    data = apply_overrides(read_yaml(path), overrides)
+    data = apply_overrides(read_extended(path), overrides)
+    data.pop("extends", None)
     lines = _source_problems(data, path.name)  # first: inside a list the general message cannot name the right keys
     if lines:
         raise ConfigError("\n".join(lines))
