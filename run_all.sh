@@ -14,6 +14,7 @@ usage: ./run_all.sh [options]              set up, then regenerate every figure,
 
 options
   --tier NAME        size of the run (default: tiny); one of configs/tiers/*.yaml
+  --quick            a look at the whole in about ten minutes: one seed, few steps and problems (tier NAME-quick)
   --only NAME[,NAME] only these notebooks, by number (03) or name (03_method)
   --set KEY=VALUE    override one configuration value, e.g. --set train.steps=10; may be repeated
   --force            compute again what is already there
@@ -32,13 +33,14 @@ say() { printf '%s\n' "$*"; }
 die() { printf 'run_all.sh: %s\n' "$*" >&2; exit 2; }
 
 # ---- arguments: all checked before anything is installed -----------------------------------------------------------
-TIER=tiny ONLY="" FORCE=0 DRY=0 MODE=run SETS=() PYTEST=()
+TIER=tiny QUICK=0 ONLY="" FORCE=0 DRY=0 MODE=run SETS=() PYTEST=()
 value() { [ "$#" -ge 2 ] && [ -n "$2" ] || die "$1 needs a value; see ./run_all.sh --help"; }
 while [ "$#" -gt 0 ]; do
   case "$1" in
     test) MODE=test; shift; PYTEST=("$@"); break ;;
     --tier) value "$@"; TIER="$2"; shift 2 ;;
     --tier=*) TIER="${1#*=}"; shift ;;
+    --quick) QUICK=1; shift ;;
     --only) value "$@"; ONLY="$2"; shift 2 ;;
     --only=*) ONLY="${1#*=}"; shift ;;
     --set) value "$@"; SETS+=("$2"); shift 2 ;;
@@ -46,11 +48,15 @@ while [ "$#" -gt 0 ]; do
     --force) FORCE=1; shift ;;
     --dry-run) DRY=1; shift ;;
     -h | --help) usage; exit 0 ;;
-    *) die "unknown argument '$1'; allowed: test --tier --only --set --force --dry-run --help" ;;
+    *) die "unknown argument '$1'; allowed: test --tier --quick --only --set --force --dry-run --help" ;;
   esac
 done
 
 tiers=$(for f in configs/tiers/*.yaml; do basename "$f" .yaml; done | paste -sd ' ')
+if [ "$QUICK" = 1 ]; then
+  [ -f "configs/tiers/$TIER-quick.yaml" ] || die "--quick: tier '$TIER' has no quick look (configs/tiers/$TIER-quick.yaml)"
+  TIER="$TIER-quick"
+fi
 [ -f "configs/tiers/$TIER.yaml" ] || die "unknown tier '$TIER'; the tiers are: $tiers"
 names=$(for f in notebooks/[0-9][0-9]_*.ipynb; do [ ! -e "$f" ] || basename "$f" .ipynb; done)
 IFS=, read -ra wanted <<<"$ONLY"
@@ -58,7 +64,7 @@ for name in ${wanted[@]+"${wanted[@]}"}; do
   found=$(grep -E "^(${name}|0?${name}_.*|[0-9][0-9]_${name})$" <<<"$names") ||
     die "--only: no notebook '$name'; the notebooks are: $(paste -sd ' ' <<<"$names")"
   for f in $found; do # the tier's file says which notebooks it leaves out, and why
-    why=$(sed -n '/^leaves_out:/,/^[^ ]*:/'"s/^  $f: *//p" "configs/tiers/$TIER.yaml")
+    why=$(cat "configs/tiers/$TIER.yaml" "configs/tiers/${TIER%-quick}.yaml" | sed -n '/^leaves_out:/,/^[^ ]*:/'"s/^  $f: *//p" | head -n 1)
     [ -z "$why" ] || die "--only: notebook $f does not belong to tier $TIER: $why"
   done
 done
@@ -67,7 +73,7 @@ for item in ${SETS[@]+"${SETS[@]}"}; do
 done
 
 LOCK=requirements/cpu.lock VENV=.venv
-if grep -qE '^[[:space:]]+device:[[:space:]]*cuda' "configs/tiers/$TIER.yaml"; then
+if grep -qE '^[[:space:]]+device:[[:space:]]*cuda' "configs/tiers/$TIER.yaml" "configs/tiers/${TIER%-quick}.yaml"; then
   LOCK=requirements/cuda.lock VENV=.venv-cuda
 fi
 OWN_VENV=1

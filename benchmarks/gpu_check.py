@@ -444,13 +444,13 @@ def engine(c: Check) -> dict[str, Any]:
         def run(policy: Policy = policy, settings: dict[str, Any] = settings) -> dict[str, Any]:
             adamw = torch.optim.AdamW(policy.parameters(), lr=1e-6, fused=True)
             made, *_ = deepspeed.initialize(model=policy, optimizer=adamw, config=settings)
-            held = torch.cuda.memory_allocated() / GIB if c.cuda else 0.0
 
             def step() -> None:
                 made.backward(made(batch).loss)
                 made.step()
 
             found = c.measure(step, 2)
+            held = torch.cuda.memory_allocated() / GIB if c.cuda else 0.0  # weights, master weights, moments, gradients
             made.destroy()
             return found | {"static_gib": held}
 
@@ -509,14 +509,71 @@ def provenance(c: Check) -> dict[str, Any]:
     return out
 
 
+def table(found: dict[str, Any]) -> str:
+    """The measured JSON as the Markdown table of `docs/gpu.md`."""
+    made, head_part, student_part, teacher_part = (found[k] for k in ("provenance", "head", "student", "teacher"))
+    lines = [
+        f"{made['device']} ({made['memory_gib']:.1f} GiB), torch {made['torch']}, driver {made['driver']}, "
+        f"{made['date'][:10]}, source {made['source']}.",
+        "",
+        "| what | measured |",
+        "|---|---|",
+        f"| bf16 matrix product, {found['matmul']['n']}³ | {found['matmul']['tflops']:.0f} TFLOP/s |",
+        f"| copy to pinned, to pageable host memory | {found['copies']['to_pinned']:.1f}, "
+        f"{found['copies']['to_pageable']:.1f} GB/s |",
+    ]
+    for name, e in head_part.items():
+        if isinstance(e, dict):
+            lines.append(
+                f"| output head, {name.replace(' ', ', chunks of ')}: T = {head_part['tokens']:,}, k = {head_part['k']}, "
+                f"forward and backward | {1e3 * e['seconds']:.0f} ms, {e['over_its_products']:.2f} × its four matrix "
+                f"products; extra memory {e['extra_gib']:.2f} GiB |"
+            )
+    for name, e in student_part.items():
+        if isinstance(e, dict):
+            lines.append(
+                f"| student of {student_part['parameters'] / 1e9:.2f} B, {student_part['tokens']:,} tokens, {name} | "
+                f"{e['seconds']:.2f} s, {e['tokens_per_second']:,.0f} tokens per second, activations {e['extra_gib']:.1f} "
+                f"GiB, peak {e['peak_gib']:.1f} GiB |"
+            )
+    for name, e in teacher_part.items():
+        if isinstance(e, dict):
+            lines.append(
+                f"| teacher of {teacher_part['parameters'] / 1e9:.2f} B, {teacher_part['tokens']:,} tokens, {name} | "
+                f"{e['tokens_per_second']:,.0f} tokens per second, peak {e['peak_gib']:.1f} GiB |"
+            )
+    sent = found["transfer"]
+    for way in ("ipc", "gloo"):
+        lines.append(
+            f"| weights to another process by {way}, {sent['gib']:.1f} GiB | {sent[way]['seconds']:.2f} s, "
+            f"{sent[way]['gb_per_second']:.1f} GB/s |"
+        )
+    lines.append(f"| fingerprints of these weights | {sent['fingerprints']['seconds']:.2f} s |")
+    for name, e in found["engine"].items():
+        if isinstance(e, dict) and "seconds" in e:
+            lines.append(
+                f"| optimiser step, DeepSpeed {found['engine']['deepspeed']}, {name}, checkpointed | {e['seconds']:.2f} "
+                f"s, static {e['static_gib']:.1f} GiB, peak {e['peak_gib']:.1f} GiB |"
+            )
+        elif isinstance(e, dict):
+            lines.append(f"| optimiser step, DeepSpeed, {name} | {e.get('failed') or e.get('out_of_memory')} |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Run the parts; 1 where one of them failed or was left out for want of time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument("--out", type=Path, help="the JSON file to write")
+    parser.add_argument("--table", type=Path, help="print this JSON file as the table of docs/gpu.md, and nothing else")
     parser.add_argument("--toy", action="store_true", help="toy widths on a CPU")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="parts to run (matmul always)")
     parser.add_argument("--seconds", type=float, default=480.0, help="start no further part after this many seconds")
     args = parser.parse_args()
+    if args.table:
+        print(table(json.loads(args.table.read_text(encoding="utf-8"))))
+        return 0
+    if not args.out:
+        parser.error("--out FILE is needed")
     if not args.toy and not torch.cuda.is_available():
         parser.error("no CUDA device: use --toy to see that the script runs")
     c, start = Check("toy" if args.toy else "true"), time.perf_counter()

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from artifact.config import ConfigError, apply_overrides, load, load_tier, parse_overrides, read_yaml, tier_names
+from artifact.config import (
+    ConfigError,
+    apply_overrides,
+    load,
+    load_tier,
+    parse_overrides,
+    read_extended,
+    read_yaml,
+    tier_names,
+)
 from artifact.paths import project_root
 from artifact.studies.study import load_study
 
@@ -29,7 +38,7 @@ def test_every_study_expands_on_every_tier(study: str, tier: str) -> None:
     loaded = load_study(study)
     runs = loaded.runs(tier)
     teachers = len({config.teacher for _, config in runs})
-    assert len(runs) == teachers * len(loaded.cells) * len(loaded.seeds)
+    assert len(runs) == teachers * len(loaded.cells) * len(loaded.seeds[: load_tier(tier).seeds])
     assert len({config.model_dump_json() for _, config in runs}) == len(runs), "two runs are the same run"
 
 
@@ -192,3 +201,31 @@ def test_component_norms_need_whole_parameters() -> None:
     for stage, every in ((3, 0), (2, 2), (0, 1)):
         config = load("tiny", {"cluster.zero_stage": stage, "train.component_norms_every": every})
         assert (config.cluster.zero_stage, config.train.component_norms_every) == (stage, every)
+
+
+def test_a_tier_that_extends_another_says_only_what_differs() -> None:
+    base, quick = load("tiny"), load("tiny-quick")
+    assert quick.losses == base.losses and quick.cluster == base.cluster, "sections that it does not name"
+    assert quick.train.steps < base.train.steps and quick.train.prompts_per_step == base.train.prompts_per_step
+    assert load_tier("tiny-quick").base == "tiny" and load_tier("tiny").base == "tiny"
+    assert load_tier("tiny-quick").note != load_tier("tiny").note
+    few, all_ = load_study("uopd").runs("tiny-quick"), load_study("uopd").runs("tiny")
+    assert len(few) * len(load_study("uopd").seeds) == len(all_)
+    assert [c.optimiser.lr for _, c in few] == [c.optimiser.lr for _, c in all_ if c.seed == 0], "the rates of its base"
+
+
+@pytest.mark.parametrize(
+    ("base", "message"), [("nowhere", "there is no nowhere.yaml beside it"), ("middle", "which extends 'bottom'")]
+)
+def test_two_layers_at_most(tmp_path: Path, base: str, message: str) -> None:
+    (tmp_path / "top.yaml").write_text(f"extends: {base}\na: 1\n")
+    (tmp_path / "middle.yaml").write_text("extends: bottom\n")
+    (tmp_path / "bottom.yaml").write_text("a: 0\n")
+    with pytest.raises(ConfigError, match=message):
+        read_extended(tmp_path / "top.yaml")
+
+
+def test_sections_are_merged_and_lists_replaced(tmp_path: Path) -> None:
+    (tmp_path / "top.yaml").write_text("extends: bottom\ns: {b: [3]}\n")
+    (tmp_path / "bottom.yaml").write_text("a: 0\ns: {b: [1, 2], c: 4}\n")
+    assert read_extended(tmp_path / "top.yaml") == {"extends": "bottom", "a": 0, "s": {"b": [3], "c": 4}}

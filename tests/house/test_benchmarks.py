@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,14 @@ def test_a_benchmark_runs_on_a_small_size(name: str, tmp_path: Path) -> None:
         found = json.loads((tmp_path / "toy.json").read_text())
         assert set(found) >= {"provenance", "matmul", "head", "student", "teacher", "transfer", "engine"}
         assert not [part for part in found.values() if "failed" in part or "not_measured" in part]
+
+
+def test_the_page_shows_what_was_measured_on_a_gpu() -> None:
+    page = (BENCHMARKS.parent / "docs" / "gpu.md").read_text(encoding="utf-8")
+    for name, shown in re.findall(r"<!-- (results/gpu/\S+\.json) -->\n(.*?)<!-- end -->", page, re.DOTALL):
+        command = [sys.executable, str(BENCHMARKS / "gpu_check.py"), "--table", str(BENCHMARKS.parent / name)]
+        assert subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout == shown
+    assert "results/gpu/" in page
 
 
 def test_what_was_measured_on_a_gpu_is_whole() -> None:

@@ -93,6 +93,15 @@ def test_dry_run_makes_nothing(clone: Path) -> None:
     ]
 
 
+def test_a_quick_look_is_a_tier_of_its_own(clone: Path) -> None:
+    done = run(clone, "--quick", "--dry-run")
+    assert done.returncode == 0 and "--tier tiny-quick" in done.stdout
+    refused = run(clone, "--tier", "paper", "--quick")
+    assert refused.returncode == 2 and "tier 'paper' has no quick look" in refused.stderr
+    left_out = run(clone, "--quick", "--only", "09")
+    assert left_out.returncode == 2 and "does not belong to tier tiny-quick" in left_out.stderr
+
+
 def test_gpu_tiers_have_their_own_environment(clone: Path) -> None:
     done = run(clone, "--dry-run", "--tier", "paper")
     assert ".venv-cuda from requirements/cuda.lock" in done.stdout
@@ -162,12 +171,12 @@ def test_ci_runs_both_commands_and_fails_when_one_does(tmp_path: Path) -> None:
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
     script = tmp_path / "run_all.sh"
-    for body, code in (("exit 0", 0), ('[ "${1:-}" != test ]', 1), ('[ "${1:-}" = test ]', 1)):
+    for body, code in (("exit 0", 0), ('[ "${1:-}" != test ]', 1), ('[ "${1:-}" != --quick ]', 1)):
         script.write_text(f"#!/usr/bin/env bash\n{body}\n")
         script.chmod(0o755)
         done = subprocess.run([str(tmp_path / ".ci" / "run")], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == code, body
-        assert "./run_all.sh:" in done.stdout and "./run_all.sh test:" in done.stdout
+        assert "./run_all.sh --quick:" in done.stdout and "./run_all.sh test:" in done.stdout
 
 
 def test_stale_compiler_lock_is_removed(tmp_path: Path, clone: Path) -> None:

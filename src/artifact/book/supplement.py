@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from artifact.config import tier_names
+from artifact.config import load_tier, tier_names
 from artifact.errors import ArtifactError
 from artifact.files import read_json, write_text
 from artifact.paths import figures_dir, project_root, results_dir
@@ -72,10 +72,13 @@ def _shown(output: Output, folder: Path) -> str:
 
 
 def write_supplement() -> list[Path]:
-    """Write `paper/outputs-<tier>.tex` for each tier that has outputs; returns what was written."""
+    """Write `paper/outputs-<tier>.tex` for each tier that has outputs; returns what was written.
+
+    A tier that extends another is a look at it, not a result, and stays out of the paper.
+    """
     folder, written = project_root() / "paper", []
     for tier in tier_names():
-        found = outputs(tier)
+        found = outputs(tier) if load_tier(tier).extends is None else []
         if found:
             written.append(write_text(folder / f"outputs-{tier}.tex", document(found, folder)))
     return written
