@@ -525,16 +525,16 @@ def table(found: dict[str, Any]) -> str:
     for name, e in head_part.items():
         if isinstance(e, dict):
             lines.append(
-                f"| output head, {name.replace(' ', ', chunks of ')}: T = {head_part['tokens']:,}, k = {head_part['k']}, "
-                f"forward and backward | {1e3 * e['seconds']:.0f} ms, {e['over_its_products']:.2f} × its four matrix "
+                f"| output head, {name.replace(' ', ', chunks of ')}: T = {head_part['tokens']:,}, "
+                f"k = {head_part['k']}, forward and backward | {1e3 * e['seconds']:.0f} ms, {e['over_its_products']:.2f} × its four matrix "
                 f"products; extra memory {e['extra_gib']:.2f} GiB |"
             )
     for name, e in student_part.items():
         if isinstance(e, dict):
             lines.append(
                 f"| student of {student_part['parameters'] / 1e9:.2f} B, {student_part['tokens']:,} tokens, {name} | "
-                f"{e['seconds']:.2f} s, {e['tokens_per_second']:,.0f} tokens per second, activations {e['extra_gib']:.1f} "
-                f"GiB, peak {e['peak_gib']:.1f} GiB |"
+                f"{e['seconds']:.2f} s, {e['tokens_per_second']:,.0f} tokens per second, activations "
+                f"{e['extra_gib']:.1f} GiB, peak {e['peak_gib']:.1f} GiB |"
             )
     for name, e in teacher_part.items():
         if isinstance(e, dict):
@@ -552,8 +552,8 @@ def table(found: dict[str, Any]) -> str:
     for name, e in found["engine"].items():
         if isinstance(e, dict) and "seconds" in e:
             lines.append(
-                f"| optimiser step, DeepSpeed {found['engine']['deepspeed']}, {name}, checkpointed | {e['seconds']:.2f} "
-                f"s, static {e['static_gib']:.1f} GiB, peak {e['peak_gib']:.1f} GiB |"
+                f"| optimiser step, DeepSpeed {found['engine']['deepspeed']}, {name}, checkpointed | "
+                f"{e['seconds']:.2f} s, static {e['static_gib']:.1f} GiB, peak {e['peak_gib']:.1f} GiB |"
             )
         elif isinstance(e, dict):
             lines.append(f"| optimiser step, DeepSpeed, {name} | {e.get('failed') or e.get('out_of_memory')} |")
