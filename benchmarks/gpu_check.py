@@ -526,8 +526,8 @@ def table(found: dict[str, Any]) -> str:
         if isinstance(e, dict):
             lines.append(
                 f"| output head, {name.replace(' ', ', chunks of ')}: T = {head_part['tokens']:,}, "
-                f"k = {head_part['k']}, forward and backward | {1e3 * e['seconds']:.0f} ms, {e['over_its_products']:.2f} × its four matrix "
-                f"products; extra memory {e['extra_gib']:.2f} GiB |"
+                f"k = {head_part['k']}, forward and backward | {1e3 * e['seconds']:.0f} ms, "
+                f"{e['over_its_products']:.2f} × its four matrix products; extra memory {e['extra_gib']:.2f} GiB |"
             )
     for name, e in student_part.items():
         if isinstance(e, dict):

@@ -267,8 +267,8 @@ MUTANTS = (
     Mutant(
         "a tier's overrides beat the cell's",
         "studies/study.py",
-        "layers = {**self.tiers.get(tier, {}), **cell.overrides,",
-        "layers = {**cell.overrides, **self.tiers.get(tier, {}),",
+        "layers = {**of_tier, **cell.overrides,",
+        "layers = {**cell.overrides, **of_tier,",
         ("test_config.py::test_study_order_and_precedence",),
     ),
     Mutant(
@@ -288,8 +288,8 @@ MUTANTS = (
     Mutant(
         "the last seed first",
         "studies/study.py",
-        "for seed in self.seeds:",
-        "for seed in reversed(self.seeds):",
+        "for seed in seeds:",
+        "for seed in reversed(seeds):",
         ("test_config.py::test_study_order_and_precedence",),
     ),
     Mutant(
