@@ -9,6 +9,8 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from tests.tasks import hostile
+from tests.tasks.test_verdict_cases import DIFFERENT, SAME
 
 from artifact.phase1.annotate import annotate, annotate_all
 from artifact.phase1.clustering import cluster_answers, contradictions
@@ -22,8 +24,6 @@ from artifact.tasks.answer_text import untypeset
 from artifact.tasks.verifier import Verifier
 from artifact.tasks.verifier_process import WorkerDied, WorkerProcess, WorkerTimeout
 from artifact.train.rollouts import TooManyAccidents
-from tests.tasks import hostile
-from tests.tasks.test_verdict_cases import DIFFERENT, SAME
 
 CASES = [
     json.loads(line)

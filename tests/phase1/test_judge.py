@@ -59,11 +59,11 @@ def test_exact_never_merges():
 
 
 def test_symbolic_asks_the_verifier_only_for_what_the_rules_leave_open_and_algebra_may_settle():
-    class Recording:
-        asked = []
+    asked = []
 
+    class Recording:
         def same(self, pairs):
-            self.asked += pairs
+            asked.extend(pairs)
             known = {r"\sqrt{4}": Status.CORRECT, "y + 1": Status.WRONG}
             return [Verdict(known.get(b, Status.UNPARSED), b) for _, b in pairs]
 
@@ -78,7 +78,7 @@ def test_symbolic_asks_the_verifier_only_for_what_the_rules_leave_open_and_algeb
     ]
     verdicts = [j.equivalent for j in SymbolicJudge(Recording()).judge(pairs)]
     assert verdicts == [True, False, True, False, None, None, None]
-    assert Recording.asked == pairs[2:5]
+    assert asked == pairs[2:5]
 
 
 def test_replay_gives_the_recorded_verdicts_and_names():

@@ -6,9 +6,11 @@ decided once, and remembered.
 
 A verdict has three values: True (same meaning), False (different), None (this judge cannot tell). Only True merges
 answers. None may also be an accident of the algebra (out of time, a worker that died): it says so, is not remembered,
-and is counted apart (`annotate.py`); a later judge of a chain may still settle the pair. A judge may read the answers in the context of their question (`50` and `50%` are one answer to "which
-percentage?"): one that does says `in_context = True`, and its verdicts are remembered for each question apart. Left
-out: the language-model judge itself (`llm_judge.py`), which needs an engine.
+and is counted apart (`annotate.py`); a later judge of a chain may still settle the pair.
+
+A judge may read the answers in the context of their question (`50` and `50%` are one answer to "which percentage?"):
+one that does says `in_context = True`, and its verdicts are remembered for each question apart. Left out: the
+language-model judge itself (`llm_judge.py`), which needs an engine.
 """
 
 from __future__ import annotations

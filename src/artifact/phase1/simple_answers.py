@@ -180,9 +180,9 @@ def compare_simple(left: str, right: str) -> bool | None:
 def needs_algebra(left: str, right: str) -> bool:
     """Whether a pair that `compare_simple` leaves open is a matter of computing. Symmetric.
 
-    Not where both sides were read as numbers or as collections of unnamed numbers (a unit, a percent sign, a rounding or
-    an order stands between them: the question decides), nor where one is in words, in another base, malformed, or holds
-    a letter that may name a choice or a unit (`B` against `12`, `8 m` against `8`).
+    Not where both sides were read as numbers or as collections of unnamed numbers: a unit, a percent sign, a rounding
+    or an order stands between them, and the question decides. Nor where one is in words, in another base, malformed, or
+    holds a letter that may name a choice or a unit (`B` against `12`, `8 m` against `8`).
     """
     if all(canonical_key(text) is not None or read_answer(text).value is not None for text in (left, right)):
         return False

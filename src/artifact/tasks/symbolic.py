@@ -22,7 +22,6 @@ from artifact.tasks.answer_latex import Unreadable, Wording
 from artifact.tasks.answer_shape import Shape, read_shape
 from artifact.tasks.answer_value import DIGITS, POINTS, Value, same_value
 
-
 _COMPARED = "symbolic"
 """The reason of a verdict for which both answers were read."""
 
