@@ -51,10 +51,12 @@ def main() -> None:
     """Print one line per set and judge."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=Path, help="a samples.parquet of phase 1")
-    file = parser.parse_args().samples
+    parser.add_argument("--per-kind", type=int, default=10, help="questions of each kind of symbolic answer")
+    given = parser.parse_args()
+    file = given.samples
     sets = {
         "numbers": numbers(2000),
-        "symbolic": grouped(list(samples(known_questions(per_kind=10), n=N).rollouts)),
+        "symbolic": grouped(list(samples(known_questions(given.per_kind), n=N).rollouts)),
         **({"samples": grouped(read_parquet(file, Rollout))} if file else {}),
     }
     for name, answers in sets.items():

@@ -233,18 +233,18 @@ def test_classes_are_an_equivalence_relation_and_overruled_verdicts_are_counted(
             return [Judgement(a, b, "b" in (a, b), self.name) for a, b in pairs]
 
     class Stubborn(Intransitive):
-        """The pair (a, c) is the last to be joined, so it is asked before the classes meet."""
+        """a ≠ b, asked before the classes meet through c; d differs from all."""
 
         def decide(self, pairs):
-            return [Judgement(a, b, {("a", "b"): False}.get((a, b), True), self.name) for a, b in pairs]
+            return [Judgement(a, b, (a, b) != ("a", "b") and b != "d", self.name) for a, b in pairs]
 
     spared = cluster_answers(["a", "b", "c"], Intransitive())
     assert spared.cluster_ids == (0, 0, 0)
-    overruled = cluster_answers(["c", "a", "b", "a"], Stubborn())
-    assert overruled.cluster_ids == (0, 0, 0, 0)
+    overruled = cluster_answers(["c", "a", "b", "d"], Stubborn())
+    assert overruled.cluster_ids == (0, 0, 0, 1)  # d differs from all of them, which overrules nothing
     found = contradictions(overruled.strings, overruled.cluster_ids, overruled.judgements)
     assert found == [Judgement("a", "b", False, "odd")]
-    a = annotate(PROBLEM, rollouts("p", "c", "a", "b"), Stubborn())
+    a = annotate(PROBLEM, rollouts("p", "c", "a", "b", "d"), Stubborn())
     assert a.contradictions == found
     for judge in (Intransitive(), Stubborn()):
         for answers in (["a", "b", "c"], ["c", "b", "a"], ["b", "a", "c"]):

@@ -45,9 +45,9 @@ def test_the_sentence_says_what_changed_whether_gold_agrees_and_what_the_auroc_d
     assert told() == (
         "Teacher A: the classes change on 25.0 (20.0 to 30.0) % of 1,200 problems; mean H / log N moves from 0.500 to "
         "0.400 (change -0.100 (-0.120 to -0.080)); 3 merges of former classes: 2 of right answers with each other, 0 "
-        "of a right with a wrong answer, 1 of wrong answers with each other, which gold cannot check; the algebra failed "
-        "on 2 pairs of answers; AUROC after is above AUROC before (0.750 against 0.700, difference +0.050 (+0.010 to "
-        "+0.090), 300 of 1,200 problems wrong)."
+        "of a right with a wrong answer, 1 of wrong answers with each other, which gold cannot check; the algebra "
+        "failed on 2 pairs of answers; AUROC after is above AUROC before (0.750 against 0.700, difference +0.050 "
+        "(+0.010 to +0.090), 300 of 1,200 problems wrong)."
     )
     assert "no significant difference between AUROC after and AUROC before" in told(auroc_change_lower=-0.01)
     assert "AUROC after is below AUROC before" in told(auroc_change_lower=-0.09, auroc_change_upper=-0.01)
