@@ -14,6 +14,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 SMALL = {
     "annotation_memory": ["--prompts", "20"],
     "chunked_head": ["--hidden", "16", "--vocab", "300", "--top-k", "4", "--tokens", "8", "--repeats", "1"],
+    "clustering": ["--per-kind", "1"],
     "gpu_check": ["--toy", "--out", "{tmp}/toy.json"],
     "verdicts": [],
 }

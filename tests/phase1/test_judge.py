@@ -11,6 +11,7 @@ from artifact.phase1.judge import (
     RecordedJudge,
     SymbolicJudge,
 )
+from artifact.records import Status, Verdict
 
 
 class Counting(EquivalenceJudge):
@@ -57,22 +58,27 @@ def test_exact_never_merges():
     assert [j.equivalent for j in ExactJudge().judge([("1/2", "0.5"), ("a", "b")])] == [False, False]
 
 
-def test_symbolic_asks_the_callable_only_for_what_the_rules_leave_open():
+def test_symbolic_asks_the_verifier_only_for_what_the_rules_leave_open_and_algebra_may_settle():
     asked = []
 
-    def equivalence(pairs):
-        asked.extend(pairs)
-        return [{r"\sqrt{4}": True, "y + 1": False}.get(p[1]) for p in pairs]
+    class Recording:
+        def same(self, pairs):
+            asked.extend(pairs)
+            known = {r"\sqrt{4}": Status.CORRECT, "y + 1": Status.WRONG}
+            return [Verdict(known.get(b, Status.UNPARSED), b) for _, b in pairs]
 
-    pairs = [("1/2", "0.5"), ("3", "5"), ("2", r"\sqrt{4}"), ("x + 1", "y + 1"), ("x", "z")]
-    verdicts = [j.equivalent for j in SymbolicJudge(equivalence).judge(pairs)]
-    assert verdicts == [True, False, True, False, None]
-    assert asked == pairs[2:]
-
-
-def test_symbolic_refuses_a_callable_that_loses_pairs():
-    with pytest.raises(JudgeError, match="returned 0 verdicts for 1 pairs"):
-        SymbolicJudge(lambda pairs: []).judge([("x", "z")])
+    pairs = [
+        ("1/2", "0.5"),
+        ("3", "5"),
+        ("2", r"\sqrt{4}"),
+        ("x + 1", "y + 1"),
+        ("x", "x + z"),
+        ("50", "50%"),
+        ("no", "x"),
+    ]
+    verdicts = [j.equivalent for j in SymbolicJudge(Recording()).judge(pairs)]
+    assert verdicts == [True, False, True, False, None, None, None]
+    assert asked == pairs[2:5]
 
 
 def test_replay_gives_the_recorded_verdicts_and_names():

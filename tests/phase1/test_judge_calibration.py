@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from artifact.phase1.judge import EquivalenceJudge, ExactJudge, JudgeError, Judgement, SymbolicJudge
+from artifact.phase1.judge import EquivalenceJudge, ExactJudge, JudgeError, Judgement, RulesJudge, SymbolicJudge
 from artifact.phase1.judge_calibration import KnownPair, calibrate, known_pairs, require_usable
 
 EQUAL = [p for p in known_pairs() if p.equal]
@@ -35,16 +35,22 @@ def test_the_set_is_large_balanced_and_has_nothing_that_normalising_would_merge(
     assert len({(p.question, *sorted((p.left, p.right))) for p in known_pairs()}) == len(known_pairs())
 
 
-def test_the_symbolic_judge_never_contradicts_the_labels_and_leaves_open_what_needs_algebra_or_words() -> None:
+def test_the_symbolic_judge_never_contradicts_the_labels_and_adds_algebra_to_the_rules() -> None:
     judge = SymbolicJudge()
     by_label = {p: judge.judge([(p.left, p.right)])[0].equivalent for p in known_pairs()}
     assert [p for p, verdict in by_label.items() if verdict not in (None, p.equal)] == []
     report = calibrate(judge)
     assert report.false_merge.estimate == 0 and report.usable
-    assert report.true_merge.estimate == sum(by_label[p] is True for p in EQUAL) / len(EQUAL) == 45 / 80
+    assert (
+        report.true_merge.estimate == sum(by_label[p] is True for p in EQUAL) / len(EQUAL) == (45 + 2 + 7 + 10) / 80
+    )  # sets, LaTeX, algebra
     assert report.undecided.estimate == sum(v is None for v in by_label.values()) / 160
     kinds = {c.kind: c for c in report.kinds}
     assert (kinds["fraction"].equal_merged, kinds["fraction"].equal_undecided) == (10, 0)
+    assert all((kinds[k].equal_merged, kinds[k].different_undecided) == (10, 0) for k in ("algebra", "latex"))
+    rules = calibrate(RulesJudge())
+    kinds = {c.kind: c for c in rules.kinds}
+    assert rules.false_merge.estimate == 0 and rules.total.equal_merged == 45
     assert (kinds["algebra"].equal_undecided, kinds["algebra"].different_undecided) == (10, 10)
 
 

@@ -15,7 +15,7 @@ def test_table_shows_rates_in_percent_and_who_is_usable() -> None:
     shown = format_judges(REPORTS)
     assert shown["judge"].tolist() == ["symbolic", "exact"] and shown["usable"].tolist() == ["yes", "no"]
     assert shown["pairs"].tolist() == ["160", "160"]
-    assert shown[MEASURES["true_merge"] + " %"].str.startswith(("56.2 (", "0.0 (")).all()
+    assert shown[MEASURES["true_merge"] + " %"].str.startswith(("80.0 (", "0.0 (")).all()
 
 
 def test_figure_draws_every_kind_of_every_judge_once_with_its_interval() -> None:

@@ -123,7 +123,7 @@ def test_the_code_of_every_kind_of_result_is_what_makes_it_and_not_what_shows_it
         "evaluations": ("actors/sampler.py", "train/rollouts.py", "tasks/equivalence.py"),
         "distances": ("actors/distance.py", "actors/engine.py"),
         "samples": ("actors/engine.py", "tasks/verifier_worker.py"),
-        "annotations": ("phase1/entropy.py", "phase1/clustering.py"),
+        "annotations": ("phase1/entropy.py", "phase1/clustering.py", "tasks/symbolic.py", "tasks/verifier_process.py"),
         "suremath": ("suremath/filters.py", "phase1/entropy.py", "actors/engine.py"),
         "weighting": ("phase1/weights.py",),
         "llm judge": ("phase1/llm_judge.py",),
@@ -134,6 +134,10 @@ def test_the_code_of_every_kind_of_result_is_what_makes_it_and_not_what_shows_it
         code = keys.reachable(keys.ROOTS[what])
         assert set(modules) <= code.keys(), what
         assert not [name for name in code if name.startswith(("report/", "book/", "cli/"))], what
+        if (
+            what not in ("weighting", "llm judge") and "tasks/verifier_process.py" in code
+        ):  # it starts the worker as a program: no import leads there
+            assert {"tasks/verifier_worker.py", "tasks/answer_value.py"} <= code.keys(), what
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from artifact.config import Config, load
 from artifact.phase1 import stream
 from artifact.phase1.judge import JudgeError
 from artifact.phase1.records import Annotation
-from artifact.records import Problem, Rollout, Status, Verdict, read_parquet
+from artifact.records import Problem, Rollout, Status, Verdict, read_parquet, write_parquet
 from artifact.studies import annotate, runner, store
 from artifact.studies.annotate import annotation_key, samples_key
 from artifact.studies.inputs import build_inputs
@@ -122,3 +122,26 @@ def test_weights_come_from_the_annotations_that_were_kept(drawn: Config) -> None
     annotations = read_parquet(folder / "annotations.parquet", Annotation)
     assert len(annotations) == 6 and all(a.n_valid >= 3 for a in annotations)
     assert annotate.annotate(drawn) == folder  # from the store
+
+
+def samples_folder_of(config: Config) -> Path:
+    return store.folder_of("samples", samples_key(config, build_inputs(config)))
+
+
+def test_symbolic_answers_are_clustered_by_algebra_and_accounted_for(
+    drawn: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stored samples whose answers say one thing in three ways, and another: two classes, by the real path."""
+    samples = samples_folder_of(drawn)
+    spelled = ("x+1", r"\frac{2x+2}{2}", "1+x", "x+2")
+    for shard in (samples / "shards").glob("*.parquet"):
+        rows = read_parquet(shard, Rollout)
+        write_parquet(shard, [r.with_verdict(Verdict(Status.WRONG, spelled[r.sample])) for r in rows], Rollout)
+    folder = annotate.annotate(drawn)
+    annotations = read_parquet(folder / "annotations.parquet", Annotation)
+    assert len(annotations) == 8 and {a.cluster_ids for a in annotations} == {(0, 0, 0, 1)}
+    manifest = store.finished(folder)
+    assert manifest["judge"] == {"name": "symbolic"}
+    clustered = manifest["clustered"]
+    assert (clustered["accidents"], clustered["undecided"], clustered["contradicted"]) == (0, 0, 0)
+    assert clustered["judge_calls"] == sum(len(a.judgements) for a in annotations) >= 8 * 3

@@ -17,6 +17,7 @@ from artifact.phase1.entropy import decompose, discrete_semantic_entropy, entrop
 from artifact.phase1.judge import EquivalenceJudge
 from artifact.phase1.records import NORMALISERS, Annotation
 from artifact.records import Problem, RecordError, Rollout, Status, index_by_id
+from artifact.train.rollouts import ACCIDENT_LIMIT, FEWEST_ACCIDENTS, TooManyAccidents
 
 
 class TooFewAnswers(ArtifactError):
@@ -57,6 +58,21 @@ def _check_samples(problem: Problem, rollouts: Sequence[Rollout], min_valid: int
         raise TooFewAnswers(
             f"problem {pid!r}: {n_valid} of {len(rollouts)} samples have an answer, min_valid = {min_valid}"
         )
+
+
+def _refuse_accidents(clusterings: Sequence[Clustering], judge: str) -> None:
+    """TooManyAccidents where the algebra failed on too many of the pairs a judge was asked about, as for verdicts."""
+    asked = [j for c in clusterings for j in c.judgements]
+    failed = [j for j in asked if j.accident]
+    if len(failed) < FEWEST_ACCIDENTS or len(failed) <= ACCIDENT_LIMIT * len(asked):
+        return
+    kinds = ", ".join(f"{n} × {kind}" for kind, n in Counter(j.accident for j in failed).most_common())
+    raise TooManyAccidents(
+        f"the algebra of judge {judge!r} failed on {len(failed)} of {len(asked)} pairs of answers ({kinds}), more than "
+        f"{ACCIDENT_LIMIT:.0%}, so that the classes would not be those that were asked for; first "
+        f"{failed[0].left[:80]!r} against {failed[0].right[:80]!r}. Look at free memory and at the load of the machine "
+        "(workers that died or stood still), or at the answers (expressions too large to compute)"
+    )
 
 
 def _answers(rollouts: Sequence[Rollout]) -> list[str | None]:
@@ -146,11 +162,13 @@ def annotate(
     normaliser `n` (the paper): all N samples count, unparsed ones as singleton classes, and H is divided by log N;
     `n_valid`: only samples with an answer count, and H is divided by log n_valid (needs min_valid ≥ 2).
     Raises TooFewAnswers when fewer than `min_valid` samples have an answer; ValueError on N < 2 or a wrong setting;
-    RecordError on rollouts of another problem, without a verdict, without tokens, or with a repeated sample number.
+    RecordError on rollouts of another problem, without a verdict, without tokens, or with a repeated sample number;
+    TooManyAccidents when the algebra failed on more than 5 % of the pairs that were asked (and on at least 3).
     """
     _check_settings(normaliser, min_valid)
     _check_samples(problem, rollouts, min_valid)
     clustering = cluster_answers(_answers(rollouts), judge, problem.question)
+    _refuse_accidents([clustering], judge.name)
     return _build(problem, rollouts, clustering, judge.name, normaliser, min_valid)
 
 
@@ -165,7 +183,7 @@ def annotate_all(
     """Annotate many problems, with the open pairs of all of them in each judge call.
 
     Returns (annotations in the order of `problems`, dropped problems as id → why): nothing is dropped but for too few
-    answers.
+    answers. Raises as `annotate`; TooManyAccidents counts over all problems given.
     """
     _check_settings(normaliser, min_valid)
     groups: dict[str, list[Rollout]] = {pid: [] for pid in index_by_id(problems)}
@@ -183,6 +201,7 @@ def annotate_all(
             kept.append(problem)
     annotations = []
     clusterings = cluster_many([_answers(groups[p.id]) for p in kept], judge, [p.question for p in kept])
+    _refuse_accidents(clusterings, judge.name)
     for problem, clustering in zip(kept, clusterings, strict=True):
         try:
             annotations.append(_build(problem, groups[problem.id], clustering, judge.name, normaliser, min_valid))

@@ -8,8 +8,11 @@ The rule, in order:
 4. each remaining pair of *distinct strings* goes at most once to the judge; a True verdict merges (union-find), and a
    pair that already shares a class is not asked. u distinct strings cost at most u(u−1)/2 judgements.
 
-The classes are the connected components of the True verdicts, so the order of the samples does not matter, even for a
-judge that is not transitive. Left out: what equivalence means (`judge.py`).
+The classes are the connected components of the True verdicts: an equivalence relation whatever the judge, and the
+order of the samples does not matter. A judge need not be transitive: where a = b and b = c are True, all three are one
+class, also if a = c was, or would have been, False. `contradictions` are the False verdicts overruled in this way, of
+the pairs that were asked before their classes met; they are counted where samples are annotated. Left out: what
+equivalence means (`judge.py`).
 """
 
 from __future__ import annotations
@@ -35,6 +38,14 @@ class Clustering:
     cluster_ids: tuple[int, ...]
     strings: tuple[str | None, ...]
     judgements: tuple[Judgement, ...]
+
+
+def contradictions(
+    strings_N: Sequence[str | None], cluster_ids_N: Sequence[int], judgements: Sequence[Judgement]
+) -> list[Judgement]:
+    """The judgements that call two answers different which share a class all the same, by way of a third."""
+    of = dict(zip(strings_N, cluster_ids_N, strict=True))
+    return [j for j in judgements if j.equivalent is False and of[j.left] == of[j.right]]
 
 
 Steps = Generator[list[Pair], list[Judgement], Clustering]

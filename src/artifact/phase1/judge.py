@@ -5,23 +5,26 @@ pairs in one call. Equivalence is symmetric here by construction: a pair is put 
 decided once, and remembered.
 
 A verdict has three values: True (same meaning), False (different), None (this judge cannot tell). Only True merges
-answers. A judge may read the answers in the context of their question (`50` and `50%` are one answer to "which
-percentage?"): one that does says `in_context = True`, and its verdicts are remembered for each question apart. Left
-out: the language-model judge itself (`llm_judge.py`), which needs an engine.
+answers. None may also be an accident of the algebra (out of time, a worker that died): it says so, is not remembered,
+and is counted apart (`annotate.py`); a later judge of a chain may still settle the pair.
+
+A judge may read the answers in the context of their question (`50` and `50%` are one answer to "which percentage?"):
+one that does says `in_context = True`, and its verdicts are remembered for each question apart. Left out: the
+language-model judge itself (`llm_judge.py`), which needs an engine.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from artifact.errors import ArtifactError
-from artifact.phase1.simple_answers import compare_simple
+from artifact.phase1.simple_answers import compare_simple, may_be_rounded, needs_algebra
+from artifact.records import Status
+from artifact.tasks.verifier import Verifier, shared_verifier
 
 Pair = tuple[str, str]
-Equivalence = Callable[[Sequence[Pair]], Sequence[bool | None]]
-"""A batch of pairs in; True, False or None (cannot tell, timed out) for each pair out, in the same order."""
 
 
 class JudgeError(ArtifactError):
@@ -35,6 +38,7 @@ class Judgement:
     equivalent   True, False, or None where the judge could not tell (which never merges)
     judge        name of the judge that settled the pair (inside a chain: the link, not the chain)
     probability  the judge's probability that the pair is equivalent, in [0, 1]; None where it gives none
+    accident     `timeout` or `error` where the algebra failed on this pair, whoever settled it then; else ""
     """
 
     left: str
@@ -42,6 +46,7 @@ class Judgement:
     equivalent: bool | None
     judge: str
     probability: float | None = None
+    accident: str = ""
 
 
 class EquivalenceJudge(ABC):
@@ -85,7 +90,8 @@ class EquivalenceJudge(ABC):
             raise JudgeError(f"judge {self.name!r} was given {len(contexts)} questions for {len(pairs)} pairs")
         questions = contexts if contexts is not None and self.in_context else [""] * len(pairs)
         keys = [(question, (min(pair), max(pair))) for question, pair in zip(questions, pairs, strict=True)]
-        fresh = [key for key in dict.fromkeys(keys) if key not in self._cache]
+        known = {key: self._cache[key] for key in keys if key in self._cache}
+        fresh = [key for key in dict.fromkeys(keys) if key not in known]
         if fresh:
             decided = self.decide_in_context([pair for _, pair in fresh], [question for question, _ in fresh])
             if [(j.left, j.right) for j in decided] != [pair for _, pair in fresh]:
@@ -93,9 +99,10 @@ class EquivalenceJudge(ABC):
                     f"judge {self.name!r} was given {len(fresh)} pairs and returned {len(decided)} judgements that do "
                     "not match them one to one; `decide` must answer every pair, in order"
                 )
-            self._cache.update(zip(fresh, decided, strict=True))
+            known.update(zip(fresh, decided, strict=True))
+            self._cache.update((key, j) for key, j in zip(fresh, decided, strict=True) if not j.accident)
         return [
-            self._cache[key] if key[1] == pair else replace(self._cache[key], left=pair[0], right=pair[1])
+            known[key] if key[1] == pair else replace(known[key], left=pair[0], right=pair[1])
             for key, pair in zip(keys, pairs, strict=True)
         ]
 
@@ -110,31 +117,49 @@ class ExactJudge(EquivalenceJudge):
         return [Judgement(left, right, False, self.name) for left, right in pairs]
 
 
-class SymbolicJudge(EquivalenceJudge):
-    """Mathematical equality: exact rules for simple answers first, then an optional computer-algebra check.
+class RulesJudge(EquivalenceJudge):
+    """The exact rules for simple answers alone (`simple_answers.compare_simple`): what `SymbolicJudge` adds algebra to.
 
-    The exact rules (`simple_answers.compare_simple`) settle numbers, units, words, sets and lists in well under a
-    millisecond and cannot hang. Pairs they leave open go, as one batch, to `equivalence`; a computer-algebra system can
-    hang, so pass one that is guarded by a deadline in another process and returns None when it is cut off.
+    No configuration uses it; it is what the effect of the algebra is measured against.
     """
 
-    def __init__(self, equivalence: Equivalence | None = None) -> None:
-        super().__init__()
-        self.name = "symbolic"
-        self._equivalence = equivalence
+    name = "rules"
 
     def decide(self, pairs: Sequence[Pair]) -> list[Judgement]:
-        verdicts = {pair: compare_simple(*pair) for pair in pairs}
-        still_open = [pair for pair, verdict in verdicts.items() if verdict is None]
-        if self._equivalence is not None and still_open:
-            answers = list(self._equivalence(still_open))
-            if len(answers) != len(still_open):
-                raise JudgeError(
-                    f"the equivalence function of judge {self.name!r} returned {len(answers)} verdicts for "
-                    f"{len(still_open)} pairs; it must return one per pair"
-                )
-            verdicts.update(zip(still_open, answers, strict=True))
-        return [Judgement(left, right, verdicts[left, right], self.name) for left, right in pairs]
+        return [Judgement(left, right, compare_simple(left, right), self.name) for left, right in pairs]
+
+
+class SymbolicJudge(EquivalenceJudge):
+    """Mathematical equality: exact rules for simple answers first, then the algebra that grades responses.
+
+    The rules settle numbers, units, words, sets and lists in well under a millisecond, in this process. What they leave
+    open and computing can settle (`simple_answers.needs_algebra`) goes to `Verifier.same`: a worker process with a
+    limit of processor time. No judge of this name is without algebra.
+
+    True     equal by the rules, or each right with the other as the gold answer
+    False    both read and different; not where a decimal may be the other answer rounded
+    None     cannot tell: words, a unit or percent sign, order, an answer that no parser reads; or an accident
+
+    verifier  whose workers do the algebra; None = the one that this process shares
+    """
+
+    name = "symbolic"
+
+    def __init__(self, verifier: Verifier | None = None) -> None:
+        super().__init__()
+        self._verifier = shared_verifier() if verifier is None else verifier
+
+    def decide(self, pairs: Sequence[Pair]) -> list[Judgement]:
+        made = {pair: Judgement(*pair, compare_simple(*pair), self.name) for pair in pairs}
+        computed = [pair for pair, j in made.items() if j.equivalent is None and needs_algebra(*pair)]
+        for pair, verdict in zip(computed, self._verifier.same(computed), strict=True):
+            if verdict.status.accident:
+                made[pair] = replace(made[pair], accident=str(verdict.status))
+            elif verdict.status is Status.CORRECT:
+                made[pair] = replace(made[pair], equivalent=True)
+            elif verdict.status is Status.WRONG and not may_be_rounded(*pair):
+                made[pair] = replace(made[pair], equivalent=False)
+        return list(made.values())
 
 
 class RecordedJudge(EquivalenceJudge):
@@ -187,7 +212,10 @@ class RecordedJudge(EquivalenceJudge):
 
 
 class ChainJudge(EquivalenceJudge):
-    """Asks each judge in turn; a pair that one leaves undecided (None) goes to the next. Its name joins theirs by +."""
+    """Asks each judge in turn; a pair that one leaves undecided (None) goes to the next. Its name joins theirs by +.
+
+    An accident of one judge stays with the pair, also where a later judge settles it.
+    """
 
     def __init__(self, judges: Sequence[EquivalenceJudge]) -> None:
         super().__init__()
@@ -209,5 +237,5 @@ class ChainJudge(EquivalenceJudge):
             if still_open:
                 answers = judge.judge([pairs[i] for i in still_open], [contexts[i] for i in still_open])
                 for i, j in zip(still_open, answers, strict=True):
-                    settled[i] = j
+                    settled[i] = replace(j, accident=j.accident or settled[i].accident)
         return settled

@@ -6,8 +6,10 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from artifact.phase1.clustering import contradictions
 from artifact.phase1.judge import Judgement
 from artifact.records import Record, RecordError
+from artifact.tasks.answer_text import untypeset
 
 NORMALISERS = ("n", "n_valid")
 """`n`: entropy over all N samples, unparsed ones as singletons, divided by log N (the paper).
@@ -104,6 +106,12 @@ class Annotation(Record):
     def n_counted(self) -> int:
         """Number of samples behind the entropies: n, or n_valid under that normaliser."""
         return self.n if self.normaliser == "n" else self.n_valid
+
+    @property
+    def contradictions(self) -> list[Judgement]:
+        """The judgements that call two answers different which share a class all the same (`clustering.py`)."""
+        strings = [untypeset(a) if valid else None for a, valid in zip(self.answers, self.parsed, strict=True)]
+        return contradictions(strings, self.cluster_ids, self.judgements)
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Annotation:

@@ -8,7 +8,8 @@ Numbers, units, percent signs, variables and words are read by `tasks.answer_for
 - `1, 2` and `2, 1` are undecided, `\{1, 2\}` and `\{2, 1\}` the same, `(1, 2)` and `(2, 1)` different;
 - `½` is a fraction, `(b)` the choice `b`; a comma that may group digits or part them (`(1,234)`) leaves a pair open.
 
-It never guesses and cannot hang. Left out: algebra (π, roots, expressions), which is for a judge behind this one.
+It never guesses and cannot hang. Left out: algebra (π, roots, expressions), which is for a judge behind these rules;
+`needs_algebra` says of a pair left open whether algebra may settle it, or only the question can.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from artifact.tasks.answer_forms import NOT_UNITS, read_answer
-from artifact.tasks.equivalence import defect, fast_equivalent
+from artifact.tasks.equivalence import decide, defect, fast_equivalent
 
 MAX_COLLECTION_CHARS = 120
 """Longer sets, tuples and lists are left undecided: their members are compared each with each."""
@@ -47,6 +48,12 @@ _GLYPHS = str.maketrans(
 _COUNTS = NOT_UNITS | set("one two three four five six seven eight nine ten pair positive factorial".split())
 _THOUSANDS = re.compile(r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])")
 _CHOICE = re.compile(r"\(?([A-Za-z])\)?")
+_PROSE = re.compile(
+    r"(?<![\\A-Za-z])[A-Za-z]{3,}|(?<![\\A-Za-z])[A-Za-z]{2} [A-Za-z]{2}(?![A-Za-z])|\^ ?\{ ?(?:st|nd|rd|th) ?\}"
+)
+_LETTER_UNIT = re.compile(r"-?[0-9.,/]+ [mgshlL]")
+_NO_PROSE = frozenset("and sin cos tan cot sec csc log exp sqrt arcsin arccos arctan infty infinity gcd lcm".split())
+_ENVIRONMENT = re.compile(r"\\(?:begin|end) ?\{[a-z]*\}")
 _BRACKETS = (("\\{", "\\}", "set"), ("{", "}", "set"), ("(", ")", "tuple"), ("[", "]", "list"))
 
 
@@ -168,3 +175,40 @@ def compare_simple(left: str, right: str) -> bool | None:
         return None
     is_number = any(read_answer(text).value is not None for text in (left, right))  # one that was refused a key
     return None if is_number else True
+
+
+def needs_algebra(left: str, right: str) -> bool:
+    """Whether a pair that `compare_simple` leaves open is a matter of computing. Symmetric.
+
+    Not where both sides were read as numbers or as collections of unnamed numbers: a unit, a percent sign, a rounding
+    or an order stands between them, and the question decides. Nor where one is in words, in another base, malformed, or
+    holds a letter that may name a choice or a unit (`B` against `12`, `8 m` against `8`).
+    """
+    if all(canonical_key(text) is not None or read_answer(text).value is not None for text in (left, right)):
+        return False
+    first, second = _collection(left), _collection(right)
+    if first is not None and second is not None and not all(key.variable for key in (*first[1], *second[1])):
+        return False
+    for text, other in ((left, right), (right, left)):
+        choice = _CHOICE.fullmatch(text)
+        if _has_words(text) or (choice is not None and choice[1] not in other):
+            return False
+        if _LETTER_UNIT.fullmatch(text) and canonical_key(other) is not None:
+            return False
+    return decide(left, right)[0] is None and decide(right, left)[0] is None
+
+
+def _has_words(text: str) -> bool:
+    """Whether letters stand together as in a word, which a parser would take for a product; units do not count."""
+    for match in _PROSE.finditer(_ENVIRONMENT.sub(" ", text)):
+        run = match.group()
+        unit = read_answer(f"1 {run}").unit
+        product = set(run) <= set("xyz") or set(run) <= set("abc")
+        if not (run in _NO_PROSE or product or (unit and not unit.startswith("?"))):
+            return True
+    return False
+
+
+def may_be_rounded(left: str, right: str) -> bool:
+    """Whether one of the two is a decimal with two or more places, which may be the other one rounded."""
+    return any(key is not None and key.rounding is not None for key in map(canonical_key, (left, right)))

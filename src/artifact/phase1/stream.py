@@ -152,6 +152,8 @@ def annotate_stream(
 ) -> dict[str, Any]:
     """Cluster the first `n` stored samples of each problem, shard by shard; the account of what was kept and dropped.
 
+    It counts the judgements asked for (`judge_calls`), and of them those without a verdict (`undecided`), those where
+    the algebra failed (`accidents`, and by name) and those overruled by transitivity (`contradicted`).
     `samples` is the folder `draw` wrote with the same `batch`; more than `n` stored samples are nested: the first n of
     a larger draw are the draw of n. Raises RecordError when a problem has fewer.
     """
@@ -182,8 +184,12 @@ def annotate_stream(
             account.update(
                 annotated=len(annotations),
                 judge_calls=sum(len(a.judgements) for a in annotations),
+                undecided=sum(j.equivalent is None for a in annotations for j in a.judgements),
+                accidents=sum(bool(j.accident) for a in annotations for j in a.judgements),
+                contradicted=sum(len(a.contradictions) for a in annotations),
                 all_unparsed=sum(a.n_valid == 0 for a in annotations),
             )
+            account.update(f"accident/{j.accident}" for a in annotations for j in a.judgements if j.accident)
             bar.update(len(group))
     return {**account, "dropped": dropped, "seconds": _seconds(folder)}
 

@@ -28,7 +28,7 @@ _MEASURING = (
     "artifact.tasks.verifier_worker",
     "artifact.train.rollouts",
 )
-_CLUSTERING = ("artifact.phase1.annotate", "artifact.tasks.equivalence")
+_CLUSTERING = ("artifact.phase1.annotate", "artifact.tasks.verifier", "artifact.tasks.verifier_worker")
 
 ROOTS = {
     "runs": (

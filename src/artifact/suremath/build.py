@@ -58,7 +58,7 @@ def build(
 ) -> BuildReport:
     """Build the dataset in `folder`, going on where an interrupted build stopped; returns at once when it is finished.
 
-    `judge` decides which answers of the labeller are the same (default: exact and simple symbolic rules). Raises
+    `judge` decides which answers of the labeller are the same (default: `SymbolicJudge`). Raises
     Mismatch when the folder belongs to other inputs, EmptyDataset when a stage leaves nothing, RecordError on duplicate
     ids, a damaged file or a generator or labeller that breaks its contract, ArtifactError on a bad source.
     """

@@ -8,6 +8,8 @@ A prediction that is a chain `a = b` counts as a value where both sides do. Two 
 constant multiple of the other; sides without a variable make no equation. Values that a gold list gives to different
 names (`x=1, y=2`) keep them, or their order, also as a point `(1, 2)`. Exceptions are raised, never turned into
 "wrong".
+
+`symbolic_equal` has a gold answer, which sets the form; `symbolic_same` has two answers of equal standing.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from artifact.tasks.answer_latex import Unreadable, Wording
 from artifact.tasks.answer_shape import Shape, read_shape
 from artifact.tasks.answer_value import DIGITS, POINTS, Value, same_value
 
+_COMPARED = "symbolic"
+"""The reason of a verdict for which both answers were read."""
+
 
 def symbolic_equal(gold: str, prediction: str) -> tuple[bool, str]:
     """(equal, reason). May never return, may use much memory, may raise; Unreadable where the gold has no value."""
@@ -28,13 +33,31 @@ def symbolic_equal(gold: str, prediction: str) -> tuple[bool, str]:
     if found is None:
         return False, "the prediction cannot be read: brackets or separators"
     try:
-        return _same(wanted, found), "symbolic"
+        return _same(wanted, found), _COMPARED
     except Wording as err:
         return read_answer(gold).text == read_answer(prediction).text, f"words: {err}"
     except Unreadable as err:
         for part in _values(wanted):
             Value.of(part.text)  # raises where it is the gold that cannot be read
         return False, f"the prediction cannot be read: {err}"
+
+
+def symbolic_same(left: str, right: str) -> tuple[bool | None, str]:
+    """(equal, reason) of two answers, neither of which is the gold one; symmetric.
+
+    True where each is right with the other as gold, False where both can be read and neither is, else None. May raise
+    and hang as `symbolic_equal` may; an answer that cannot be read raises nothing here.
+    """
+    for text in (left, right):
+        if why := unreadable(text):
+            return None, f"{text[:100]!r} cannot be read: {why}"
+    there, back = (symbolic_equal(*pair) for pair in ((left, right), (right, left)))
+    for _, reason in (there, back):
+        if reason != _COMPARED:
+            return None, reason
+    if there[0] != back[0]:
+        return None, "equal only with one of the two as the gold answer"
+    return there
 
 
 def unreadable(gold: str) -> str:
@@ -48,6 +71,8 @@ def unreadable(gold: str) -> str:
             value = Value.of(part.text)
             if not value.is_special and value.number() is None:
                 value.at(0, DIGITS)
+    except MemoryError:  # the worker's own limit: not a property of the text
+        raise
     except Exception as err:  # the parser raises exceptions of every kind
         return f"{type(err).__name__}: {err}".splitlines()[0][:200]
     return ""

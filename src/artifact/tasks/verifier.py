@@ -6,8 +6,10 @@ in worker processes, because algebra may hang in code that does not return to Py
 still beyond a generous wall-clock limit, is replaced and asked once more.
 
 What then remains is an accident, not a verdict: `Status.TIMEOUT` and `Status.ERROR` are counted by name, are neither
-right nor wrong (`records.Group`), and too many of them stop a run (`train/rollouts.py`). Left out: process rewards and
-LLM judges.
+right nor wrong (`records.Group`), and too many of them stop a run (`train/rollouts.py`).
+
+`same` compares answers of equal standing, without a gold one among them: what semantic clustering asks. Left out:
+process rewards and LLM judges.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ class Verifier:
         self._lock = threading.Lock()
         self._counts: Counter[Status] = Counter()
         self._paths: Counter[str] = Counter()
-        self._cache: OrderedDict[tuple[str, str], tuple[Status, str]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, ...], tuple[Status, str]] = OrderedDict()
         self._pool: queue.LifoQueue[WorkerProcess | None] = queue.LifoQueue()
         for _ in range(workers):
             self._pool.put(None)
@@ -96,6 +98,21 @@ class Verifier:
         verdict = Verdict(status, answer, detail)
         self._count([verdict])
         return verdict
+
+    def same(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+        """Whether the two answers of each pair are equal by algebra, neither being the gold one; symmetric.
+
+        CORRECT  equal: each is right with the other as gold       WRONG  both can be read, and they differ
+        UNPARSED no verdict: one cannot be read, or the two are equal only in one direction (a grading convention)
+        TIMEOUT and ERROR are accidents. Always algebra, in a worker: what exact rules or words decide is for the caller
+        to settle before. These are no verdicts on responses: `counts` leaves them out, `paths` has them.
+        """
+        if self.workers == 1 or len(pairs) < 2:
+            found = [self._same(*pair) for pair in pairs]
+        else:
+            with ThreadPoolExecutor(self.workers) as threads:
+                found = list(threads.map(lambda pair: self._same(*pair), pairs))
+        return [Verdict(status, right, detail) for (_, right), (status, detail) in zip(pairs, found, strict=True)]
 
     def unreadable(self, golds: Iterable[str]) -> dict[str, str]:
         """Gold answers that cannot be graded, with the reason: no parser reads them, or they have no value."""
@@ -150,11 +167,8 @@ class Verifier:
 
     def _compare(self, gold: str, answer: str) -> tuple[Status, str]:
         key = (gold, answer)
-        with self._lock:
-            if key in self._cache:
-                self._cache.move_to_end(key)
-                self._paths["cached"] += 1
-                return self._cache[key]
+        if (known := self._known(key)) is not None:
+            return known
         equal, reason = decide(gold, answer)
         path = "exact"
         if equal is None:
@@ -162,13 +176,42 @@ class Verifier:
             status, reason = self._ask(gold, answer)
         else:
             status = Status.CORRECT if equal else Status.WRONG
+        self._keep(key, path, status, reason)
+        return status, reason
+
+    def _same(self, left: str, right: str) -> tuple[Status, str]:
+        pair = (min(left, right), max(left, right))
+        key = ("same", *pair)
+        if (known := self._known(key)) is not None:
+            return known
+        reply = self._reply(pair, None)
+        if isinstance(reply, tuple):
+            status, reason = reply
+        elif "error" in reply:
+            status, reason = Status.ERROR, reply["error"]
+        else:
+            status = {True: Status.CORRECT, False: Status.WRONG, None: Status.UNPARSED}[reply["equal"]]
+            reason = reply["detail"]
+        self._keep(key, "symbolic", status, reason)
+        return status, reason
+
+    def _known(self, key: tuple[str, ...]) -> tuple[Status, str] | None:
+        """The verdict kept under `key`, if any; it counts as `cached`."""
+        with self._lock:
+            if key not in self._cache:
+                return None
+            self._cache.move_to_end(key)
+            self._paths["cached"] += 1
+            return self._cache[key]
+
+    def _keep(self, key: tuple[str, ...], path: str, status: Status, reason: str) -> None:
+        """Count the comparison, and keep its verdict unless it is an accident."""
         with self._lock:
             self._paths[path] += 1
-            if status in (Status.CORRECT, Status.WRONG):
+            if not status.accident:
                 self._cache[key] = status, reason
                 if len(self._cache) > CACHE_SIZE:
                     self._cache.popitem(last=False)
-        return status, reason
 
     def _ask(self, gold: str, answer: str) -> tuple[Status, str]:
         reply = self._reply(gold, answer)
@@ -178,7 +221,7 @@ class Verifier:
             return Status.ERROR, reply["error"]
         return (Status.CORRECT if reply["equal"] else Status.WRONG), reply["detail"]
 
-    def _reply(self, gold: str, answer: str | None) -> dict[str, Any] | tuple[Status, str]:
+    def _reply(self, gold: str | tuple[str, str], answer: str | None) -> dict[str, Any] | tuple[Status, str]:
         """A worker's reply, or what became of the request: asked twice at most, each time of a sound worker."""
         accident = Status.ERROR, ""
         for _ in range(2):

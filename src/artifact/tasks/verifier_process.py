@@ -77,8 +77,8 @@ class WorkerProcess:
         """Whether the worker runs and is this process's own, not inherited over a fork."""
         return self._owner == os.getpid() and self._process.poll() is None
 
-    def ask(self, gold: str, answer: str | None, cpu_s: float, wall_s: float) -> dict[str, Any]:
-        """The reply, with the key `equal`, `unreadable` or `error`.
+    def ask(self, gold: str | tuple[str, str], answer: str | None, cpu_s: float, wall_s: float) -> dict[str, Any]:
+        """The reply, with the key `equal`, `unreadable` or `error`; `gold` is a pair where neither answer is the gold.
 
         Raises WorkerTimeout after `cpu_s` seconds of its processor time, WorkerStalled after `wall_s` seconds by the
         clock, and WorkerDied; the worker is then gone.

@@ -2,7 +2,8 @@
 
 Protocol, one JSON object per line over standard input and output: first the worker says `{"ready": true}`; then each
 request `{"id", "gold", "answer", "cpu_s"}` gets `{"id", "equal", "detail"}` or `{"id", "error"}`; with `answer` null
-it asks whether the gold can be graded, and gets `{"id", "unreadable"}`, a reason or "". It ends at end of input.
+it asks whether the gold can be graded, and gets `{"id", "unreadable"}`, a reason or ""; with `"gold": [left, right]` it
+asks about two answers of equal standing, and `equal` may be null (cannot tell). It ends at end of input.
 
 The limit is processor time: the kernel ends the worker by SIGPROF when one request has used `cpu_s` of it (default
 action: terminate, also inside code that never returns to Python), so a busy machine changes no verdict.
@@ -36,7 +37,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     if sys.platform.startswith("linux"):
         limit_memory()
-    from artifact.tasks.symbolic import symbolic_equal, unreadable
+    from artifact.tasks.symbolic import symbolic_equal, symbolic_same, unreadable
 
     symbolic_equal("x+1", r"\frac{2x+2}{2}")  # imports and compiles everything, so that no verdict pays for it
     print(json.dumps({"ready": True}), file=replies, flush=True)
@@ -44,8 +45,11 @@ def main() -> None:
         request = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, request["cpu_s"])
         try:
-            if request["answer"] is None:
-                reply: dict[str, object] = {"unreadable": unreadable(request["gold"])}
+            if isinstance(request["gold"], list):
+                same, detail = symbolic_same(*request["gold"])
+                reply: dict[str, object] = {"equal": same, "detail": detail}
+            elif request["answer"] is None:
+                reply = {"unreadable": unreadable(request["gold"])}
             else:
                 equal, detail = symbolic_equal(request["gold"], request["answer"])
                 reply = {"equal": bool(equal), "detail": detail}
