@@ -79,8 +79,8 @@ class Study(Section):
         """Every run of the study on `tier`, teacher by teacher, then cell, then seed.
 
         A tier may say that only the first few seeds are run. Later wins: tier file, the learning rate chosen for the
-        cell (`configs/learning_rates`), the study's overrides for the tier, the cell's, the caller's. Raises ConfigError
-        for a cell without a learning rate, and for a caller who overrides what the matrix itself varies.
+        cell (`configs/learning_rates`), the study's overrides for the tier, the cell's, the caller's. Raises
+        ConfigError for a cell without a learning rate, and for a caller who overrides what the matrix itself varies.
         """
         fixed = sorted({"teacher", "method", "method_options", "seed"} & {key.split(".")[0] for key in overrides or {}})
         if fixed:
