@@ -199,6 +199,16 @@ class Config(Section):
         """Checkpoint of the run's teacher."""
         return self.models.teachers[self.teacher]
 
+    @property
+    def judge_path(self) -> str:
+        """Checkpoint of the equivalence judge; ConfigError where the tier names none."""
+        if self.models.judge is None:
+            raise ConfigError(
+                f"annotation.clustering = llm needs a judge model, and tier {self.tier!r} names none: set models.judge "
+                "to an instruction-tuned checkpoint, or annotation.clustering to symbolic"
+            )
+        return self.models.judge
+
 
 def _fields_of(model: Any) -> dict[str, Any]:
     """Name → annotation of the fields of a pydantic model or a settings dataclass; empty for anything else."""

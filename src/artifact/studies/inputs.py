@@ -6,6 +6,7 @@ Also the start-up report of a configuration (`start_up.py`), made once a process
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from artifact.config import Config, TaskSection
 from artifact.errors import EmptyDataset
 from artifact.files import read_json
 from artifact.paths import resolve_model
+from artifact.phase1 import llm_judge
 from artifact.provenance import digest
 from artifact.records import Problem
 from artifact.report.output_manifest import say
 from artifact.studies.start_up import Checkpoint, Measured, Reading, Report, examine, fit, measure, require_any
 from artifact.tasks import get_task, load_problems
 from artifact.tasks.base import Context, Task
-from artifact.tasks.checks import eos_ids
+from artifact.tasks.checks import Finding, eos_ids
 from artifact.tasks.extract import DEFAULT_RULES, rules_for
 from artifact.tasks.prompts import encode_prompt
 from artifact.tasks.tool_loop import CalculatorTool, encode_marked
@@ -90,7 +92,9 @@ def _checkpoint(model: str) -> Checkpoint:
 
 
 @lru_cache(maxsize=32)
-def _measured(model: str, section: TaskSection, split: str, limit: int | None, contexts: tuple[Context, ...]) -> Measured:
+def _measured(
+    model: str, section: TaskSection, split: str, limit: int | None, contexts: tuple[Context, ...]
+) -> Measured:
     """The problems of a split in the tokens of `model`."""
     tokenizer = tokenizer_of(model)
 
@@ -119,13 +123,15 @@ def readings(config: Config) -> tuple[Reading, ...]:
     )
 
 
-def start_up(config: Config, teacher: str | None = None) -> Report:
-    """The start-up report of a run; `teacher`: another checkpoint that gets the student's prompts in its place.
+def start_up(config: Config, teacher: str | None = None, *, quiet: bool = False) -> Report:
+    """The start-up report of a run, made once a process; what a person should know of it is said, once, unless `quiet`.
+
+    teacher  another checkpoint that gets the student's prompts, in place of the run's teacher
 
     Raises one Mismatch that names all that must stop the run.
     """
     needed = config.make_method().needs.contexts
-    return _start_up(
+    report = _start_up(
         config.models.student,
         teacher or config.teacher_path,
         config.task,
@@ -133,6 +139,9 @@ def start_up(config: Config, teacher: str | None = None) -> Report:
         readings(config),
         needed,
     )
+    for line in () if quiet else report.notable():
+        _say_once(line)
+    return report
 
 
 @lru_cache(maxsize=64)
@@ -145,7 +154,7 @@ def _start_up(
     needed: tuple[Context, ...],
 ) -> Report:
     measured = {r: _measured(student, section, r.split, r.limit, r.contexts) for r in reads}
-    report = examine(
+    return examine(
         _checkpoint(student),
         _checkpoint(teacher),
         measured,
@@ -153,14 +162,30 @@ def _start_up(
         thinking=section.thinking,
         needed=needed,
     )
-    for line in report.notable():
-        _say_once(line)
-    return report
 
 
 @lru_cache(maxsize=1024)
 def _say_once(line: str) -> None:
     say(f"start-up: {line}")
+
+
+def check_judge(config: Config) -> list[Finding]:
+    """What is known of the judge of phase 1 before the teacher is sampled; nothing where it is no language model.
+
+    Raises ConfigError where the tier names none, JudgeError or Mismatch where it cannot be asked.
+    """
+    if config.annotation.clustering != "llm":
+        return []
+    questions = [p.question for p in that_fit(config, readings(config)[0])]
+    judge = _checkpoint(config.judge_path)
+    found = [
+        replace(f, about=judge.name)
+        for f in llm_judge.check_judge(judge.tokenizer, judge.config, questions, config.cluster.engine.max_model_len)
+    ]
+    for finding in found:
+        if finding.notable:
+            _say_once(str(finding))
+    return found
 
 
 def that_fit(config: Config, reading: Reading) -> tuple[Problem, ...]:
@@ -182,9 +207,9 @@ def evaluation_problems(config: Config, split: str) -> tuple[Problem, ...]:
     return that_fit(config, Reading(split, e.limit, e.max_new_tokens, "evaluation.max_new_tokens"))
 
 
-def build_inputs(config: Config, teacher: str | None = None) -> RunInputs:
+def build_inputs(config: Config) -> RunInputs:
     """Problems, prompts and verifier of a run, after the start-up report (`start_up`)."""
-    report = start_up(config, teacher)
+    report = start_up(config)
     tokenizer = tokenizer_of(config.models.student)
     task = task_of(config.task)
     eos = tokenizer.eos_token_id

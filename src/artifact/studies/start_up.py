@@ -236,7 +236,9 @@ def examine(
     first = next(iter(measured.values())).problems[0]
     exchange = first.question, first.solution or first.answer
     pair = student.tokenizer, teacher.tokenizer
-    checks = [check for m in dict.fromkeys((student, teacher)) for check in _alone(m, max_model_len, thinking, exchange)]
+    checks = [
+        check for m in dict.fromkeys((student, teacher)) for check in _alone(m, max_model_len, thinking, exchange)
+    ]
     checks.append(lambda: check_round_trip(student.tokenizer, _texts(measured.values())))
     checks.append(lambda: check_agreement(*pair, student.config, teacher.config, probes=exchange))
     checks.append(lambda: check_endings(*pair, student.stops(), teacher.stops(), thinking, exchange))

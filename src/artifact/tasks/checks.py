@@ -95,8 +95,8 @@ def check_vocabulary(tokenizer: Any, config: Any) -> list[Finding]:
     highest = vocabulary_size(tokenizer) - 1
     if highest >= rows:
         raise Mismatch(
-            f"{name_of(tokenizer)} has token ids up to {highest}, but the model has {rows} rows (config.vocab_size): the "
-            "tokenizer is not this model's; take both from one checkpoint, or resize the embeddings"
+            f"{name_of(tokenizer)} has token ids up to {highest}, but the model has {rows} rows (config.vocab_size): "
+            "the tokenizer is not this model's; take both from one checkpoint, or resize the embeddings"
         )
     holes = highest + 1 - tokens
     detail = f"{tokens:,} tokens, {rows:,} rows, {rows - highest - 1:,} padded"
@@ -112,8 +112,8 @@ def check_special_tokens(tokenizer: Any) -> list[Finding]:
         ids = tokenizer.encode(token, add_special_tokens=False)
         if ids != [tokenizer.convert_tokens_to_ids(token)]:
             raise Mismatch(
-                f"special token {token!r} of {name_of(tokenizer)} is read as {len(ids)} tokens {ids}: prompts would hold "
-                "it as plain text; register it as a special token"
+                f"special token {token!r} of {name_of(tokenizer)} is read as {len(ids)} tokens {ids}: prompts would "
+                "hold it as plain text; register it as a special token"
             )
     found = [Finding("special tokens", f"eos {tokenizer.eos_token!r} = {eos}, pad {tokenizer.pad_token!r}")]
     if tokenizer.pad_token_id == eos:
@@ -131,12 +131,16 @@ def check_round_trip(tokenizer: Any, texts: Sequence[str] = PROBES) -> list[Find
     changed = [(text, other) for text, other in zip(texts, back, strict=True) if text != other]
     lost = [(text, other) for text, other in changed if _normal_form(text) != _normal_form(other)]
     if lost:
-        text, other = lost[0]
+        text, other = around_difference(*lost[0])
         raise Mismatch(
             f"{name_of(tokenizer)} turns {text!r} into {other!r} ({len(lost)} of {len(texts)} texts change): answers "
             "would be verified on another text; use a byte-level tokenizer, or switch its normaliser off"
         )
-    normalised = f", {len(changed):,} but for their Unicode normal form, e.g. {changed[0][0]!r}" if changed else ""
+    normalised = (
+        f", {len(changed):,} but for their Unicode normal form, e.g. {around_difference(*changed[0])[0]!r}"
+        if changed
+        else ""
+    )
     return [Finding("round trip", f"{len(texts):,} texts are exact{normalised}", notable=bool(changed))]
 
 
@@ -238,15 +242,15 @@ def check_head(model: Any) -> None:
 def check_all(checks: Sequence[Callable[[], list[Finding]]]) -> list[Finding]:
     """Run every check and collect its findings; one Mismatch with all failures, numbered, where any fails."""
     findings: list[Finding] = []
-    failures: list[str] = []
+    failures: dict[str, None] = {}
     for check in checks:
         try:
             findings += check()
         except (Mismatch, ConfigError) as err:
-            failures.append(str(err))
+            failures[str(err)] = None
     if failures:
         raise Mismatch(
-            failures[0]
+            next(iter(failures))
             if len(failures) == 1
             else "\n".join(
                 [f"{len(failures)} start-up checks failed:", *(f"{i}. {f}" for i, f in enumerate(failures, start=1))]
@@ -278,6 +282,13 @@ def _get(config: Any, key: str) -> Any:
 
 def _normal_form(text: str) -> str:
     return unicodedata.normalize("NFC", text)
+
+
+def around_difference(one: str, other: str, width: int = 120) -> tuple[str, str]:
+    """Two texts, cut to `width` characters on either side of where they begin to differ."""
+    start = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    part = slice(max(start - width, 0), start + width)
+    return one[part], other[part]
 
 
 def name_of(tokenizer: Any) -> str:

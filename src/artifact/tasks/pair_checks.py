@@ -12,7 +12,7 @@ from typing import Any
 
 from artifact.errors import Mismatch
 from artifact.tasks.base import Messages
-from artifact.tasks.checks import EXCHANGE, PROBES, Finding, name_of, vocabulary_size
+from artifact.tasks.checks import EXCHANGE, PROBES, Finding, around_difference, name_of, vocabulary_size
 
 
 def check_agreement(
@@ -27,8 +27,8 @@ def check_agreement(
         differ = sorted({t for t, i in ours.items() if theirs.get(t) != i} | {t for t in theirs if t not in ours})
         token = differ[0]
         raise Mismatch(
-            f"student {name_of(student)} ({len(ours)} tokens) and teacher {name_of(teacher)} ({len(theirs)} tokens) have "
-            f"different vocabularies: {len(differ)} tokens differ, e.g. {token!r} is {ours.get(token)} and "
+            f"student {name_of(student)} ({len(ours)} tokens) and teacher {name_of(teacher)} ({len(theirs)} tokens) "
+            f"have different vocabularies: {len(differ)} tokens differ, e.g. {token!r} is {ours.get(token)} and "
             f"{theirs.get(token)}; token-level distillation needs one tokenizer, choose a teacher of the same family"
         )
     for text in probes:
@@ -111,20 +111,22 @@ def check_prompts(
     if not differ:
         return
     mode = {} if thinking is None else {"enable_thinking": thinking}
-    texts = [
-        t.apply_chat_template(conversations[differ[0]], add_generation_prompt=True, tokenize=False, **mode)
-        for t in (student, teacher)
-    ]
+    texts = around_difference(
+        *(
+            str(t.apply_chat_template(conversations[differ[0]], add_generation_prompt=True, tokenize=False, **mode))
+            for t in (student, teacher)
+        )
+    )
     raise Mismatch(
-        f"the chat templates of student {name_of(student)} and teacher {name_of(teacher)} put {len(differ)} of {len(ours)} "
-        f"prompts differently, the first as {texts[0]!r} and {texts[1]!r}: the teacher would be scored under a foreign "
-        "template, and its scores would not be its own; use a teacher with the student's chat template, or, where the "
-        "teacher was trained with both, give both folders one chat_template"
+        f"the chat templates of student {name_of(student)} and teacher {name_of(teacher)} put {len(differ)} of "
+        f"{len(ours)} prompts differently, the first as {texts[0]!r} and {texts[1]!r}: the teacher would be scored "
+        "under a foreign template, and its scores would not be its own; use a teacher with the student's chat "
+        "template, or, where the teacher was trained with both, give both folders one chat_template"
     )
 
 
 def turn_end(tokenizer: Any, thinking: bool | None = None, exchange: tuple[str, str] = EXCHANGE) -> int:
-    """The id behind a response in the chat template; where there is none, `check_template` says so."""
+    """The id behind a response in the chat template; −1 where there is none, which `check_template` refuses."""
     question, response = exchange
     messages: Messages = [{"role": "user", "content": question}, {"role": "assistant", "content": response}]
     mode = {} if thinking is None else {"enable_thinking": thinking}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from artifact.errors import ConfigError
+from artifact.errors import ConfigError, Mismatch
 from artifact.tasks.base import Messages
 
 if TYPE_CHECKING:
@@ -19,23 +19,32 @@ def encode_prompt(
 
     The tokenizer's own chat template decides all special tokens. `thinking` switches Qwen3's thinking mode on or off
     (off: the prompt ends in an empty `<think>` block); None leaves it to the template. Raises ConfigError when the
-    tokenizer has no template, or when `thinking` is set and its template knows no such mode.
+    tokenizer has no template, or when `thinking` is set and its template knows no such mode; Mismatch when the template
+    does not take the messages (a system message, say).
     """
-    mode = _mode(tokenizer, thinking)
-    encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, **mode)
-    return tuple(encoded["input_ids"])  # type: ignore[call-overload, arg-type, index]
+    return tuple(_apply(tokenizer, messages, thinking))
 
 
 def encode_prompts(
     tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Messages], thinking: bool | None = None
 ) -> list[tuple[int, ...]]:
     """`encode_prompt` of many conversations, tokenized all at once; raises as it does."""
+    return [tuple(ids) for ids in _apply(tokenizer, list(conversations), thinking)] if conversations else []
+
+
+def _apply(tokenizer: PreTrainedTokenizerBase, messages: Any, thinking: bool | None) -> Any:
+    """The ids of one conversation, or of a list of them."""
+    from jinja2 import TemplateError
+
     mode = _mode(tokenizer, thinking)
-    if not conversations:
-        return []
-    many: Any = list(conversations)
-    encoded: Any = tokenizer.apply_chat_template(many, add_generation_prompt=True, return_dict=True, **mode)
-    return [tuple(ids) for ids in encoded["input_ids"]]
+    try:
+        encoded: Any = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, **mode)
+    except TemplateError as err:
+        raise Mismatch(
+            f"the chat template of {tokenizer.name_or_path!r} does not take the task's messages: {err}; use a prompt "
+            "template without what it refuses, or another model"
+        ) from err
+    return encoded["input_ids"]
 
 
 def has_thinking_switch(tokenizer: PreTrainedTokenizerBase) -> bool:
