@@ -51,7 +51,9 @@ class TaskSection(Section):
     )
     calculator: bool = Field(False, description="close `<<expression=` by the computed value while generating")
     data_dir: str | None = Field(None, description="folder with local copies of the task's data; None = the usual ones")
-    thinking: bool | None = Field(None, description="thinking mode of chat templates that have a switch; None = theirs")
+    thinking: bool | None = Field(
+        None, description="thinking mode; to be set where the chat template has a switch for it"
+    )
 
 
 class Engine(Section):

@@ -253,6 +253,18 @@ def test_a_context_that_a_method_needs_and_a_problem_lacks_stops_at_once(results
     )
 
 
+def test_a_task_that_reveals_nothing_has_no_informed_prompt() -> None:
+    @register("tight-lipped")
+    class TightLipped(TinyMath):
+        def messages(self, problem: Problem, context: Any = "none") -> Any:
+            return super().messages(problem)
+
+    quiet = SMALL | {"task.name": "tight-lipped"}
+    with pytest.raises(Mismatch, match="8 of the 8 problems of 'train' have no prompt with context 'solution'"):
+        build_inputs(load("tiny", quiet | {"method": "opsd"}))
+    assert len(build_inputs(load("tiny", quiet)).train) == 8
+
+
 # Teacher against student
 
 

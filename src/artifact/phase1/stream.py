@@ -74,12 +74,7 @@ def bar_for(problems: Iterable[Problem], what: str) -> Any:
 
 
 def draw(
-    problems: Iterable[Problem],
-    sample: Sample,
-    folder: Path,
-    *,
-    batch: int,
-    what: str = "sampling",
+    problems: Iterable[Problem], sample: Sample, folder: Path, *, batch: int, what: str = "sampling"
 ) -> dict[str, Any]:
     """Sample every problem, one shard per batch under `folder`; finished shards are read, not drawn again.
 

@@ -209,13 +209,15 @@ def measure(
 
 
 def messages_of(task: Task, problem: Problem, context: Context) -> Messages | None:
-    """The messages of a prompt; None where the problem has no such hint, or the template no place for it."""
+    """The messages of a prompt; None where the problem has no such hint, or the task no place for it."""
+    bare = task.messages(problem)
+    if context == "none":
+        return bare
     try:
-        return task.messages(problem, context)
+        informed = task.messages(problem, context)
     except ValueError:
-        if context == "none":
-            raise
         return None
+    return None if informed == bare else informed
 
 
 def examine(
