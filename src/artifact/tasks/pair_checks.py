@@ -111,12 +111,11 @@ def check_prompts(
     if not differ:
         return
     mode = {} if thinking is None else {"enable_thinking": thinking}
-    texts = around_difference(
-        *(
-            str(t.apply_chat_template(conversations[differ[0]], add_generation_prompt=True, tokenize=False, **mode))
-            for t in (student, teacher)
-        )
+    one, other = (
+        str(t.apply_chat_template(conversations[differ[0]], add_generation_prompt=True, tokenize=False, **mode))
+        for t in (student, teacher)
     )
+    texts = around_difference(one, other)
     raise Mismatch(
         f"the chat templates of student {name_of(student)} and teacher {name_of(teacher)} put {len(differ)} of "
         f"{len(ours)} prompts differently, the first as {texts[0]!r} and {texts[1]!r}: the teacher would be scored "
