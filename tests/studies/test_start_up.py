@@ -80,7 +80,10 @@ def edit_json(name: str, **values: Any) -> Callable[[Path], None]:
 
 
 def write_template(text: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / "chat_template.jinja").write_text(text) and None
+    def change(folder: Path) -> None:
+        (folder / "chat_template.jinja").write_text(text)
+
+    return change
 
 
 def with_teacher(tmp_path: Path, change: Callable[[Path], None], **settings: Any) -> Config:
