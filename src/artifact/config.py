@@ -51,7 +51,9 @@ class TaskSection(Section):
     )
     calculator: bool = Field(False, description="close `<<expression=` by the computed value while generating")
     data_dir: str | None = Field(None, description="folder with local copies of the task's data; None = the usual ones")
-    thinking: bool | None = Field(None, description="thinking mode of chat templates that have a switch; None = theirs")
+    thinking: bool | None = Field(
+        None, description="thinking mode; to be set where the chat template has a switch for it"
+    )
 
 
 class Engine(Section):
@@ -198,6 +200,16 @@ class Config(Section):
     def teacher_path(self) -> str:
         """Checkpoint of the run's teacher."""
         return self.models.teachers[self.teacher]
+
+    @property
+    def judge_path(self) -> str:
+        """Checkpoint of the equivalence judge; ConfigError where the tier names none."""
+        if self.models.judge is None:
+            raise ConfigError(
+                f"annotation.clustering = llm needs a judge model, and tier {self.tier!r} names none: set models.judge "
+                "to an instruction-tuned checkpoint, or annotation.clustering to symbolic"
+            )
+        return self.models.judge
 
 
 def _fields_of(model: Any) -> dict[str, Any]:

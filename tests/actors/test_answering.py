@@ -82,3 +82,16 @@ def test_the_seed_decides_and_the_callers_generator_is_left_alone(frozen: Frozen
     assert torch.equal(torch.get_rng_state(), state)
     with pytest.raises(ArtifactError, match="unknown way 'guess'"):
         ask(frozen, how="guess")
+
+
+@pytest.mark.parametrize(("how", "temperature"), [("generate", 1.0), ("generate", 0.0), ("autoregress", 1.0)])
+def test_padded_rows_are_never_drawn(how: str, temperature: float) -> None:
+    """The last 3 rows of a head of 13 are padding with huge logits of either sign: drawn where nothing forbids."""
+    model = tiny_qwen3(V, tied=False).eval()
+    with torch.no_grad():
+        model.lm_head.weight.normal_(0, 0.5)
+        model.lm_head.weight[-3:] = 50 * torch.tensor([[1.0], [-1.0], [1.0]])
+    padded = FrozenModel(model)  # type: ignore[arg-type]
+    asked = {"how": how, "temperature": temperature, "prompts": PROMPTS * 5}
+    assert max(int(c.ids.max()) for c in ask(padded, **asked)) >= V - 3
+    assert max(int(c.ids.max()) for c in ask(padded, **asked, vocabulary=V - 3)) < V - 3

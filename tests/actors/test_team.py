@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,7 +46,7 @@ def actors(monkeypatch: pytest.MonkeyPatch) -> Actors:
 
 
 def workers(actors: Actors, *, self_teacher: bool = False) -> RayWorkers:
-    return RayWorkers(CONFIG, actors, inputs(), [0], self_teacher=self_teacher)
+    return RayWorkers(CONFIG, actors, replace(inputs(), vocabulary=11), [0], self_teacher=self_teacher)
 
 
 SHARDS: list[list[Example]] = [
@@ -58,7 +59,7 @@ SHARDS: list[list[Example]] = [
 def test_the_teacher_scores_what_is_distilled_under_its_own_prompt(actors: Actors, own: bool) -> None:
     found = workers(actors, self_teacher=own).teacher_scores(SHARDS)
     path = resolve_model(CONFIG.models.student) if own else resolve_model(CONFIG.teacher_path)
-    assert actors.teacher.asked == [("teacher_scores", (path, {1: ((9, 1), (2, 3))}, 7, 1.5, 99), {})]
+    assert actors.teacher.asked == [("teacher_scores", (path, {1: ((9, 1), (2, 3))}, 7, 1.5, 99, False, 11), {})]
     assert found == ["teacher_scores of 1", None]
 
 
@@ -83,7 +84,14 @@ def test_a_teacher_answers_with_the_runs_top_k_and_stops(actors: Actors) -> None
     workers(actors).teacher_answers([(1, 2)], "autoregress", temperature=0.6, max_new_tokens=4, seed=8)
     [(name, arguments, options)] = actors.teacher.asked
     assert (name, arguments) == ("answer", (resolve_model(CONFIG.teacher_path), [(1, 2)], "autoregress"))
-    assert options == {"top_k": 7, "temperature": 0.6, "max_new_tokens": 4, "stop_token_ids": (0,), "seed": 8}
+    assert options == {
+        "top_k": 7,
+        "temperature": 0.6,
+        "max_new_tokens": 4,
+        "stop_token_ids": (0,),
+        "seed": 8,
+        "vocabulary": 11,
+    }
 
 
 def test_the_probe_scores_all_tokens_but_the_first_of_two_prompts() -> None:

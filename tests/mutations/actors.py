@@ -151,6 +151,20 @@ MUTANTS = (
         "**(sampling | {'temperature': temperature or 1.0} if True else",
         ANSWERING,
     ),
+    Mutant(
+        "padded rows are drawn",
+        "actors/answering.py",
+        "list(range(vocabulary or frozen.vocabulary, frozen.vocabulary)) or None",
+        "None",
+        ANSWERING,
+    ),
+    Mutant(
+        "the size of the vocabulary does not reach the teacher",
+        "actors/team.py",
+        "self.vocabulary = inputs.vocabulary",
+        "self.vocabulary = None",
+        ("actors/test_team.py::test_the_teacher_scores_what_is_distilled_under_its_own_prompt",),
+    ),
     Mutant("answer: no seed", "actors/answering.py", "        torch.manual_seed(seed)\n", "", ANSWERING),
     Mutant(
         "answer: prompts padded on the right",

@@ -218,9 +218,16 @@ MUTANTS = (
     Mutant(
         "a problem that was dropped before is forgotten on resumption",
         "phase1/stream.py",
-        "for p in fit if p.id not in kept}",
-        "for p in fit if p.id in ()}",
+        "for p in group if p.id not in kept}",
+        "for p in group if p.id in ()}",
         ("phase1/test_stream.py::test_what_was_dropped_is_dropped_by_name_on_every_attempt",),
+    ),
+    Mutant(
+        "an unknown word is a spelling of yes",
+        "phase1/llm_judge.py",
+        "if len(ids) == 1 and ids[0] != unknown}",
+        "if len(ids) == 1}",
+        ("studies/test_start_up.py::test_a_judge_that_cannot_be_asked_stops_before_the_teacher_is_sampled",),
     ),
     Mutant(
         "two draws are paired by row",

@@ -10,8 +10,8 @@ MUTANTS = (
     Mutant(
         "teacher scored at temperature 1 always",
         "train/scoring.py",
-        "log_softmax_chunks(hidden_TH, weight_VH, keep, temperature)",
-        "log_softmax_chunks(hidden_TH, weight_VH, keep, 1.0)",
+        "log_softmax_chunks(hidden_TH, weight_VH[:size], keep, temperature)",
+        "log_softmax_chunks(hidden_TH, weight_VH[:size], keep, 1.0)",
         SCORING,
     ),
     Mutant("teacher temperature inverted", "train/scoring.py", "logits / temperature", "logits * temperature", SCORING),
@@ -21,6 +21,20 @@ MUTANTS = (
         "logits = project(hidden_TH[rows], weight_VH).float()",
         "logits = (hidden_TH[rows] @ weight_VH.T).float()",
         SCORING,
+    ),
+    Mutant(
+        "padded rows take part in the teacher's soft-max",
+        "train/scoring.py",
+        "weight_VH[:size]",
+        "weight_VH",
+        ("train/test_loop.py::test_padded_rows_of_the_teachers_head_teach_nothing",),
+    ),
+    Mutant(
+        "the plain loop scores every row of the teacher's head",
+        "train/local.py",
+        "self.vocabulary = self.reference.vocabulary if vocabulary is None else vocabulary",
+        "self.vocabulary = vocabulary",
+        ("train/test_loop.py::test_padded_rows_of_the_teachers_head_teach_nothing",),
     ),
     Mutant(
         "tail of the teacher over all tokens",

@@ -194,23 +194,6 @@ def test_the_first_n_of_a_larger_draw_are_the_draw_of_n(tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
-def test_a_prompt_that_does_not_fit_is_counted_by_name(tmp_path: Path) -> None:
-    skipped = {"p00003": "prompt of 900 tokens, 328 fit"}
-    account = draw(problems(8), canned, tmp_path / "s", batch=4, skip_reason=lambda p: skipped.get(p.id, ""))
-    assert account["dropped"] == skipped
-    assert (account["problems"], account["responses"]) == (8, 7 * 4)
-    made = annotate_stream(
-        problems(8),
-        tmp_path / "s",
-        tmp_path / "a",
-        SymbolicJudge(),
-        batch=4,
-        n=4,
-        skip_reason=lambda p: skipped.get(p.id, ""),
-    )
-    assert made["annotated"] == 7
-
-
 def test_a_teacher_that_never_answers_gives_full_entropy_and_is_counted(tmp_path: Path) -> None:
     account = draw(problems(3), lambda b: canned(b, answered=False), tmp_path / "s", batch=2)
     assert account["without_answer"] == 3

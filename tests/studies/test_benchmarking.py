@@ -113,7 +113,7 @@ def test_sampling_as_the_command_says(data: Path, canned: Canned) -> None:
 
 
 def test_plain_prompts_are_another_evaluation(data: Path, canned: Canned, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmarking, "start_up_checks", lambda job: None)  # the tiny world has no word for `Question:`
+    monkeypatch.setattr(benchmarking, "start_up_checks", lambda job: [])  # the tiny world has no word for `Question:`
     [chat] = measure(data)
     canned.text = "\\boxed{29}\nQuestion: next?\nAnswer: \\boxed{6}"
     [plain] = measure(data, prompt="plain")

@@ -50,7 +50,7 @@ def test_a_split_that_is_on_disk_is_not_measured_again(tmp_path: Path, monkeypat
         return [[rollout(p, Status.CORRECT)] for p in problems]
 
     monkeypatch.setattr(runner, "evaluate", evaluate)
-    monkeypatch.setattr(runner, "problems_of", lambda *a: PROBLEMS)
+    monkeypatch.setattr(runner, "evaluation_problems", lambda *a: PROBLEMS)
     sampled = {"k": 4, "temperature": 0.7, "top_p": 0.9}
     config = load("tiny", {"seed": 5, "evaluation.final": ["validation"], "evaluation.sampled": sampled})
     inputs = SimpleNamespace(prompts=lambda problems: [], verify=None)

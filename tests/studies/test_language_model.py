@@ -95,6 +95,7 @@ def test_openings_are_counted_and_a_shared_question_is_an_error(monkeypatch: pyt
     }
     config = load("tiny", {"task.train_split": "train", "evaluation.final": ["held"], "evaluation.limit": 2})
     monkeypatch.setattr(L, "problems_of", lambda task, split, limit: tuple(splits[split][:limit]))
+    monkeypatch.setattr(L, "that_fit", lambda config, reading: tuple(splits[reading.split][: reading.limit]))
     assert L.same_openings(config) == 1 and L.same_openings(config, 2) == 1
     splits["held"][1] = problem(4, "Bo runs 2 miles. How far?")
     with pytest.raises(Mismatch, match=r"1 question.* of 'held' are also in 'train', first 'Bo runs"):

@@ -72,3 +72,22 @@ def test_every_study_can_be_planned() -> None:
         print_plan(tier, study_names(), None, Console(file=out, width=160))
     for name in study_names():
         assert len(re.findall(rf"Study {name}\b", out.getvalue())) == 2, name
+
+
+def test_the_start_up_report_is_in_the_plan_where_models_are_at_hand() -> None:
+    def shown(overrides: dict[str, object]) -> str:
+        out = io.StringIO()
+        print_plan("tiny", ["uopd"], overrides, Console(file=out, width=400))
+        return out.getvalue()
+
+    fine = shown({})
+    assert "train: 1,000 problems trained on, longest prompt 113" in fine and "none left out" in fine
+    assert "models/tiny/student: eos: a turn ends with 2" in fine and "would stop" not in fine
+    tight = shown({"evaluation.max_new_tokens": 418})
+    assert tight.count("evaluation: ") == 2, "in the report of the tier, and among what to know of the study"
+    stops = shown({"evaluation.max_new_tokens": 448})
+    assert (
+        "would stop: 2 start-up checks failed" in stops
+        and "none of the 200 problems of split 'curve[:200]' fits" in stops
+    )
+    assert "models/absent is not on this machine" in shown({"models.student": "models/absent"})

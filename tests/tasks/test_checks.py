@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from artifact.errors import Mismatch
-from artifact.tasks import checks
+from artifact.tasks import checks, pair_checks
 from artifact.worlds.tiny.tokenizer import CHAT_TEMPLATE, build_tokenizer
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -131,13 +131,13 @@ def test_context_length() -> None:
 def test_agreement_of_teacher_and_student() -> None:
     student = tiny()
     size = len(student)
-    assert "rows" not in details(checks.check_agreement(student, tiny(), config(size), config(size), TINY_PROBES))
-    padded = checks.check_agreement(student, tiny(), config(size), config(size + 50), TINY_PROBES)
-    assert f"ids from {size} on exist on one side only" in details(padded)
+    assert "rows" not in details(pair_checks.check_agreement(student, tiny(), config(size), config(size), TINY_PROBES))
+    padded = pair_checks.check_agreement(student, tiny(), config(size), config(size + 50), TINY_PROBES)
+    assert f"teacher {size + 50}; the teacher's top-k stops at the tokenizer's {size}" in details(padded)
     other = tiny()
     other.add_tokens(["novel"])
     with pytest.raises(Mismatch, match=rf"'novel' is None and {size}"):
-        checks.check_agreement(student, other)
+        pair_checks.check_agreement(student, other)
 
 
 def test_same_vocabulary_with_other_pieces_is_refused() -> None:
@@ -146,7 +146,7 @@ def test_same_vocabulary_with_other_pieces_is_refused() -> None:
     teacher = tiny()
     teacher.backend_tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")
     with pytest.raises(Mismatch, match="share a vocabulary but cut"):
-        checks.check_agreement(tiny(), teacher, probes=TINY_PROBES)
+        pair_checks.check_agreement(tiny(), teacher, probes=TINY_PROBES)
 
 
 def test_all_failures_are_reported_at_once() -> None:
@@ -189,7 +189,7 @@ def test_qwen3_tokenizer_with_its_padded_vocabulary() -> None:
     assert "<think>" not in off  # the prompt itself holds the empty block
     with pytest.raises(Mismatch, match=r"EOS is not reachable.*<\|endoftext\|>"):
         checks.check_template(tokenizer, [151_643])  # a base model's generation config under the chat template
-    assert "151,669 tokens mean the same" in details(checks.check_agreement(tokenizer, tokenizer, made, made))
+    assert "151,669 tokens mean the same" in details(pair_checks.check_agreement(tokenizer, tokenizer, made, made))
 
 
 def test_qwen3_head_of_true_size() -> None:
@@ -199,7 +199,7 @@ def test_qwen3_head_of_true_size() -> None:
 
     torch.manual_seed(0)
     model = Qwen3ForCausalLM(qwen3_config()).eval()
-    assert "151,936 × 8, tied" in details(checks.check_head(model))
+    checks.check_head(model)
     ids = torch.tensor([checks.encode_prompt(tokenizer, [{"role": "user", "content": "How much is 2 + 2?"}])])
     with torch.no_grad():
         logits = model(ids).logits

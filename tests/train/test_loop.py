@@ -102,6 +102,35 @@ def test_a_run_killed_between_checkpoints_ends_with_the_same_weights(tmp_path: P
     assert [c for c, _ in rest.curves] == [4], "the curve before the checkpoint is there already"
 
 
+def padded(network: Network, rows: int) -> Network:
+    """The same network with `rows` more rows in its head, whose logits are huge: padding that was never trained."""
+    out = Network(vocabulary=len(network.lm_head.weight) + rows)
+    out.model = network.model
+    with torch.no_grad():
+        out.lm_head.weight[:-rows] = network.lm_head.weight
+        out.lm_head.weight[-rows:] = 1e4 * torch.sign(torch.arange(rows)[:, None] % 2 - 0.5)
+    return out
+
+
+@pytest.mark.parametrize("support", ["renorm", "tail", "raw"])
+@pytest.mark.parametrize("top_k", [4, 100])
+def test_padded_rows_of_the_teachers_head_teach_nothing(tmp_path: Path, support: str, top_k: int) -> None:
+    """A teacher whose head has 5 rows more than the tokenizer has tokens trains the student as one without them.
+
+    Old: its top-k held ids that the student's head does not have, and the first step died.
+    """
+    s = settings(distil__support=support, distil__top_k=top_k)
+    logs = MemoryLog(tmp_path / "plain"), MemoryLog(tmp_path / "padded")
+    plain = run(s, logs[0], made=Recording(s, Network(9)))
+    fat = run(s, logs[1], made=Recording(s, padded(Network(9), 5)))
+    assert len(logs[0].metrics) == 5 and logs[0].groups == logs[1].groups
+    weights = plain.network.state_dict()
+    for name, found in fat.network.state_dict().items():
+        torch.testing.assert_close(found, weights[name], rtol=0, atol=1e-6)
+    for one, other in zip(logs[0].metrics, logs[1].metrics, strict=True):
+        assert other == pytest.approx(one, abs=1e-5)
+
+
 def test_checkpoints_come_as_often_as_asked_and_at_the_end(tmp_path: Path) -> None:
     for every, expected in ((2, [2, 4, 5]), (5, [5]), (20, [5]), (1, [1, 2, 3, 4, 5])):
         log = MemoryLog(tmp_path / str(every))

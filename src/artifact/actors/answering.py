@@ -36,8 +36,13 @@ def answer(
     max_new_tokens: int,
     stop_token_ids: Sequence[int],
     seed: int,
+    vocabulary: int | None = None,
 ) -> list[Completion]:
-    """One response per prompt with its raw log-probabilities; greedy at temperature 0. `top_k` is of `autoregress`."""
+    """One response per prompt with its raw log-probabilities; greedy at temperature 0.
+
+    top_k       of `autoregress`
+    vocabulary  tokens that the tokenizer has: rows of the head from here on are never drawn; None = there are none
+    """
     import torch
 
     if how not in MODES:
@@ -53,6 +58,7 @@ def answer(
             max_new_tokens=max_new_tokens,
             eos_token_id=list(stop_token_ids),
             pad_token_id=stop_token_ids[0],
+            suppress_tokens=list(range(vocabulary or frozen.vocabulary, frozen.vocabulary)) or None,
             **(sampling if temperature else {"do_sample": False}),
         )
     responses = [_until_stop(row, stop_token_ids) for row in out[:, tokens_BT.shape[1] :].tolist()]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from artifact.actors.session import call, open_actors
-from artifact.config import Config, ConfigError
+from artifact.config import Config
 from artifact.paths import resolve_model
 from artifact.phase1.llm_judge import LLMJudge, Scorer
 from artifact.train.sync_check import check_weight_sync
@@ -42,20 +42,15 @@ def open_llm_judge(config: Config) -> tuple[LLMJudge, float]:
 
     Raises ConfigError when the tier names no judge model, StaleEngine when engine and transformers disagree about it.
     """
-    if config.models.judge is None:
-        raise ConfigError(
-            f"annotation.clustering = llm needs a judge model, and tier {config.tier!r} names none: set models.judge "
-            "to an instruction-tuned checkpoint, or annotation.clustering to symbolic"
-        )
     from transformers import AutoTokenizer
 
-    path, limit = resolve_model(config.models.judge), config.cluster.step_timeout_s
-    actors = open_actors(config, engines_for=config.models.judge, reference=True)
+    path, limit = resolve_model(config.judge_path), config.cluster.step_timeout_s
+    actors = open_actors(config, engines_for=config.judge_path, reference=True)
     call([e.load_checkpoint.remote(path) for e in actors.engines], limit, "loading the judge into the engines")
     judge = LLMJudge(
         AutoTokenizer.from_pretrained(path),
         engine_scorer(actors.engines, limit),
-        name=config.models.judge,
+        name=config.judge_path,
         max_prompt_tokens=config.cluster.engine.max_model_len - 1,
     )
     prompts, ids = [judge.prompt_ids(*probe) for probe in PROBE], [*judge.yes_ids, *judge.no_ids]
@@ -72,5 +67,5 @@ def open_llm_judge(config: Config) -> tuple[LLMJudge, float]:
         return [[np.concatenate(expected)], *([table.ravel()] for table in found)]
 
     return judge, check_weight_sync(
-        scored, config.cluster.sync_tolerance, f"after loading the judge {config.models.judge}"
+        scored, config.cluster.sync_tolerance, f"after loading the judge {config.judge_path}"
     )

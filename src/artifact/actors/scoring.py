@@ -60,9 +60,10 @@ class ScoringActor:
         temperature: float = 1.0,
         max_tokens: int = 16384,
         with_tail: bool = False,
+        vocabulary: int | None = None,
     ) -> TeacherScores:
         """`FrozenModel.teacher_scores` of the checkpoint at `path`."""
-        return self.load(path).teacher_scores(sequences, k, temperature, max_tokens, with_tail)
+        return self.load(path).teacher_scores(sequences, k, temperature, max_tokens, with_tail, vocabulary)
 
     def reference_logprobs(
         self, path: str, sequences: Mapping[int, Sequence[TokenPair]], max_tokens: int = 16384

@@ -40,6 +40,7 @@ class RayWorkers:
         self.base = resolve_model(config.models.student)
         self.scorer = self.base if self_teacher else resolve_model(config.teacher_path)
         self.ranks = len(actors.students)
+        self.vocabulary = inputs.vocabulary
         self.probe = probe_sequences(inputs)
         self._spec: Spec | None = None
 
@@ -59,7 +60,7 @@ class RayWorkers:
             ref = None
             if wanted:
                 ref = self.actors.teacher.teacher_scores.remote(
-                    self.scorer, wanted, d.top_k, d.temperature, tokens, d.support == "tail"
+                    self.scorer, wanted, d.top_k, d.temperature, tokens, d.support == "tail", self.vocabulary
                 )
                 self._wait(ref, "teacher scores")
             out.append(ref)
@@ -100,6 +101,7 @@ class RayWorkers:
             max_new_tokens=max_new_tokens,
             stop_token_ids=self.stop_token_ids,
             seed=seed,
+            vocabulary=self.vocabulary,
         )
         return self._call(ref, f"teacher answers ({how})")
 

@@ -19,12 +19,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from artifact.errors import Mismatch
 from artifact.phase1.judge import EquivalenceJudge, JudgeError, Judgement, Pair
-from artifact.tasks.prompts import encode_prompt
+from artifact.tasks.base import Messages
+from artifact.tasks.checks import Finding, check_positions
+from artifact.tasks.prompts import encode_prompt, encode_prompts, has_thinking_switch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -83,7 +86,8 @@ def spellings(tokenizer: PreTrainedTokenizerBase, word: str) -> list[int]:
     """
     forms = [space + form for form in (word.lower(), word.capitalize(), word.upper()) for space in ("", " ")]
     encoded = [tokenizer.encode(form, add_special_tokens=False) for form in forms]
-    ids = sorted({ids[0] for ids in encoded if len(ids) == 1})
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    ids = sorted({ids[0] for ids in encoded if len(ids) == 1 and ids[0] != unknown})
     if not ids:
         raise JudgeError(
             f"tokenizer {tokenizer.name_or_path!r} has no single token for {word!r} in any spelling; a judge that is "
@@ -98,6 +102,39 @@ def fill_prompt(template: str, question: str, first: str, second: str) -> str:
         template = "\n".join(line for line in template.splitlines() if "{question}" not in line)
     values = {"question": question, "first": first, "second": second}
     return re.sub(r"\{(question|first|second)\}", lambda m: values[m.group(1)], template).strip()
+
+
+def thinking_off(tokenizer: PreTrainedTokenizerBase) -> bool | None:
+    """How thinking is switched off: a thinking model's first token is never yes or no. None = there is no switch."""
+    return False if has_thinking_switch(tokenizer) else None
+
+
+def check_judge(
+    tokenizer: PreTrainedTokenizerBase, config: Any, questions: Sequence[str], max_model_len: int
+) -> list[Finding]:
+    """What a judge must have before it is asked: a word for yes and for no, a chat template, and room for questions.
+
+    config  of the judge model
+    Questions that leave no room even for empty answers are counted: their pairs stay undecided. Raises JudgeError,
+    ConfigError, or Mismatch where that is so for all of them.
+    """
+    words = {word: len(spellings(tokenizer, word)) for word in ("yes", "no")}
+    found = check_positions(config, max_model_len)
+    template = PROMPT.read_text(encoding="utf-8")
+    asked: list[Messages] = [[{"role": "user", "content": fill_prompt(template, q, "", "")}] for q in questions]
+    lengths = [len(ids) for ids in encode_prompts(tokenizer, asked, thinking_off(tokenizer))]
+    too_long = sum(n >= max_model_len for n in lengths)
+    if too_long == len(lengths):
+        raise Mismatch(
+            f"the judge {tokenizer.name_or_path!r} has room for none of {len(lengths)} questions: the shortest prompt "
+            f"has {min(lengths, default=0)} tokens, cluster.engine.max_model_len = {max_model_len}: raise it"
+        )
+    room = f"{too_long:,} of {len(lengths):,} questions are too long for it, so that their pairs stay undecided"
+    return [
+        *found,
+        Finding("judge", ", ".join(f"{n} spellings of {word}" for word, n in words.items())),
+        Finding("judge", room, notable=too_long > 0),
+    ]
 
 
 class LLMJudge(EquivalenceJudge):
@@ -131,8 +168,7 @@ class LLMJudge(EquivalenceJudge):
         self.yes_ids, self.no_ids = spellings(tokenizer, "yes"), spellings(tokenizer, "no")
         self.account: Counter[str] = Counter()
         self._template = PROMPT.read_text(encoding="utf-8")
-        has_switch = "enable_thinking" in str(tokenizer.chat_template)
-        self._thinking = False if has_switch else None  # a thinking model's first token is never yes or no
+        self._thinking = thinking_off(tokenizer)
 
     def prompt_ids(self, question: str, first: str, second: str) -> tuple[int, ...]:
         """The prompt of one direction of one pair, as token ids."""

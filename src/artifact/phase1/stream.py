@@ -74,44 +74,28 @@ def bar_for(problems: Iterable[Problem], what: str) -> Any:
 
 
 def draw(
-    problems: Iterable[Problem],
-    sample: Sample,
-    folder: Path,
-    *,
-    batch: int,
-    what: str = "sampling",
-    skip_reason: Callable[[Problem], str] = lambda p: "",
+    problems: Iterable[Problem], sample: Sample, folder: Path, *, batch: int, what: str = "sampling"
 ) -> dict[str, Any]:
-    """Sample every problem that is fit, one shard per batch under `folder`; finished shards are read, not drawn again.
+    """Sample every problem, one shard per batch under `folder`; finished shards are read, not drawn again.
 
-    skip_reason(problem) says why a problem cannot be sampled (its prompt exceeds the context), "" if it can; such
-    problems are counted by name, never silently lost. Returns the account: problems, responses, tokens, truncated,
-    unparsed (responses by verdict status), without_answer (problems none of whose responses has an answer), dropped,
-    and the seconds of sampling over all attempts. Raises RecordError for an id that comes twice, a damaged shard, or a
-    shard of other problems.
+    Returns the account: problems, responses, tokens, truncated, unparsed (responses by verdict status), without_answer
+    (problems none of whose responses has an answer), and the seconds of sampling over all attempts. Raises RecordError
+    for an id that comes twice, a damaged shard, or a shard of other problems.
     """
     account: Counter[str] = Counter()
-    dropped: dict[str, str] = {}
     with bar_for(problems, what) as bar:
         for start, group in in_batches(problems, batch):
-            fit = []
-            for p in group:
-                reason = skip_reason(p)
-                if reason:
-                    dropped[p.id] = reason
-                else:
-                    fit.append(p)
-            path, rollouts = shard_path(folder, start), []
+            path = shard_path(folder, start)
             if path.exists():
-                rollouts = read_shard(path, fit)
-            elif fit:
+                rollouts = read_shard(path, group)
+            else:
                 begin = time.perf_counter()
-                rollouts = [r for responses in sample(fit) for r in responses]
+                rollouts = [r for responses in sample(group) for r in responses]
                 write_timed(path, rollouts, Rollout, time.perf_counter() - begin)
             account.update(problems=len(group))
             _count(account, rollouts)
             bar.update(len(group))
-    return {**account, "dropped": dropped, "seconds": _seconds(folder)}
+    return {**account, "seconds": _seconds(folder)}
 
 
 def read_shard(path: Path, problems: Sequence[Problem]) -> list[Rollout]:
@@ -147,7 +131,6 @@ def annotate_stream(
     n: int,
     normaliser: str = "n",
     min_valid: int = 0,
-    skip_reason: Callable[[Problem], str] = lambda p: "",
     what: str = "clustering",
 ) -> dict[str, Any]:
     """Cluster the first `n` stored samples of each problem, shard by shard; the account of what was kept and dropped.
@@ -161,10 +144,7 @@ def annotate_stream(
     dropped: dict[str, str] = {}
     with bar_for(problems, what) as bar:
         for start, group in in_batches(problems, batch):
-            fit = [p for p in group if not skip_reason(p)]
-            if not fit:
-                continue
-            chosen = [r for r in read_shard(shard_path(samples, start), fit) if r.sample < n]
+            chosen = [r for r in read_shard(shard_path(samples, start), group) if r.sample < n]
             short = [i for i, c in Counter(r.problem_id for r in chosen).items() if c != n]
             if short:
                 raise RecordError(
@@ -175,10 +155,10 @@ def annotate_stream(
             if path.exists():  # judged already: asking again would cost a model's time
                 annotations = read_parquet(path, Annotation)
                 kept = {a.problem_id for a in annotations}
-                lost = {p.id: f"fewer than {min_valid} usable answers" for p in fit if p.id not in kept}
+                lost = {p.id: f"fewer than {min_valid} usable answers" for p in group if p.id not in kept}
             else:
                 begin = time.perf_counter()
-                annotations, lost = annotate_all(fit, chosen, judge, normaliser=normaliser, min_valid=min_valid)
+                annotations, lost = annotate_all(group, chosen, judge, normaliser=normaliser, min_valid=min_valid)
                 write_timed(path, annotations, Annotation, time.perf_counter() - begin)
             dropped |= lost
             account.update(

@@ -20,9 +20,9 @@ from artifact.phase1.judge import ChainJudge, EquivalenceJudge, ExactJudge, Judg
 from artifact.phase1.judge_calibration import calibrate, require_usable
 from artifact.phase1.records import Annotation
 from artifact.provenance import digest, file_hash
-from artifact.records import Problem, Rollout, read_parquet
+from artifact.records import Rollout, read_parquet
 from artifact.studies import keys, store
-from artifact.studies.inputs import build_inputs, prompts_hash, sampler_for
+from artifact.studies.inputs import build_inputs, check_judge, prompts_hash, sampler_for, start_up
 from artifact.train.inputs import RunInputs
 from artifact.train.rollouts import verify_groups
 from artifact.train.sync_check import check_weight_sync
@@ -103,7 +103,6 @@ def draw_samples(config: Config, force: bool = False) -> Path:
                 folder / "shards",
                 batch=a.batch_prompts,
                 what=f"samples of {config.teacher}",
-                skip_reason=_skip_reason(config, inputs),
             )
             greedy = stream.draw(
                 inputs.train,
@@ -111,7 +110,6 @@ def draw_samples(config: Config, force: bool = False) -> Path:
                 folder / "greedy",
                 batch=a.batch_prompts,
                 what=f"greedy answers of {config.teacher}",
-                skip_reason=_skip_reason(config, inputs),
             )
             if not config.annotation.colocate_judge:
                 release_samplers(config)
@@ -124,6 +122,7 @@ def draw_samples(config: Config, force: bool = False) -> Path:
             "sampled": sampled,
             "greedy": greedy,
             "load_max_logprob_diff": gap,
+            "start_up": start_up(config).to_json(),
         }
     return out.folder
 
@@ -137,6 +136,7 @@ def annotate(config: Config, force: bool = False) -> Path:
         if out.finished:
             _require_usable_judge(out, config)
             return out.folder
+        asked = check_judge(config)  # before the teacher is sampled for hours
         samples, a, folder = draw_samples(config, force), config.annotation, out.folder
         watch = store.Stopwatch()
         with store.actors_of(0) if a.clustering == "llm" else nullcontext():
@@ -150,7 +150,6 @@ def annotate(config: Config, force: bool = False) -> Path:
                 n=a.samples,
                 normaliser=a.normaliser,
                 min_valid=a.min_valid,
-                skip_reason=_skip_reason(config, inputs),
             )
             release_samplers(config)
         stream.join_shards(folder / "shards", folder / "annotations.parquet", Annotation)
@@ -166,7 +165,8 @@ def annotate(config: Config, force: bool = False) -> Path:
             "samples": samples.name,
             "problems": len(inputs.train),
             "clustered": clustered,
-            "dropped": store.finished(samples)["sampled"]["dropped"] | clustered["dropped"],
+            "dropped": clustered["dropped"],
+            "start_up": start_up(config).to_json() | {"judge": [str(f) for f in asked]},
         }
     return out.folder
 
@@ -271,14 +271,3 @@ def _teacher(config: Config, inputs: RunInputs, actors: Actors, n: int, temperat
         return verify_groups(problems, groups, inputs.verify)
 
     return sample
-
-
-def _skip_reason(config: Config, inputs: RunInputs) -> Any:
-    """Why a problem cannot be sampled: its prompt and the response budget exceed the engine's context."""
-    room = config.cluster.engine.max_model_len - config.annotation.max_new_tokens
-
-    def reason(problem: Problem) -> str:
-        length = len(inputs.encode(problem, "none"))
-        return "" if length <= room else f"prompt of {length} tokens, {room} fit beside the response"
-
-    return reason

@@ -25,6 +25,7 @@ from artifact.studies.inputs import config_file, rules_of, task_of, tokenizer_of
 from artifact.tasks.base import task_names
 from artifact.tasks.benchmark import BenchmarkTask, find_benchmark
 from artifact.tasks.checks import (
+    Finding,
     check_all,
     check_context,
     check_round_trip,
@@ -241,13 +242,16 @@ def _with_engine(config: Config, grown: Mapping[str, int]) -> Config:
     return checked(Config, data, f"tier {config.tier} with an engine of {dict(grown)}")
 
 
-def start_up_checks(job: Job) -> None:
-    """The model agrees with itself and has room: `tasks/checks.py`, probed with the benchmark's own first problems."""
+def start_up_checks(job: Job) -> list[Finding]:
+    """The model agrees with itself and has room for every prompt: `tasks/checks.py`, on all problems.
+
+    Raises one Mismatch that names all that must stop the evaluation.
+    """
     from transformers import AutoConfig
 
-    config, some, tokenizer = job.config, job.problems[:3], tokenizer_of(job.model)
+    config, first, tokenizer = job.config, job.problems[0], tokenizer_of(job.model)
     shape = AutoConfig.from_pretrained(resolve_model(job.model))
-    probes = [text for p in some for text in (p.question, p.answer)]
+    probes = list(dict.fromkeys(text for p in job.problems for text in (p.question, p.answer)))
     longest = max(map(len, job.prompts.values()))
     if job.prompt == "plain":  # no chat template is involved
         checks = [
@@ -257,9 +261,9 @@ def start_up_checks(job: Job) -> None:
         ]
     else:
         ends = config_file(job.model, "generation_config.json")
-        exchange = some[0].question, some[0].answer
+        exchange = first.question, first.answer
         checks = model_checks(tokenizer, shape, ends, config.task.thinking, probes, exchange)
-    check_all(
+    return check_all(
         [
             *checks,
             lambda: check_context(

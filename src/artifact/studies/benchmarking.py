@@ -192,6 +192,7 @@ def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunI
                 "origin": dict(job.origin),
                 "account": counts,
                 "load_max_logprob_diff": gap,
+                "start_up": [str(f) for f in start_up_checks(job)],
             }
     name = named(job.model)
     return RunInfo(name, "none", config.teacher, config.seed, key, out.folder, out.manifest, name)

@@ -1,26 +1,30 @@
-"""From a configuration to what the loop needs: tokenizer, problems, prompts, verifier, sampler.
+"""From a configuration to what the loop needs: tokenizer, problems that fit, prompts, verifier, sampler.
 
-Also the start-up checks (`tasks/checks.py`) that must fail before anything is sampled.
+Also the start-up report of a configuration (`start_up.py`), made once a process and before anything is sampled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from artifact.actors.sampler import EngineSampler
 from artifact.actors.session import Actors
-from artifact.config import Config, Engine, TaskSection
+from artifact.config import Config, TaskSection
 from artifact.errors import EmptyDataset
 from artifact.files import read_json
 from artifact.paths import resolve_model
+from artifact.phase1 import llm_judge
 from artifact.provenance import digest
 from artifact.records import Problem
+from artifact.report.output_manifest import say
+from artifact.studies.start_up import Checkpoint, Measured, Reading, Report, examine, fit, measure, require_any
 from artifact.tasks import get_task, load_problems
-from artifact.tasks.base import Task
-from artifact.tasks.checks import Finding, check_agreement, check_all, check_context, eos_ids, model_checks
+from artifact.tasks.base import Context, Task
+from artifact.tasks.checks import Finding, eos_ids
 from artifact.tasks.extract import DEFAULT_RULES, rules_for
 from artifact.tasks.prompts import encode_prompt
 from artifact.tasks.tool_loop import CalculatorTool, encode_marked
@@ -80,39 +84,132 @@ def problems_of(section: TaskSection, split: str, limit: int | None) -> tuple[Pr
 
 
 @lru_cache(maxsize=32)
-def start_up_checks(student: str, teacher: str, section: TaskSection, engine: Engine, budget: int) -> list[Finding]:
-    """What must hold before anything is sampled: each checkpoint agrees with itself, and both with each other.
-
-    Probed with the task's own first problems. Raises one Mismatch that names every failure; padded rows and the like
-    are findings.
-    """
+def _checkpoint(model: str) -> Checkpoint:
     from transformers import AutoConfig
 
-    problems = problems_of(section, section.train_split, section.train_limit)[:3]
-    probes = [p.question for p in problems] + [p.solution for p in problems if p.solution]
-    exchange = problems[0].question, problems[0].solution or problems[0].answer
-    tokenizers = {m: tokenizer_of(m) for m in (student, teacher)}
-    configs = {m: AutoConfig.from_pretrained(resolve_model(m)) for m in tokenizers}
-    longest = max(
-        len(encode_prompt(tokenizers[student], task_of(section).messages(p), section.thinking)) for p in problems
+    shape = AutoConfig.from_pretrained(resolve_model(model))
+    return Checkpoint(model, tokenizer_of(model), shape, config_file(model, "generation_config.json"))
+
+
+@lru_cache(maxsize=32)
+def _measured(
+    model: str, section: TaskSection, split: str, limit: int | None, contexts: tuple[Context, ...]
+) -> Measured:
+    """The problems of a split in the tokens of `model`."""
+    tokenizer = tokenizer_of(model)
+
+    def lengths(texts: Sequence[str]) -> list[int]:
+        if section.calculator:
+            tool = CalculatorTool(tokenizer)
+            return [len(encode_marked(tool, text)[0]) + 1 for text in texts]
+        return [len(ids) + 1 for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
+
+    problems = problems_of(section, split, limit)
+    return measure(tokenizer, task_of(section), problems, contexts, section.thinking, lengths)
+
+
+def readings(config: Config) -> tuple[Reading, ...]:
+    """The splits that a run of `config` reads: training first, then the learning curve and final evaluation."""
+    task, e = config.task, config.evaluation
+    budgets = {
+        "sampling.max_new_tokens": config.sampling.max_new_tokens,
+        "annotation.max_new_tokens": config.annotation.max_new_tokens,
+    }
+    largest = max(budgets, key=lambda name: budgets[name])
+    splits = dict.fromkeys((*((e.curve,) if config.train.curve_every else ()), *e.final))
+    return (
+        Reading(task.train_split, task.train_limit, budgets[largest], largest, trained=True),
+        *(Reading(split, e.limit, e.max_new_tokens, "evaluation.max_new_tokens") for split in splits),
     )
-    wanted: list[Callable[[], list[Finding]]] = []
-    for model, tokenizer in tokenizers.items():
-        ends = config_file(model, "generation_config.json")
-        wanted += model_checks(tokenizer, configs[model], ends, section.thinking, probes, exchange)
-        wanted.append(lambda c=configs[model]: check_context(c, engine.max_model_len, longest, budget))  # type: ignore[misc]
-    wanted.append(
-        lambda: check_agreement(
-            tokenizers[student], tokenizers[teacher], configs[student], configs[teacher], probes=probes
-        )
+
+
+def start_up(config: Config, teacher: str | None = None, *, quiet: bool = False) -> Report:
+    """The start-up report of a run, made once a process; what a person should know of it is said, once, unless `quiet`.
+
+    teacher  another checkpoint that gets the student's prompts, in place of the run's teacher
+
+    Raises one Mismatch that names all that must stop the run.
+    """
+    needed = config.make_method().needs.contexts
+    report = _start_up(
+        config.models.student,
+        teacher or config.teacher_path,
+        config.task,
+        config.cluster.engine.max_model_len,
+        readings(config),
+        needed,
     )
-    return check_all(wanted)
+    for line in () if quiet else report.notable():
+        _say_once(line)
+    return report
+
+
+@lru_cache(maxsize=64)
+def _start_up(
+    student: str,
+    teacher: str,
+    section: TaskSection,
+    max_model_len: int,
+    reads: tuple[Reading, ...],
+    needed: tuple[Context, ...],
+) -> Report:
+    measured = {r: _measured(student, section, r.split, r.limit, r.contexts) for r in reads}
+    return examine(
+        _checkpoint(student),
+        _checkpoint(teacher),
+        measured,
+        max_model_len=max_model_len,
+        thinking=section.thinking,
+        needed=needed,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _say_once(line: str) -> None:
+    say(f"start-up: {line}")
+
+
+def check_judge(config: Config) -> list[Finding]:
+    """What is known of the judge of phase 1 before the teacher is sampled; nothing where it is no language model.
+
+    Raises ConfigError where the tier names none, JudgeError or Mismatch where it cannot be asked.
+    """
+    if config.annotation.clustering != "llm":
+        return []
+    questions = [p.question for p in that_fit(config, readings(config)[0])]
+    judge = _checkpoint(config.judge_path)
+    found = [
+        replace(f, about=judge.name)
+        for f in llm_judge.check_judge(judge.tokenizer, judge.config, questions, config.cluster.engine.max_model_len)
+    ]
+    for finding in found:
+        if finding.notable:
+            _say_once(str(finding))
+    return found
+
+
+def that_fit(config: Config, reading: Reading) -> tuple[Problem, ...]:
+    """The problems of a split that are not left out (the rule of `start_up.py`); Mismatch where none is left."""
+    return _that_fit(config.models.student, config.task, reading, config.cluster.engine.max_model_len)
+
+
+@lru_cache(maxsize=64)
+def _that_fit(student: str, section: TaskSection, reading: Reading, room: int) -> tuple[Problem, ...]:
+    found = _measured(student, section, reading.split, reading.limit, reading.contexts)
+    left = fit(reading, found, room)
+    require_any(left, room)
+    return tuple(p for p in found.problems if p.id not in left.dropped)
+
+
+def evaluation_problems(config: Config, split: str) -> tuple[Problem, ...]:
+    """The problems of a split on which a run of `config` is measured."""
+    e = config.evaluation
+    return that_fit(config, Reading(split, e.limit, e.max_new_tokens, "evaluation.max_new_tokens"))
 
 
 def build_inputs(config: Config) -> RunInputs:
-    """Problems, prompts and verifier of a run, after the start-up checks."""
-    engine, budget = config.cluster.engine, config.sampling.max_new_tokens
-    start_up_checks(config.models.student, config.teacher_path, config.task, engine, budget)
+    """Problems, prompts and verifier of a run, after the start-up report (`start_up`)."""
+    report = start_up(config)
     tokenizer = tokenizer_of(config.models.student)
     task = task_of(config.task)
     eos = tokenizer.eos_token_id
@@ -138,15 +235,14 @@ def build_inputs(config: Config) -> RunInputs:
         return None if tool is None else (*encode_marked(tool, text)[1], True)
 
     return RunInputs(
-        train=problems_of(config.task, config.task.train_split, config.task.train_limit),
-        curve=problems_of(config.task, config.evaluation.curve, config.evaluation.limit)
-        if config.train.curve_every
-        else (),
+        train=that_fit(config, readings(config)[0]),
+        curve=evaluation_problems(config, config.evaluation.curve) if config.train.curve_every else (),
         encode=encode,
         encode_text=encode_text,
         decode=lambda ids: tokenizer.batch_decode(ids, skip_special_tokens=True),
         verify=verifier_for(rules_of(config.task)).verify_batch,
         mask_text=mask_text,
+        vocabulary=report.vocabulary,
     )
 
 

@@ -25,15 +25,29 @@ from artifact.report.tables import BASE
 from artifact.stats.held_out import Distance
 from artifact.studies import keys, store
 from artifact.studies.annotate import load_checkpoint
-from artifact.studies.inputs import build_inputs, problems_of, prompts_hash, rules_of, sampler_for, tokenizer_of
+from artifact.studies.inputs import (
+    build_inputs,
+    problems_of,
+    prompts_hash,
+    rules_of,
+    sampler_for,
+    start_up,
+    that_fit,
+    tokenizer_of,
+)
 from artifact.studies.runner import RunInfo
+from artifact.studies.start_up import Reading
 from artifact.train.inputs import RunInputs
 from artifact.train.rollouts import verify_groups
 
 
 def held_out_problems(config: Config, problems: int | None) -> tuple[Problem, ...]:
-    """The first `problems` (None: all) problems of the first final split; apart from training, as evaluation is."""
-    return problems_of(config.task, config.evaluation.final[0], problems)
+    """The first `problems` (None: all) problems of the first final split; apart from training, as evaluation is.
+
+    Those that do not fit with the budget of training are left out (`start_up.py`).
+    """
+    budget = config.sampling.max_new_tokens
+    return that_fit(config, Reading(config.evaluation.final[0], problems, budget, "sampling.max_new_tokens"))
 
 
 def distance_key(config: Config, inputs: RunInputs, model: str, problems: int, samples: int) -> str:
@@ -93,6 +107,7 @@ def held_out_distance(
                 "samples": samples,
                 "response_tokens": sum(len(r.response_ids) for r in own),
                 "scored_tokens": sum(d.tokens for d in rows),
+                "start_up": start_up(config).to_json(),
             }
     return RunInfo(label, "none", config.teacher, config.seed, key, out.folder, out.manifest, cell)
 

@@ -68,6 +68,11 @@ class Lab:
     decode: Decode
     names: dict[tuple[int, ...], str] = field(default_factory=dict)
 
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the student's head: a teacher's beyond them are padding, and are not scored."""
+        return int(self.network.lm_head.weight.shape[0])
+
     def method(self, variant: Variant) -> Method:
         """The method of `variant`, its options checked."""
         return self.config.model_copy(update={"method": variant[0], "method_options": variant[1]}).make_method()

@@ -161,7 +161,9 @@ def token_kl(lab: Lab, rollout: int, scorers: Mapping[str, tuple[str, str]]) -> 
     for name, (model, context) in scorers.items():
         path, prompt = resolve_model(model), lab.context.encode(lab.group.problem, context)
         asked = (prompt, r.response_ids)
-        scores = lab.frozen(path).teacher_scores({0: asked}, settings.top_k, settings.temperature, with_tail=True)
+        scores = lab.frozen(path).teacher_scores(
+            {0: asked}, settings.top_k, settings.temperature, with_tail=True, vocabulary=lab.vocabulary
+        )
         ids = torch.from_numpy(scores.ids).long()
         kl_T = token_divergence(
             torch.from_numpy(scores.logprobs),
@@ -208,7 +210,9 @@ def _micro_batch(lab: Lab, method: Method, batch: Batch) -> MicroBatch:
     teacher: dict[int, TeacherRows] = {}
     if wanted := to_score(examples):
         scorer = base if method.needs.self_teacher else lab.frozen(resolve_model(lab.config.teacher_path))
-        teacher = scorer.teacher_scores(wanted, d.top_k, d.temperature, with_tail=d.support == "tail").by_example()
+        tail = d.support == "tail"
+        scores = scorer.teacher_scores(wanted, d.top_k, d.temperature, with_tail=tail, vocabulary=lab.vocabulary)
+        teacher = scores.by_example()
     reference = base.reference_logprobs(to_reference(examples, losses)) if method.needs.reference else {}
     whole = denominators(examples, losses, lab.config.sampling.max_new_tokens)
     every = range(len(examples))

@@ -6,8 +6,10 @@ task; where its data is not on this machine only what does not depend on it is c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +18,7 @@ from artifact.actors.placement import place
 from artifact.config import Config, ConfigError, TaskSection, load
 from artifact.errors import ArtifactError
 from artifact.paths import project_root
-from artifact.studies.inputs import task_of
+from artifact.studies.inputs import start_up, task_of
 from artifact.studies.study import load_study
 from artifact.tasks import load_problems
 
@@ -152,8 +154,32 @@ def roles_of(config: Config) -> tuple[str, ...]:
     return (*students, "reference", "teacher", *engines)
 
 
+def start_up_lines(configs: Sequence[Config], *, whole: bool = False) -> list[str]:
+    """The start-up reports of runs, each line once: what a person should know of them, or (`whole`) all of it.
+
+    Made only of models and data that are on this machine; what would stop a run is a line too.
+    """
+    lines: dict[str, None] = {}
+    for config in configs:
+        models = (config.models.student, config.teacher_path)
+        if absent := [m for m in models if not any(p.is_dir() for p in (Path(m), project_root() / m))]:
+            lines[f"start-up is checked when the run starts: {', '.join(absent)} is not on this machine"] = None
+            continue
+        try:
+            report = start_up(config, quiet=True)
+            lines |= dict.fromkeys(report.lines() if whole else report.notable())
+        except (ArtifactError, FileNotFoundError) as err:
+            lines |= dict.fromkeys([f"would stop: {err}"])
+    return list(lines)
+
+
 def _number(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
+
+
+def _print_lines(lines: Sequence[str], console: Console) -> None:
+    for line in lines:
+        console.print(line, markup=False, highlight=False)
 
 
 def print_plan(tier: str, studies: list[str], overrides: dict[str, object] | None, console: Console) -> None:
@@ -173,6 +199,7 @@ def print_plan(tier: str, studies: list[str], overrides: dict[str, object] | Non
         count, reason = problem_count(config, split)
         if count is None:
             console.print(f"[yellow]{config.task.name}/{split}: number of problems unknown here ({reason})[/yellow]")
+    _print_lines(start_up_lines([config], whole=True), console)
     for name in studies:
         stages, configs = plan(tier, name, overrides)
         table = Table(
@@ -191,3 +218,4 @@ def print_plan(tier: str, studies: list[str], overrides: dict[str, object] | Non
         table.add_section()
         table.add_row("total", partly.strip(), str(len(configs)), "", _number(sum(known)))
         console.print(table)
+        _print_lines(start_up_lines(configs), console)

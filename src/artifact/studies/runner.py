@@ -13,7 +13,7 @@ from artifact.actors.memory import peak_memory_by_actor
 from artifact.actors.session import Actors, connect, open_actors, release_samplers
 from artifact.actors.team import RayWorkers
 from artifact.config import Config
-from artifact.errors import ConfigError, Mismatch
+from artifact.errors import ConfigError, EmptyDataset
 from artifact.phase1.records import Annotation
 from artifact.phase1.weights import weights_for
 from artifact.provenance import digest
@@ -21,11 +21,10 @@ from artifact.records import Rollout, read_parquet, write_parquet
 from artifact.report.output_manifest import say
 from artifact.studies import keys, store
 from artifact.studies.annotate import annotate, annotation_key, load_checkpoint, teacher_samples
-from artifact.studies.inputs import build_inputs, problems_of, prompts_hash, sampler_for, tokenizer_of
+from artifact.studies.inputs import build_inputs, evaluation_problems, prompts_hash, sampler_for, start_up, tokenizer_of
 from artifact.studies.lanes import side_by_side
 from artifact.studies.runlog import RunLog
 from artifact.studies.study import Cell, Study, load_study
-from artifact.tasks.checks import check_agreement
 from artifact.train.inputs import RunInputs, TeacherAnnotations
 from artifact.train.loop import train
 from artifact.train.methods.base import Method
@@ -81,7 +80,7 @@ def run_key(config: Config, method: Method, inputs: RunInputs) -> str:
 
 
 def _final_problems(config: Config) -> list[Any]:
-    return [p for split in config.evaluation.final for p in problems_of(config.task, split, config.evaluation.limit)]
+    return [p for split in config.evaluation.final for p in evaluation_problems(config, split)]
 
 
 def phase_one(config: Config, method: Method) -> TeacherAnnotations:
@@ -122,8 +121,7 @@ def run(
     known = TeacherAnnotations()
     if force or store.read_manifest(store.folder_of("runs", key)) is None:
         known = phase_one(config, method)
-    if method.needs.uncertainty and known.weights:
-        inputs = replace(inputs, train=tuple(p for p in inputs.train if p.id in known.weights))
+        inputs = _with_weights(config, method, inputs, known)
     with store.result("runs", key, config, force=force) as out:
         if not out.finished:
             with store.actors_of(lane):
@@ -134,9 +132,32 @@ def run(
                 "seed": config.seed,
                 "needs": vars(method.needs),
                 "training_problems": len(inputs.train),
+                "start_up": start_up(config).to_json(),
             }
     named = cell or config.method
     return RunInfo(label, config.method, config.teacher, config.seed, key, out.folder, out.manifest, named)
+
+
+def _with_weights(config: Config, method: Method, inputs: RunInputs, known: TeacherAnnotations) -> RunInputs:
+    """`inputs` without the problems to which phase 1 gave no weight, said where there are any.
+
+    EmptyDataset where none has one.
+    """
+    if not method.needs.uncertainty:
+        return inputs
+    kept = tuple(p for p in inputs.train if p.id in known.weights)
+    if not kept:
+        raise EmptyDataset(
+            f"none of the {len(inputs.train)} training problems has an uncertainty weight: all have fewer than "
+            f"annotation.min_valid = {config.annotation.min_valid} usable answers; lower it, or use another teacher"
+        )
+    if len(kept) < len(inputs.train):
+        say(
+            f"phase 1: {len(inputs.train) - len(kept)} of {len(inputs.train)} training problems have fewer than "
+            f"annotation.min_valid = {config.annotation.min_valid} usable answers, hence no weight; method "
+            f"{config.method!r} leaves them out, others train on them"
+        )
+    return replace(inputs, train=kept)
 
 
 def _train_and_evaluate(
@@ -175,7 +196,7 @@ def evaluate_splits(config: Config, inputs: RunInputs, sampler: Any, folder: Pat
     """Measure what the engines hold on every final split; a split that is on disk is not measured again."""
     e = config.evaluation
     for split in e.final:
-        problems = problems_of(config.task, split, e.limit)
+        problems = evaluation_problems(config, split)
         prompts = inputs.prompts(problems)
         wanted: list[tuple[str, dict[str, Any]]] = [("greedy", {})]
         if e.sampled is not None:
@@ -202,11 +223,7 @@ def evaluate_splits(config: Config, inputs: RunInputs, sampler: Any, folder: Pat
 
 def evaluate_checkpoint(config: Config, model: str, label: str, cell: str, force: bool = False) -> RunInfo:
     """Measure an untrained checkpoint on the final splits (Base and Teacher rows of every table), cached."""
-    inputs = build_inputs(config)
-    try:  # the student's tokenizer makes the prompts
-        check_agreement(tokenizer_of(config.models.student), tokenizer_of(model))
-    except Mismatch as err:
-        raise Mismatch(f"{model!r} cannot be measured with the prompts of models.student: {err}") from None
+    inputs, report = build_inputs(config), start_up(config, model)  # the student's tokenizer makes the prompts
     sampled = {"seed": config.seed} if config.evaluation.sampled is not None else {}
     key = digest(
         {
@@ -228,7 +245,7 @@ def evaluate_checkpoint(config: Config, model: str, label: str, cell: str, force
                 gap = load_checkpoint(config, actors, model, inputs)
                 evaluate_splits(config, inputs, sampler_for(config, actors, model), out.folder)
                 release_samplers(config)
-            out.manifest |= {"model": model, "load_max_logprob_diff": gap}
+            out.manifest |= {"model": model, "load_max_logprob_diff": gap, "start_up": report.to_json()}
     return RunInfo(label, "none", config.teacher, 0, key, out.folder, out.manifest, cell)
 
 

@@ -22,7 +22,7 @@ from artifact.provenance import digest, file_hash
 from artifact.records import Problem, Rollout, read_parquet
 from artifact.studies import keys, store
 from artifact.studies.annotate import clustering_settings, load_checkpoint, make_judge, sampling_settings
-from artifact.studies.inputs import build_inputs, rules_of, sampler_for, tokenizer_of
+from artifact.studies.inputs import build_inputs, check_judge, rules_of, sampler_for, start_up, tokenizer_of
 from artifact.suremath.build import build, make_generator
 from artifact.suremath.generator import Generator
 from artifact.suremath.labels import verify_samples
@@ -64,7 +64,7 @@ def build_suremath(
         if out.finished:
             return out.folder
         folder, watch = out.folder, store.Stopwatch()
-        inputs, a = build_inputs(config), config.annotation
+        inputs, a, asked = build_inputs(config), config.annotation, check_judge(config)
         with store.actors_of(0):
             sampler = BoundSampler(config, config.teacher_path, inputs)
             draw = _draws(config, inputs, sampler)
@@ -84,6 +84,7 @@ def build_suremath(
         publish(folder / "build", folder / "dataset", settings, annotations, teacher=config.teacher_path, key=key)
         out.run_info["seconds"] |= {"build": built, "annotation": annotated}
         out.manifest |= {"name": settings.name, "teacher": config.teacher, "train": report.train, "test": report.test}
+        out.manifest["start_up"] = start_up(config).to_json() | {"judge": [str(f) for f in asked]}
     return out.folder
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from artifact.errors import ConfigError, Mismatch
 from artifact.tasks.base import Messages
 
 if TYPE_CHECKING:
@@ -16,18 +18,49 @@ def encode_prompt(
     """The token ids of a prompt that ends where the assistant's turn begins.
 
     The tokenizer's own chat template decides all special tokens. `thinking` switches Qwen3's thinking mode on or off
-    (off: the prompt ends in an empty `<think>` block); None leaves it to the template. Raises ValueError when the
-    tokenizer has no template, or when `thinking` is set and its template knows no such mode.
+    (off: the prompt ends in an empty `<think>` block); None leaves it to the template. Raises ConfigError when the
+    tokenizer has no template, or when `thinking` is set and its template knows no such mode; Mismatch when the template
+    does not take the messages (a system message, say).
     """
+    return tuple(_apply(tokenizer, messages, thinking))
+
+
+def encode_prompts(
+    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Messages], thinking: bool | None = None
+) -> list[tuple[int, ...]]:
+    """`encode_prompt` of many conversations, tokenized all at once; raises as it does."""
+    return [tuple(ids) for ids in _apply(tokenizer, list(conversations), thinking)] if conversations else []
+
+
+def _apply(tokenizer: PreTrainedTokenizerBase, messages: Any, thinking: bool | None) -> Any:
+    """The ids of one conversation, or of a list of them."""
+    from jinja2 import TemplateError
+
+    mode = _mode(tokenizer, thinking)
+    try:
+        encoded: Any = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, **mode)
+    except TemplateError as err:
+        raise Mismatch(
+            f"the chat template of {tokenizer.name_or_path!r} does not take the task's messages: {err}; use a prompt "
+            "template without what it refuses, or another model"
+        ) from err
+    return encoded["input_ids"]
+
+
+def has_thinking_switch(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the chat template asks if the model shall think (Qwen3's `enable_thinking`)."""
+    return "enable_thinking" in str(tokenizer.chat_template)
+
+
+def _mode(tokenizer: PreTrainedTokenizerBase, thinking: bool | None) -> dict[str, Any]:
+    """What the template is told besides the messages; ConfigError where there is no template, or no such mode."""
     if not tokenizer.chat_template:
-        raise ValueError(
+        raise ConfigError(
             f"tokenizer {tokenizer.name_or_path!r} has no chat template; use an instruction-tuned model's tokenizer"
         )
-    mode: dict[str, Any] = {} if thinking is None else {"enable_thinking": thinking}
-    if mode and "enable_thinking" not in str(tokenizer.chat_template):
-        raise ValueError(
+    if thinking is not None and not has_thinking_switch(tokenizer):
+        raise ConfigError(
             f"thinking = {thinking} is set, but the chat template of {tokenizer.name_or_path!r} has no thinking mode; "
             "leave it unset for this model"
         )
-    encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, **mode)
-    return tuple(encoded["input_ids"])  # type: ignore[call-overload, arg-type, index]
+    return {} if thinking is None else {"enable_thinking": thinking}

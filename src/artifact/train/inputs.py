@@ -18,7 +18,8 @@ class RunInputs:
 
     encode(problem, context) gives prompt ids with `none`, `answer` or `solution` in the system message;
     encode_text(text) the ids of a response, end of sequence included, and mask_text(text) which of them a tool would
-    have written (None: no tool); decode(several ids) their texts.
+    have written (None: no tool); decode(several ids) their texts. `vocabulary` is the number of token ids that the
+    tokenizer has: a teacher's head may have more rows, which mean nothing (None: it has none such).
     """
 
     train: Sequence[Problem]
@@ -28,6 +29,7 @@ class RunInputs:
     decode: Decode
     verify: VerifyBatch
     mask_text: Callable[[str], tuple[bool, ...] | None] = lambda text: None
+    vocabulary: int | None = None
 
     def prompts(self, problems: Sequence[Problem]) -> list[Prompt]:
         """Prompts of `problems` without any hint."""

@@ -65,6 +65,7 @@ class LocalWorkers:
     teacher         scores distillation; None = the student's own initial weights (self-distillation)
     decode          ids of several responses → texts
     stop_token_ids  end a response, and belong to it
+    vocabulary      tokens that the tokenizer has; None = as many as the student's head has rows
     """
 
     ranks = 1
@@ -76,11 +77,13 @@ class LocalWorkers:
         settings: RunSettings,
         decode: Decode,
         stop_token_ids: Sequence[int],
+        vocabulary: int | None = None,
     ) -> None:
         self.network, self.settings, self.decode, self.stops = network, settings, decode, set(stop_token_ids)
         self.reference = FrozenModel(copy.deepcopy(network).requires_grad_(False))  # type: ignore[arg-type]
         self.teacher = self.reference if teacher is None else FrozenModel(teacher)  # type: ignore[arg-type]
         self._initial = copy.deepcopy(network.state_dict())
+        self.vocabulary = self.reference.vocabulary if vocabulary is None else vocabulary
         self._version = 0
         self.student: Student | None = None
 
@@ -143,7 +146,9 @@ class LocalWorkers:
         for shard in shards:
             wanted = to_score(shard)
             out.append(
-                self.teacher.teacher_scores(wanted, d.top_k, d.temperature, tokens, d.support == "tail")
+                self.teacher.teacher_scores(
+                    wanted, d.top_k, d.temperature, tokens, d.support == "tail", self.vocabulary
+                )
                 if wanted
                 else None
             )

@@ -119,15 +119,20 @@ class FrozenModel:
         temperature: float = 1.0,
         max_tokens: int = 16384,
         with_tail: bool = False,
+        vocabulary: int | None = None,
     ) -> TeacherScores:
         """Top-k log-probabilities at `temperature` for each response token of each sequence, by index of its example.
 
-        k is capped at the vocabulary; k = V gives the full distribution, whose tail is −∞. At most `max_tokens` padded
-        tokens share a forward pass.
+        vocabulary  V, the tokens that the tokenizer has. Rows of the head from V on are padding without a meaning: they
+                    are in neither the top-k nor the soft-max. None = every row of the head
+
+        k is capped at V; k = V gives the full distribution, whose tail is −∞. At most `max_tokens` padded tokens share
+        a forward pass.
         """
         pairs = list(sequences.values())
         offsets = np.concatenate([[0], np.cumsum([len(response) for _, response in pairs])]).astype(np.int64)
-        k = min(k, self.vocabulary)
+        size = self.vocabulary if vocabulary is None else min(vocabulary, self.vocabulary)
+        k = min(k, size)
         ids = np.empty((offsets[-1], k), dtype=np.int32)
         logprobs = np.empty((offsets[-1], k), dtype=np.float32)
         entropy = np.empty(offsets[-1], dtype=np.float32)
@@ -144,7 +149,7 @@ class FrozenModel:
                 if tail is not None:
                     tail[where] = logprobs_TV.scatter(1, top.indices, -torch.inf).logsumexp(-1).cpu().numpy()
 
-            log_softmax_chunks(hidden_TH, weight_VH, keep, temperature)
+            log_softmax_chunks(hidden_TH, weight_VH[:size], keep, temperature)
         return TeacherScores(ids, logprobs, entropy, offsets, np.fromiter(sequences, dtype=np.int64), tail)
 
     def logprobs(self, sequences: Sequence[TokenPair], max_tokens: int = 16384) -> list[np.ndarray]:

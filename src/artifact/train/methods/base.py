@@ -34,6 +34,8 @@ class Needs:
     reference        log-probabilities under the frozen initial student
     uncertainty      the teacher's semantic-entropy weights, by problem id
     gold             it reads ground-truth answers or solutions while training (shown in every comparison)
+    contexts         what prompts reveal to the model that scores or answers; a training problem without it stops the
+                     run before it starts
     """
 
     rollouts: bool = True
@@ -45,6 +47,7 @@ class Needs:
     reference: bool = False
     uncertainty: bool = False
     gold: bool = False
+    contexts: tuple[Literal["answer", "solution"], ...] = ()
 
     @property
     def scorer(self) -> bool:

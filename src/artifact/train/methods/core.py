@@ -55,12 +55,14 @@ class ContrastiveOnPolicyDistillation(Method):
         super().__init__(settings, options)
         contrast = self.options.parts != "distil"
         answers = contrast and self.options.fallback != "skip"
+        context = self.options.teacher_context
         self.needs = Needs(
             verdicts=True,
             teacher=self.options.parts != "contrast" or answers,
             teacher_answers=answers,
             reference=contrast and settings.losses.contrast.form == "dpo",
             gold=True,
+            contexts=(context,) if context != "none" and (self.options.parts != "contrast" or answers) else (),
         )
 
     def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:

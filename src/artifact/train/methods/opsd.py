@@ -35,7 +35,7 @@ class SelfDistilledReasoner(Method):
     def __init__(self, settings: RunSettings, options: Options | None = None) -> None:
         super().__init__(settings, options)
         own = self.options.teacher == "self"
-        self.needs = Needs(teacher=not own, self_teacher=own, gold=True)
+        self.needs = Needs(teacher=not own, self_teacher=own, gold=True, contexts=(self.options.context,))
 
     def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:
         bare = [g.problem.id for g in groups if self.options.context == "solution" and not g.problem.solution]
