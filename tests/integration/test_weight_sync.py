@@ -33,7 +33,7 @@ def _take_a_step(workers, config, world, sampler, index):
     problems = world.train[:4]
     prompts = world.prompts(problems)
     groups = sampler.sample(prompts, 2, temperature=0.7, top_p=1.0, max_new_tokens=60, seed=("test", index))
-    examples = distil_all([Group(p, x, g) for p, (_, x), g in zip(problems, prompts, groups, strict=True)])
+    examples = distil_all(r for group in groups for r in group)
     scores = workers.teacher.teacher_scores.remote(_teacher(config), to_score(examples), config.losses.distil.top_k)
     return ray.get(
         workers.students[0].step.remote(

@@ -150,7 +150,7 @@ def test_policy_gradient(model, kl, reduction):
 @pytest.mark.parametrize("form", ["dpo", "simpo"])
 @pytest.mark.parametrize("normalised", [False, True])
 def test_preference(model, form, normalised):
-    """Two pairs with weights 0.5 and 2; SimPO is always a mean, and aims beyond its margin."""
+    """Two pairs with weights 0.5 and 2; SimPO is always a mean, and aims beyond its margin; each has its own β."""
     rng = np.random.default_rng(8)
     pairs = [(LONG, MASK, SHORT, None, 0.5), (SHORT, None, LONG, MASK, 2.0)]
     reference = [[rng.normal(-3, 0.3, len(c)), rng.normal(-3, 0.3, len(r))] for c, _, r, _, _ in pairs]
@@ -164,12 +164,13 @@ def test_preference(model, form, normalised):
     def policy(y: tuple[int, ...]) -> list[float]:
         return [float(row[t]) for row, t in zip(token_logprobs(model, PROMPT, y), y, strict=True)]
 
+    beta, aim = (2.0, 1.0) if form == "simpo" else (0.1, 0.0)
     total = 0.0
     for (c, cm, r, rm, w), (ref_c, ref_r) in zip(pairs, reference, strict=True):
         margin = s(policy(c), cm) - s(policy(r), rm)
         if form == "dpo":
             margin -= s(ref_c, cm) - s(ref_r, rm)
-        total += w * math.log1p(math.exp(-(0.1 * margin - (0.5 if form == "simpo" else 0.0))))
+        total += w * math.log1p(math.exp(-(beta * margin - aim)))
     settings = {"contrast": {"form": form, "length_normalised": normalised}}
     assert loss_of(model, examples, settings, reference=reference) == pytest.approx(total / 2, abs=1e-9)
 
@@ -186,7 +187,7 @@ def test_the_preferences_beta_is_that_of_the_settings(model, form, beta):
     ref_c, ref_r = [-2.0] * 5, [-3.0] * 2
     margin = sum(c) / 5 - sum(r) / 2 if form == "simpo" else (sum(c) + 10.0) - (sum(r) + 6.0)
     aim = 0.75 if form == "simpo" else 0.0
-    settings = {"contrast": {"form": form, "beta": beta, "simpo_margin": 0.75}}
+    settings = {"contrast": {"form": form, "beta": beta} | ({"simpo_margin": 0.75} if form == "simpo" else {})}
     got = loss_of(model, [example], settings, reference=[[np.array(ref_c), np.array(ref_r)]])
     assert got == pytest.approx(math.log1p(math.exp(-(beta * margin - aim))), abs=1e-9)
 

@@ -135,6 +135,8 @@ def run(
                 "needs": vars(method.needs),
                 "training_problems": len(inputs.train),
             }
+            if config.losses.mask_truncated_completions:
+                out.manifest["masked_truncated"] = RunLog(out.folder, label, progress=False).total("masked_truncated")
     named = cell or config.method
     return RunInfo(label, config.method, config.teacher, config.seed, key, out.folder, out.manifest, named)
 
