@@ -147,6 +147,68 @@ def test_policy_gradient(model, kl, reduction):
     assert loss_of(model, examples, settings, reference=reference) == pytest.approx(total / 2, abs=1e-9)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.7, 1.6])
+def test_the_policy_gradient_is_that_of_the_expected_reward_of_the_policy_that_is_sampled(model, temperature):
+    """Every response of one token, each with its probability: the gradient is ∇ Σ_y p_T(y) R(y), exactly."""
+    reward = torch.from_numpy(np.random.default_rng(3).normal(size=V))
+
+    def expected_reward() -> torch.Tensor:
+        logits = model(torch.tensor([list(PROMPT)])).logits[0, -1]
+        return ((logits / temperature).softmax(-1) * reward).sum()
+
+    model.zero_grad()
+    expected_reward().backward()
+    exact = [p.grad.clone() for p in model.parameters()]
+    plain = token_logprobs(model, PROMPT, (0,))[0]
+    p = token_logprobs(model, PROMPT, (0,), temperature)[0].exp()
+    examples = [
+        Reinforce("p", PROMPT, (v,), float(p[v] * reward[v]) * V, (float(plain[v]),), temperature=temperature)
+        for v in range(V)
+    ]
+    model.zero_grad()
+    got = outcome_of(model, examples, {})
+    got.loss.backward()
+    for q, e in zip(model.parameters(), exact, strict=True):
+        torch.testing.assert_close(-q.grad, e, atol=1e-6, rtol=1e-4)  # its norms are computed in float32
+    model.zero_grad()
+    assert got.diagnostics["policy_gradient"]["ratio"] == pytest.approx(1.0, abs=1e-9)
+
+
+def test_policy_gradient_examples_of_two_temperatures_are_refused(model):
+    examples = [Reinforce("p", PROMPT, SHORT, 1.0, (-1.0, -1.0), temperature=t) for t in (0.7, 1.0)]
+    with pytest.raises(ValueError, match=r"temperatures \[0\.7, 1\.0\]"):
+        loss_of(model, examples, {})
+
+
+def test_what_stands_at_a_masked_token_reaches_neither_loss_nor_gradient(model):
+    """Infinite derivatives and NaN at tool tokens: 0 · ∞ must not come about, in any component."""
+    nan, n = math.nan, len(LONG)
+    behaviour = tuple(-2.0 if m else -1e4 for m in MASK)
+    reference = np.where(MASK, -2.0, nan)
+    clean = teacher_scores(5)
+    spoilt = np.where(np.asarray(MASK)[:, None], clean.logprobs[:n], nan)
+
+    def gradient(fill: Any, values: Any, teacher: Any) -> torch.Tensor:
+        scores = TeacherScores(clean.ids[:n], teacher, clean.entropy[:n], np.array([0, n]), np.array([0]))
+        examples = [
+            Distil("a", PROMPT, LONG, 1.0, None, MASK),
+            Imitate("b", PROMPT, LONG, 1.0, MASK),
+            Reinforce("c", PROMPT, LONG, 0.5, fill, MASK),
+            Prefer("d", PROMPT, LONG, SHORT, 1.0, MASK),
+        ]
+        model.zero_grad()
+        settings = {"policy_gradient": {"kl_coefficient": 0.3}}
+        references = [None, None, [values], [values, np.array([-1.0, -1.0])]]
+        outcome_of(model, examples, settings, scores, references).loss.backward()
+        found = torch.cat([p.grad.reshape(-1) for p in model.parameters()])
+        model.zero_grad()
+        return found
+
+    plain = gradient((-2.0,) * n, np.full(n, -2.0), clean.logprobs[:n])
+    assert plain.abs().max() > 0.01
+    torch.testing.assert_close(gradient(behaviour, reference, spoilt), plain, atol=0, rtol=0)
+
+
 @pytest.mark.parametrize("form", ["dpo", "simpo"])
 @pytest.mark.parametrize("normalised", [False, True])
 def test_preference(model, form, normalised):

@@ -76,8 +76,9 @@ def _fault(value: Any, hint: Any) -> str:
     if origin is Literal:
         return "" if value in arguments else f"must be one of {', '.join(map(repr, arguments))}"
     if origin in (Union, UnionType):
-        faults = [_fault(value, a) for a in arguments if not (value is None and a is type(None))]
-        return "" if value is None and type(None) in arguments else min(faults, key=len, default="")
+        if value is None:
+            return "" if type(None) in arguments else "must be given"
+        return min((_fault(value, a) for a in arguments if a is not type(None)), key=len)
     if origin is tuple:
         kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
         return next((f for v, k in zip(value, kinds, strict=True) if (f := _fault(v, k))), "")

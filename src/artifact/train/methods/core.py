@@ -92,22 +92,18 @@ class ContrastiveOnPolicyDistillation(Method):
         """Preference pairs, one for each incorrect rollout that has a chosen response; and what became of the rest."""
         o = self.options
         rejected_of = [self.trained_on(g.incorrect) for g in groups]
-        bare = [
-            g.problem
-            for g, wrong in zip(groups, rejected_of, strict=True)
-            if wrong and not self._candidates(g, context)
-        ]
-        taught: dict[str, list[Chosen]] = {}
+        bare = [i for i, g in enumerate(groups) if rejected_of[i] and not self._candidates(g, context)]
+        taught: dict[int, list[Chosen]] = {}  # by group: a problem that comes twice in a step is answered for each
         if bare and o.fallback != "skip":
-            answers = context.ask_teacher(bare, o.fallback, o.teacher_context)
-            for problem, responses in zip(bare, answers, strict=True):
+            answers = context.ask_teacher([groups[i].problem for i in bare], o.fallback, o.teacher_context)
+            for i, responses in zip(bare, answers, strict=True):
                 usable = [r for r in self.trained_on(responses) if r.correct]
-                taught[problem.id] = [(r.response_ids, r.response_mask) for r in usable]
+                taught[i] = [(r.response_ids, r.response_mask) for r in usable]
         pairs: list[Prefer] = []
         without = 0
-        for group, wrong in zip(groups, rejected_of, strict=True):
-            candidates = self._candidates(group, context) or taught.get(group.problem.id, [])
-            for rejected in wrong:
+        for i, group in enumerate(groups):
+            candidates = self._candidates(group, context) or taught.get(i, [])
+            for rejected in rejected_of[i]:
                 if not candidates:
                     without += 1
                     continue
