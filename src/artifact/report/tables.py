@@ -3,13 +3,16 @@
 Each function takes the frames of `artifact.studies.results` and gives one row per method; rows stay in the order of the
 study and are never ranked. Two spreads appear, and each column says which: ± is the SD over training seeds, an interval
 is a percentile bootstrap over problems (both explained in `stats/accuracy.py`). A difference reads "no significant
-difference" unless its interval leaves out 0 and the sign-flip test rejects at the same level: on few problems the
-bootstrap alone claims too much. Left out: running anything, and drawing.
+difference" unless problems *and* seeds support it: its interval over problems leaves out 0, the sign-flip test over
+problems rejects at the same level after Holm's correction for all rows of the table, and so does a t-test over training
+seeds, paired where the two methods share them. (On few problems the bootstrap alone claims too much; over problems
+alone, what three seeds happened to do passes for what a method does.) `CLAIMS` says so to a reader. Left out: running
+anything, and drawing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,13 +26,24 @@ from artifact.report.text import SAME as SAME  # the verdict that a reader filte
 from artifact.report.times import phase_seconds
 from artifact.stats.accuracy import accuracy_interval, seed_spread
 from artifact.stats.bootstrap import RESAMPLES
-from artifact.stats.paired import is_significant, paired_difference
+from artifact.stats.interval import Interval
+from artifact.stats.paired import is_significant, paired_difference, seeds_p_value
 
 REFERENCE = "opd"
 """The id of what methods are compared with: standard on-policy distillation."""
 
 BASE = "base"
 """The id of the untouched student. It has no teacher, so it stands beside the runs of each teacher."""
+
+UNTRAINED = (BASE, "teacher")
+"""The ids of models that no run trained: they have no training seeds, so none can disagree."""
+
+CLAIMS = (
+    "A difference is claimed only where problems and seeds support it: the interval over problems leaves out 0, the "
+    "sign-flip test over problems gives p ≤ 0.05 after Holm's correction over all rows of the table, and a t-test over "
+    "training seeds, paired because runs of one seed share their prompts, gives p ≤ 0.05; one seed supports no claim."
+)
+"""The sentence that stands under every table with verdicts."""
 
 
 def with_base(evaluation: pd.DataFrame) -> pd.DataFrame:
@@ -110,18 +124,43 @@ def holm(p_values: Iterable[float]) -> list[float]:
 
 
 def difference_table(
-    evaluation: pd.DataFrame, *, reference: str = REFERENCE, by: str | None = None, resamples: int = RESAMPLES
+    evaluation: pd.DataFrame,
+    *,
+    reference: str | Sequence[str] = REFERENCE,
+    by: str | None = None,
+    resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
-    """Each cell minus the cell `reference` (an id) on the same problems, under the same teacher.
+    """Each cell minus the cell `reference` (an id, or several in turn) on the same problems, under the same teacher.
 
     by  None: all problems; `family` or `difficulty`: one row for each of its values as well.
     Columns: split, teacher, cell, label, reference (its label), scope (`all` or the value), problems, seeds,
-    difference, low, high, p_value (sign flips over problems), p_holm (over the labels of one teacher, split and scope),
-    smallest_detectable (80 % power), seeds_agreeing (per-seed differences with the sign of the mean, `2/3`; missing
-    where the seeds of the two differ or there is one), verdict.
-    Raises ArtifactError when the reference was not run.
+    difference, low, high, p_value (sign flips over problems), p_holm (over all rows of this table),
+    smallest_detectable (80 % power; missing where no problem differs), seeds_agreeing (per-seed differences with the
+    sign of the mean, `2/3`; missing where the seeds of the two differ or there is one), verdict (`CLAIMS`), p_seeds
+    (`seeds_p_value`; missing with one seed, and between two untrained models).
+    Raises ArtifactError when a reference was not run.
     """
     evaluation = with_base(evaluation)
+    references = [reference] if isinstance(reference, str) else list(reference)
+    rows = [row for one in references for row in _differences(evaluation, one, by, resamples)]
+    for row, p in zip(rows, holm(r["p_value"] for r in rows), strict=True):
+        row["p_holm"] = p
+        row["verdict"] = _verdict(row)
+    return pd.DataFrame(rows, columns=DIFFERENCES)
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    """`higher`, `lower`, or that there is no significant difference (`CLAIMS`)."""
+    interval = Interval(row["difference"], row["low"], row["high"], LEVEL, "of the row")
+    untrained = row["p_seeds"] is None and row["seeds_can_vary"] is False
+    seeds = untrained or (row["p_seeds"] is not None and row["p_seeds"] <= 1 - LEVEL)
+    if not (seeds and is_significant(interval, row["p_holm"])):
+        return SAME
+    return "higher" if row["difference"] > 0 else "lower"
+
+
+def _differences(evaluation: pd.DataFrame, reference: str, by: str | None, resamples: int) -> list[dict[str, Any]]:
+    """The rows of one reference, without what depends on all rows."""
     rows = []
     for (split, teacher), group in evaluation.groupby(["split", "teacher"], sort=False):
         labels = dict(zip(group["cell"], group["label"], strict=True))
@@ -137,21 +176,38 @@ def difference_table(
             scopes |= {value: [p for p in scopes["all"] if of[p] == value] for value in ordered(of)}
         for scope, problems in scopes.items():
             who = {"split": split, "teacher": teacher, "reference": minus, "scope": scope}
-            block = [
+            rows += [
                 {**who, "cell": cell, "label": label}
-                | _difference(tables, label, minus, problems, teacher, 0.95, resamples)
+                | _difference(tables, label, minus, problems, teacher, resamples)
+                | _over_seeds(tables[label][problems], tables[minus][problems], cell, reference)
                 for cell, label in labels.items()
                 if cell != reference
             ]
-            rows += [r | {"p_holm": p} for r, p in zip(block, holm(r["p_value"] for r in block), strict=True)]
-    return pd.DataFrame(rows, columns=DIFFERENCES)
+    return rows
 
 
 DIFFERENCES = (
     "split teacher cell label reference scope problems seeds difference low high p_value p_holm smallest_detectable "
-    "seeds_agreeing verdict"
+    "seeds_agreeing verdict p_seeds"
 ).split()
 """The columns of `difference_table`, in order."""
+
+LEVEL = 0.95
+"""The level of the intervals; a claim needs p ≤ 1 − LEVEL."""
+
+
+def _over_seeds(a: pd.DataFrame, b: pd.DataFrame, cell: str, reference: str) -> dict[str, Any]:
+    """How the per-seed accuracies of two methods differ: p_seeds, seeds_agreeing, and whether seeds can vary at all."""
+    per_a, per_b = a.mean(axis=1), b.mean(axis=1)
+    out: dict[str, Any] = {"seeds_can_vary": not (cell in UNTRAINED and reference in UNTRAINED), "seeds_agreeing": None}
+    if len(a) > 1 and list(a.index) == list(b.index):
+        d = (a - b).mean(axis=1)
+        out["seeds_agreeing"] = f"{int((np.sign(d) == np.sign(d.mean())).sum())}/{len(d)}"
+    if not out["seeds_can_vary"]:
+        return out | {"p_seeds": None}
+    fixed = cell in UNTRAINED or reference in UNTRAINED
+    trained, other = (per_b, per_a) if cell in UNTRAINED else (per_a, per_b)
+    return out | {"p_seeds": seeds_p_value(trained.to_dict(), other.to_dict(), fixed=fixed)}
 
 
 def _difference(
@@ -160,7 +216,6 @@ def _difference(
     reference: str,
     problems: list[str],
     teacher: object,
-    level: float,
     resamples: int,
 ) -> dict[str, Any]:
     a, b = tables[label], tables[reference]
@@ -168,13 +223,8 @@ def _difference(
     if missing or len(a.columns) != len(b.columns):
         raise ArtifactError(f"{label!r} and {reference!r} (teacher {teacher}) were evaluated on different problems")
     a, b = a[problems], b[problems]
-    paired = paired_difference(a.to_numpy(), b.to_numpy(), level, resamples)
-    d, agreeing = paired.difference, None
-    if list(a.index) == list(b.index) and len(a) > 1:
-        per_seed = (a - b).mean(axis=1).to_numpy()
-        agreeing = f"{int((np.sign(per_seed) == np.sign(d.estimate)).sum())}/{len(per_seed)}"
-    direction = "higher" if d.estimate > 0 else "lower"
-    verdict = direction if is_significant(d, paired.p_value) else SAME
+    paired = paired_difference(a.to_numpy(), b.to_numpy(), LEVEL, resamples)
+    d = paired.difference
     return {
         "problems": paired.problems,
         "seeds": len(a),
@@ -183,8 +233,6 @@ def _difference(
         "high": d.high,
         "p_value": paired.p_value,
         "smallest_detectable": paired.smallest_detectable,
-        "seeds_agreeing": agreeing,
-        "verdict": verdict,
     }
 
 
@@ -316,6 +364,7 @@ def format_differences(table: pd.DataFrame) -> pd.DataFrame:
             "detectable, points": table["smallest_detectable"].map(percent),
             "seeds agreeing": table["seeds_agreeing"].fillna(DASH),
             "verdict": table["verdict"],
+            "p over seeds": [DASH if p is None or p != p else p_value(p) for p in table["p_seeds"]],
         }
     )
 
