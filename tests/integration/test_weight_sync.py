@@ -9,7 +9,6 @@ import pytest
 
 from artifact.actors.team import probe_sequences, start_student, sync_weights
 from artifact.errors import StaleEngine
-from artifact.records import Group
 from artifact.train.methods.opd import distil_all
 from artifact.train.objective import denominators, to_score
 from artifact.train.workers import StepWork

@@ -132,7 +132,11 @@ def test_holm_runs_over_all_rows_of_the_table() -> None:
     frame = pd.concat([seeds_frame([10, 11], [16, 17], 30), evaluation({("Base", 0): "0" * 30})])
     table = tables.difference_table(frame, reference=("opd", tables.BASE), by="difficulty", resamples=200)
     assert len(table) == 12 and table["reference"].nunique() == 2
-    assert table["p_holm"].tolist() == pytest.approx(tables.holm(table["p_value"]))
+    # REF − Base and Base − REF are one comparison: three in each of three scopes
+    once = table[(table["label"] != "Base")]
+    assert once["p_holm"].tolist() == pytest.approx(tables.holm(once["p_value"])) and len(once) == 9
+    mirrored = table[table["label"] == "Base"]
+    assert mirrored["p_holm"].tolist() == once[(once["label"] == REF)]["p_holm"].tolist()
     assert (table["p_holm"] > table["p_value"]).any()
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifact.errors import ArtifactError
-from artifact.stats.checks import OneClassOnly
 from artifact.stats.auroc import auroc, newcombe_interval
+from artifact.stats.checks import OneClassOnly
 from artifact.stats.interval import wilson_interval
 from artifact.stats.risk import aurc, compare_risk, extreme_areas, rejection_table, risk_coverage, risk_summary
 
@@ -130,7 +130,7 @@ def test_compare_risk_has_a_row_per_score():
 
 @given(st.integers(1, 4), st.integers(1, 4), st.floats(0, 1), st.floats(0, 1))
 def test_extreme_areas_are_those_of_all_orders(right, wrong, one, other):
-    """Every order of up to eight problems whose AUROC lies in the interval, rounded outwards to what an order can have."""
+    """All orders of up to eight problems whose AUROC lies in the interval, rounded out to what an order can have."""
     low, high = min(one, other), max(one, other)
     pairs = right * wrong
     low, high = np.floor(low * pairs) / pairs, np.ceil(high * pairs) / pairs

@@ -268,10 +268,8 @@ def routed(
     elif method == "grpo":
         for g in groups:
             rewards = [float(r.correct) for r in g]
-            if len(set(rewards)) == 1:
-                scale = math.inf
-            else:
-                scale = stdev(rewards) if o["scale"] == "std" else 1.0
+            spread = stdev(rewards) if o["scale"] == "std" else 1.0
+            scale = spread if len(set(rewards)) > 1 else math.inf
             advantages = [(x - mean(rewards)) / scale for x in rewards]
             for r, a in zip(g, advantages, strict=True):
                 if r in usable(s, g):
@@ -319,7 +317,5 @@ def core_pairs(
             found = [own(r) for r in right]
     if not found and wrong and o["fallback"] != "skip":
         bare = own(wrong[0]).prompt
-        found = [
-            Response.of(bare, r.response_ids, r.response_mask) for r in usable(s, answers(problem)) if r.correct
-        ]
+        found = [Response.of(bare, r.response_ids, r.response_mask) for r in usable(s, answers(problem)) if r.correct]
     return [(found[r.sample % len(found)], own(r)) for r in wrong if found]

@@ -392,7 +392,7 @@ def test_training_ends_where_plain_torch_ends(case: Case, tmp_path: Path) -> Non
 
 LOOP = (Sampling, DistilSettings, ContrastSettings, PolicyGradientSettings, Losses, Optimiser, Train)
 ELSEWHERE = {
-    "Sampling.top_p": "the plain sampler refuses a cut distribution (test_local.py); engines: actors/test_sampler.py",
+    "Sampling.top_p": "the plain sampler refuses a cut distribution (test_local.py); engines: actors/test_sampler.py"
 }
 """Fields that these runs cannot vary, and where they are tested."""
 
@@ -524,7 +524,15 @@ def test_a_method_that_forgets_the_mask_is_stopped(tmp_path: Path) -> None:
     made = Workers(case, Network(seed=9).double())
     inputs = RunInputs(problems(True), [], encode, encode_text, decode, verify)
     with pytest.raises(ConfigError, match=r"'Forgetful' trains on \d+ truncated rollout"):
-        train(case.run_settings, Forgetful(case.run_settings), inputs, made, made, MemoryLog(tmp_path), TeacherAnnotations())
+        train(
+            case.run_settings,
+            Forgetful(case.run_settings),
+            inputs,
+            made,
+            made,
+            MemoryLog(tmp_path),
+            TeacherAnnotations(),
+        )
 
 
 def test_rewards_of_masked_rollouts_stay_in_their_groups_statistics() -> None:
@@ -556,7 +564,10 @@ def test_a_step_whose_weights_are_all_zero_moves_the_weights_by_momentum(tmp_pat
             states.append(copy.deepcopy(made.network.state_dict()))
 
     log = Watching(tmp_path)
-    first, second = names_of(case, SimpleNamespace(groups=[[], []]), 0), names_of(case, SimpleNamespace(groups=[[], []]), 1)  # type: ignore[arg-type]
+    first, second = (
+        names_of(case, SimpleNamespace(groups=[[], []]), 0),
+        names_of(case, SimpleNamespace(groups=[[], []]), 1),
+    )  # type: ignore[arg-type]
     known = TeacherAnnotations({f"p{i}": 0.0 for i in range(5)} | {first[0]: 1.0})
     assert first != second
     train(case.run_settings, make("uopd", case.run_settings, weighting="binary"), inputs, made, made, log, known)

@@ -64,9 +64,7 @@ class ScoringActor:
         """`FrozenModel.teacher_scores` of the checkpoint at `path`."""
         return self.load(path).teacher_scores(sequences, k, temperature, max_tokens, with_tail)
 
-    def reference_logprobs(
-        self, path: str, asked: Mapping[int, Asked], max_tokens: int = 16384
-    ) -> ReferenceLogprobs:
+    def reference_logprobs(self, path: str, asked: Mapping[int, Asked], max_tokens: int = 16384) -> ReferenceLogprobs:
         """`FrozenModel.reference_logprobs` of the checkpoint at `path`."""
         return self.load(path).reference_logprobs(asked, max_tokens)
 

@@ -16,8 +16,8 @@ import pandas as pd
 from artifact.phase1.records import Annotation
 from artifact.stats.auroc import auroc, auroc_bootstrap, auroc_resamples, compare_auroc, newcombe_interval
 from artifact.stats.bootstrap import percentile_interval
-from artifact.stats.interval import Interval
 from artifact.stats.checks import OneClassOnly
+from artifact.stats.interval import Interval
 
 SCORES = (
     "semantic_entropy",

@@ -4,7 +4,7 @@ Each function takes the frames of `artifact.studies.results` and gives one row p
 study and are never ranked. Two spreads appear, and each column says which: ± is the SD over training seeds, an interval
 is a percentile bootstrap over problems (both explained in `stats/accuracy.py`). A difference reads "no significant
 difference" unless problems *and* seeds support it: its interval over problems leaves out 0, the sign-flip test over
-problems rejects at the same level after Holm's correction for all rows of the table, and so does a t-test over training
+problems rejects at the same level after Holm's correction over the whole table, and so does a t-test over training
 seeds, paired where the two methods share them. (On few problems the bootstrap alone claims too much; over problems
 alone, what three seeds happened to do passes for what a method does.) `CLAIMS` says so to a reader. Left out: running
 anything, and drawing.
@@ -20,6 +20,7 @@ import pandas as pd
 
 from artifact.errors import ArtifactError
 from artifact.phase1.validation import compare_scores
+from artifact.provenance import text_hash
 from artifact.report.styles import ordered
 from artifact.report.text import DASH, bounds, count, interval, intervals, number, p_value, percent, spread, yes_no
 from artifact.report.text import SAME as SAME  # the verdict that a reader filters tables by
@@ -40,8 +41,9 @@ UNTRAINED = (BASE, "teacher")
 
 CLAIMS = (
     "A difference is claimed only where problems and seeds support it: the interval over problems leaves out 0, the "
-    "sign-flip test over problems gives p ≤ 0.05 after Holm's correction over all rows of the table, and a t-test over "
-    "training seeds, paired because runs of one seed share their prompts, gives p ≤ 0.05; one seed supports no claim."
+    "sign-flip test over problems gives p ≤ 0.05 after Holm's correction over all comparisons of the table, and a "
+    "t-test over training seeds, paired because runs of one seed share their prompts, gives p ≤ 0.05; one seed supports "
+    "no claim."
 )
 """The sentence that stands under every table with verdicts."""
 
@@ -134,7 +136,9 @@ def difference_table(
 
     by  None: all problems; `family` or `difficulty`: one row for each of its values as well.
     Columns: split, teacher, cell, label, reference (its label), scope (`all` or the value), problems, seeds,
-    difference, low, high, p_value (sign flips over problems), p_holm (over all rows of this table),
+    difference, low, high, p_value (sign flips over problems), p_holm (over all comparisons of this table; what stands
+    in several rows, such as two methods without a teacher under each teacher, or a method and its reference with their
+    parts exchanged, is one comparison),
     smallest_detectable (80 % power; missing where no problem differs), seeds_agreeing (per-seed differences with the
     sign of the mean, `2/3`; missing where the seeds of the two differ or there is one), verdict (`CLAIMS`), p_seeds
     (`seeds_p_value`; missing with one seed, and between two untrained models).
@@ -143,8 +147,10 @@ def difference_table(
     evaluation = with_base(evaluation)
     references = [reference] if isinstance(reference, str) else list(reference)
     rows = [row for one in references for row in _differences(evaluation, one, by, resamples)]
-    for row, p in zip(rows, holm(r["p_value"] for r in rows), strict=True):
-        row["p_holm"] = p
+    compared = {r["compared"]: r["p_value"] for r in rows}
+    adjusted = dict(zip(compared, holm(compared.values()), strict=True))
+    for row in rows:
+        row["p_holm"] = adjusted[row["compared"]]
         row["verdict"] = _verdict(row)
     return pd.DataFrame(rows, columns=DIFFERENCES)
 
@@ -211,12 +217,7 @@ def _over_seeds(a: pd.DataFrame, b: pd.DataFrame, cell: str, reference: str) -> 
 
 
 def _difference(
-    tables: Mapping[str, pd.DataFrame],
-    label: str,
-    reference: str,
-    problems: list[str],
-    teacher: object,
-    resamples: int,
+    tables: Mapping[str, pd.DataFrame], label: str, reference: str, problems: list[str], teacher: object, resamples: int
 ) -> dict[str, Any]:
     a, b = tables[label], tables[reference]
     missing = [p for p in problems if p not in a.columns]
@@ -233,6 +234,7 @@ def _difference(
         "high": d.high,
         "p_value": paired.p_value,
         "smallest_detectable": paired.smallest_detectable,
+        "compared": frozenset(text_hash(table.to_csv()) for table in (a, b)),
     }
 
 

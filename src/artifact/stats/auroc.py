@@ -204,8 +204,8 @@ def compare_auroc(
     interval = percentile_interval(difference, values_RS[:, 0] - values_RS[:, 1], level, method)
     if interval.low == interval.high and not np.array_equal(_levels(a), _levels(b)):
         n_wrong = int(wrong.sum())
-        ends = (newcombe_interval(float(v), n_wrong, len(wrong) - n_wrong, level) for v in values_S)
-        interval = difference_of(*ends, "difference of Newcombe's score intervals (no resample differs)")
+        of_a, of_b = (newcombe_interval(float(v), n_wrong, len(wrong) - n_wrong, level) for v in values_S)
+        interval = difference_of(of_a, of_b, "difference of Newcombe's score intervals (no resample differs)")
     return ScoreComparison(float(values_S[0]), float(values_S[1]), interval, p_value)
 
 

@@ -55,7 +55,8 @@ def smallest_detectable_difference(sd_problems: float, problems: int, power: flo
     """The true mean difference that a two-sided paired t-test on `problems` problems detects with the given power.
 
     Solves P(T² > t_crit²) = power for the non-centrality λ = δ²P/sd² of T² ~ F(1, P − 1, λ), so it holds for 30
-    problems as well as for thousands. NaN for an SD of 0, from which no power follows. Raises ArtifactError unless problems >= 2, sd >= 0 and 0 < alpha < power < 1.
+    problems as well as for thousands. NaN for an SD of 0, from which no power follows. Raises ArtifactError unless
+    problems >= 2, sd >= 0 and 0 < alpha < power < 1.
     """
     if problems < 2 or sd_problems < 0 or not 0 < alpha < power < 1:
         raise ArtifactError(
@@ -97,7 +98,7 @@ def sign_flip_p_value(difference_P: ArrayLike, resamples: int = RESAMPLES, seed:
 
 
 def seeds_p_value(a_S: Mapping[int, float], b_S: Mapping[int, float], *, fixed: bool = False) -> float | None:
-    """Two-sided p-value of "both methods have the same expected accuracy over training seeds"; None where it is unknown.
+    """Two-sided p-value of "both methods have the same expected accuracy over training seeds"; None if unknown.
 
     a_S, b_S are accuracies by seed, over the same problems. Runs of one seed share their prompts and their order, so
     where both have the same seeds they are paired and a t-test of the differences is taken; else Welch's. `fixed` says

@@ -141,7 +141,7 @@ class Reinforce:
 
     @classmethod
     def of(cls, rollout: Rollout, advantage: float, temperature: float) -> Reinforce:
-        """Reinforce a rollout: its tokens, mask, and log-probabilities as recorded (`RunSettings.policy_temperature`)."""
+        """Reinforce a rollout as recorded; the temperature is `RunSettings.policy_temperature`."""
         return cls(
             rollout.problem_id,
             rollout.prompt_ids,

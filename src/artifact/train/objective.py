@@ -179,7 +179,7 @@ class _Part:
         return torch.as_tensor(np.asarray(values), dtype=dtype, device=self.device)
 
     def per_token(
-        self, values: Sequence[Sequence[float] | np.ndarray], dtype: torch.dtype | None = None, what: str = "something"
+        self, values: Sequence[Sequence[float] | np.ndarray], dtype: torch.dtype | None = None, what: str = "values are"
     ) -> Tensor:
         """One array per response, one entry per token, joined to [T, …] without masked tokens; a real number unless
         `dtype` says otherwise. ValueError, naming `what` was given, for other lengths.
@@ -187,7 +187,8 @@ class _Part:
         joined = np.concatenate([np.asarray(v) for v in values])
         if len(joined) != len(self.chosen):
             raise ValueError(
-                f"{what} for {len(joined)} response tokens, the examples have {len(self.chosen)}: token ids were changed"
+                f"{what} for {len(joined)} response tokens, but the examples have {len(self.chosen)}: token ids were "
+                "changed"
             )
         return self.tensor(joined[self.chosen], dtype or self.real)
 
