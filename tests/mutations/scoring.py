@@ -10,8 +10,8 @@ MUTANTS = (
     Mutant(
         "teacher scored at temperature 1 always",
         "train/scoring.py",
-        "log_softmax_chunks(hidden_TH, weight_VH, keep, temperature)",
-        "log_softmax_chunks(hidden_TH, weight_VH, keep, 1.0)",
+        "log_softmax_chunks(hidden_TH, weight_VH, keep, temperature)\n        return TeacherScores",
+        "log_softmax_chunks(hidden_TH, weight_VH, keep, 1.0)\n        return TeacherScores",
         SCORING,
     ),
     Mutant("teacher temperature inverted", "train/scoring.py", "logits / temperature", "logits * temperature", SCORING),
@@ -32,8 +32,8 @@ MUTANTS = (
     Mutant(
         "reference scored at a temperature",
         "train/scoring.py",
-        "log_softmax_chunks(hidden_TH, weight_VH, keep)",
-        "log_softmax_chunks(hidden_TH, weight_VH, keep, 0.7)",
+        "log_softmax_chunks(hidden_TH, weight_VH, keep, temperature)\n            pieces",
+        "log_softmax_chunks(hidden_TH, weight_VH, keep, 0.7)\n            pieces",
         SCORING,
     ),
     Mutant(
@@ -131,8 +131,8 @@ MUTANTS = (
     Mutant(
         "rejected reference before the chosen",
         "train/scoring.py",
-        "[next(values) for _ in of] for",
-        "[next(values) for _ in of][::-1] for",
+        "[next(values) for _ in sequences] for",
+        "[next(values) for _ in sequences][::-1] for",
         SCORING,
     ),
     Mutant(

@@ -9,8 +9,8 @@ import pytest
 from scipy.stats import t
 
 from artifact.config import load
+from artifact.report import differences, tables
 from artifact.report import narrative as sentences
-from artifact.report import tables
 from artifact.studies.comparison import run_settings
 from artifact.studies.study import load_study
 
@@ -134,7 +134,7 @@ def test_holm_runs_over_all_rows_of_the_table() -> None:
     assert len(table) == 12 and table["reference"].nunique() == 2
     # REF − Base and Base − REF are one comparison: three in each of three scopes
     once = table[(table["label"] != "Base")]
-    assert once["p_holm"].tolist() == pytest.approx(tables.holm(once["p_value"])) and len(once) == 9
+    assert once["p_holm"].tolist() == pytest.approx(differences.holm(once["p_value"])) and len(once) == 9
     mirrored = table[table["label"] == "Base"]
     assert mirrored["p_holm"].tolist() == once[(once["label"] == REF)]["p_holm"].tolist()
     assert (table["p_holm"] > table["p_value"]).any()
@@ -152,9 +152,9 @@ def test_untrained_models_have_no_seeds_to_disagree() -> None:
 
 
 def test_holm_by_hand() -> None:
-    assert tables.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # 3·.01; 2·.03; max(.06, .04)
-    assert tables.holm([0.04, 0.001, 0.03]) == pytest.approx([0.06, 0.003, 0.06])  # in the order given
-    assert tables.holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert differences.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # 3·.01; 2·.03; max(.06, .04)
+    assert differences.holm([0.04, 0.001, 0.03]) == pytest.approx([0.06, 0.003, 0.06])  # in the order given
+    assert differences.holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
 
 
 def test_what_is_missing_or_double_is_named() -> None:
