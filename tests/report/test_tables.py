@@ -98,10 +98,11 @@ def test_a_uniform_gain_is_significant_and_said() -> None:
 
 def test_four_problems_of_thirty_two_are_too_few() -> None:
     """All four that differ favour one side: the bootstrap leaves out 0, but 2 of 2⁴ sign patterns are as far."""
-    frame = evaluation({(REF, 0): "0" * 32, ("UOPD (soft)", 0): "1" * 4 + "0" * 28})
+    gain = "1" * 4 + "0" * 28
+    frame = evaluation({(name, s): bits for s in (0, 1) for name, bits in ((REF, "0" * 32), ("UOPD (soft)", gain))})
     row = tables.difference_table(frame).set_index("label").loc["UOPD (soft)"]
     assert row["low"] > 0 and row["p_value"] == pytest.approx(2 / 16)
-    assert row["verdict"] == tables.SAME
+    assert row["verdict"] == tables.SAME and row["p_seeds"] == 0.0
 
 
 def seeds_frame(ref: list[int], other: list[int], n: int = 200) -> pd.DataFrame:
