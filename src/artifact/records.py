@@ -178,6 +178,11 @@ class Rollout(Record):
             )
 
     @property
+    def truncated(self) -> bool:
+        """Whether it was cut off at the token budget."""
+        return self.finish_reason == "length"
+
+    @property
     def mean_logprob(self) -> float:
         """Length-normalised log-probability ℓ/|y| (UOPD Eq. 4) over the tokens the policy chose; 0 without any."""
         chosen = len(self.logprobs) if self.response_mask is None else sum(self.response_mask)

@@ -65,7 +65,7 @@ def test_the_teacher_scores_what_is_distilled_under_its_own_prompt(actors: Actor
 
 def test_the_reference_is_the_initial_student_and_scores_both_responses_of_a_pair(actors: Actors) -> None:
     found = workers(actors).reference_logprobs(SHARDS)
-    wanted = {0: (((1,), (2,)), ((1,), (3, 4)))}
+    wanted = {0: ((((1,), (2,)), ((1,), (3, 4))), 1.0)}
     path = resolve_model(CONFIG.models.student)
     assert actors.reference.asked == [("reference_logprobs", (path, wanted, 99), {})]
     assert found == [None, "reference_logprobs of 1"]

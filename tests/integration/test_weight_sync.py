@@ -9,7 +9,6 @@ import pytest
 
 from artifact.actors.team import probe_sequences, start_student, sync_weights
 from artifact.errors import StaleEngine
-from artifact.records import Group
 from artifact.train.methods.opd import distil_all
 from artifact.train.objective import denominators, to_score
 from artifact.train.workers import StepWork
@@ -33,7 +32,7 @@ def _take_a_step(workers, config, world, sampler, index):
     problems = world.train[:4]
     prompts = world.prompts(problems)
     groups = sampler.sample(prompts, 2, temperature=0.7, top_p=1.0, max_new_tokens=60, seed=("test", index))
-    examples = distil_all([Group(p, x, g) for p, (_, x), g in zip(problems, prompts, groups, strict=True)])
+    examples = distil_all(r for group in groups for r in group)
     scores = workers.teacher.teacher_scores.remote(_teacher(config), to_score(examples), config.losses.distil.top_k)
     return ray.get(
         workers.students[0].step.remote(

@@ -8,6 +8,20 @@ TESTS = ("train/methods/test_methods.py",)
 CORE, SEQKD, GRPO = "train/methods/core.py", "train/methods/seqkd.py", "train/methods/grpo.py"
 
 MUTANTS = (
+    Mutant(
+        "truncated responses train in spite of the mask",
+        "train/methods/base.py",
+        "if not (masked and r.truncated))",
+        "if not masked or r)",
+        ("train/test_options.py::test_rewards_of_masked_rollouts_stay_in_their_groups_statistics",),
+    ),
+    Mutant(
+        "GRPO leaves masked rollouts out of their group",
+        "train/methods/grpo.py",
+        "[_rewards(g) for g in groups]",
+        "[[x if self.trained_on([r]) else 0.0 for x, r in zip(_rewards(g), g.rollouts)] for g in groups]",
+        ("train/test_options.py::test_rewards_of_masked_rollouts_stay_in_their_groups_statistics",),
+    ),
     Mutant("CORE: rejected mask dropped", CORE, "rejected_mask=rejected.response_mask", "rejected_mask=None", TESTS),
     Mutant("CORE: chosen mask dropped", CORE, "chosen_mask=mask", "chosen_mask=None", TESTS),
     Mutant("CORE: the reference solution has no mask", CORE, "context.mask_text(solution))]", "None)]", TESTS),
@@ -28,15 +42,15 @@ MUTANTS = (
     Mutant(
         "CORE: an unverified answer of the teacher is chosen",
         CORE,
-        "for r in responses if r.correct]",
-        "for r in responses]",
+        "for r in self.trained_on(responses) if r.correct]",
+        "for r in self.trained_on(responses)]",
         TESTS,
     ),
     Mutant(
         "CORE: the teacher is asked for every prompt",
         CORE,
-        "if g.incorrect and not self._candidates(g, context)]",
-        "if g.incorrect]",
+        "if rejected_of[i] and not self._candidates(g, context)]",
+        "if rejected_of[i]]",
         TESTS,
     ),
     Mutant(
@@ -81,8 +95,8 @@ MUTANTS = (
     Mutant(
         "SeqKD: unverified samples imitated",
         SEQKD,
-        "context.teacher_samples[group.problem.id] if r.correct]",
-        "context.teacher_samples[group.problem.id]]",
+        "context.teacher_samples[group.problem.id]) if r.correct]",
+        "context.teacher_samples[group.problem.id])]",
         TESTS,
     ),
     Mutant("SeqKD: mask dropped", SEQKD, "response_mask=sample.response_mask", "response_mask=None", TESTS),
@@ -99,8 +113,8 @@ MUTANTS = (
     Mutant(
         "GRPO: advantage of a group's first rollout",
         GRPO,
-        "Reinforce.of(r, float(a))",
-        "Reinforce.of(r, float(row[0]))",
+        "Reinforce.of(r, float(a), temperature)",
+        "Reinforce.of(r, float(row[0]), temperature)",
         TESTS,
     ),
     Mutant("GRPO: the scale option is ignored", GRPO, "scale=self.options.scale", 'scale="std"', TESTS),
@@ -128,8 +142,8 @@ MUTANTS = (
     Mutant(
         "UOPD: a prompt of weight 0 leaves the batch",
         "train/methods/opd.py",
-        "for group in groups for r in group.rollouts",
-        "for group in groups for r in group.rollouts\n        if weight_of is None or weight_of[r.problem_id]",
+        "weight_of[r.problem_id]) for r in rollouts)",
+        "weight_of[r.problem_id]) for r in rollouts if weight_of is None or weight_of[r.problem_id])",
         TESTS,
     ),
     Mutant(
@@ -156,8 +170,8 @@ MUTANTS = (
     Mutant(
         "opposite routing: distils the right",
         "train/methods/opposite.py",
-        "[Distil.of(r) for g in groups for r in g.incorrect]",
-        "[Distil.of(r) for g in groups for r in g.correct]",
+        "[Distil.of(r) for g in groups for r in self.trained_on(g.incorrect)]",
+        "[Distil.of(r) for g in groups for r in self.trained_on(g.correct)]",
         TESTS,
     ),
     Mutant(

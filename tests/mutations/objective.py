@@ -9,22 +9,34 @@ PARTS = ("train/test_objective_components.py",)
 WHOLE = ("train/test_objective.py",)
 
 MUTANTS = (
+    Mutant("response mask dropped", FILE, "kept = torch.from_numpy(self.chosen)", "kept = slice(None)", PARTS),
     Mutant(
-        "distil: response mask dropped",
+        "masked tokens of what is given dropped from the wrong place",
         FILE,
-        "        part.mask_T,\n        settings.reduction,",
-        "        part.mask_T | True,\n        settings.reduction,",
+        "self.tensor(joined[self.chosen], ",
+        "self.tensor(joined[: self.chosen.sum()], ",
         PARTS,
     ),
     Mutant(
-        "nll: response mask dropped",
+        "policy gradient at temperature 1 always",
         FILE,
-        "reduce(loss_T, part.segment_T, part.weight_S, part.mask_T,",
-        "reduce(loss_T, part.segment_T, part.weight_S, part.mask_T | True,",
+        "    temperature = temperatures[0]\n",
+        "    temperature = 1.0\n",
         PARTS,
     ),
     Mutant(
-        "policy gradient: response mask dropped", FILE, "ones_S, part.mask_T,", "ones_S, part.mask_T | True,", PARTS
+        "behaviour's log-probabilities tempered without their normaliser",
+        FILE,
+        "logprobs_T + (behaviour_T - part.target_logprobs()) / temperature",
+        "behaviour_T / temperature",
+        PARTS,
+    ),
+    Mutant(
+        "reference at temperature 1 always",
+        FILE,
+        "e.temperature if isinstance(e, Reinforce) else 1.0",
+        "1.0",
+        ("train/test_objective.py",),
     ),
     Mutant(
         "distil: weights ignored",
@@ -85,7 +97,7 @@ MUTANTS = (
         "kl_coefficient=0.0,",
         PARTS,
     ),
-    Mutant("SimPO's margin dropped", FILE, "gamma=settings.simpo_margin", "gamma=0.0", PARTS),
+    Mutant("SimPO's margin dropped", FILE, "gamma=settings.margin_in_force", "gamma=0.0", PARTS),
     Mutant(
         "SimPO on sums",
         FILE,
@@ -103,11 +115,13 @@ MUTANTS = (
     Mutant(
         "DPO's β is fixed",
         FILE,
-        "beta=settings.beta)\n    return reduce_pairs",
+        "beta=settings.beta_in_force)\n    return reduce_pairs",
         "beta=0.1)\n    return reduce_pairs",
         PARTS,
     ),
-    Mutant("SimPO's β is fixed", FILE, "simpo(*policy, beta=settings.beta,", "simpo(*policy, beta=0.1,", PARTS),
+    Mutant(
+        "SimPO's β is fixed", FILE, "simpo(*policy, beta=settings.beta_in_force,", "simpo(*policy, beta=0.1,", PARTS
+    ),
     Mutant(
         "constant reduction divides by 1",
         FILE,

@@ -46,8 +46,8 @@ MUTANTS = (
     Mutant(
         "reference scored at a temperature",
         "train/scoring.py",
-        "log_softmax_chunks(hidden_TH, weight_VH, keep)",
-        "log_softmax_chunks(hidden_TH, weight_VH, keep, 0.7)",
+        "log_softmax_chunks(hidden_TH, weight_VH, keep, temperature)\n            pieces",
+        "log_softmax_chunks(hidden_TH, weight_VH, keep, 0.7)\n            pieces",
         SCORING,
     ),
     Mutant(
@@ -145,8 +145,8 @@ MUTANTS = (
     Mutant(
         "rejected reference before the chosen",
         "train/scoring.py",
-        "[next(values) for _ in of] for",
-        "[next(values) for _ in of][::-1] for",
+        "[next(values) for _ in sequences] for",
+        "[next(values) for _ in sequences][::-1] for",
         SCORING,
     ),
     Mutant(

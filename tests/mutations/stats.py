@@ -6,6 +6,34 @@ from tests.mutations.mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "Newcombe's interval with Hanley and McNeil's own sample sizes",
+        "stats/auroc.py",
+        "(wrong + right) / 2 - 1",
+        "wrong - 1",
+        ("stats/test_auroc.py::test_newcombes_ends_solve_his_equation",),
+    ),
+    Mutant(
+        "a perfect AUROC without a bar",
+        "stats/auroc.py",
+        "if interval.low < interval.high:",
+        "if True:",
+        ("stats/test_auroc.py::test_a_perfect_score_has_a_bar_by_every_method",),
+    ),
+    Mutant(
+        "runs that share seeds are not paired",
+        "stats/paired.py",
+        "if fixed or a_S.keys() == b_S.keys():",
+        "if fixed:",
+        ("stats/test_paired.py::test_runs_that_share_seeds_are_paired_by_seed",),
+    ),
+    Mutant(
+        "an SD of 0 detects everything",
+        "stats/paired.py",
+        "    if sd_problems == 0:",
+        "    if sd_problems < 0:",
+        ("stats/test_paired.py::test_detectable_difference_is_detected_in_four_of_five_experiments",),
+    ),
+    Mutant(
         "bootstrap over single values instead of clusters",
         "stats/bootstrap.py",
         "_, index = np.unique(clusters, return_inverse=True)",

@@ -117,7 +117,7 @@ def test_within_groups_a_score_that_only_knows_the_group_is_worth_nothing():
     wrong = np.random.default_rng(0).random(200) < np.where(hard, 0.8, 0.2)
     table = pd.DataFrame({"problem_id": range(200), "wrong": wrong, "semantic_entropy": hard.astype(float)})
     result = V.auroc_by_group(table, dict(enumerate(hard.astype(str))), resamples=50).set_index("group")
-    assert result.loc["all", "auroc"] > 0.7 and result.loc["within", ["auroc", "lower", "upper"]].tolist() == [0.5] * 3
+    assert result.loc["all", "auroc"] > 0.7 and result.loc["within", "auroc"] == 0.5
 
 
 def test_confidently_wrong_lists_sure_errors_surest_first():

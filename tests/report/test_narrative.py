@@ -23,9 +23,10 @@ def test_unchanged_verdicts_claim_no_power() -> None:
         "high": 0.0,
         "p_value": 1.0,
         "p_holm": 1.0,
-        "smallest_detectable": 0.0,
+        "smallest_detectable": float("nan"),
         "seeds_agreeing": None,
         "verdict": SAME,
+        "p_seeds": None,
     }
     other = row | {"label": "CORE", "difference": 0.05, "low": -0.01, "high": 0.1, "smallest_detectable": 0.08}
     unchanged, changed = S.differences(pd.DataFrame([row, other]))
@@ -52,16 +53,19 @@ def test_a_difference_is_above_or_below_and_says_how_many_seeds_agree() -> None:
         "reference": "OPD",
         "scope": "hard",
         "problems": 1500,
-        "p_value": 0.004,
+        "p_holm": 0.004,
+        "p_seeds": 0.02,
         "smallest_detectable": 0.03,
         "seeds_agreeing": "2/3",
     }
     up = row | {"difference": 0.05, "low": 0.01, "high": 0.09, "verdict": "higher"}
-    down = row | {"difference": -0.05, "low": -0.09, "high": -0.01, "verdict": "lower", "seeds_agreeing": None}
+    down = row | {"difference": -0.05, "low": -0.09, "high": -0.01, "verdict": "lower"}
+    down |= {"seeds_agreeing": None, "p_seeds": None}
     assert S.differences(pd.DataFrame([up, down])) == [
-        "Teacher t: CORE is 5.0 points above OPD on hard problems (95 % interval +1.0 to +9.0, p = 0.004, n = 1,500; "
-        "same sign in 2/3 seeds).",
-        "Teacher t: CORE is 5.0 points below OPD on hard problems (95 % interval -9.0 to -1.0, p = 0.004, n = 1,500).",
+        "Teacher t: CORE is 5.0 points above OPD on hard problems (95 % interval +1.0 to +9.0, p = 0.004 by Holm, "
+        "n = 1,500; p = 0.020 over seeds; same sign in 2/3 seeds).",
+        "Teacher t: CORE is 5.0 points below OPD on hard problems (95 % interval -9.0 to -1.0, p = 0.004 by Holm, "
+        "n = 1,500).",
     ]
 
 

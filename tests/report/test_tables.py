@@ -6,10 +6,11 @@ import math
 
 import pandas as pd
 import pytest
+from scipy.stats import t
 
 from artifact.config import load
+from artifact.report import differences, tables
 from artifact.report import narrative as sentences
-from artifact.report import tables
 from artifact.studies.comparison import run_settings
 from artifact.studies.study import load_study
 
@@ -84,7 +85,8 @@ def test_equal_methods_show_no_significant_difference() -> None:
 
 
 def test_a_uniform_gain_is_significant_and_said() -> None:
-    frame = evaluation({(REF, 0): "0" * 20, ("UOPD (soft)", 0): "1" * 19 + "0"})
+    gain = "1" * 19 + "0"
+    frame = evaluation({(name, s): bits for s in (0, 1) for name, bits in ((REF, "0" * 20), ("UOPD (soft)", gain))})
     table = tables.difference_table(frame, by="difficulty", resamples=500)
     assert table["scope"].tolist() == ["all", "easy", "hard"]
     assert table["difference"].tolist() == pytest.approx([0.95, 1.0, 0.9])
@@ -96,16 +98,64 @@ def test_a_uniform_gain_is_significant_and_said() -> None:
 
 def test_four_problems_of_thirty_two_are_too_few() -> None:
     """All four that differ favour one side: the bootstrap leaves out 0, but 2 of 2⁴ sign patterns are as far."""
-    frame = evaluation({(REF, 0): "0" * 32, ("UOPD (soft)", 0): "1" * 4 + "0" * 28})
+    gain = "1" * 4 + "0" * 28
+    frame = evaluation({(name, s): bits for s in (0, 1) for name, bits in ((REF, "0" * 32), ("UOPD (soft)", gain))})
     row = tables.difference_table(frame).set_index("label").loc["UOPD (soft)"]
     assert row["low"] > 0 and row["p_value"] == pytest.approx(2 / 16)
-    assert row["verdict"] == tables.SAME
+    assert row["verdict"] == tables.SAME and row["p_seeds"] == 0.0
+
+
+def seeds_frame(ref: list[int], other: list[int], n: int = 200) -> pd.DataFrame:
+    """Two methods whose seed s is right on the first ref[s], other[s] of n problems."""
+    runs = {(REF, s): "1" * k + "0" * (n - k) for s, k in enumerate(ref)}
+    return evaluation(runs | {("UOPD (soft)", s): "1" * k + "0" * (n - k) for s, k in enumerate(other)})
+
+
+@pytest.mark.parametrize(
+    ("ref", "other", "verdict"),
+    [
+        ([100, 80, 120], [130, 109, 151], "higher"),  # paired by seed: 30, 29, 31, although seeds differ by 20
+        ([100, 80, 120], [102, 130, 170], tables.SAME),  # 2, 50, 50: problems say yes, seeds do not
+        ([100], [150], tables.SAME),  # one seed
+        ([100, 80, 120], [70, 51, 89], "lower"),
+        ([100, 100], [103, 103], tables.SAME),  # seeds say yes; 3 of 200 problems are too few
+    ],
+)
+def test_a_claim_needs_problems_and_seeds(ref: list[int], other: list[int], verdict: str) -> None:
+    row = tables.difference_table(seeds_frame(ref, other), resamples=500).iloc[0]
+    assert row["verdict"] == verdict
+    if other == [102, 130, 170]:
+        assert row["low"] > 0 and row["p_holm"] < 0.01 and row["p_seeds"] == pytest.approx(2 * t.sf(34 / 16, 2))
+
+
+def test_holm_runs_over_all_rows_of_the_table() -> None:
+    """Two references, and the rows of each difficulty: one family, of which each row knows."""
+    frame = pd.concat([seeds_frame([10, 11], [16, 17], 30), evaluation({("Base", 0): "0" * 30})])
+    table = tables.difference_table(frame, reference=("opd", tables.BASE), by="difficulty", resamples=200)
+    assert len(table) == 12 and table["reference"].nunique() == 2
+    # REF − Base and Base − REF are one comparison: three in each of three scopes
+    once = table[(table["label"] != "Base")]
+    assert once["p_holm"].tolist() == pytest.approx(differences.holm(once["p_value"])) and len(once) == 9
+    mirrored = table[table["label"] == "Base"]
+    assert mirrored["p_holm"].tolist() == once[(once["label"] == REF)]["p_holm"].tolist()
+    assert (table["p_holm"] > table["p_value"]).any()
+
+
+def test_untrained_models_have_no_seeds_to_disagree() -> None:
+    """Teacher and Base stand for themselves; against a trained method they are one number each."""
+    frame = evaluation({("Base", 0): "0" * 40, ("Teacher", 0): "1" * 30 + "0" * 10})
+    row = tables.difference_table(frame, reference=tables.BASE, resamples=200).iloc[0]
+    assert row["verdict"] == "higher" and pd.isna(row["p_seeds"])
+    trained = seeds_frame([20, 21, 22], [20, 21, 22], 40)
+    both = tables.difference_table(pd.concat([frame, trained]), resamples=200).set_index("label")
+    assert both.loc["Base", "verdict"] == "lower" and both.loc["Teacher", "verdict"] == "higher"
+    assert both.loc["Base", "p_seeds"] == pytest.approx(2 * t.sf(21 / (1 / math.sqrt(3)), 2))
 
 
 def test_holm_by_hand() -> None:
-    assert tables.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # 3·.01; 2·.03; max(.06, .04)
-    assert tables.holm([0.04, 0.001, 0.03]) == pytest.approx([0.06, 0.003, 0.06])  # in the order given
-    assert tables.holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert differences.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # 3·.01; 2·.03; max(.06, .04)
+    assert differences.holm([0.04, 0.001, 0.03]) == pytest.approx([0.06, 0.003, 0.06])  # in the order given
+    assert differences.holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
 
 
 def test_what_is_missing_or_double_is_named() -> None:

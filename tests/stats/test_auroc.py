@@ -136,3 +136,53 @@ def test_every_stratified_resample_keeps_both_class_sizes():
     values = A.auroc_resamples([1, 2, 3, 4], [0, 0, 1, 0], resamples=400)
     assert set(np.round(3 * values)) <= {0, 1, 2, 3} and np.isfinite(values).all()
     assert values.mean() == pytest.approx(2 / 3, abs=0.05)
+
+
+@pytest.mark.parametrize(("wrong", "right"), [(1, 1), (3, 5), (5, 3), (40, 200), (3000, 3000)])
+@pytest.mark.parametrize("value", [0.0, 0.3, 0.5, 0.9, 1.0])
+def test_newcombes_ends_solve_his_equation(value, wrong, right):
+    """|value − θ| = z √V(θ) at either end, inside (0, 1) or at an end where value itself is 0 or 1."""
+    i, n = A.newcombe_interval(value, wrong, right), (wrong + right) / 2 - 1
+    for theta in (i.low, i.high):
+        v = theta * (1 - theta) * (1 + n * (1 - theta) / (2 - theta) + n * theta / (1 + theta)) / (wrong * right)
+        assert abs(value - theta) == pytest.approx(1.959963985 * math.sqrt(v), abs=1e-7)
+    assert 0 <= i.low <= value <= i.high <= 1 and i.low < i.high
+    assert (i.low == 0) == (value == 0) and (i.high == 1) == (value == 1)
+    turned = A.newcombe_interval(1 - value, right, wrong)
+    assert (turned.low, turned.high) == pytest.approx((1 - i.high, 1 - i.low), abs=1e-9)
+
+
+def test_a_perfect_score_has_a_bar_by_every_method():
+    wrong = np.arange(30) < 5
+    for perfect, value in ((wrong.astype(float), 1.0), (-wrong.astype(float), 0.0), (np.zeros(30), 0.5)):
+        bar = A.newcombe_interval(value, 5, 25)
+        for found in (A.auroc_bootstrap(perfect, wrong, resamples=50), A.auroc_delong(perfect, wrong)):
+            assert (found.estimate, found.low, found.high) == (value, bar.low, bar.high)
+            assert "Newcombe" in found.method
+    more = A.newcombe_interval(1.0, 50, 250)
+    assert 1 > more.low > A.newcombe_interval(1.0, 5, 25).low > 0.6, "more problems, a narrower bar"
+
+
+def test_newcombes_interval_covers_where_the_bootstrap_has_no_width():
+    """Normal scores 2.4 SD apart, 5 against 12: a perfect ranking is common, and its bar must hold the true AUROC."""
+    rng, truth = np.random.default_rng(5), 0.5 * (1 + math.erf(2.4 / 2))  # Φ(2.4 / √2)
+    inside = perfect = 0
+    for _ in range(1500):
+        value = pair_count([*rng.normal(2.4, 1, 5), *rng.normal(0, 1, 12)], [1] * 5 + [0] * 12)
+        i = A.newcombe_interval(value, 5, 12)
+        inside += i.low <= truth <= i.high
+        perfect += value == 1
+    assert perfect > 200 and inside / 1500 > 0.93
+
+
+def test_scores_that_are_both_perfect_may_still_differ():
+    wrong = np.arange(30) < 5
+    a, b = wrong.astype(float), wrong + np.arange(30) / 100
+    c = A.compare_auroc(a, b, wrong, resamples=50)
+    arm = 1 - A.newcombe_interval(1.0, 5, 25).low
+    assert (c.difference.estimate, c.difference.low, c.difference.high) == pytest.approx((0.0, -arm, arm))
+    assert c.p_value == 1.0
+    same = A.compare_auroc(b, np.exp(b), wrong, resamples=50).difference
+    assert same.low == same.high == 0.0, "one ranking has one AUROC, whatever the sample"
+    opposite = A.compare_auroc(a, -b, wrong, resamples=50)
+    assert opposite.difference.estimate == 1.0 and opposite.difference.low > 0 and math.isnan(opposite.p_value)

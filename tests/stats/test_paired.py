@@ -8,7 +8,13 @@ import scipy.stats
 
 from artifact.stats.accuracy import accuracy_interval
 from artifact.stats.interval import Interval
-from artifact.stats.paired import is_significant, paired_difference, sign_flip_p_value, smallest_detectable_difference
+from artifact.stats.paired import (
+    is_significant,
+    paired_difference,
+    seeds_p_value,
+    sign_flip_p_value,
+    smallest_detectable_difference,
+)
 
 
 @pytest.mark.parametrize("d", [[1, 1, 1, 1, 1], [1, -1, 0, 0, 1], [0.5, 0.25, -0.125, 1, 1, 1]])
@@ -73,7 +79,7 @@ def test_detectable_difference_is_detected_in_four_of_five_experiments():
     assert (scipy.stats.ttest_1samp(data, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(0.8, abs=0.025)
     normal = (scipy.stats.norm.ppf(0.975) + scipy.stats.norm.ppf(0.8)) * 0.4 / np.sqrt(5000)
     assert smallest_detectable_difference(0.4, 5000) == pytest.approx(normal, rel=1e-3)
-    assert smallest_detectable_difference(0.0, 30) == 0
+    assert np.isnan(smallest_detectable_difference(0.0, 30)), "no spread was seen: nothing says what could be found"
 
 
 def test_random_sign_flips_never_reach_p_of_zero():
@@ -121,3 +127,27 @@ def test_detectable_difference_has_its_power_under_the_noncentral_t(problems):
     shift = smallest_detectable_difference(0.4, problems) * np.sqrt(problems) / 0.4
     critical, noncentral = scipy.stats.t.ppf(0.975, problems - 1), scipy.stats.nct(problems - 1, shift)
     assert noncentral.sf(critical) + noncentral.cdf(-critical) == pytest.approx(0.8, abs=1e-4)
+
+
+def test_runs_that_share_seeds_are_paired_by_seed():
+    """Differences 3.1, 3.7, 4.3 points: t = 3.7 / (0.6 / √3), far beyond what the seeds' own spread would allow."""
+    a, b = {0: 0.431, 1: 0.397, 2: 0.463}, {0: 0.400, 1: 0.360, 2: 0.420}
+    t_value = 0.037 / (0.006 / np.sqrt(3))
+    assert seeds_p_value(a, b) == pytest.approx(2 * scipy.stats.t.sf(t_value, 2))
+    assert seeds_p_value(dict(reversed(a.items())), b) == seeds_p_value(a, b), "by seed, not by position"
+    renamed = {seed + 10: x for seed, x in b.items()}  # no seed in common: Welch, by the two spreads
+    x, y = np.array(list(a.values())), np.array(list(b.values()))
+    welch = (x.mean() - y.mean()) / np.sqrt(x.var(ddof=1) / 3 + y.var(ddof=1) / 3)
+    assert scipy.stats.t.sf(welch, 4) * 2 < seeds_p_value(a, renamed) < scipy.stats.t.sf(welch, 2) * 2
+    assert seeds_p_value(a, renamed) > 0.2 > 0.01 > seeds_p_value(a, b)
+
+
+def test_an_untrained_model_is_one_number_and_one_seed_says_nothing():
+    a, base = {0: 0.5, 1: 0.6, 2: 0.7}, {0: 0.4}
+    assert seeds_p_value(a, base, fixed=True) == pytest.approx(2 * scipy.stats.t.sf(0.2 / (0.1 / np.sqrt(3)), 2))
+    assert seeds_p_value(a, base) is None and seeds_p_value({0: 0.5}, {0: 0.4}) is None
+    assert seeds_p_value({0: 0.5}, base, fixed=True) is None
+    assert seeds_p_value({0: 0.5, 1: 0.6}, {0: 0.4, 1: 0.5}) == 0.0, "differences without spread"
+    assert seeds_p_value({0: 0.5, 1: 0.6}, {0: 0.5, 1: 0.6}) == 1.0
+    assert seeds_p_value({0: 0.5, 1: 0.5}, {2: 0.4, 3: 0.4}) == 0.0
+    assert seeds_p_value({0: 0.5, 1: 0.5}, {2: 0.5, 3: 0.5}) == 1.0

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifact.errors import ArtifactError
+from artifact.stats.auroc import auroc, newcombe_interval
 from artifact.stats.checks import OneClassOnly
-from artifact.stats.risk import aurc, compare_risk, rejection_table, risk_coverage, risk_summary
+from artifact.stats.interval import wilson_interval
+from artifact.stats.risk import aurc, compare_risk, extreme_areas, rejection_table, risk_coverage, risk_summary
 
 scored = st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=2, max_size=7).filter(
     lambda rows: len({w for _, w in rows}) == 2
@@ -124,3 +126,33 @@ def test_compare_risk_has_a_row_per_score():
     table = compare_risk(pd.DataFrame({"wrong": WRONG, "a": SCORE, "b": -SCORE}), ["a", "b"], resamples=20)
     assert table["aurc"].tolist() == [aurc(SCORE, WRONG), aurc(-SCORE, WRONG)]
     assert table["gain"][0] > 0 > table["gain"][1]
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.floats(0, 1), st.floats(0, 1))
+def test_extreme_areas_are_those_of_all_orders(right, wrong, one, other):
+    """All orders of up to eight problems whose AUROC lies in the interval, rounded out to what an order can have."""
+    low, high = min(one, other), max(one, other)
+    pairs = right * wrong
+    low, high = np.floor(low * pairs) / pairs, np.ceil(high * pairs) / pairs
+    areas = []
+    for order in set(permutations([0] * right + [1] * wrong)):
+        if low - 1e-9 <= auroc(np.arange(right + wrong), order) <= high + 1e-9:
+            areas.append(np.mean(risks(order)))
+    assert extreme_areas(right, wrong, low, high) == pytest.approx((min(areas), max(areas)))
+
+
+def test_a_perfect_score_has_bars():
+    wrong = np.arange(40) < 8
+    s = risk_summary(wrong.astype(float), wrong, resamples=50)
+    end = newcombe_interval(1.0, 8, 32)
+    assert s.aurc.estimate == s.aurc.low == pytest.approx(s.oracle)
+    assert s.aurc.high == pytest.approx(extreme_areas(32, 8, end.low, 1.0)[1]) and s.aurc.high > s.oracle + 0.02
+    assert s.gain.high == pytest.approx(1.0) and s.gain.low < s.gain.estimate == pytest.approx(1.0)
+    assert "Newcombe" in s.aurc.method
+    misled = risk_summary(-wrong.astype(float), wrong, resamples=50)
+    assert misled.aurc.low < misled.aurc.estimate == misled.aurc.high
+    table = rejection_table(wrong.astype(float), wrong, coverages=(1.0, 0.5), resamples=200).set_index("coverage")
+    assert table.loc[0.5, ["accuracy", "lower", "upper"]].tolist() == pytest.approx(
+        [1.0, wilson_interval(20, 20).low, 1.0]
+    )
+    assert table.loc[1.0, "lower"] < 0.8 < table.loc[1.0, "upper"]

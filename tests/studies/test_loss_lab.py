@@ -99,7 +99,7 @@ def test_contrast_starts_at_ln_2_and_its_gradient_is_that_of_the_margin(lab: Lab
     """At policy = reference the loss of a pair is −log σ(0), and ∂/∂margin = −½ for every pair."""
     found = loss_pull.pull(lab, ("core", {"parts": "contrast"}))
     assert found.outcome.components["contrast"] == pytest.approx(math.log(2), abs=1e-5)
-    beta = lab.config.losses.contrast.beta
+    beta = lab.config.losses.contrast.beta_in_force
     change = loss_pull.effects(lab, {"contrast": found}, size=1e-3).set_index("response")["change"]
     chosen, rejected = change["y2"], (change["y3"] + change["y4"]) / 2
     slope = float(found.total.norm())  # −dL = slope · size = β/2 · (chosen − mean rejected), to first order

@@ -37,7 +37,7 @@ def test_an_example_of_a_rollout_has_its_tokens_mask_and_logprobs() -> None:
     assert Distil.of(r, 0.25, (9,)).teacher_sequence == ((9,), (3, 4))
     assert Distil.of(r).teacher_sequence == ((1, 2), (3, 4))
     assert Imitate.of(r, 0.5) == Imitate("p", (1, 2), (3, 4), 0.5, (True, False))
-    assert Reinforce.of(r, -2.0) == Reinforce("p", (1, 2), (3, 4), -2.0, (-0.5, 0.0), (True, False))
+    assert Reinforce.of(r, -2.0, 0.7) == Reinforce("p", (1, 2), (3, 4), -2.0, (-0.5, 0.0), (True, False), 0.7)
     assert Prefer("p", (1,), (2,), (3, 4)).sequences == (((1,), (2,)), ((1,), (3, 4)))
 
 

@@ -168,7 +168,7 @@ def test_tool_tokens_of_either_response_stay_out_of_the_preference(model):
         return sum(float(logprobs[first + t, token]) for t, token in enumerate(response) if mask[t])
 
     margin = (summed(chosen, chosen_mask) - (-3.0)) - (summed(rejected, rejected_mask) - (-0.75))
-    assert got == pytest.approx(np.log1p(np.exp(-losses.contrast.beta * margin)), rel=1e-9)
+    assert got == pytest.approx(np.log1p(np.exp(-0.1 * margin)), rel=1e-9)
 
 
 def test_what_the_frozen_models_score_carries_the_index_of_its_example() -> None:
@@ -177,13 +177,13 @@ def test_what_the_frozen_models_score_carries_the_index_of_its_example() -> None
         Imitate("a", (1,), (2, 3)),
         Distil("b", (1,), (2,), 0.0),
         Distil("c", (1,), (4, 5), 0.5, teacher_prompt_ids=(8, 9)),
-        Reinforce("d", (1,), (6,), -0.5, (-0.1,)),
+        Reinforce("d", (1,), (6,), -0.5, (-0.1,), temperature=0.5),
         Reinforce("e", (1,), (7,), 0.0, (-0.1,)),
         Prefer("f", (1,), (2, 3), (4,)),
         Distil("g", (1,), (5,)),
     ]
     assert to_score(examples) == {2: ((8, 9), (4, 5)), 6: ((1,), (5,))}
-    assert to_reference(examples, losses) == {3: (((1,), (6,)),), 5: (((1,), (2, 3)), ((1,), (4,)))}
+    assert to_reference(examples, losses) == {3: ((((1,), (6,)),), 0.5), 5: ((((1,), (2, 3)), ((1,), (4,))), 1.0)}
     assert [has_gradient(e, losses) for e in examples] == [True, False, True, True, False, True, True]
 
 

@@ -147,10 +147,72 @@ def test_policy_gradient(model, kl, reduction):
     assert loss_of(model, examples, settings, reference=reference) == pytest.approx(total / 2, abs=1e-9)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.7, 1.6])
+def test_the_policy_gradient_is_that_of_the_expected_reward_of_the_policy_that_is_sampled(model, temperature):
+    """Every response of one token, each with its probability: the gradient is ∇ Σ_y p_T(y) R(y), exactly."""
+    reward = torch.from_numpy(np.random.default_rng(3).normal(size=V))
+
+    def expected_reward() -> torch.Tensor:
+        logits = model(torch.tensor([list(PROMPT)])).logits[0, -1]
+        return ((logits / temperature).softmax(-1) * reward).sum()
+
+    model.zero_grad()
+    expected_reward().backward()
+    exact = [p.grad.clone() for p in model.parameters()]
+    plain = token_logprobs(model, PROMPT, (0,))[0]
+    p = token_logprobs(model, PROMPT, (0,), temperature)[0].exp()
+    examples = [
+        Reinforce("p", PROMPT, (v,), float(p[v] * reward[v]) * V, (float(plain[v]),), temperature=temperature)
+        for v in range(V)
+    ]
+    model.zero_grad()
+    got = outcome_of(model, examples, {})
+    got.loss.backward()
+    for q, e in zip(model.parameters(), exact, strict=True):
+        torch.testing.assert_close(-q.grad, e, atol=1e-6, rtol=1e-4)  # its norms are computed in float32
+    model.zero_grad()
+    assert got.diagnostics["policy_gradient"]["ratio"] == pytest.approx(1.0, abs=1e-9)
+
+
+def test_policy_gradient_examples_of_two_temperatures_are_refused(model):
+    examples = [Reinforce("p", PROMPT, SHORT, 1.0, (-1.0, -1.0), temperature=t) for t in (0.7, 1.0)]
+    with pytest.raises(ValueError, match=r"temperatures \[0\.7, 1\.0\]"):
+        loss_of(model, examples, {})
+
+
+def test_what_stands_at_a_masked_token_reaches_neither_loss_nor_gradient(model):
+    """Infinite derivatives and NaN at tool tokens: 0 · ∞ must not come about, in any component."""
+    nan, n = math.nan, len(LONG)
+    behaviour = tuple(-2.0 if m else -1e4 for m in MASK)
+    reference = np.where(MASK, -2.0, nan)
+    clean = teacher_scores(5)
+    spoilt = np.where(np.asarray(MASK)[:, None], clean.logprobs[:n], nan)
+
+    def gradient(fill: Any, values: Any, teacher: Any) -> torch.Tensor:
+        scores = TeacherScores(clean.ids[:n], teacher, clean.entropy[:n], np.array([0, n]), np.array([0]))
+        examples = [
+            Distil("a", PROMPT, LONG, 1.0, None, MASK),
+            Imitate("b", PROMPT, LONG, 1.0, MASK),
+            Reinforce("c", PROMPT, LONG, 0.5, fill, MASK),
+            Prefer("d", PROMPT, LONG, SHORT, 1.0, MASK),
+        ]
+        model.zero_grad()
+        settings = {"policy_gradient": {"kl_coefficient": 0.3}}
+        references = [None, None, [values], [values, np.array([-1.0, -1.0])]]
+        outcome_of(model, examples, settings, scores, references).loss.backward()
+        found = torch.cat([p.grad.reshape(-1) for p in model.parameters()])
+        model.zero_grad()
+        return found
+
+    plain = gradient((-2.0,) * n, np.full(n, -2.0), clean.logprobs[:n])
+    assert plain.abs().max() > 0.01
+    torch.testing.assert_close(gradient(behaviour, reference, spoilt), plain, atol=0, rtol=0)
+
+
 @pytest.mark.parametrize("form", ["dpo", "simpo"])
 @pytest.mark.parametrize("normalised", [False, True])
 def test_preference(model, form, normalised):
-    """Two pairs with weights 0.5 and 2; SimPO is always a mean, and aims beyond its margin."""
+    """Two pairs with weights 0.5 and 2; SimPO is always a mean, and aims beyond its margin; each has its own β."""
     rng = np.random.default_rng(8)
     pairs = [(LONG, MASK, SHORT, None, 0.5), (SHORT, None, LONG, MASK, 2.0)]
     reference = [[rng.normal(-3, 0.3, len(c)), rng.normal(-3, 0.3, len(r))] for c, _, r, _, _ in pairs]
@@ -164,12 +226,13 @@ def test_preference(model, form, normalised):
     def policy(y: tuple[int, ...]) -> list[float]:
         return [float(row[t]) for row, t in zip(token_logprobs(model, PROMPT, y), y, strict=True)]
 
+    beta, aim = (2.0, 1.0) if form == "simpo" else (0.1, 0.0)
     total = 0.0
     for (c, cm, r, rm, w), (ref_c, ref_r) in zip(pairs, reference, strict=True):
         margin = s(policy(c), cm) - s(policy(r), rm)
         if form == "dpo":
             margin -= s(ref_c, cm) - s(ref_r, rm)
-        total += w * math.log1p(math.exp(-(0.1 * margin - (0.5 if form == "simpo" else 0.0))))
+        total += w * math.log1p(math.exp(-(beta * margin - aim)))
     settings = {"contrast": {"form": form, "length_normalised": normalised}}
     assert loss_of(model, examples, settings, reference=reference) == pytest.approx(total / 2, abs=1e-9)
 
@@ -186,7 +249,7 @@ def test_the_preferences_beta_is_that_of_the_settings(model, form, beta):
     ref_c, ref_r = [-2.0] * 5, [-3.0] * 2
     margin = sum(c) / 5 - sum(r) / 2 if form == "simpo" else (sum(c) + 10.0) - (sum(r) + 6.0)
     aim = 0.75 if form == "simpo" else 0.0
-    settings = {"contrast": {"form": form, "beta": beta, "simpo_margin": 0.75}}
+    settings = {"contrast": {"form": form, "beta": beta} | ({"simpo_margin": 0.75} if form == "simpo" else {})}
     got = loss_of(model, [example], settings, reference=[[np.array(ref_c), np.array(ref_r)]])
     assert got == pytest.approx(math.log1p(math.exp(-(beta * margin - aim))), abs=1e-9)
 

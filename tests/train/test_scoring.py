@@ -90,21 +90,24 @@ def test_an_informed_teacher_reads_its_own_prompt_before_the_same_response(netwo
 
 
 def test_log_probabilities_of_the_reference(network: Network, budget: int) -> None:
-    """Every response token at temperature 1, chosen before rejected, under the index of its example."""
+    """Every response token, chosen before rejected, under the index of its example, at the example's temperature."""
     examples: list[Example] = [
         Distil("a", (1,), (2,)),
         Prefer("b", (1, 2), (3, 4, 5), (6,)),
         Reinforce("c", (9, 9, 9), (1, 2), -1.0, (-1.0, -1.0)),
         Prefer("d", (1, 2), (3, 4, 5), (7, 8)),
+        Reinforce("e", (9, 9, 9), (1, 2), -1.0, (-1.0, -1.0), temperature=0.7),
     ]
     wanted = to_reference(examples, Losses(DistilSettings(top_k=2)))
     found = FrozenModel(network).reference_logprobs(wanted, budget)
-    assert sorted(found) == [1, 2, 3]
+    assert sorted(found) == [1, 2, 3, 4]
     for example, values in found.items():
         sequences = examples[example].sequences
         assert len(values) == len(sequences)
         for got, (prompt, response) in zip(values, sequences, strict=True):
-            np.testing.assert_allclose(got, token_logprobs(network, prompt, response), atol=2e-6)
+            tau = 0.7 if example == 4 else 1.0
+            expected = rows(network, prompt, response, tau)[range(len(response)), list(response)]
+            np.testing.assert_allclose(got, expected.numpy(), atol=2e-6)
 
 
 def test_a_response_that_is_chosen_for_several_is_scored_once(

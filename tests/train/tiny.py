@@ -99,6 +99,7 @@ def settings(**changed: Any) -> RunSettings:
         "distil": {"top_k": 4},
         "contrast": {},
         "policy_gradient": {},
+        "losses": {},
     }
     top = {name: value for name, value in changed.items() if "__" not in name}
     for name, value in changed.items():
@@ -109,6 +110,7 @@ def settings(**changed: Any) -> RunSettings:
         DistilSettings(**sections["distil"]),
         ContrastSettings(**sections["contrast"]),
         PolicyGradientSettings(**sections["policy_gradient"]),
+        **sections["losses"],
     )
     parts = Sampling(**sections["sampling"]), losses, Optimiser(**sections["optimiser"]), Train(**sections["train"])
     return RunSettings(*parts, **{"curve_tokens": 5, "seed": 3} | top)

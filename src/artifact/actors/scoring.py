@@ -17,7 +17,7 @@ import numpy as np
 from artifact.actors.answering import answer
 from artifact.actors.checkpoints import load_frozen
 from artifact.actors.placement import Slot, prepare_process
-from artifact.train.examples import TokenPair
+from artifact.train.examples import Asked, TokenPair
 from artifact.train.rollouts import Completion
 from artifact.train.workers import ReferenceLogprobs
 
@@ -65,11 +65,9 @@ class ScoringActor:
         """`FrozenModel.teacher_scores` of the checkpoint at `path`."""
         return self.load(path).teacher_scores(sequences, k, temperature, max_tokens, with_tail, vocabulary)
 
-    def reference_logprobs(
-        self, path: str, sequences: Mapping[int, Sequence[TokenPair]], max_tokens: int = 16384
-    ) -> ReferenceLogprobs:
+    def reference_logprobs(self, path: str, asked: Mapping[int, Asked], max_tokens: int = 16384) -> ReferenceLogprobs:
         """`FrozenModel.reference_logprobs` of the checkpoint at `path`."""
-        return self.load(path).reference_logprobs(sequences, max_tokens)
+        return self.load(path).reference_logprobs(asked, max_tokens)
 
     def logprobs(self, path: str, sequences: Sequence[TokenPair], max_tokens: int = 16384) -> list[np.ndarray]:
         """`FrozenModel.logprobs` of the checkpoint at `path`."""

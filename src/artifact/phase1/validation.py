@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from artifact.phase1.records import Annotation
-from artifact.stats.auroc import auroc, auroc_bootstrap, auroc_resamples, compare_auroc
+from artifact.stats.auroc import auroc, auroc_bootstrap, auroc_resamples, compare_auroc, newcombe_interval
 from artifact.stats.bootstrap import percentile_interval
 from artifact.stats.checks import OneClassOnly
+from artifact.stats.interval import Interval
 
 SCORES = (
     "semantic_entropy",
@@ -106,7 +107,8 @@ def auroc_by_group(table: pd.DataFrame, groups: Mapping[str, str], *, resamples:
     """AUROC of one score over all problems, within pairs of one group, and inside each group (difficulty, family).
 
     `within` counts only pairs (wrong, right) of the same group: Σ_g n_g⁺ n_g⁻ AUROC_g / Σ_g n_g⁺ n_g⁻, with an interval
-    over resamples within groups and classes. `groups` maps problem id → group. Columns: group (`all`, `within`, then
+    over resamples within groups and classes; where no resample differs, from the groups' own Newcombe intervals, the
+    squares of their weighted arms added. `groups` maps problem id → group. Columns: group (`all`, `within`, then
     the groups in order of first appearance), n, n_wrong, pairs, auroc, lower, upper (missing in a group where the
     teacher is only right or only wrong).
     """
@@ -134,8 +136,18 @@ def auroc_by_group(table: pd.DataFrame, groups: Mapping[str, str], *, resamples:
             for g, (_, part) in enumerate(inside)
         ]
     )
-    value = pairs_G @ [auroc(part["semantic_entropy"], part["wrong"]) for _, part in inside] / pairs_G.sum()
+    own_G = [auroc(part["semantic_entropy"], part["wrong"]) for _, part in inside]
+    share_G = pairs_G / pairs_G.sum()
+    value = pairs_G @ own_G / pairs_G.sum()
     interval = percentile_interval(value, pairs_G @ values_GR / pairs_G.sum(), 0.95, "stratified bootstrap")
+    if interval.low == interval.high:
+        ends = [
+            newcombe_interval(own, int(part["wrong"].sum()), int((~part["wrong"]).sum()))
+            for own, (_, part) in zip(own_G, inside, strict=True)
+        ]
+        below = float(np.linalg.norm(share_G * [e.estimate - e.low for e in ends]))
+        above = float(np.linalg.norm(share_G * [e.high - e.estimate for e in ends]))
+        interval = Interval(value, value - below, value + above, 0.95, ends[0].method)
     within = (
         "within",
         sum(len(p) for _, p in inside),

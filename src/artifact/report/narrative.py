@@ -1,7 +1,7 @@
 """Sentences made from numbers: what a notebook says about its results is computed, never written beforehand.
 
-Every sentence carries the number, its interval and its n, and says "no significant difference" where the interval holds
-0 or the exact test does not reject. Left out: any judgement that the numbers do not make themselves.
+Every sentence carries the number, its interval and its n, and says "no significant difference" where problems or seeds
+do not support a claim (`tables.CLAIMS`). Left out: any judgement that the numbers do not make themselves.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def differences(table: pd.DataFrame) -> list[str]:
 def _difference(row: dict[Any, Any]) -> str:
     """The sentence of one row; `row` gets a field more."""
     row["where"] = "" if row["scope"] == "all" else f" on {row['scope']} problems"
-    evidence = "95 % interval {difference:to+%}, {p_value:p}, n = {problems:,}"
+    evidence = "95 % interval {difference:to+%}, {p_holm:p} by Holm, n = {problems:,}"
+    if row["p_seeds"] is not None and row["p_seeds"] == row["p_seeds"]:
+        evidence += "; {p_seeds:p} over seeds"
     claim = SAME
     if row["verdict"] != SAME:
         side = direction(row["difference"], row["difference"])
@@ -42,8 +44,9 @@ def _difference(row: dict[Any, Any]) -> str:
             most=1 - 0.05 ** (1 / row["problems"]),
         )
     else:
-        power = "a true difference of {smallest_detectable:%} points would be found with 80 % power"
-        evidence = f"{{difference:+%}} points, {evidence}; {power}"
+        evidence = f"{{difference:+%}} points, {evidence}"
+        if row["smallest_detectable"] == row["smallest_detectable"]:
+            evidence += "; a true difference of {smallest_detectable:%} points would be found with 80 % power"
     return comparison(row["label"], say("{reference}{where}", row), claim, say(evidence, row))
 
 

@@ -2,64 +2,31 @@
 
 Each function takes the frames of `artifact.studies.results` and gives one row per method; rows stay in the order of the
 study and are never ranked. Two spreads appear, and each column says which: ± is the SD over training seeds, an interval
-is a percentile bootstrap over problems (both explained in `stats/accuracy.py`). A difference reads "no significant
-difference" unless its interval leaves out 0 and the sign-flip test rejects at the same level: on few problems the
-bootstrap alone claims too much. Left out: running anything, and drawing.
+is a percentile bootstrap over problems (both explained in `stats/accuracy.py`). Left out: running anything, drawing,
+and which differences may be claimed (`differences.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from artifact.errors import ArtifactError
 from artifact.phase1.validation import compare_scores
+from artifact.report.differences import BASE as BASE
+from artifact.report.differences import CLAIMS as CLAIMS  # the sentence that stands under every table with verdicts
+from artifact.report.differences import REFERENCE as REFERENCE
+from artifact.report.differences import difference_table as difference_table
+from artifact.report.differences import outcomes as outcomes
+from artifact.report.differences import with_base as with_base
 from artifact.report.styles import ordered
 from artifact.report.text import DASH, bounds, count, interval, intervals, number, p_value, percent, spread, yes_no
 from artifact.report.text import SAME as SAME  # the verdict that a reader filters tables by
 from artifact.report.times import phase_seconds
 from artifact.stats.accuracy import accuracy_interval, seed_spread
 from artifact.stats.bootstrap import RESAMPLES
-from artifact.stats.paired import is_significant, paired_difference
-
-REFERENCE = "opd"
-"""The id of what methods are compared with: standard on-policy distillation."""
-
-BASE = "base"
-"""The id of the untouched student. It has no teacher, so it stands beside the runs of each teacher."""
-
-
-def with_base(evaluation: pd.DataFrame) -> pd.DataFrame:
-    """The frame with the rows of `BASE`, which depends on no teacher, once for each teacher."""
-    is_base = evaluation["cell"] == BASE
-    base = evaluation[is_base].drop_duplicates(["seed", "split", "problem_id", "sample"])
-    rest = evaluation[~is_base]
-    parts = [f for t in dict.fromkeys(rest["teacher"]) for f in (base.assign(teacher=t), rest[rest["teacher"] == t])]
-    return pd.concat(parts, ignore_index=True) if parts else base
-
-
-def outcomes(evaluation: pd.DataFrame) -> pd.DataFrame:
-    """Seeds × problems of one method under one teacher on one split: 0/1, or the mean over samples.
-
-    Raises ArtifactError when a response appears twice or a seed lacks a problem: a mean over the rest is biased.
-    """
-    names = evaluation[["label", "teacher", "split"]].drop_duplicates()
-    if len(names) != 1:
-        raise ArtifactError(f"outcomes are those of one label, teacher and split; got {names.to_dict('records')[:3]}")
-    who = " / ".join(map(str, names.iloc[0]))
-    keys = ["seed", "problem_id", "sample"]
-    if evaluation.duplicated(keys).any():
-        twice = evaluation.loc[evaluation.duplicated(keys), keys].iloc[0].to_dict()
-        raise ArtifactError(f"{who}: response {twice} appears twice; pass each run once")
-    table = evaluation.assign(correct=evaluation["correct"].astype(float)).pivot_table(
-        index="seed", columns="problem_id", values="correct", aggfunc="mean"
-    )
-    if table.isna().to_numpy().any():
-        raise ArtifactError(f"{who}: not every seed has every problem; evaluate all seeds on the same problems")
-    return table
 
 
 def accuracy_table(evaluation: pd.DataFrame, *, resamples: int = RESAMPLES) -> pd.DataFrame:
@@ -98,94 +65,6 @@ def accuracy_table(evaluation: pd.DataFrame, *, resamples: int = RESAMPLES) -> p
             }
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def holm(p_values: Iterable[float]) -> list[float]:
-    """Holm's adjusted p-values (1979): the i-th smallest of m times m − i + 1, made non-decreasing, at most 1."""
-    p = np.asarray(list(p_values), dtype=float)
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
-    return [float(x) for x in adjusted]
-
-
-def difference_table(
-    evaluation: pd.DataFrame, *, reference: str = REFERENCE, by: str | None = None, resamples: int = RESAMPLES
-) -> pd.DataFrame:
-    """Each cell minus the cell `reference` (an id) on the same problems, under the same teacher.
-
-    by  None: all problems; `family` or `difficulty`: one row for each of its values as well.
-    Columns: split, teacher, cell, label, reference (its label), scope (`all` or the value), problems, seeds,
-    difference, low, high, p_value (sign flips over problems), p_holm (over the labels of one teacher, split and scope),
-    smallest_detectable (80 % power), seeds_agreeing (per-seed differences with the sign of the mean, `2/3`; missing
-    where the seeds of the two differ or there is one), verdict.
-    Raises ArtifactError when the reference was not run.
-    """
-    evaluation = with_base(evaluation)
-    rows = []
-    for (split, teacher), group in evaluation.groupby(["split", "teacher"], sort=False):
-        labels = dict(zip(group["cell"], group["label"], strict=True))
-        if reference not in labels:
-            raise ArtifactError(
-                f"{split} / {teacher}: the reference {reference!r} was not run; there are {', '.join(labels)}"
-            )
-        tables = {labels[cell]: outcomes(group[group["cell"] == cell]) for cell in labels}
-        minus = labels[reference]
-        scopes: dict[str, list[str]] = {"all": list(tables[minus].columns)}
-        if by is not None:
-            of = group.drop_duplicates("problem_id").set_index("problem_id")[by]
-            scopes |= {value: [p for p in scopes["all"] if of[p] == value] for value in ordered(of)}
-        for scope, problems in scopes.items():
-            who = {"split": split, "teacher": teacher, "reference": minus, "scope": scope}
-            block = [
-                {**who, "cell": cell, "label": label}
-                | _difference(tables, label, minus, problems, teacher, 0.95, resamples)
-                for cell, label in labels.items()
-                if cell != reference
-            ]
-            rows += [r | {"p_holm": p} for r, p in zip(block, holm(r["p_value"] for r in block), strict=True)]
-    return pd.DataFrame(rows, columns=DIFFERENCES)
-
-
-DIFFERENCES = (
-    "split teacher cell label reference scope problems seeds difference low high p_value p_holm smallest_detectable "
-    "seeds_agreeing verdict"
-).split()
-"""The columns of `difference_table`, in order."""
-
-
-def _difference(
-    tables: Mapping[str, pd.DataFrame],
-    label: str,
-    reference: str,
-    problems: list[str],
-    teacher: object,
-    level: float,
-    resamples: int,
-) -> dict[str, Any]:
-    a, b = tables[label], tables[reference]
-    missing = [p for p in problems if p not in a.columns]
-    if missing or len(a.columns) != len(b.columns):
-        raise ArtifactError(f"{label!r} and {reference!r} (teacher {teacher}) were evaluated on different problems")
-    a, b = a[problems], b[problems]
-    paired = paired_difference(a.to_numpy(), b.to_numpy(), level, resamples)
-    d, agreeing = paired.difference, None
-    if list(a.index) == list(b.index) and len(a) > 1:
-        per_seed = (a - b).mean(axis=1).to_numpy()
-        agreeing = f"{int((np.sign(per_seed) == np.sign(d.estimate)).sum())}/{len(per_seed)}"
-    direction = "higher" if d.estimate > 0 else "lower"
-    verdict = direction if is_significant(d, paired.p_value) else SAME
-    return {
-        "problems": paired.problems,
-        "seeds": len(a),
-        "difference": d.estimate,
-        "low": d.low,
-        "high": d.high,
-        "p_value": paired.p_value,
-        "smallest_detectable": paired.smallest_detectable,
-        "seeds_agreeing": agreeing,
-        "verdict": verdict,
-    }
 
 
 def compute_budget(
@@ -316,6 +195,7 @@ def format_differences(table: pd.DataFrame) -> pd.DataFrame:
             "detectable, points": table["smallest_detectable"].map(percent),
             "seeds agreeing": table["seeds_agreeing"].fillna(DASH),
             "verdict": table["verdict"],
+            "p over seeds": [DASH if p is None or p != p else p_value(p) for p in table["p_seeds"]],
         }
     )
 

@@ -7,6 +7,9 @@ wrong ones and AUROC > 0.5.
 
 One row is one problem; several rows of one problem are a cluster, for which these intervals are too narrow. One class
 only has no AUROC: an error, not NaN.
+
+Where no resample differs (a perfect score, above all) bootstrap and DeLong give a bar of no width, which is false: five
+wrong problems ranked perfectly do not prove that all are. There `newcombe_interval` stands, and `method` says so.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.optimize import brentq
 from scipy.stats import norm, rankdata
 from sklearn.metrics import roc_curve
 
@@ -36,7 +40,10 @@ class LabelComparison:
 
 @dataclass(frozen=True, slots=True)
 class ScoreComparison:
-    """AUROC of score A minus AUROC of score B on the same problems; `p_value` two-sided, DeLong."""
+    """AUROC of score A minus AUROC of score B on the same problems; `p_value` two-sided, DeLong.
+
+    `p_value` is NaN where DeLong's variance is 0 and the AUROCs differ (one score perfect, the other perfectly wrong).
+    """
 
     auroc_a: float
     auroc_b: float
@@ -89,14 +96,61 @@ def auroc_resamples(score_P: ArrayLike, wrong_P: ArrayLike, *, resamples: int = 
     return _resampled(scores[None], wrong, resamples, seed)[:, 0]
 
 
+def newcombe_interval(value: float, wrong: int, right: int, level: float = 0.95) -> Interval:
+    """Score-type interval of an AUROC from the numbers of both classes alone; never of width 0.
+
+    All θ with |value − θ| ≤ z √V(θ), where V is Hanley & McNeil's variance with both sample sizes at their mean,
+
+        V(θ) = θ(1 − θ) [1 + N ((1 − θ)/(2 − θ) + θ/(1 + θ))] / (wrong · right),   N = (wrong + right)/2 − 1
+
+    Newcombe 2006, Statistics in Medicine 25:559, method 5. Raises ArtifactError unless 0 ≤ value ≤ 1 and both classes
+    have a problem.
+    """
+    check_level(level)
+    if not 0 <= value <= 1 or min(wrong, right) < 1:
+        raise ArtifactError(f"an AUROC in [0, 1] of two classes; got {value} of {wrong} wrong and {right} right")
+    z, n = float(norm.ppf((1 + level) / 2)), (wrong + right) / 2 - 1
+
+    def lower(estimate: float) -> float:
+        def gap(theta: float) -> float:
+            spread = 1 + n * ((1 - theta) / (2 - theta) + theta / (1 + theta))
+            return estimate - theta - z * float(np.sqrt(theta * (1 - theta) * spread / (wrong * right)))
+
+        end = min(estimate, 1 - 1e-12)  # at 1 itself the variance is 0, and 1 a root that says nothing
+        return 0.0 if estimate == 0 else float(brentq(gap, 0.0, end))
+
+    # V(θ) = V(1 − θ): the upper end is the lower end of the score turned round.
+    return Interval(value, lower(value), 1 - lower(1 - value), level, "Newcombe's score interval (no resample differs)")
+
+
+def _with_width(interval: Interval, wrong: Bools) -> Interval:
+    """`interval`, or Newcombe's where it has no width."""
+    if interval.low < interval.high:
+        return interval
+    n_wrong = int(wrong.sum())
+    return newcombe_interval(interval.estimate, n_wrong, len(wrong) - n_wrong, interval.level)
+
+
+def difference_of(a: Interval, b: Interval, method: str) -> Interval:
+    """a − b from the two intervals, squares of their arms added (Newcombe 1998; Zou & Donner 2008, "MOVER").
+
+    For independent estimates; too wide for positively correlated ones, such as two scores of the same problems.
+    """
+    d = a.estimate - b.estimate
+    low = d - float(np.hypot(a.estimate - a.low, b.high - b.estimate))
+    high = d + float(np.hypot(a.high - a.estimate, b.estimate - b.low))
+    return Interval(d, low, high, a.level, method)
+
+
 def auroc_bootstrap(
     score_P: ArrayLike, wrong_P: ArrayLike, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
     """AUROC with a percentile interval over problems, resampled within the right and within the wrong ones."""
     check_level(level)
-    values_R = auroc_resamples(score_P, wrong_P, resamples=resamples, seed=seed)
+    scores, wrong = check_scores(score_P, wrong_P, "an AUROC")
+    values_R = auroc_resamples(scores, wrong, resamples=resamples, seed=seed)
     method = f"stratified bootstrap over problems, percentile, {resamples} resamples"
-    return percentile_interval(auroc(score_P, wrong_P), values_R, level, method)
+    return _with_width(percentile_interval(auroc(scores, wrong), values_R, level, method), wrong)
 
 
 def _delong(scores_SP: Floats, wrong: Bools) -> tuple[Floats, Floats]:
@@ -122,7 +176,7 @@ def auroc_delong(score_P: ArrayLike, wrong_P: ArrayLike, *, level: float = 0.95)
     scores, wrong = check_scores(score_P, wrong_P, "an AUROC")
     values_S, covariance_SS = _delong(scores[None], wrong)
     value, half = float(values_S[0]), float(norm.ppf((1 + level) / 2) * np.sqrt(covariance_SS[0, 0]))
-    return Interval(value, max(0.0, value - half), min(1.0, value + half), level, "DeLong, normal")
+    return _with_width(Interval(value, max(0.0, value - half), min(1.0, value + half), level, "DeLong, normal"), wrong)
 
 
 def compare_auroc(
@@ -144,10 +198,14 @@ def compare_auroc(
     variance = float(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1])
     if variance > 1e-18:
         p_value = float(2 * norm.sf(abs(difference) / np.sqrt(variance)))
-    else:  # the two scores rank every pair alike
-        p_value = 1.0 if abs(difference) < 1e-12 else 0.0
+    else:  # the two scores rank every pair alike, or each is perfect or perfectly wrong
+        p_value = 1.0 if abs(difference) < 1e-12 else float("nan")
     method = f"paired stratified bootstrap over problems, percentile, {resamples} resamples"
     interval = percentile_interval(difference, values_RS[:, 0] - values_RS[:, 1], level, method)
+    if interval.low == interval.high and not np.array_equal(_levels(a), _levels(b)):
+        n_wrong = int(wrong.sum())
+        of_a, of_b = (newcombe_interval(float(v), n_wrong, len(wrong) - n_wrong, level) for v in values_S)
+        interval = difference_of(of_a, of_b, "difference of Newcombe's score intervals (no resample differs)")
     return ScoreComparison(float(values_S[0]), float(values_S[1]), interval, p_value)
 
 

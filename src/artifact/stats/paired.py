@@ -1,17 +1,19 @@
 """Two methods on the same problems: difference, test, and the difference that could have been found.
 
 Seeds are averaged within a problem, so one problem gives one difference; problems are what is resampled and flipped.
+Whether the difference outlasts other seeds is another question, with a test of its own (`seeds_p_value`).
 Left out: corrections for many comparisons (`report/tables.py`). Array axes: S seeds, P problems.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
-from scipy.stats import ncf, t
+from scipy.stats import ncf, t, ttest_1samp, ttest_ind
 
 from artifact.errors import ArtifactError
 from artifact.stats.accuracy import check_outcomes
@@ -31,7 +33,8 @@ class PairedDifference:
     p_value       two-sided sign-flip permutation test of "the methods are exchangeable on every problem"
     exact         whether all sign patterns were enumerated
     sd_problems   SD (n − 1) over problems of the per-problem difference; its SE is sd_problems / √P
-    smallest_detectable   true difference that a paired t-test on P such problems finds with 80 % power, two-sided 5 %
+    smallest_detectable   true difference that a paired t-test on P such problems finds with 80 % power, two-sided 5 %;
+                          NaN where sd_problems is 0: no spread was seen, which is not a spread of 0
     problems      P
     """
 
@@ -52,12 +55,15 @@ def smallest_detectable_difference(sd_problems: float, problems: int, power: flo
     """The true mean difference that a two-sided paired t-test on `problems` problems detects with the given power.
 
     Solves P(T² > t_crit²) = power for the non-centrality λ = δ²P/sd² of T² ~ F(1, P − 1, λ), so it holds for 30
-    problems as well as for thousands. Raises ArtifactError unless problems >= 2, sd >= 0 and 0 < alpha < power < 1.
+    problems as well as for thousands. NaN for an SD of 0, from which no power follows. Raises ArtifactError unless
+    problems >= 2, sd >= 0 and 0 < alpha < power < 1.
     """
     if problems < 2 or sd_problems < 0 or not 0 < alpha < power < 1:
         raise ArtifactError(
             f"needs problems >= 2, sd >= 0, 0 < alpha < power < 1; got {problems}, {sd_problems}, {alpha}, {power}"
         )
+    if sd_problems == 0:
+        return float("nan")
     critical = float(t.ppf(1 - alpha / 2, problems - 1))
 
     def excess(shift: float) -> float:  # shift = δ√P/sd
@@ -89,6 +95,29 @@ def sign_flip_p_value(difference_P: ArrayLike, resamples: int = RESAMPLES, seed:
         hits += int((np.abs(d.sum() - 2 * (flips @ d)) >= observed).sum())
         done += rows
     return (1 + hits) / (1 + resamples), False
+
+
+def seeds_p_value(a_S: Mapping[int, float], b_S: Mapping[int, float], *, fixed: bool = False) -> float | None:
+    """Two-sided p-value of "both methods have the same expected accuracy over training seeds"; None if unknown.
+
+    a_S, b_S are accuracies by seed, over the same problems. Runs of one seed share their prompts and their order, so
+    where both have the same seeds they are paired and a t-test of the differences is taken; else Welch's. `fixed` says
+    that b is an untrained model, which no seed varies: a t-test of a against it. One seed has no spread: None.
+    Differences that are all equal give 0, or 1 where they are 0.
+    """
+    a, b = np.array(list(a_S.values())), np.array(list(b_S.values()))
+    if fixed or a_S.keys() == b_S.keys():
+        d = a - (b.mean() if fixed else np.array([b_S[seed] for seed in a_S]))
+        if len(d) < 2:
+            return None
+        if np.ptp(d) < 1e-12:
+            return float(abs(d[0]) < 1e-12)
+        return float(ttest_1samp(d, 0.0).pvalue)
+    if min(len(a), len(b)) < 2:
+        return None
+    if np.ptp(a) < 1e-12 and np.ptp(b) < 1e-12:
+        return float(abs(a[0] - b[0]) < 1e-12)
+    return float(ttest_ind(a, b, equal_var=False).pvalue)
 
 
 def paired_difference(

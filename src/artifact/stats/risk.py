@@ -11,6 +11,10 @@ expectation here is over all orders within ties, in closed form: after M problem
 of m, e of them wrong, bring E + j·e/m wrong ones on average, so risk(M + j) = (E + j·e/m) / (M + j). Two references:
 the oracle keeps every right one first, risk(k) = max(0, k − P_right)/k; a score without information has risk(k) = error
 rate for every k. Excess AURC = AURC − oracle (Geifman, Uziel & El-Yaniv 2019).
+
+A perfect score has the oracle's AURC in every stratified resample, and an accuracy of 1 in what it keeps: bars of no
+width, which are false. There the AURC's interval reaches to the largest (and smallest) AURC that any order of these
+problems has at the ends of the AUROC's Newcombe interval, and an accuracy has Wilson's interval over what is kept.
 """
 
 from __future__ import annotations
@@ -23,9 +27,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from artifact.errors import ArtifactError
+from artifact.stats.auroc import auroc, newcombe_interval
 from artifact.stats.bootstrap import bootstrap_values, percentile_interval, percentiles
 from artifact.stats.checks import Bools, Floats, Ints, check_level, check_scores
-from artifact.stats.interval import Interval
+from artifact.stats.interval import Interval, wilson_score
 
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 """Shares kept in a `rejection_table`."""
@@ -35,7 +40,7 @@ COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 class RiskSummary:
     """AURC with its two references; all are means of risks in [0, 1].
 
-    aurc        with a percentile bootstrap interval over problems
+    aurc        with a percentile bootstrap interval over problems; `method` says where it is another
     oracle      the lowest possible, at this error rate
     random      without information: the error rate
     excess      aurc − oracle
@@ -89,6 +94,26 @@ def _area(expected_wrong_P: Floats) -> float:
     return float((expected_wrong_P / np.arange(1, len(expected_wrong_P) + 1)).mean())
 
 
+def extreme_areas(right: int, wrong: int, low: float, high: float) -> tuple[float, float]:
+    """The smallest and the largest AURC of any order of the problems whose AUROC lies in [`low`, `high`].
+
+    An order with AUROC θ has (1 − θ) · wrong · right discordant pairs, a wrong one kept before a right one. A wrong one
+    at place i adds Σ_{k ≥ i} 1/k to P · AURC: convex and falling in i. So for a given number of such pairs the area is
+    largest with as many wrong ones as possible at the very front, and smallest with all of them in one block.
+    """
+    fewest = int(np.floor((1 - high) * wrong * right + 1e-9))
+    most = int(np.ceil((1 - low) * wrong * right - 1e-9))
+    in_front, moved = divmod(most, right)
+    worst = [1] * in_front + [0] * right + [1] * (wrong - in_front)
+    if moved:  # one more wrong one stands `moved` places before the end of the right ones
+        worst = [1] * in_front + [0] * (right - moved) + [1] + [0] * moved + [1] * (wrong - in_front - 1)
+    before, later = divmod(wrong * right - fewest, wrong)
+    best = [0] * before + [1] * (wrong - later) + [0] * (right - before)
+    if later:
+        best = [0] * before + [1] * (wrong - later) + [0] + [1] * later + [0] * (right - before - 1)
+    return _area(np.cumsum(best, dtype=np.float64)), _area(np.cumsum(worst, dtype=np.float64))
+
+
 def aurc(score_P: ArrayLike, wrong_P: ArrayLike) -> float:
     """Area under the risk–coverage curve, averaged over ties; the errors are those of `risk_coverage`."""
     return _area(_expected_wrong(*check_scores(score_P, wrong_P, "an AURC")))
@@ -113,6 +138,11 @@ def risk_summary(
     )
     method = f"stratified bootstrap over problems, percentile, {resamples} resamples"
     own = percentile_interval(value, values_R, level, method)
+    if own.low == own.high:
+        ends = newcombe_interval(auroc(scores, wrong), n_wrong, n - n_wrong, level)
+        low, high = extreme_areas(n - n_wrong, n_wrong, ends.low, ends.high)
+        method = f"extreme orders within {ends.method}"
+        own = Interval(value, min(low, value), max(high, value), level, method)
 
     def gain(area: float) -> float:
         return (random - area) / (random - oracle)
@@ -126,6 +156,8 @@ def rejection_table(
     score_P: ArrayLike, wrong_P: ArrayLike, *, coverages: Sequence[float] = COVERAGES, resamples: int = 1000
 ) -> pd.DataFrame:
     """Accuracy of what is kept at chosen coverages, with percentile bootstrap intervals over problems (not stratified).
+
+    Wilson's interval over the problems kept where the bootstrap has no spread.
 
     Columns: coverage (as asked), kept (= ⌈coverage · P⌉), accuracy, lower, upper, oracle, above_all (accuracy minus
     that of keeping all), above_lower, above_upper (paired: both from the same resample).
@@ -145,6 +177,9 @@ def rejection_table(
     )
     own = accuracies(np.arange(n))
     lower, upper = percentiles(values_RK[:, :-1], 0.95)
+    for k in np.flatnonzero(lower == upper):
+        bar = wilson_score(float(own[k]), int(kept[k]), 0.95, "Wilson score interval over the problems kept")
+        lower[k], upper[k] = bar.low, bar.high
     above_lower, above_upper = percentiles(values_RK[:, :-1] - values_RK[:, -1:], 0.95)
     return pd.DataFrame(
         {

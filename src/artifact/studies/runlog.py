@@ -84,6 +84,11 @@ class RunLog:
             if name != "step":
                 self.tensorboard.add_scalar(name, value, index)
 
+    def total(self, name: str) -> float:
+        """The sum of metric `name` over all steps so far, also those before an interruption; 0 where it is absent."""
+        rows = map(json.loads, self.metrics_path.read_text(encoding="utf-8").splitlines())
+        return float(sum(row.get(name, 0.0) for row in rows))
+
     @property
     def tensorboard(self) -> Any:
         """The TensorBoard writer of the run."""

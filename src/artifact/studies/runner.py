@@ -134,6 +134,8 @@ def run(
                 "training_problems": len(inputs.train),
                 "start_up": start_up(config).to_json(),
             }
+            if config.losses.mask_truncated_completions:
+                out.manifest["masked_truncated"] = RunLog(out.folder, label, progress=False).total("masked_truncated")
     named = cell or config.method
     return RunInfo(label, config.method, config.teacher, config.seed, key, out.folder, out.manifest, named)
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from artifact.errors import ConfigError
 from artifact.records import Problem, Rollout
 from artifact.train.inputs import RunInputs
 from artifact.train.methods.base import Batch
@@ -55,6 +56,26 @@ def norms_are_due(settings: RunSettings, step: int) -> bool:
     """Whether `step` measures the gradient norm of each loss component by itself."""
     every = settings.train.component_norms_every
     return bool(every) and step % every == 0
+
+
+def masked_truncated(
+    settings: RunSettings, method: str, groups: Sequence[Sequence[Rollout]], batch: Batch
+) -> dict[str, float]:
+    """How many rollouts of the step `losses.mask_truncated_completions` keeps out of the losses; {} where it is off.
+
+    Raises ConfigError where the method trains on one of them all the same.
+    """
+    if not settings.losses.mask_truncated_completions:
+        return {}
+    masked = [(r.problem_id, r.response_ids) for group in groups for r in group if r.truncated]
+    known = set(masked)
+    trained = {(e.problem_id, response) for e in batch.examples for _, response in e.sequences}
+    if slipped := sorted(known & {(problem, tuple(response)) for problem, response in trained}):
+        raise ConfigError(
+            f"method {method!r} trains on {len(slipped)} truncated rollout(s), of problem {slipped[0][0]!r} for one, "
+            "under losses.mask_truncated_completions: make its examples of self.trained_on(rollouts)"
+        )
+    return {"masked_truncated": float(len(masked))}
 
 
 def rollout_metrics(groups: Sequence[Sequence[Rollout]], batch: Batch) -> dict[str, float]:

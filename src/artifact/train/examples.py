@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from artifact.records import RecordError, Rollout
 
@@ -22,6 +22,13 @@ TokenIds = tuple[int, ...]
 Mask = tuple[bool, ...] | None
 TokenPair = tuple[Sequence[int], Sequence[int]]
 """(prompt ids, response ids)"""
+
+
+class Asked(NamedTuple):
+    """What a reference is asked about one example: the log-probabilities of its responses' tokens at a temperature."""
+
+    sequences: tuple[TokenPair, ...]
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,9 @@ class Imitate:
 class Reinforce:
     """Reinforce a rollout by its advantage; consumed by `objective.policy_gradient_loss`.
 
-    behaviour_logprobs  log-probability of each response token under the policy that sampled it, natural log
+    behaviour_logprobs  log-probability of each response token under the policy that sampled it: natural log, at
+                        temperature 1, as rollouts record them
+    temperature         of the policy that is reinforced: its log-probabilities are those of logits / temperature
     """
 
     component: ClassVar[str] = "policy_gradient"
@@ -115,9 +124,15 @@ class Reinforce:
     advantage: float
     behaviour_logprobs: tuple[float, ...]
     response_mask: Mask = None
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         _check(self.problem_id, self.response_ids, self.response_mask)
+        if not self.temperature > 0.0:
+            raise RecordError(
+                f"example of problem {self.problem_id!r}: temperature {self.temperature} is no policy to reinforce; it "
+                "must be above 0"
+            )
         if len(self.behaviour_logprobs) != len(self.response_ids):
             raise RecordError(
                 f"example of problem {self.problem_id!r}: {len(self.behaviour_logprobs)} behaviour log-probabilities "
@@ -125,8 +140,8 @@ class Reinforce:
             )
 
     @classmethod
-    def of(cls, rollout: Rollout, advantage: float) -> Reinforce:
-        """Reinforce a rollout: its tokens, mask, and log-probabilities as sampled."""
+    def of(cls, rollout: Rollout, advantage: float, temperature: float) -> Reinforce:
+        """Reinforce a rollout as recorded; the temperature is `RunSettings.policy_temperature`."""
         return cls(
             rollout.problem_id,
             rollout.prompt_ids,
@@ -134,6 +149,7 @@ class Reinforce:
             advantage,
             rollout.logprobs,
             rollout.response_mask,
+            temperature,
         )
 
     @property

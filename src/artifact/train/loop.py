@@ -11,7 +11,15 @@ from __future__ import annotations
 
 from artifact.errors import EmptyDataset
 from artifact.records import Group, Rollout
-from artifact.train.calls import Clock, TeacherAnswers, curve, merge_ranks, norms_are_due, rollout_metrics
+from artifact.train.calls import (
+    Clock,
+    TeacherAnswers,
+    curve,
+    masked_truncated,
+    merge_ranks,
+    norms_are_due,
+    rollout_metrics,
+)
 from artifact.train.inputs import RunInputs, TeacherAnnotations, prompt_order
 from artifact.train.methods.base import Method, StepContext, no_teacher_at_hand
 from artifact.train.objective import denominators
@@ -78,6 +86,7 @@ def train(
             batch = method.batch(
                 [Group(p, x, g) for p, (_, x), g in zip(problems, prompts, groups, strict=True)], context
             )
+            masked = masked_truncated(settings, type(method).__name__, groups, batch)
         with clock("teacher"):
             shards = [batch.examples[rank :: workers.ranks] for rank in range(workers.ranks)]
             scores = workers.teacher_scores(shards)
@@ -88,7 +97,7 @@ def train(
             metrics = merge_ranks(workers.step(work, shards, scores, reference))
         with clock("sync"):
             metrics["sync/max_logprob_diff"] = workers.sync_weights(step + 1)
-        metrics |= {**batch.metrics, **rollout_metrics(groups, batch), **answers.metrics}
+        metrics |= {**batch.metrics, **rollout_metrics(groups, batch), **masked, **answers.metrics}
         metrics["episode"] = float(step * settings.train.prompts_per_step // len(inputs.train))
         log.step(step, groups, metrics, clock.seconds)
         if settings.train.curve_every and (step + 1) % settings.train.curve_every == 0:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from artifact.train.examples import KINDS, Distil, Example, Imitate, Mask, Prefer, Reinforce, TokenPair
+from artifact.train.examples import KINDS, Asked, Distil, Example, Imitate, Mask, Prefer, Reinforce, TokenPair
 from artifact.train.losses.diagnostics import distillation_diagnostics
 from artifact.train.losses.divergence import token_divergence
 from artifact.train.losses.finite import LossContext, check_finite
@@ -47,10 +47,15 @@ def to_score(examples: Sequence[Example]) -> dict[int, TokenPair]:
     return {i: e.teacher_sequence for i, e in enumerate(examples) if isinstance(e, Distil) and e.weight != 0.0}
 
 
-def to_reference(examples: Sequence[Example], losses: Losses) -> dict[int, Sequence[TokenPair]]:
-    """What a reference has to score, by index of the example: pairs and policy-gradient examples with a gradient."""
+def to_reference(examples: Sequence[Example], losses: Losses) -> dict[int, Asked]:
+    """What a reference has to score, by index of the example: pairs and policy-gradient examples with a gradient.
+
+    Pairs at temperature 1, policy-gradient examples at that of the policy that they reinforce.
+    """
     return {
-        i: e.sequences for i, e in enumerate(examples) if isinstance(e, (Prefer, Reinforce)) and has_gradient(e, losses)
+        i: Asked(e.sequences, e.temperature if isinstance(e, Reinforce) else 1.0)
+        for i, e in enumerate(examples)
+        if isinstance(e, (Prefer, Reinforce)) and has_gradient(e, losses)
     }
 
 
@@ -135,7 +140,9 @@ class _Part:
 
     `responses` lists what is taken through the output head: the members' responses, of preference pairs all chosen ones
     and then all rejected ones. row_T are their rows among the packed response tokens, segment_T which of `responses`
-    each belongs to, mask_T its response mask.
+    each belongs to. Masked tokens are left out before anything is computed from them: multiplied by 0 afterwards, a NaN
+    or an infinite derivative of theirs would still reach the gradient (0 · ∞). So all that is [T] here counts unmasked
+    tokens, and mask_T is True everywhere.
     """
 
     def __init__(
@@ -154,34 +161,46 @@ class _Part:
         sequences = [int(first[i]) + j for j in range(per_example) for i in members]
         counts = torch.bincount(packed.segment_T, minlength=int(packed.input_BT.shape[0]))
         starts = torch.cumsum(counts, 0) - counts
-        self.row_T = torch.cat([torch.arange(int(starts[s]), int(starts[s] + counts[s])) for s in sequences]).to(
-            self.device
-        )
-        self.segment_T = torch.repeat_interleave(torch.arange(len(sequences)), counts[sequences].cpu()).to(self.device)
-        self.n_responses = len(sequences)
-        self.hidden_TH = hidden_TH[self.row_T]
-        self.target_T = packed.target_T[self.row_T]
         masks = [_masks(e)[j] for j in range(per_example) for e in self.examples]
         lengths = [len(e.sequences[j][1]) for j in range(per_example) for e in self.examples]
         chosen = [np.ones(n, bool) if m is None else np.asarray(m, bool) for m, n in zip(masks, lengths, strict=True)]
-        self.mask_T = self.tensor(np.concatenate(chosen))
+        self.chosen = np.concatenate(chosen)
+        rows = torch.cat([torch.arange(int(starts[s]), int(starts[s] + counts[s])) for s in sequences])
+        segments = torch.repeat_interleave(torch.arange(len(sequences)), counts[sequences].cpu())
+        kept = torch.from_numpy(self.chosen)
+        self.row_T, self.segment_T = rows[kept].to(self.device), segments[kept].to(self.device)
+        self.n_responses = len(sequences)
+        self.hidden_TH = hidden_TH[self.row_T]
+        self.target_T = packed.target_T[self.row_T]
+        self.mask_T = torch.ones_like(self.row_T, dtype=torch.bool)
 
     def tensor(self, values: np.ndarray | Sequence[float], dtype: torch.dtype | None = None) -> Tensor:
         """`values` on the device of the hidden states."""
         return torch.as_tensor(np.asarray(values), dtype=dtype, device=self.device)
 
-    def per_token(self, values: Sequence[Sequence[float] | np.ndarray]) -> Tensor:
-        """One array per response, joined to [T]."""
-        return self.tensor(np.concatenate([np.asarray(v) for v in values]), self.real)
+    def per_token(
+        self, values: Sequence[Sequence[float] | np.ndarray], dtype: torch.dtype | None = None, what: str = "values are"
+    ) -> Tensor:
+        """One array per response, one entry per token, joined to [T, …] without masked tokens; a real number unless
+        `dtype` says otherwise. ValueError, naming `what` was given, for other lengths.
+        """
+        joined = np.concatenate([np.asarray(v) for v in values])
+        if len(joined) != len(self.chosen):
+            raise ValueError(
+                f"{what} for {len(joined)} response tokens, but the examples have {len(self.chosen)}: token ids were "
+                "changed"
+            )
+        return self.tensor(joined[self.chosen], dtype or self.real)
 
     @property
     def weight_S(self) -> Tensor:
         """The weight of each example (the advantage of a policy-gradient example), [S]."""
         return self.tensor([e.weight for e in self.examples], self.real)
 
-    def target_logprobs(self) -> Tensor:
-        """log p_S of the actual response token at each row, full vocabulary, temperature 1, [T]."""
-        return log_probs_at(self.hidden_TH, self.weight_VH, self.target_T[:, None]).logprobs_TK[:, 0]
+    def target_logprobs(self, temperature: float = 1.0) -> Tensor:
+        """log p_S of the actual response token at each row, full vocabulary, at `temperature`, [T]."""
+        head = log_probs_at(self.hidden_TH, self.weight_VH, self.target_T[:, None], temperature=temperature)
+        return head.logprobs_TK[:, 0]
 
     def reference_logprobs(self, why: str) -> Tensor:
         """log p_ref of the actual response tokens, [T]; ValueError, saying `why` they are needed, without them."""
@@ -194,7 +213,9 @@ class _Part:
                     "the method must declare Needs(reference=True)"
                 )
             known.append(values)
-        return self.per_token([values[j] for j in range(per_example) for values in known])
+        return self.per_token(
+            [values[j] for j in range(per_example) for values in known], what="the reference's log-probabilities are"
+        )
 
 
 def _masks(example: Example) -> tuple[Mask, ...]:
@@ -215,13 +236,8 @@ def distil_loss(part: _Part, losses: Losses) -> tuple[Tensor, Diagnostics]:
         if found is None:
             raise ValueError(f"example of problem {example.problem_id!r} is to be distilled but was not scored")
         rows.append(found)
-    ids_TK = part.tensor(np.concatenate([r.ids for r in rows]), torch.int64)
-    teacher_TK = part.tensor(np.concatenate([r.logprobs for r in rows]), part.real)
-    if ids_TK.shape[0] != part.row_T.shape[0]:
-        raise ValueError(
-            f"teacher scored {ids_TK.shape[0]} response tokens, the examples have {part.row_T.shape[0]}: token ids "
-            "were changed"
-        )
+    ids_TK = part.per_token([r.ids for r in rows], torch.int64, "the teacher's scores are")
+    teacher_TK = part.per_token([r.logprobs for r in rows])
     tails = [r.tail for r in rows if r.tail is not None]
     student = log_probs_at(
         part.hidden_TH,
@@ -284,12 +300,29 @@ def imitation_loss(part: _Part, losses: Losses) -> tuple[Tensor, Diagnostics]:
 
 
 def policy_gradient_loss(part: _Part, losses: Losses) -> tuple[Tensor, Diagnostics]:
-    """GRPO's clipped policy gradient, with an optional k3 KL term to the reference (`losses/policy_gradient.py`)."""
+    """GRPO's clipped policy gradient, with an optional k3 KL term to the reference (`losses/policy_gradient.py`).
+
+    All log-probabilities are those at the temperature T of the policy that is reinforced. Rollouts record them at 1;
+    with the normaliser of the student, whose weights are those that sampled (one update per batch),
+
+        log p_T(y_t) = log p_1(y_t) / T − log Σ_v p_1(v)^{1/T}
+
+    so that the ratio still shows where sampler and student disagree about a token. The reference is asked at T.
+    """
     settings = losses.policy_gradient
-    behaviour_T = part.per_token([e.behaviour_logprobs for e in part.examples if isinstance(e, Reinforce)])
+    members = [e for e in part.examples if isinstance(e, Reinforce)]
+    temperatures = sorted({e.temperature for e in members})
+    if len(temperatures) > 1:
+        raise ValueError(f"policy-gradient examples of one step have temperatures {temperatures}: give them one")
+    temperature = temperatures[0]
+    logprobs_T = part.target_logprobs(temperature)
+    behaviour_T = part.per_token([e.behaviour_logprobs for e in members])
+    if temperature != 1.0:
+        with torch.no_grad():
+            behaviour_T = logprobs_T + (behaviour_T - part.target_logprobs()) / temperature
     reference_T = part.reference_logprobs("a KL coefficient above 0") if settings.kl_coefficient > 0 else None
     out = grpo_token_loss(
-        part.target_logprobs(),
+        logprobs_T,
         behaviour_T,
         part.weight_S[part.segment_T],
         clip_low=settings.clip_low,
@@ -325,9 +358,9 @@ def preference_loss(part: _Part, losses: Losses) -> tuple[Tensor, Diagnostics]:
 
     policy = per_response(part.target_logprobs())
     if settings.form == "simpo":
-        out = simpo(*policy, beta=settings.beta, gamma=settings.simpo_margin)
+        out = simpo(*policy, beta=settings.beta_in_force, gamma=settings.margin_in_force)
     else:
-        out = dpo(*policy, *per_response(part.reference_logprobs("DPO")), beta=settings.beta)
+        out = dpo(*policy, *per_response(part.reference_logprobs("DPO")), beta=settings.beta_in_force)
     return reduce_pairs(out.loss_P, part.weight_S, part.denominator), {
         "tokens": float(pairs),
         "margin": float(out.margin_P.mean()),

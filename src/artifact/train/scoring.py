@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from artifact.train.examples import TokenPair
+from artifact.train.examples import Asked, TokenPair
 from artifact.train.losses.lm_head import project
 from artifact.train.packing import Body, Packed, micro_batches, pack, response_hidden
 
@@ -152,8 +152,10 @@ class FrozenModel:
             log_softmax_chunks(hidden_TH, weight_VH[:size], keep, temperature)
         return TeacherScores(ids, logprobs, entropy, offsets, np.fromiter(sequences, dtype=np.int64), tail)
 
-    def logprobs(self, sequences: Sequence[TokenPair], max_tokens: int = 16384) -> list[np.ndarray]:
-        """Log-probability of every response token, temperature 1, one float32 array per sequence."""
+    def logprobs(
+        self, sequences: Sequence[TokenPair], max_tokens: int = 16384, temperature: float = 1.0
+    ) -> list[np.ndarray]:
+        """Log-probability of every response token at `temperature`, one float32 array per sequence."""
         distinct = list(dict.fromkeys((tuple(prompt), tuple(response)) for prompt, response in sequences))
         found: dict[TokenPair, np.ndarray] = {}
         for batch, packed, hidden_TH, weight_VH in self.passes(distinct, max_tokens):
@@ -164,17 +166,19 @@ class FrozenModel:
             ) -> None:
                 values[rows] = logprobs_TV.gather(1, target_T[rows, None])[:, 0].cpu().numpy()
 
-            log_softmax_chunks(hidden_TH, weight_VH, keep)
+            log_softmax_chunks(hidden_TH, weight_VH, keep, temperature)
             pieces = np.split(flat, np.cumsum([len(distinct[i][1]) for i in batch])[:-1])
             found |= {distinct[i]: piece for i, piece in zip(batch, pieces, strict=True)}
         return [found[tuple(prompt), tuple(response)] for prompt, response in sequences]
 
-    def reference_logprobs(
-        self, sequences: Mapping[int, Sequence[TokenPair]], max_tokens: int = 16384
-    ) -> dict[int, list[np.ndarray]]:
-        """`logprobs` of each example's sequences, by index of the example, all scored together."""
-        values = iter(self.logprobs([s for of in sequences.values() for s in of], max_tokens))
-        return {example: [next(values) for _ in of] for example, of in sequences.items()}
+    def reference_logprobs(self, asked: Mapping[int, Asked], max_tokens: int = 16384) -> dict[int, list[np.ndarray]]:
+        """`logprobs` of each example's sequences, by index of the example; those of one temperature scored together."""
+        found: dict[int, list[np.ndarray]] = {}
+        for temperature in sorted({a.temperature for a in asked.values()}):
+            of = {i: a.sequences for i, a in asked.items() if a.temperature == temperature}
+            values = iter(self.logprobs([s for sequences in of.values() for s in sequences], max_tokens, temperature))
+            found |= {i: [next(values) for _ in sequences] for i, sequences in of.items()}
+        return found
 
     def passes(
         self, sequences: Sequence[TokenPair], max_tokens: int

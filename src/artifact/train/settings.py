@@ -76,8 +76,9 @@ def _fault(value: Any, hint: Any) -> str:
     if origin is Literal:
         return "" if value in arguments else f"must be one of {', '.join(map(repr, arguments))}"
     if origin in (Union, UnionType):
-        faults = [_fault(value, a) for a in arguments if not (value is None and a is type(None))]
-        return "" if value is None and type(None) in arguments else min(faults, key=len, default="")
+        if value is None:
+            return "" if type(None) in arguments else "must be given"
+        return min((_fault(value, a) for a in arguments if a is not type(None)), key=len)
     if origin is tuple:
         kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
         return next((f for v, k in zip(value, kinds, strict=True) if (f := _fault(v, k))), "")
@@ -116,18 +117,46 @@ class DistilSettings(Settings):
 
 @dataclass(frozen=True)
 class ContrastSettings(Settings):
-    """The preference term, CORE §3.3."""
+    """The preference term, CORE §3.3. Each form has its own defaults, since its β scales another quantity.
+
+    beta               β; None = 0.1 for `dpo` (the paper's), 2.0 for `simpo` (SimPO's authors: 2.0 to 2.5)
+    simpo_margin       γ; None = β/2 (SimPO's authors: start at γ/β = 0.5); refused with another form
+    length_normalised  DPO on means over the response instead of sums; SimPO always takes means
+    """
 
     form: Literal["dpo", "simpo"] = "dpo"
-    beta: Positive = 0.1
+    beta: Positive | None = None
     length_normalised: bool = False
-    simpo_margin: float = 0.5
+    simpo_margin: NotNegative | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.form != "simpo" and self.simpo_margin is not None:
+            raise ValueError(
+                f"ContrastSettings.simpo_margin = {self.simpo_margin}: form {self.form!r} has no margin; leave it out, "
+                "or set form to 'simpo'"
+            )
+
+    @property
+    def beta_in_force(self) -> float:
+        """The β that is used: the one given, else the form's own."""
+        return self.beta if self.beta is not None else {"dpo": 0.1, "simpo": 2.0}[self.form]
+
+    @property
+    def margin_in_force(self) -> float:
+        """The γ that SimPO uses: the one given, else β/2."""
+        return self.simpo_margin if self.simpo_margin is not None else self.beta_in_force / 2
 
 
 @dataclass(frozen=True)
 class PolicyGradientSettings(Settings):
-    """GRPO's clipped policy-gradient term."""
+    """GRPO's clipped policy-gradient term.
 
+    temperature  at which ratio, gradient and the KL to the reference take their log-probabilities: that of the rollouts
+                 (`sampling`), whose expected reward is then what the gradient climbs, or 1 whatever the rollouts had
+    """
+
+    temperature: Literal["sampling", 1] = "sampling"
     clip_low: Positive = 0.2
     clip_high: Positive = 0.2
     kl_coefficient: NotNegative = 0.0
@@ -136,11 +165,16 @@ class PolicyGradientSettings(Settings):
 
 @dataclass(frozen=True)
 class Losses(Settings):
-    """The settings of every loss component; imitation (`Imitate`) is reduced as distillation is."""
+    """The settings of every loss component; imitation (`Imitate`) is reduced as distillation is.
+
+    mask_truncated_completions  responses cut off at the token budget take part in no loss and in no denominator (TRL's
+                                name); their verdicts still count in rewards, accuracies and the `adaptive` mix
+    """
 
     distil: DistilSettings
     contrast: ContrastSettings = ContrastSettings()
     policy_gradient: PolicyGradientSettings = PolicyGradientSettings()
+    mask_truncated_completions: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,3 +233,8 @@ class RunSettings(Settings):
     train: Train
     seed: Annotated[int, Bound(ge=0)] = 0
     curve_tokens: Count = 1
+
+    @property
+    def policy_temperature(self) -> float:
+        """The temperature of the policy that a policy gradient is taken of (`losses.policy_gradient.temperature`)."""
+        return self.sampling.temperature if self.losses.policy_gradient.temperature == "sampling" else 1.0

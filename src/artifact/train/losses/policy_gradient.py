@@ -5,9 +5,15 @@
     ℓ_t  = −min(ρ_t A, clip(ρ_t, 1 − clip_low, 1 + clip_high) A) + c (e^{d_t} − 1 − d_t)
     d_t  = log p_ref(y_t) − log p_S(y_t)
 
-The last term is Schulman's k3 estimator of KL(p_S‖p_ref): never negative, unbiased for tokens sampled from p_S. Unequal
-clip bounds are DAPO's "clip-higher". Left out: the reduction (`reduction.py`), correction for a behaviour policy whose
-log-probs come from another engine, and any value function.
+All three log-probabilities are those of one temperature T: log softmax(z/T). With T that of the rollouts, the gradient
+of Σ_t ℓ_t at ρ = 1 estimates −∇J_T, J_T the expected reward of the policy softmax(z/T) that was sampled; with another T
+it is the gradient of no expectation. The last term is Schulman's k3 estimator: never negative, and unbiased for tokens
+sampled from p_S. At the rollouts' T it therefore estimates KL(p_S,T ‖ p_ref,T) of the *tempered* policies, token by
+token; at T = 1 with rollouts of another temperature it is the mean of the same expression over tokens of another
+policy, which is no KL divergence.
+
+Unequal clip bounds are DAPO's "clip-higher". Left out: the reduction (`reduction.py`), correction for a behaviour
+policy whose log-probs come from another engine, and any value function.
 """
 
 from __future__ import annotations
@@ -66,9 +72,9 @@ def grpo_token_loss(
 ) -> PolicyGradientLoss:
     """The clipped policy-gradient loss of each response token.
 
-    All inputs are [T], log-probs natural and at temperature 1; the advantage is that of the token's rollout. Behaviour
-    and reference log-probs and advantages carry no gradient. Raises ValueError for shapes that disagree, clip bounds
-    outside 0 ≤ clip_low < 1, clip_high ≥ 0, a negative KL coefficient, or one without reference log-probs.
+    All inputs are [T], log-probs natural and all at one temperature; the advantage is that of the token's rollout.
+    Behaviour and reference log-probs and advantages carry no gradient. Raises ValueError for shapes that disagree, clip
+    bounds outside 0 ≤ clip_low < 1, clip_high ≥ 0, a negative KL coefficient, or one without reference log-probs.
     """
     given = [logprobs_T, behaviour_logprobs_T, advantage_T] + (
         [] if reference_logprobs_T is None else [reference_logprobs_T]

@@ -63,8 +63,9 @@ def reduce(
 
     loss_T [T] per-token losses; segment_T [T] int64 sequence index; weight_S [S] sequence weights; mask_T [T] bool,
     True = trained on; denominator from `step_denominator`; token_weight_T [T] optional. Masked tokens are dropped, not
-    multiplied by 0, so their loss may be anything, even NaN. Raises ValueError for wrong shapes, a mask that is not
-    bool, or a denominator ≤ 0.
+    multiplied by 0, so their loss may be anything, even NaN. Its gradient is 0, which an infinite derivative further up
+    still turns into NaN (0 · ∞): `objective` leaves masked tokens out before it computes any loss. Raises ValueError
+    for wrong shapes, a mask that is not bool, or a denominator ≤ 0.
     """
     _check(loss_T, segment_T, weight_S, mask_T, mode, denominator, token_weight_T)
     weight_T = weight_S.to(loss_T.dtype)[segment_T]

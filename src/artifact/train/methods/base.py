@@ -11,7 +11,7 @@ import difflib
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
@@ -157,6 +157,15 @@ class Method(ABC):
     @abstractmethod
     def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:
         """The weighted examples of one optimiser step."""
+
+    def trained_on(self, rollouts: Iterable[Rollout]) -> tuple[Rollout, ...]:
+        """Those that may take part in a loss: without the truncated ones under `losses.mask_truncated_completions`.
+
+        For responses, of the student or of the teacher, on their way into examples; rewards and shares keep them all.
+        The loop refuses a step that trains on one it should not.
+        """
+        masked = self.settings.losses.mask_truncated_completions
+        return tuple(r for r in rollouts if not (masked and r.truncated))
 
 
 _REGISTRY: dict[str, type[Method]] = {}

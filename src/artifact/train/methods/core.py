@@ -86,24 +86,26 @@ class ContrastiveOnPolicyDistillation(Method):
         out = []
         for group in groups:
             informed = None if o.teacher_context == "none" else context.encode(group.problem, o.teacher_context)
-            for r in group.correct if distil_on == "correct" else group.rollouts:
+            for r in self.trained_on(group.correct if distil_on == "correct" else group.rollouts):
                 out.append(Distil.of(r, teacher_prompt_ids=informed))
         return out
 
     def _pairs(self, groups: Sequence[Group], context: StepContext) -> tuple[list[Prefer], dict[str, float]]:
         """Preference pairs, one for each incorrect rollout that has a chosen response; and what became of the rest."""
         o = self.options
-        bare = [g.problem for g in groups if g.incorrect and not self._candidates(g, context)]
-        taught: dict[str, list[Chosen]] = {}
+        rejected_of = [self.trained_on(g.incorrect) for g in groups]
+        bare = [i for i, g in enumerate(groups) if rejected_of[i] and not self._candidates(g, context)]
+        taught: dict[int, list[Chosen]] = {}  # by group: a problem that comes twice in a step is answered for each
         if bare and o.fallback != "skip":
-            answers = context.ask_teacher(bare, o.fallback, o.teacher_context)
-            for problem, responses in zip(bare, answers, strict=True):
-                taught[problem.id] = [(r.response_ids, r.response_mask) for r in responses if r.correct]
+            answers = context.ask_teacher([groups[i].problem for i in bare], o.fallback, o.teacher_context)
+            for i, responses in zip(bare, answers, strict=True):
+                usable = [r for r in self.trained_on(responses) if r.correct]
+                taught[i] = [(r.response_ids, r.response_mask) for r in usable]
         pairs: list[Prefer] = []
         without = 0
-        for group in groups:
-            candidates = self._candidates(group, context) or taught.get(group.problem.id, [])
-            for rejected in group.incorrect:
+        for i, group in enumerate(groups):
+            candidates = self._candidates(group, context) or taught.get(i, [])
+            for rejected in rejected_of[i]:
                 if not candidates:
                     without += 1
                     continue
@@ -133,6 +135,6 @@ class ContrastiveOnPolicyDistillation(Method):
             if source == "reference" and group.problem.solution:
                 solution = group.problem.solution
                 return [(context.encode_text(solution), context.mask_text(solution))]
-            if source == "own" and group.correct:
-                return [(r.response_ids, r.response_mask) for r in group.correct]
+            if source == "own" and (own := self.trained_on(group.correct)):
+                return [(r.response_ids, r.response_mask) for r in own]
         return []

@@ -2,6 +2,14 @@
 
 One update per batch, so the ratio is 1 at the update and the printed loss is near 0 by construction: watch the reward.
 Groups whose rollouts are all right or all wrong have advantage 0; they count in the denominator and teach nothing.
+
+The gradient is that of the policy that was sampled, softmax(logits / T) with T = `sampling.temperature`, unless
+`losses.policy_gradient.temperature` is 1. Sampling that cuts the distribution (`top_p` below 1), or that is greedy, is
+refused: its policy has no log-probability of this form.
+
+Under `losses.mask_truncated_completions` a truncated rollout keeps its reward, and so its part in the mean and standard
+deviation of its group, as in TRL; it is left out of loss and denominator. (TRL's `grpo` and `dr_grpo` reductions still
+count it in the denominator, its `bnpo` and `dapo` do not.)
 """
 
 from __future__ import annotations
@@ -34,6 +42,15 @@ class GroupRelativePolicyOptimisation(Method):
                 "GRPO compares rollouts of one prompt: sampling.samples_per_prompt = "
                 f"{settings.sampling.samples_per_prompt}, it needs at least 2"
             )
+        for name, value, fault in (
+            ("temperature", settings.sampling.temperature, settings.sampling.temperature == 0.0),
+            ("top_p", settings.sampling.top_p, settings.sampling.top_p < 1.0),
+        ):
+            if fault:
+                raise ConfigError(
+                    f"sampling.{name} = {value}: GRPO needs rollouts drawn from the whole distribution, whose "
+                    "log-probabilities its gradient takes; set temperature above 0 and top_p to 1"
+                )
         self.needs = Needs(verdicts=True, reference=settings.losses.policy_gradient.kl_coefficient > 0, gold=True)
 
     def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:
@@ -43,10 +60,12 @@ class GroupRelativePolicyOptimisation(Method):
 
         rewards_GK = torch.tensor([_rewards(g) for g in groups], dtype=torch.float64)
         advantages_GK = group_advantages(rewards_GK, scale=self.options.scale)
+        temperature = self.settings.policy_temperature
         examples = tuple(
-            Reinforce.of(r, float(a))
+            Reinforce.of(r, float(a), temperature)
             for g, row in zip(groups, advantages_GK, strict=True)
             for r, a in zip(g.rollouts, row, strict=True)
+            if self.trained_on([r])
         )
         informative = float((advantages_GK != 0).any(1).double().mean())
         return Batch(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from artifact.records import Group
+from artifact.records import Group, Rollout
 from artifact.train.examples import Distil
 from artifact.train.methods.base import Batch, Method, Needs, StepContext, register
 
 
-def distil_all(groups: Sequence[Group], weight_of: dict[str, float] | None = None) -> tuple[Distil, ...]:
+def distil_all(rollouts: Iterable[Rollout], weight_of: dict[str, float] | None = None) -> tuple[Distil, ...]:
     """A distillation example for each rollout, weighted by its problem's entry in `weight_of` (1 without it).
 
     A rollout of weight 0 stays in the batch: it counts in the denominator of Eq. 9.
     """
-    return tuple(
-        Distil.of(r, 1.0 if weight_of is None else weight_of[r.problem_id]) for group in groups for r in group.rollouts
-    )
+    return tuple(Distil.of(r, 1.0 if weight_of is None else weight_of[r.problem_id]) for r in rollouts)
 
 
 @register("opd")
@@ -26,4 +24,4 @@ class OnPolicyDistillation(Method):
     needs = Needs(teacher=True)
 
     def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:
-        return Batch(distil_all(groups), {"distil": 1.0})
+        return Batch(distil_all(self.trained_on(r for g in groups for r in g.rollouts)), {"distil": 1.0})

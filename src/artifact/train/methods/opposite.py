@@ -28,7 +28,7 @@ class OppositeRouting(Method):
     needs = Needs(verdicts=True, teacher=True, gold=True)
 
     def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:
-        wrong = [Distil.of(r) for g in groups for r in g.incorrect]
-        right = [Imitate.of(r) for g in groups for r in g.correct]
-        share = len(right) / max(1, len(right) + len(wrong))
+        wrong = [Distil.of(r) for g in groups for r in self.trained_on(g.incorrect)]
+        right = [Imitate.of(r) for g in groups for r in self.trained_on(g.correct)]
+        share = sum(len(g.correct) for g in groups) / max(1, sum(len(g.correct) + len(g.incorrect) for g in groups))
         return Batch((*wrong, *right), {"distil": self.options.alpha, "nll": 1.0}, {"share_correct": share})

@@ -47,5 +47,5 @@ class SelfDistilledReasoner(Method):
         examples: list[Distil] = []
         for group in groups:
             informed = context.encode(group.problem, self.options.context)
-            examples += [Distil.of(r, teacher_prompt_ids=informed) for r in group.rollouts]
+            examples += [Distil.of(r, teacher_prompt_ids=informed) for r in self.trained_on(group.rollouts)]
         return Batch(tuple(examples), {"distil": 1.0})

@@ -27,7 +27,7 @@ class SequenceLevelDistillation(Method):
         examples: list[Imitate] = []
         without = 0
         for group in groups:
-            correct = [r for r in context.teacher_samples[group.problem.id] if r.correct]
+            correct = [r for r in self.trained_on(context.teacher_samples[group.problem.id]) if r.correct]
             without += not correct
             first = context.step * k
             for i in range(first, first + min(k, len(correct))):

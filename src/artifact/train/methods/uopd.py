@@ -25,7 +25,11 @@ class UncertaintyWeightedDistillation(Method):
 
     @dataclass(frozen=True)
     class Options(Settings):
-        """weighting: scheme; tau: threshold of `binary` on H / log N."""
+        """weighting: scheme; tau: threshold of `binary` on H / log N.
+
+        Under `binary` every weight of a step may be 0. The step is then taken with a gradient of 0: AdamW still moves
+        the weights, by the momentum of earlier steps, decays its moments, and goes on in its schedule.
+        """
 
         weighting: Literal["uniform", "soft", "binary", "shuffled", "gold"] = "soft"
         tau: Annotated[float, Bound(ge=0, le=1)] = 0.5
@@ -43,4 +47,5 @@ class UncertaintyWeightedDistillation(Method):
         require_annotated(groups, context.weights, "uncertainty weight")
         weights = {g.problem.id: context.weights[g.problem.id] for g in groups}
         mean = sum(weights.values()) / len(weights)
-        return Batch(distil_all(groups, weights), {"distil": 1.0}, {"mean_weight": mean})
+        rollouts = self.trained_on(r for g in groups for r in g.rollouts)
+        return Batch(distil_all(rollouts, weights), {"distil": 1.0}, {"mean_weight": mean})
