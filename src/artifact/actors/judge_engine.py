@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from artifact.actors.checkpoints import load_tokenizer
 from artifact.actors.session import call, open_actors
 from artifact.config import Config, ConfigError
 from artifact.paths import resolve_model
@@ -47,13 +48,11 @@ def open_llm_judge(config: Config) -> tuple[LLMJudge, float]:
             f"annotation.clustering = llm needs a judge model, and tier {config.tier!r} names none: set models.judge "
             "to an instruction-tuned checkpoint, or annotation.clustering to symbolic"
         )
-    from transformers import AutoTokenizer
-
     path, limit = resolve_model(config.models.judge), config.cluster.step_timeout_s
     actors = open_actors(config, engines_for=config.models.judge, reference=True)
     call([e.load_checkpoint.remote(path) for e in actors.engines], limit, "loading the judge into the engines")
     judge = LLMJudge(
-        AutoTokenizer.from_pretrained(path),
+        load_tokenizer(path),
         engine_scorer(actors.engines, limit),
         name=config.models.judge,
         max_prompt_tokens=config.cluster.engine.max_model_len - 1,

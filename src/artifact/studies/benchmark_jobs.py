@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from artifact.actors.checkpoints import load_config
 from artifact.config import Config, ConfigError, SampledEvaluation, checked
-from artifact.errors import EmptyDataset, Mismatch
+from artifact.errors import BrokenModel, EmptyDataset, Mismatch, ModelAbsent
 from artifact.evaluate.protocol import Protocol, ks_for, parse_protocol
 from artifact.paths import project_root, resolve_model
 from artifact.records import Problem
@@ -201,11 +202,8 @@ def _load(config: Config, target: Target) -> tuple[tuple[Problem, ...], dict[str
 def _tokenizer(model: str) -> Any:
     try:
         return tokenizer_of(model)
-    except (OSError, ValueError) as err:
-        raise Mismatch(
-            f"no tokenizer of {model!r} can be loaded ({str(err).splitlines()[0]}): a local folder needs "
-            "tokenizer.json; a hub id needs a network or the hub's cache"
-        ) from err
+    except (ModelAbsent, BrokenModel) as err:
+        raise Mismatch(f"no tokenizer of {model!r} can be loaded: {err}") from err
 
 
 def fit_engine(jobs: Sequence[Job], fixed: Collection[str] = ()) -> list[Job]:
@@ -243,10 +241,8 @@ def _with_engine(config: Config, grown: Mapping[str, int]) -> Config:
 
 def start_up_checks(job: Job) -> None:
     """The model agrees with itself and has room: `tasks/checks.py`, probed with the benchmark's own first problems."""
-    from transformers import AutoConfig
-
     config, some, tokenizer = job.config, job.problems[:3], tokenizer_of(job.model)
-    shape = AutoConfig.from_pretrained(resolve_model(job.model))
+    shape = load_config(resolve_model(job.model))
     probes = [text for p in some for text in (p.question, p.answer)]
     longest = max(map(len, job.prompts.values()))
     if job.prompt == "plain":  # no chat template is involved

@@ -10,11 +10,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from artifact.actors.checkpoints import load_config, load_tokenizer
 from artifact.actors.sampler import EngineSampler
 from artifact.actors.session import Actors
 from artifact.config import Config, Engine, TaskSection
 from artifact.errors import EmptyDataset
-from artifact.files import read_json
+from artifact.models import json_of
 from artifact.paths import resolve_model
 from artifact.provenance import digest
 from artifact.records import Problem
@@ -31,9 +32,7 @@ from artifact.train.inputs import RunInputs
 @lru_cache(maxsize=8)
 def tokenizer_of(model: str) -> Any:
     """The tokenizer of a checkpoint."""
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(resolve_model(model))
+    return load_tokenizer(resolve_model(model))
 
 
 @lru_cache(maxsize=8)
@@ -48,9 +47,9 @@ def stop_token_ids(model: str) -> tuple[int, ...]:
 
 
 def config_file(model: str, name: str) -> dict[str, Any]:
-    """A JSON file of a local checkpoint; empty for a hub id, or where the checkpoint has no such file."""
+    """A JSON file of a checkpoint; empty where it has no such file."""
     path = Path(resolve_model(model)) / name
-    return read_json(path, "make or fetch the model again") if path.is_file() else {}
+    return json_of(path) if path.is_file() else {}
 
 
 def task_of(section: TaskSection) -> Task:
@@ -86,13 +85,11 @@ def start_up_checks(student: str, teacher: str, section: TaskSection, engine: En
     Probed with the task's own first problems. Raises one Mismatch that names every failure; padded rows and the like
     are findings.
     """
-    from transformers import AutoConfig
-
     problems = problems_of(section, section.train_split, section.train_limit)[:3]
     probes = [p.question for p in problems] + [p.solution for p in problems if p.solution]
     exchange = problems[0].question, problems[0].solution or problems[0].answer
     tokenizers = {m: tokenizer_of(m) for m in (student, teacher)}
-    configs = {m: AutoConfig.from_pretrained(resolve_model(m)) for m in tokenizers}
+    configs = {m: load_config(resolve_model(m)) for m in tokenizers}
     longest = max(
         len(encode_prompt(tokenizers[student], task_of(section).messages(p), section.thinking)) for p in problems
     )
