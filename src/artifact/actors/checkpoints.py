@@ -11,6 +11,7 @@ Left out: what the head and the tokenizer must agree on (`tasks/checks.py`), and
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,13 @@ def load_tokenizer(path: str) -> Any:
     from transformers import AutoTokenizer
 
     folder = Path(path)
+    load_config(path)  # transformers asks it for the tokenizer's class
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise broken(folder, f"it has no tokenizer (none of {', '.join(TOKENIZERS)})")
     try:
         return AutoTokenizer.from_pretrained(path, **SAFE)
     except Exception as err:  # the tokenizers library raises nothing narrower
-        raise broken(folder, f"its tokenizer cannot be read ({_first_line(err)})") from err
+        raise broken(folder, f"its tokenizer cannot be read ({_brief(err)})") from err
 
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
@@ -73,7 +75,7 @@ def load_config(path: str) -> Any:
                 "it needs code of its own (auto_map in config.json), which is never run (trust_remote_code=False)",
                 "choose a model whose architecture is part of transformers",
             ) from err
-        raise broken(folder, f"config.json cannot be used ({_first_line(err)})") from err
+        raise broken(folder, f"config.json cannot be used ({_brief(err)})") from err
 
 
 def load_gguf(gguf: Path) -> tuple[Any, Any]:
@@ -82,7 +84,8 @@ def load_gguf(gguf: Path) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     name = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    network, info = AutoModelForCausalLM.from_pretrained(**name, dtype=torch.float32, output_loading_info=True, **SAFE)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(**name, dtype=torch.float32, output_loading_info=True, **SAFE)
+    network, info = loaded
     _require_all(gguf.parent, info)
     require_finite(str(gguf.parent), network.state_dict().items())
     return network, AutoTokenizer.from_pretrained(**name, **SAFE)
@@ -134,20 +137,38 @@ def _read(path: str, dtype: str, **where: Any) -> Any:
     check_files(folder)
     config = load_config(path)
     try:
-        network, info = AutoModelForCausalLM.from_pretrained(
-            path,
-            config=config,
-            dtype=getattr(torch, dtype),
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # for the list of them: they are refused below
-            **where,
-            **SAFE,
-        )
+        with quiet_transformers():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                path,
+                config=config,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # for the list of them: they are refused below
+                **where,
+                **SAFE,
+            )
     except Exception as err:  # transformers, safetensors and torch each have their own
-        raise broken(folder, f"its weights cannot be loaded ({_first_line(err)})") from err
+        raise broken(folder, f"its weights cannot be loaded ({_brief(err)})") from err
+    network, info = loaded
     _require_all(folder, info)
     return network
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without transformers' progress bar and its table of what did not fit, which the errors here say in words."""
+    from transformers.utils import logging
+
+    bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def _require_all(folder: Path, info: dict[str, Any]) -> None:
@@ -165,6 +186,10 @@ def _require_all(folder: Path, info: dict[str, Any]) -> None:
         raise broken(folder, f"weights and config.json do not belong together: {'; '.join(faults)}")
 
 
-def _first_line(err: Exception) -> str:
-    lines = str(err).strip().splitlines()
-    return f"{type(err).__name__}: {lines[0] if lines else 'no message'}"
+def _brief(err: Exception) -> str:
+    text = " ".join(str(err).split())
+    return f"{type(err).__name__}: {text[:MOST_QUOTED]}{' …' if len(text) > MOST_QUOTED else ''}"
+
+
+MOST_QUOTED = 240
+"""Characters of a library's own message: some of transformers' fill a screen."""

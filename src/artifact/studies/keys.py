@@ -16,8 +16,8 @@ from typing import Any
 
 from artifact import provenance
 from artifact.config import Config
-from artifact.models import hub_origin
-from artifact.paths import resolve_model
+from artifact.models import check_files, hub_origin, snapshot
+from artifact.paths import local_model, resolve_model
 from artifact.provenance import digest, file_hash, lock_path, text_hash
 from artifact.records import Problem
 
@@ -83,6 +83,14 @@ def model_identity(model: str) -> dict[str, str | None]:
     """A model for manifests: its name, the hub's commit (None for a local folder), the hash of its content."""
     origin = hub_origin(Path(resolve_model(model)))
     return {"model": model, "commit": origin[1] if origin else None, "content": model_hash(model)}
+
+
+def model_state(model: str) -> str:
+    """A model in words: commit and content of what is here, without asking the network. Raises FileNotFoundError."""
+    folder = local_model(model) or snapshot(model, download=False).folder
+    check_files(folder)
+    origin = hub_origin(folder)
+    return f"{f'commit {origin[1]}, ' if origin else ''}content {provenance.model_hash(folder)}"
 
 
 def data_hash(problems: Iterable[Problem]) -> str:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pandas as pd
 
+from artifact.actors.checkpoints import check_model
 from artifact.actors.memory import peak_memory_by_actor
 from artifact.actors.session import Actors, connect, open_actors, release_samplers
 from artifact.actors.team import RayWorkers
 from artifact.config import Config
 from artifact.errors import ConfigError, Mismatch
+from artifact.paths import resolve_model
 from artifact.phase1.records import Annotation
 from artifact.phase1.weights import weights_for
 from artifact.provenance import digest
@@ -120,7 +122,10 @@ def run(
     key = run_key(config, method, inputs)
     label = label or f"{config.method}-{config.teacher}-{config.seed}"
     known = TeacherAnnotations()
+    used = {"student": config.models.student} | ({"teacher": config.teacher_path} if method.needs.teacher else {})
     if force or store.read_manifest(store.folder_of("runs", key)) is None:
+        for model in used.values():
+            check_model(resolve_model(model))  # before hours of sampling for a run that could not begin
         known = phase_one(config, method)
     if method.needs.uncertainty and known.weights:
         inputs = replace(inputs, train=tuple(p for p in inputs.train if p.id in known.weights))
@@ -134,6 +139,7 @@ def run(
                 "seed": config.seed,
                 "needs": vars(method.needs),
                 "training_problems": len(inputs.train),
+                "models": {role: keys.model_identity(model) for role, model in used.items()},
             }
     named = cell or config.method
     return RunInfo(label, config.method, config.teacher, config.seed, key, out.folder, out.manifest, named)
@@ -228,7 +234,8 @@ def evaluate_checkpoint(config: Config, model: str, label: str, cell: str, force
                 gap = load_checkpoint(config, actors, model, inputs)
                 evaluate_splits(config, inputs, sampler_for(config, actors, model), out.folder)
                 release_samplers(config)
-            out.manifest |= {"model": model, "load_max_logprob_diff": gap}
+            identity = {"checkpoint": keys.model_identity(model)}
+            out.manifest |= {"model": model, "models": identity, "load_max_logprob_diff": gap}
     return RunInfo(label, "none", config.teacher, 0, key, out.folder, out.manifest, cell)
 
 
