@@ -54,7 +54,7 @@ def mentions(tree: ast.AST, name: str) -> list[int]:
 def test_models_are_read_in_one_place(name: str) -> None:
     found = {path for path, tree in TREES if mentions(tree, name)}
     assert found <= ALLOWED[name], (
-        f"{name} outside of its place: use artifact.actors.checkpoints or paths.resolve_model"
+        f"{name} elsewhere: use artifact.actors.checkpoints or paths.resolve_model"
     )
 
 
