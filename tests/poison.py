@@ -133,6 +133,11 @@ POISONS: dict[str, tuple[Callable[[Path], None], str]] = {
     "an adapter": (adapter, "it is an adapter"),
     "quantised": (with_config(quantization_config={"quant_method": "gptq", "bits": 4}), "quantised"),
     "broken config.json": (cut("config.json", 0.5), "config.json cannot be read"),
+    "a head of its own, stated as tied": (
+        with_tensors(lambda t: t.update({"lm_head.weight": t["model.embed_tokens.weight"] + 1})),
+        "lm_head.weight is stored beside model.embed_tokens.weight and differs from it",
+    ),
+    "an untied head missing": (with_config(tie_word_embeddings=False), "1 tensors are missing, e.g. lm_head.weight"),
     "a list as config.json": (lambda f: (f / "config.json").write_text("[]") and None, "holds a list, not an object"),
     "broken generation_config.json": (cut("generation_config.json", 0.5), "generation_config.json cannot be read"),
     "broken tokenizer.json": (cut("tokenizer.json", 0.5), "its tokenizer cannot be read"),

@@ -53,9 +53,7 @@ def mentions(tree: ast.AST, name: str) -> list[int]:
 @pytest.mark.parametrize("name", list(ALLOWED))
 def test_models_are_read_in_one_place(name: str) -> None:
     found = {path for path, tree in TREES if mentions(tree, name)}
-    assert found <= ALLOWED[name], (
-        f"{name} elsewhere: use artifact.actors.checkpoints or paths.resolve_model"
-    )
+    assert found <= ALLOWED[name], f"{name} elsewhere: use artifact.actors.checkpoints or paths.resolve_model"
 
 
 def calls_of(path: str, name: str) -> list[ast.Call]:

@@ -10,7 +10,7 @@ Left out: what the head and the tokenizer must agree on (`tasks/checks.py`), and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -33,7 +33,8 @@ def load_network(path: str, dtype: str, device: str = "cpu") -> Any:
     network = _read(path, dtype)
     check_head(network)
     network.to(device)
-    require_finite(path, network.state_dict().items())
+    for _ in finite(path, network.state_dict().items()):
+        pass
     return network
 
 
@@ -87,7 +88,8 @@ def load_gguf(gguf: Path) -> tuple[Any, Any]:
     loaded: Any = AutoModelForCausalLM.from_pretrained(**name, dtype=torch.float32, output_loading_info=True, **SAFE)
     network, info = loaded
     _require_all(gguf.parent, info)
-    require_finite(str(gguf.parent), network.state_dict().items())
+    for _ in finite(str(gguf.parent), network.state_dict().items()):
+        pass
     return network, AutoTokenizer.from_pretrained(**name, **SAFE)
 
 
@@ -101,23 +103,32 @@ def check_model(path: str) -> None:
 
 @lru_cache(maxsize=64)
 def _checked(path: str, content: str) -> None:
-    network = _read(path, "float32", device_map={"": "meta"})
-    check_head(network)
-    require_finite(path, stored_tensors(Path(path)))
+    for _ in sound_tensors(path):
+        pass
 
 
-def stored_tensors(folder: Path) -> Iterator[tuple[str, Any]]:
-    """(name, tensor) of everything in the weight files of a folder, one in memory at a time."""
+def sound_tensors(path: str) -> Iterator[tuple[str, Any]]:
+    """(name, tensor) of all weights of a model, one in memory at a time, as an engine is given them.
+
+    Raises BrokenModel or Mismatch where `load_network` would: for names and shapes before the first tensor is read.
+    """
+    check_head(_read(path, "float32", device_map={"": "meta"}))
+    yield from finite(path, stored_tensors(Path(path)))
+
+
+def stored_tensors(folder: Path, only: Collection[str] | None = None) -> Iterator[tuple[str, Any]]:
+    """(name, tensor) of what is in the weight files of a folder, or of `only` these; one in memory at a time."""
     from safetensors import safe_open
 
     for file in weight_files(folder):
         with safe_open(file, framework="pt") as handle:
             for name in handle.keys():  # noqa: SIM118 - a safetensors handle is not a mapping
-                yield name, handle.get_tensor(name)
+                if only is None or name in only:
+                    yield name, handle.get_tensor(name)
 
 
-def require_finite(path: str, named: Iterable[tuple[str, Any]]) -> None:
-    """Raise BrokenModel where a tensor holds NaN or an infinity; one pass, no copy."""
+def finite(path: str, named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """The named tensors as they come; BrokenModel at one that holds NaN or an infinity. One pass, no copy."""
     import torch
 
     for name, tensor in named:
@@ -126,6 +137,7 @@ def require_finite(path: str, named: Iterable[tuple[str, Any]]) -> None:
             if not (torch.isfinite(low) and torch.isfinite(high)):
                 bad = int((~torch.isfinite(tensor)).sum())
                 raise broken(Path(path), f"{name} holds NaN or infinity in {bad:,} of {tensor.numel():,} values")
+        yield name, tensor
 
 
 def _read(path: str, dtype: str, **where: Any) -> Any:
@@ -152,7 +164,21 @@ def _read(path: str, dtype: str, **where: Any) -> Any:
         raise broken(folder, f"its weights cannot be loaded ({_brief(err)})") from err
     network, info = loaded
     _require_all(folder, info)
+    if config.tie_word_embeddings:
+        _require_one_head(folder)
     return network
+
+
+def _require_one_head(folder: Path) -> None:
+    """BrokenModel where a tied model stores two: transformers would untie them, engines drop the second."""
+    pair = "model.embed_tokens.weight", "lm_head.weight"
+    found = dict(stored_tensors(folder, only=pair))
+    if len(found) == 2 and not found[pair[0]].equal(found[pair[1]]):
+        raise broken(
+            folder,
+            f"{pair[1]} is stored beside {pair[0]} and differs from it, but config.json says tie_word_embeddings",
+            "set tie_word_embeddings = false in config.json, or take the head out of the weights",
+        )
 
 
 @contextmanager

@@ -15,7 +15,6 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -126,9 +125,8 @@ class EngineExtension:
 
     def load_checkpoint_weights(self, path: str) -> None:
         """Replace all weights by those of a Hugging Face checkpoint of the same architecture; BrokenModel for none."""
-        from artifact.actors.checkpoints import check_model, stored_tensors
+        from artifact.actors.checkpoints import sound_tensors
         from artifact.actors.weight_sync import with_explicit_head
 
-        check_model(path)
         tied = bool(self.model_runner.model_config.hf_config.tie_word_embeddings)  # type: ignore[attr-defined]
-        self.reload_weights(weights_iterator=iter(with_explicit_head(stored_tensors(Path(path)), tied)))  # type: ignore[attr-defined]
+        self.reload_weights(weights_iterator=iter(with_explicit_head(sound_tensors(path), tied)))  # type: ignore[attr-defined]
