@@ -92,6 +92,10 @@ def adapter(folder: Path) -> None:
     (folder / "adapter_config.json").write_text("{}")
 
 
+def no_object(folder: Path) -> None:
+    (folder / "config.json").write_text("[]")
+
+
 def layers(folder: Path) -> int:
     return int(json.loads((folder / "config.json").read_text())["num_hidden_layers"])
 
@@ -138,7 +142,7 @@ POISONS: dict[str, tuple[Callable[[Path], None], str]] = {
         "lm_head.weight is stored beside model.embed_tokens.weight and differs from it",
     ),
     "an untied head missing": (with_config(tie_word_embeddings=False), "1 tensors are missing, e.g. lm_head.weight"),
-    "a list as config.json": (lambda f: (f / "config.json").write_text("[]") and None, "holds a list, not an object"),
+    "a list as config.json": (no_object, "holds a list, not an object"),
     "broken generation_config.json": (cut("generation_config.json", 0.5), "generation_config.json cannot be read"),
     "broken tokenizer.json": (cut("tokenizer.json", 0.5), "its tokenizer cannot be read"),
     "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "it has no tokenizer"),

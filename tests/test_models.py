@@ -157,7 +157,12 @@ def test_large_files_count_by_content_and_are_read_once(
     read: list[Path] = []
     plain = provenance.file_hash
     monkeypatch.setattr(provenance, "LARGE", 100_000)
-    monkeypatch.setattr(provenance, "file_hash", lambda p: (read.append(p), plain(p))[1])
+
+    def counted(path: Path) -> str:
+        read.append(path)
+        return plain(path)
+
+    monkeypatch.setattr(provenance, "file_hash", counted)
     folder = copy_of("student", tmp_path / "model")
     weights = folder / "model.safetensors"
     first = model_hash(folder)

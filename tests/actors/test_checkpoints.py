@@ -57,6 +57,40 @@ def test_what_is_loaded_is_what_lies_in_the_file(name: str) -> None:
     assert not frozen.training and not any(p.requires_grad for p in frozen.parameters())
 
 
+def test_loading_changes_no_number_and_draws_none() -> None:
+    """The network is the one that transformers gives when it is asked plainly, bit for bit, and the seed stands."""
+    from transformers import AutoModelForCausalLM
+
+    folder, ids = str(TINY / "student"), torch.tensor([[1, 5, 6, 7, 8, 9]])
+    plain: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    strict = load_network(folder, "float32")
+    check_model(folder)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(strict(ids).logits, plain(ids).logits)
+    assert strict.config.to_dict() == plain.config.to_dict()
+    assert strict.config._attn_implementation == plain.config._attn_implementation
+    assert strict.generation_config.to_dict() == plain.generation_config.to_dict()
+    assert [n for n, _ in strict.named_parameters()] == [n for n, _ in plain.named_parameters()]
+    assert not strict.training
+
+
+def test_threads_may_load_at_once() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from transformers.utils import logging
+
+    before = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    folders = [str(TINY / n) for n in ("student", "teacher-a", "teacher-b")] * 3
+    with ThreadPoolExecutor(4) as pool:
+        loaded = list(pool.map(lambda f: load_network(f, "float32"), folders))
+    for folder, network in zip(folders, loaded, strict=True):
+        stored = load_file(Path(folder) / "model.safetensors")
+        assert all(torch.equal(network.state_dict()[n], t) for n, t in stored.items())
+    assert (logging.is_progress_bar_enabled(), logging.get_verbosity()) == before
+
+
 def test_sharded_weights_are_the_same_model(tmp_path: Path) -> None:
     folder = str(copy_of("student", tmp_path / "model", sharded))
     check_model(folder)
@@ -103,7 +137,12 @@ def test_loading_says_nothing(tmp_path: Path) -> None:
 def test_a_model_is_checked_once_for_each_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     plain = checkpoints._read
-    monkeypatch.setattr(checkpoints, "_read", lambda path, *a, **k: (read.append(path), plain(path, *a, **k))[1])
+
+    def counted(path: str, *arguments: Any, **options: Any) -> Any:
+        read.append(path)
+        return plain(path, *arguments, **options)
+
+    monkeypatch.setattr(checkpoints, "_read", counted)
     folder = copy_of("student", tmp_path / "model")
     check_model(str(folder))
     check_model(str(folder))
@@ -125,7 +164,9 @@ def test_nothing_is_started_for_a_model_that_is_not_whole(
 
     monkeypatch.setattr(session, "connect", connect)
     bad = str(copy_of("student", tmp_path / "bad", POISONS["NaN"][0]))
-    models = {"student": {"models.student": bad}, "teacher": {"models.teachers": {"A": bad}}}.get(role, {})
+    models: dict[str, Any] = {"student": {"models.student": bad}, "teacher": {"models.teachers": {"A": bad}}}.get(
+        role, {}
+    )
     config = load("tiny", models)
     engines = bad if role == "engines" else None
     with pytest.raises(BrokenModel, match="holds NaN"):

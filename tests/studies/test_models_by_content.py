@@ -25,7 +25,7 @@ from artifact.studies.plan import print_plan
 from artifact.studies.runner import run_key
 
 STUDENT, TEACHER = "lab/small", "lab/large"
-ON_THE_HUB = {"models.student": STUDENT, "models.teachers": {"A": TEACHER}}
+ON_THE_HUB: dict[str, Any] = {"models.student": STUDENT, "models.teachers": {"A": TEACHER}}
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +99,7 @@ def test_no_run_begins_with_a_broken_model(
     if where == "hub":
         hub.put("lab/bad", folder)
     model = str(folder) if where == "folder" else "lab/bad"
-    named = {"student": {"models.student": model}, "teacher": {"models.teachers": {"A": model}}}[role]
+    named: dict[str, Any] = {"models.student": model} if role == "student" else {"models.teachers": {"A": model}}
     with pytest.raises(ArtifactError, match=words) as refused:
         runner.run(load("tiny", named | {"method": "opd"}))
     assert model in str(refused.value)

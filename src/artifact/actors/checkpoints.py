@@ -14,11 +14,14 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from artifact.models import broken, check_files, json_of, weight_files
 from artifact.provenance import model_hash
 from artifact.tasks.checks import check_head
+
+_LOADING = Lock()
 
 SAFE: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
 """Said to every reader: no code of the model's own, no network."""
@@ -183,18 +186,22 @@ def _require_one_head(folder: Path) -> None:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Without transformers' progress bar and its table of what did not fit, which the errors here say in words."""
+    """Without transformers' progress bar and its table of what did not fit, which the errors here say in words.
+
+    One thread at a time: these settings, and what transformers patches while it loads, belong to the whole process.
+    """
     from transformers.utils import logging
 
-    bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
+    with _LOADING:
+        bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(level)
+            if bar:
+                logging.enable_progress_bar()
 
 
 def _require_all(folder: Path, info: dict[str, Any]) -> None:
