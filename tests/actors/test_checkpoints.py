@@ -164,9 +164,11 @@ def test_nothing_is_started_for_a_model_that_is_not_whole(
 
     monkeypatch.setattr(session, "connect", connect)
     bad = str(copy_of("student", tmp_path / "bad", POISONS["NaN"][0]))
-    models: dict[str, Any] = {"student": {"models.student": bad}, "teacher": {"models.teachers": {"A": bad}}}.get(
-        role, {}
-    )
+    models: dict[str, Any] = {}
+    if role == "student":
+        models = {"models.student": bad}
+    elif role == "teacher":
+        models = {"models.teachers": {"A": bad}}
     config = load("tiny", models)
     engines = bad if role == "engines" else None
     with pytest.raises(BrokenModel, match="holds NaN"):
