@@ -6,9 +6,13 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.fake_hub import FakeHub
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,6 +46,17 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ARTIFACT_RESULTS", str(folder))
     monkeypatch.setenv("ARTIFACT_FIGURES", str(folder / "figures"))
     return folder
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    """An empty cache of the hub, and no network."""
+    from huggingface_hub import constants
+    from tests.fake_hub import FakeHub
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return FakeHub(tmp_path / "hub")
 
 
 settings.register_profile("house", deadline=None)  # a busy machine is no failure; pytest's own time limit holds

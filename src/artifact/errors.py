@@ -32,3 +32,11 @@ class ActorTimeout(ArtifactError):
 
 class EmptyDataset(ArtifactError):
     """A stage was given nothing to work on."""
+
+
+class ModelAbsent(ArtifactError, FileNotFoundError):
+    """A model is neither a folder on this machine nor to be had from the hub."""
+
+
+class BrokenModel(ArtifactError):
+    """A model's files are damaged, incomplete, contradict one another, or could be read only by running code."""

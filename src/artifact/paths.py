@@ -1,4 +1,4 @@
-"""Where things lie: the project root and the folders below it. One place, so that no other file guesses."""
+"""Where things lie: the project root, the folders below it, and models. One place, so that no other file guesses."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from artifact.errors import ArtifactError
+from artifact.models import snapshot
 
 
 class ProjectNotFound(ArtifactError):
@@ -42,19 +43,26 @@ def figures_dir() -> Path:
 
 
 def resolve_model(path: str) -> str:
-    """A model as transformers wants it: a local folder (absolute, or relative to the project) or a hub id.
+    """The folder of a model: a local one (absolute, or relative to the project), or the snapshot of a hub id.
 
     A value that looks like a path (starts with `.`, `/` or `models/`) must exist: FileNotFoundError says what to do.
+    ModelAbsent, which is one, for a hub id that is not in the cache and cannot be fetched.
     """
+    candidate = local_model(path)
+    return str(snapshot(path).folder if candidate is None else candidate)
+
+
+def local_model(path: str) -> Path | None:
+    """The local folder that `path` means, None where it is a hub id. Raises FileNotFoundError as `resolve_model`."""
     candidate = Path(path) if Path(path).is_absolute() else project_root() / path
     if candidate.is_dir():
         if not (candidate / "config.json").is_file():
             raise FileNotFoundError(f"model folder {candidate} has no config.json: is it a Hugging Face model folder?")
-        return str(candidate)
+        return candidate
     if path.startswith((".", "/", "models/")):
         raise FileNotFoundError(
             f"model folder {candidate} does not exist; `artifact make-models` makes those of the tiny tier and "
             "`artifact fetch-models` those of cpu-llm; for others correct `models.student` or `models.teachers` in the "
             "tier's YAML"
         )
-    return path
+    return None

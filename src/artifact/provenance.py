@@ -1,8 +1,8 @@
 """Which code, environment, inputs and machine made something.
 
-Every hash of the package is made here. Short ones are the first 16 hex digits of a SHA-256: `digest` of a value, and
-`file_hash`, `tree_hash` of contents. Left out: the key of a result (`studies/keys.py`), which decides what of this it
-depends on, the stamp on figures (`report/outputs.py`), and seeds, which are BLAKE2 where they are drawn from.
+Every hash of the package is made here. Short ones are the first 16 hex digits of a SHA-256: `digest` of a value,
+`file_hash`, `tree_hash` and `model_hash` of contents. Left out: the key of a result (`studies/keys.py`), which decides
+what of this it depends on, the stamp on figures (`report/outputs.py`), and seeds, BLAKE2 where they are drawn from.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from artifact.files import PARTIAL
-from artifact.paths import project_root
+from artifact.files import PARTIAL, write_text
+from artifact.models import READ, UNREAD
+from artifact.paths import project_root, results_dir
 
 SHORT = 16
 
 LARGE = 64 * 2**20
-"""Files above this many bytes enter a tree's hash by size and modification time: nobody rereads 16 GB at each start."""
+"""Files above this many bytes enter a tree's hash by size and modification time, and a model's hash by contents that
+are read once for each size and time: nobody rereads 16 GB at each start."""
 
 
 def text_sha256(text: str) -> str:
@@ -68,6 +71,42 @@ def tree_hash(folder: Path, patterns: Iterable[str] = ("*",)) -> str:
         content = file_hash(path) if stat.st_size <= LARGE else f"{stat.st_size}@{stat.st_mtime_ns}"
         lines += f"{relative.as_posix()}\0{content}\0"
     return text_hash(lines)
+
+
+def model_hash(folder: Path) -> str:
+    """The short hash of what a model is: names and contents of all that is read of its folder (`models.READ`).
+
+    Every file counts by its contents, wherever it lies and whenever it was written.
+    """
+    lines = ""
+    for path in model_files(folder):
+        content = _large_hash(path) if path.stat().st_size > LARGE else file_hash(path)
+        lines += f"{path.relative_to(folder).as_posix()}\0{content}\0"
+    return text_hash(lines)
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files of a model folder that are read, by name; those under another layout's names are not."""
+    found = {p for pattern in READ for p in folder.glob(pattern) if p.is_file()}
+    return sorted(p for p in found if not p.match(UNREAD[-1]))
+
+
+def file_states(paths: Iterable[Path]) -> list[tuple[Any, ...]]:
+    """What changes when a file does, without reading it: name, place on the disk, size, times of change."""
+    stats = [(p, p.stat()) for p in paths]
+    return [(p.name, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for p, s in stats]
+
+
+def _large_hash(path: Path) -> str:
+    """`file_hash`, remembered beside the results under what `file_states` says, so that it is made once."""
+    real = path.resolve()
+    note = results_dir() / ".large-files" / digest([str(real), *file_states([real])])
+    if note.is_file():
+        return note.read_text(encoding="utf-8")
+    content = file_hash(real)
+    with suppress(FileNotFoundError):  # another process wrote the same note at the same time
+        write_text(note, content)
+    return content
 
 
 def source_hash() -> str:

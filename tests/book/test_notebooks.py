@@ -161,7 +161,8 @@ def test_execution_then_skip_then_again_for_each_reason(
     module, same = sys.modules["artifact.book.notebooks"], file_hash
     for name, other, parts in (
         ("source_hash", lambda: "0", "source"),
-        ("tree_hash", lambda *a: "0", "configuration, models"),
+        ("tree_hash", lambda *a: "0", "configuration"),
+        ("model_hash", lambda *a: "0", "models"),
         ("file_hash", lambda p: "0" if p.suffix == ".lock" else same(p), "lock"),
     ):
         with monkeypatch.context() as changed:

@@ -13,7 +13,19 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE, TESTS = REPOSITORY / "src" / "artifact", REPOSITORY / "tests"
-ROOMS = ("losses", "objective", "scoring", "methods", "loop", "actors", "stats", "phase1", "studies", "report")
+ROOMS = (
+    "losses",
+    "objective",
+    "scoring",
+    "methods",
+    "loop",
+    "actors",
+    "models",
+    "stats",
+    "phase1",
+    "studies",
+    "report",
+)
 """One file of mutants each."""
 
 

@@ -1,25 +1,228 @@
-"""Loading a Hugging Face checkpoint: the one way that student, scoring models and the loss lab share."""
+"""Loading a Hugging Face model: the one way for networks, tokenizers and configurations, wherever they are needed.
+
+Strict: every tensor that the configuration asks for is there, none beside them, each of its shape and finite; weights
+are read from safetensors, and code that a model brings is never run. Whatever is wrong is a BrokenModel that names
+model, commit, tensor or file, and remedy. `check_model` finds the same before an actor is started, in the driver.
+
+Left out: what the head and the tokenizer must agree on (`tasks/checks.py`), and which folder a name means
+(`paths.resolve_model`): all functions here are given a folder.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
 from typing import Any
 
+from artifact.models import broken, check_files, json_of, weight_files
+from artifact.provenance import model_hash
 from artifact.tasks.checks import check_head
+
+_LOADING = Lock()
+
+SAFE: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+"""Said to every reader: no code of the model's own, no network."""
 
 
 def load_network(path: str, dtype: str, device: str = "cpu") -> Any:
-    """The causal language model of the checkpoint at `path`, in `dtype` (a torch name), on `device`.
+    """The causal language model in the folder `path`, in `dtype` (a torch name), on `device`.
 
-    Raises Mismatch where its output head is not what the chunked head assumes. Any: transformers does not say a type.
+    Raises BrokenModel where it is not whole, Mismatch where its output head is not what the chunked head assumes.
+    Any: transformers does not say a type.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    network: Any = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
+    network = _read(path, dtype)
     check_head(network)
-    return network.to(device)
+    network.to(device)
+    for _ in finite(path, network.state_dict().items()):
+        pass
+    return network
 
 
 def load_frozen(path: str, dtype: str, device: str = "cpu") -> Any:
     """The same without gradients, in evaluation mode."""
     return load_network(path, dtype, device).eval().requires_grad_(False)
+
+
+def load_tokenizer(path: str) -> Any:
+    """The tokenizer in the folder `path`; BrokenModel where there is none or it cannot be read."""
+    from transformers import AutoTokenizer
+
+    folder = Path(path)
+    load_config(path)  # transformers asks it for the tokenizer's class
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise broken(folder, f"it has no tokenizer (none of {', '.join(TOKENIZERS)})")
+    try:
+        return AutoTokenizer.from_pretrained(path, **SAFE)
+    except Exception as err:  # the tokenizers library raises nothing narrower
+        raise broken(folder, f"its tokenizer cannot be read ({_brief(err)})") from err
+
+
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
+"""One of these holds the tokens; without any transformers makes up a tokenizer of none."""
+
+
+def load_config(path: str) -> Any:
+    """The configuration in the folder `path`, by transformers; BrokenModel where it is none that it knows."""
+    from transformers import AutoConfig
+
+    folder = Path(path)
+    stated = json_of(folder / "config.json")
+    try:
+        return AutoConfig.from_pretrained(path, **SAFE)
+    except Exception as err:  # a field of the wrong type raises whatever it raises
+        if "auto_map" in stated:
+            raise broken(
+                folder,
+                "it needs code of its own (auto_map in config.json), which is never run (trust_remote_code=False)",
+                "choose a model whose architecture is part of transformers",
+            ) from err
+        raise broken(folder, f"config.json cannot be used ({_brief(err)})") from err
+
+
+def load_gguf(gguf: Path) -> tuple[Any, Any]:
+    """The network, dequantised to float32, and the tokenizer of a GGUF file, as strictly: BrokenModel otherwise."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    name = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    loaded: Any = AutoModelForCausalLM.from_pretrained(**name, dtype=torch.float32, output_loading_info=True, **SAFE)
+    network, info = loaded
+    _require_all(gguf.parent, info)
+    for _ in finite(str(gguf.parent), network.state_dict().items()):
+        pass
+    return network, AutoTokenizer.from_pretrained(**name, **SAFE)
+
+
+def check_model(path: str) -> None:
+    """Raise BrokenModel or Mismatch where `load_network` would, without the memory for the weights.
+
+    Names and shapes are compared on torch's meta device, values read tensor by tensor. Once for each content.
+    """
+    _checked(path, model_hash(Path(path)))
+
+
+@lru_cache(maxsize=64)
+def _checked(path: str, content: str) -> None:
+    for _ in sound_tensors(path):
+        pass
+
+
+def sound_tensors(path: str) -> Iterator[tuple[str, Any]]:
+    """(name, tensor) of all weights of a model, one in memory at a time, as an engine is given them.
+
+    Raises BrokenModel or Mismatch where `load_network` would: for names and shapes before the first tensor is read.
+    """
+    check_head(_read(path, "float32", device_map={"": "meta"}))
+    yield from finite(path, stored_tensors(Path(path)))
+
+
+def stored_tensors(folder: Path, only: Collection[str] | None = None) -> Iterator[tuple[str, Any]]:
+    """(name, tensor) of what is in the weight files of a folder, or of `only` these; one in memory at a time."""
+    from safetensors import safe_open
+
+    for file in weight_files(folder):
+        with safe_open(file, framework="pt") as handle:
+            for name in handle.keys():  # noqa: SIM118 - a safetensors handle is not a mapping
+                if only is None or name in only:
+                    yield name, handle.get_tensor(name)
+
+
+def finite(path: str, named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """The named tensors as they come; BrokenModel at one that holds NaN or an infinity. One pass, no copy."""
+    import torch
+
+    for name, tensor in named:
+        if tensor.numel() and tensor.is_floating_point():
+            low, high = torch.aminmax(tensor)
+            if not (torch.isfinite(low) and torch.isfinite(high)):
+                bad = int((~torch.isfinite(tensor)).sum())
+                raise broken(Path(path), f"{name} holds NaN or infinity in {bad:,} of {tensor.numel():,} values")
+        yield name, tensor
+
+
+def _read(path: str, dtype: str, **where: Any) -> Any:
+    """The network by transformers, refused where its files or the outcome of loading are not what they should be."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder = Path(path)
+    check_files(folder)
+    config = load_config(path)
+    try:
+        with quiet_transformers():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                path,
+                config=config,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # for the list of them: they are refused below
+                **where,
+                **SAFE,
+            )
+    except Exception as err:  # transformers, safetensors and torch each have their own
+        raise broken(folder, f"its weights cannot be loaded ({_brief(err)})") from err
+    network, info = loaded
+    _require_all(folder, info)
+    if config.tie_word_embeddings:
+        _require_one_head(folder)
+    return network
+
+
+def _require_one_head(folder: Path) -> None:
+    """BrokenModel where a tied model stores two: transformers would untie them, engines drop the second."""
+    pair = "model.embed_tokens.weight", "lm_head.weight"
+    found = dict(stored_tensors(folder, only=pair))
+    if len(found) == 2 and not found[pair[0]].equal(found[pair[1]]):
+        raise broken(
+            folder,
+            f"{pair[1]} is stored beside {pair[0]} and differs from it, but config.json says tie_word_embeddings",
+            "set tie_word_embeddings = false in config.json, or take the head out of the weights",
+        )
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without transformers' progress bar and its table of what did not fit, which the errors here say in words.
+
+    One thread at a time: these settings, and what transformers patches while it loads, belong to the whole process.
+    """
+    from transformers.utils import logging
+
+    with _LOADING:
+        bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(level)
+            if bar:
+                logging.enable_progress_bar()
+
+
+def _require_all(folder: Path, info: dict[str, Any]) -> None:
+    """BrokenModel where transformers' account of a loading says that a tensor was missing, unexpected or misshapen."""
+    faults = []
+    if missing := sorted(info["missing_keys"]):
+        faults.append(f"{len(missing)} tensors are missing, e.g. {missing[0]}, and would be random")
+    if unexpected := sorted(info["unexpected_keys"]):
+        faults.append(f"{len(unexpected)} tensors are not part of the architecture, e.g. {unexpected[0]}")
+    if mismatched := sorted(info["mismatched_keys"]):
+        name, found, wanted = mismatched[0]
+        faults.append(f"{len(mismatched)} tensors have another shape, e.g. {name} {[*found]} instead of {[*wanted]}")
+    faults += [str(m) for m in info["error_msgs"]]
+    if faults:
+        raise broken(folder, f"weights and config.json do not belong together: {'; '.join(faults)}")
+
+
+def _brief(err: Exception) -> str:
+    text = " ".join(str(err).split())
+    return f"{type(err).__name__}: {text[:MOST_QUOTED]}{' …' if len(text) > MOST_QUOTED else ''}"
+
+
+MOST_QUOTED = 240
+"""Characters of a library's own message: some of transformers' fill a screen."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from artifact.actors.checkpoints import load_tokenizer
 from artifact.actors.placement import Slot, prepare_process, start_in_turn
 from artifact.actors.weight_sync import Spec
 from artifact.errors import ArtifactError
@@ -59,6 +60,8 @@ class RolloutEngine:
                 dtype=dtype,  # type: ignore[arg-type]  # a name from the configuration
                 seed=0,
                 skip_tokenizer_init=True,
+                load_format="safetensors",
+                trust_remote_code=False,
                 enforce_eager=settings["enforce_eager"],
                 max_model_len=settings["max_model_len"],
                 max_num_seqs=settings["max_num_seqs"],
@@ -95,9 +98,7 @@ class RolloutEngine:
     def _calculator(self) -> CalculatorTool:
         """The calculator over the tokenizer of the engine's architecture, made at first use."""
         if self.tool is None:
-            from transformers import AutoTokenizer
-
-            self.tool = CalculatorTool(AutoTokenizer.from_pretrained(self.model))
+            self.tool = CalculatorTool(load_tokenizer(self.model))
         return self.tool
 
     def _sample(self, requests: list[Request], decoding: Decoding) -> tuple[int, list[Completion]]:

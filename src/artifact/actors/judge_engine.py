@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from artifact.actors.checkpoints import load_tokenizer
 from artifact.actors.session import call, open_actors
 from artifact.config import Config
 from artifact.paths import resolve_model
@@ -42,13 +43,11 @@ def open_llm_judge(config: Config) -> tuple[LLMJudge, float]:
 
     Raises ConfigError when the tier names no judge model, StaleEngine when engine and transformers disagree about it.
     """
-    from transformers import AutoTokenizer
-
     path, limit = resolve_model(config.judge_path), config.cluster.step_timeout_s
     actors = open_actors(config, engines_for=config.judge_path, reference=True)
     call([e.load_checkpoint.remote(path) for e in actors.engines], limit, "loading the judge into the engines")
     judge = LLMJudge(
-        AutoTokenizer.from_pretrained(path),
+        load_tokenizer(path),
         engine_scorer(actors.engines, limit),
         name=config.judge_path,
         max_prompt_tokens=config.cluster.engine.max_model_len - 1,

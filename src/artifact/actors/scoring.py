@@ -9,6 +9,7 @@ VtDTeacherActor and VtDReferenceActor.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from artifact.actors.answering import answer
 from artifact.actors.checkpoints import load_frozen
 from artifact.actors.placement import Slot, prepare_process
+from artifact.provenance import file_states, model_files, model_hash
 from artifact.train.examples import Asked, TokenPair
 from artifact.train.rollouts import Completion
 from artifact.train.workers import ReferenceLogprobs
@@ -33,19 +35,24 @@ class ScoringActor:
         from transformers import AutoModelForCausalLM  # noqa: F401  # ten seconds, spent while other actors start
 
         self.device, self.dtype = slot.device, dtype
-        self._models: dict[str, tuple[str, FrozenModel]] = {}
+        self._models: dict[str, tuple[FolderState, FrozenModel]] = {}
 
     def ready(self) -> list[str]:
         """The checkpoints held; answers once the actor is up."""
         return list(self._models)
 
     def load(self, path: str) -> FrozenModel:
-        """The checkpoint at `path`, read at first use. A folder whose files changed since then is read again."""
+        """The checkpoint at `path`, read at first use. A folder whose contents changed since then is read again."""
         from artifact.train.scoring import FrozenModel
 
-        found = _file_state(path)
-        if path not in self._models or self._models[path][0] != found:
-            self._models[path] = found, FrozenModel(load_frozen(path, self.dtype, self.device), self.device)
+        held = self._models.get(path)
+        state = FolderState.of(path, held[0] if held else None)
+        if held is None or held[0].content != state.content:
+            held = None
+            self._models.pop(path, None)  # old weights go before new ones come
+            self._models[path] = state, FrozenModel(load_frozen(path, self.dtype, self.device), self.device)
+        elif held[0] is not state:
+            self._models[path] = state, held[1]
         return self._models[path][1]
 
     def release(self, path: str) -> None:
@@ -84,7 +91,15 @@ class ScoringActor:
         return self.load(path).passes(sequences, max_tokens)
 
 
-def _file_state(path: str) -> str:
-    """Names, sizes and times of a checkpoint folder's weight files; empty for a hub id."""
-    files = sorted(Path(path).glob("*.safetensors")) if Path(path).is_dir() else []
-    return ";".join(f"{f.name}:{f.stat().st_size}:{f.stat().st_mtime_ns}" for f in files)
+@dataclass(frozen=True)
+class FolderState:
+    """What a model's folder holds, and by which marks of its files that was last established."""
+
+    marks: list[tuple[Any, ...]]
+    content: str
+
+    @classmethod
+    def of(cls, path: str, known: FolderState | None) -> FolderState:
+        """The state of the folder now; its files are read only where their marks are not those of `known`."""
+        marks = file_states(model_files(Path(path)))
+        return known if known is not None and known.marks == marks else cls(marks, model_hash(Path(path)))

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from artifact.actors import ray_head
+from artifact.actors.checkpoints import check_model
 from artifact.actors.placement import Placement, keeps_idle_engines, place
 from artifact.config import Config
 from artifact.errors import ActorTimeout, ArtifactError
-from artifact.files import read_json
+from artifact.models import json_of
 from artifact.paths import resolve_model
 from artifact.provenance import digest, text_hash
 
@@ -108,11 +109,8 @@ def status() -> list[dict[str, Any]]:
 
 
 def architecture(model: str) -> str:
-    """A short hash of what decides an engine's shape: the model's config without its provenance fields."""
-    path = Path(model)
-    if not path.is_dir():
-        return text_hash(model)[:10]
-    config = read_json(path / "config.json", "make or fetch the model again")
+    """A short hash of what decides an engine's shape: the config in folder `model` without its provenance fields."""
+    config = json_of(Path(model) / "config.json")
     for volatile in ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"):
         config.pop(volatile, None)
     return digest(config)[:10]
@@ -141,7 +139,12 @@ def open_actors(
 
     engines_for  the checkpoint whose *architecture* the engines must have; None = no engines
     lane         which of `cluster.lanes` sets of actors; sampling a frozen model has the engines of all of them
+
+    Raises BrokenModel before anything is started where a model that these actors are to hold is not sound.
     """
+    wanted = [engines_for, config.models.student if student else None, config.teacher_path if teacher else None]
+    for model in dict.fromkeys(filter(None, wanted)):
+        check_model(resolve_model(model))
     connect()
     cluster = config.cluster
     roles: list[str] = []

@@ -15,7 +15,6 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -125,16 +124,9 @@ class EngineExtension:
         self.reload_weights(weights_iterator=receive(self._channel, spec, str(self.device)))  # type: ignore[attr-defined]
 
     def load_checkpoint_weights(self, path: str) -> None:
-        """Replace all weights by those of a Hugging Face checkpoint of the same architecture."""
-        from safetensors import safe_open
-
+        """Replace all weights by those of a Hugging Face checkpoint of the same architecture; BrokenModel for none."""
+        from artifact.actors.checkpoints import sound_tensors
         from artifact.actors.weight_sync import with_explicit_head
 
-        def tensors() -> Iterator[tuple[str, Any]]:
-            for file in sorted(Path(path).glob("*.safetensors")):
-                with safe_open(file, framework="pt") as handle:
-                    for name in handle.keys():  # noqa: SIM118 - a safetensors handle is not a mapping
-                        yield name, handle.get_tensor(name)
-
         tied = bool(self.model_runner.model_config.hf_config.tie_word_embeddings)  # type: ignore[attr-defined]
-        self.reload_weights(weights_iterator=iter(with_explicit_head(tensors(), tied)))  # type: ignore[attr-defined]
+        self.reload_weights(weights_iterator=iter(with_explicit_head(sound_tensors(path), tied)))  # type: ignore[attr-defined]

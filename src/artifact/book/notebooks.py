@@ -25,8 +25,9 @@ from artifact.book.execute import execute
 from artifact.config import load, load_tier, parse_overrides
 from artifact.errors import ArtifactError
 from artifact.files import write_json
-from artifact.paths import project_root, results_dir
-from artifact.provenance import file_hash, lock_path, source_hash, stamp, text_hash, tree_hash
+from artifact.models import snapshot
+from artifact.paths import local_model, project_root, results_dir
+from artifact.provenance import file_hash, lock_path, model_hash, source_hash, stamp, text_hash, tree_hash
 from artifact.studies.study import read_learning_rates
 
 _NAME = re.compile(r"\d\d_.+\.ipynb")
@@ -144,7 +145,7 @@ def fingerprint(path: Path, tier: str, parameters: dict[str, Any], overrides: li
     """Everything the outputs of a notebook could depend on, as one short hash a part."""
     config = load(tier, parse_overrides(overrides))
     root = project_root()
-    local = [root / m for m in (config.models.student, *config.models.teachers.values()) if (root / m).is_dir()]
+    named = (config.models.student, *config.models.teachers.values(), *filter(None, [config.models.judge]))
     lock = lock_path(config.cluster.device)
     return {
         "notebook": file_hash(path),
@@ -156,9 +157,17 @@ def fingerprint(path: Path, tier: str, parameters: dict[str, Any], overrides: li
             + json.dumps(read_learning_rates(tier))
             + tree_hash(root / "configs" / "studies")
         ),
-        "models": text_hash("".join(tree_hash(folder) for folder in local)),
+        "models": text_hash("".join(map(_content, named))),
         "lock": file_hash(lock) if lock.is_file() else "none",
     }
+
+
+def _content(model: str) -> str:
+    """The hash of a model's content; its name where it is not on this machine."""
+    try:
+        return model_hash(local_model(model) or snapshot(model, download=False).folder)
+    except FileNotFoundError:
+        return model
 
 
 def portable(path: Path) -> str:

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from artifact.actors.checkpoints import check_model
 from artifact.actors.session import Actors, call, open_actors, release_samplers
 from artifact.actors.team import probe_sequences
 from artifact.config import Config
@@ -44,6 +45,11 @@ def sampling_settings(config: Config) -> dict[str, Any]:
     }
 
 
+def used_judge(config: Config) -> str | None:
+    """The language model that clusters, None where none does."""
+    return config.models.judge if config.annotation.clustering == "llm" else None
+
+
 def clustering_settings(config: Config) -> dict[str, Any]:
     """The settings that decide what is made of the samples; for a language-model judge also its rule and prompt."""
     a = config.annotation
@@ -55,7 +61,7 @@ def clustering_settings(config: Config) -> dict[str, Any]:
         "clustering": a.clustering,
         "normaliser": a.normaliser,
         "min_valid": a.min_valid,
-        "judge": keys.model_hash(config.models.judge) if a.clustering == "llm" and config.models.judge else None,
+        "judge": keys.model_hash(judge) if (judge := used_judge(config)) else None,
         **asked,
     }
 
@@ -119,6 +125,7 @@ def draw_samples(config: Config, force: bool = False) -> Path:
         out.manifest |= {
             "teacher": config.teacher,
             "model": config.teacher_path,
+            "models": {"teacher": keys.model_identity(config.teacher_path)},
             "sampled": sampled,
             "greedy": greedy,
             "load_max_logprob_diff": gap,
@@ -137,6 +144,8 @@ def annotate(config: Config, force: bool = False) -> Path:
             _require_usable_judge(out, config)
             return out.folder
         asked = check_judge(config)  # before the teacher is sampled for hours
+        if judge_model := used_judge(config):
+            check_model(resolve_model(judge_model))
         samples, a, folder = draw_samples(config, force), config.annotation, out.folder
         watch = store.Stopwatch()
         with store.actors_of(0) if a.clustering == "llm" else nullcontext():
@@ -161,6 +170,11 @@ def annotate(config: Config, force: bool = False) -> Path:
         out.manifest |= {
             "teacher": config.teacher,
             "model": config.teacher_path,
+            "models": {
+                role: keys.model_identity(model)
+                for role, model in (("teacher", config.teacher_path), ("judge", used_judge(config)))
+                if model
+            },
             "judge": judge_report,
             "samples": samples.name,
             "problems": len(inputs.train),

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from artifact.actors.checkpoints import load_config
 from artifact.config import Config, ConfigError, SampledEvaluation, checked
-from artifact.errors import EmptyDataset, Mismatch
+from artifact.errors import BrokenModel, EmptyDataset, Mismatch, ModelAbsent
 from artifact.evaluate.protocol import Protocol, ks_for, parse_protocol
 from artifact.paths import project_root, resolve_model
 from artifact.records import Problem
@@ -202,11 +203,8 @@ def _load(config: Config, target: Target) -> tuple[tuple[Problem, ...], dict[str
 def _tokenizer(model: str) -> Any:
     try:
         return tokenizer_of(model)
-    except (OSError, ValueError) as err:
-        raise Mismatch(
-            f"no tokenizer of {model!r} can be loaded ({str(err).splitlines()[0]}): a local folder needs "
-            "tokenizer.json; a hub id needs a network or the hub's cache"
-        ) from err
+    except (ModelAbsent, BrokenModel) as err:
+        raise Mismatch(f"no tokenizer of {model!r} can be loaded: {err}") from err
 
 
 def fit_engine(jobs: Sequence[Job], fixed: Collection[str] = ()) -> list[Job]:
@@ -247,10 +245,8 @@ def start_up_checks(job: Job) -> list[Finding]:
 
     Raises one Mismatch that names all that must stop the evaluation.
     """
-    from transformers import AutoConfig
-
     config, first, tokenizer = job.config, job.problems[0], tokenizer_of(job.model)
-    shape = AutoConfig.from_pretrained(resolve_model(job.model))
+    shape = load_config(resolve_model(job.model))
     probes = list(dict.fromkeys(text for p in job.problems for text in (p.question, p.answer)))
     longest = max(map(len, job.prompts.values()))
     if job.prompt == "plain":  # no chat template is involved

@@ -185,6 +185,7 @@ def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunI
             out.manifest |= {
                 "model": named(job.model),
                 "checkpoint": job.model,
+                "models": {"checkpoint": keys.model_identity(job.model)},
                 "benchmark": job.target.benchmark,
                 "split": job.target.split,
                 "protocol": asdict(protocol),

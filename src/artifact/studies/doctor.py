@@ -13,13 +13,14 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 from rich.console import Console
 
 from artifact.config import Config
-from artifact.paths import figures_dir, project_root, resolve_model, results_dir
+from artifact.errors import BrokenModel, ModelAbsent
+from artifact.paths import figures_dir, project_root, results_dir
 from artifact.provenance import lock_path, lock_pins, package_name
+from artifact.studies import keys
 
 CORES_WANTED, MEMORY_WANTED_GIB, DISK_WANTED_GIB = 2, 17, 5
 
@@ -97,19 +98,18 @@ def check_machine(config: Config) -> Iterator[Finding]:
 
 
 def check_models(config: Config) -> Iterator[Finding]:
-    """Every local model of the tier is there; hub ids are only named."""
+    """Every model of the tier is there and its files are whole: commit and content of each, without the network."""
     for role, model in {
         "student": config.models.student,
         **{f"teacher {k}": v for k, v in config.models.teachers.items()},
         **({"judge": config.models.judge} if config.models.judge else {}),
     }.items():
         try:
-            found = resolve_model(model)
-        except FileNotFoundError as err:
+            yield Finding(role, True, f"{model} ({keys.model_state(model)})")
+        except ModelAbsent as err:
+            yield Finding(role, False, f"{model} (hub id, not in the cache: fetched when used)", str(err))
+        except (FileNotFoundError, BrokenModel) as err:
             yield Finding(role, False, model, str(err), fatal=True)
-            continue
-        local = Path(found).is_dir()
-        yield Finding(role, True, model if local else f"{model} (hub id, fetched when used)")
 
 
 def check_folders() -> Iterator[Finding]:

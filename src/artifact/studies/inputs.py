@@ -11,11 +11,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from artifact.actors.checkpoints import load_config, load_tokenizer
 from artifact.actors.sampler import EngineSampler
 from artifact.actors.session import Actors
 from artifact.config import Config, TaskSection
 from artifact.errors import EmptyDataset
-from artifact.files import read_json
+from artifact.models import json_of
 from artifact.paths import resolve_model
 from artifact.phase1 import llm_judge
 from artifact.provenance import digest
@@ -35,9 +36,7 @@ from artifact.train.inputs import RunInputs
 @lru_cache(maxsize=8)
 def tokenizer_of(model: str) -> Any:
     """The tokenizer of a checkpoint."""
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(resolve_model(model))
+    return load_tokenizer(resolve_model(model))
 
 
 @lru_cache(maxsize=8)
@@ -52,9 +51,9 @@ def stop_token_ids(model: str) -> tuple[int, ...]:
 
 
 def config_file(model: str, name: str) -> dict[str, Any]:
-    """A JSON file of a local checkpoint; empty for a hub id, or where the checkpoint has no such file."""
+    """A JSON file of a checkpoint; empty where it has no such file."""
     path = Path(resolve_model(model)) / name
-    return read_json(path, "make or fetch the model again") if path.is_file() else {}
+    return json_of(path) if path.is_file() else {}
 
 
 def task_of(section: TaskSection) -> Task:
@@ -85,9 +84,7 @@ def problems_of(section: TaskSection, split: str, limit: int | None) -> tuple[Pr
 
 @lru_cache(maxsize=32)
 def _checkpoint(model: str) -> Checkpoint:
-    from transformers import AutoConfig
-
-    shape = AutoConfig.from_pretrained(resolve_model(model))
+    shape = load_config(resolve_model(model))
     return Checkpoint(model, tokenizer_of(model), shape, config_file(model, "generation_config.json"))
 
 

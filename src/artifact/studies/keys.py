@@ -14,9 +14,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from artifact import provenance
 from artifact.config import Config
-from artifact.paths import resolve_model
-from artifact.provenance import digest, file_hash, lock_path, text_hash, tree_hash
+from artifact.models import check_files, hub_origin, snapshot
+from artifact.paths import local_model, resolve_model
+from artifact.provenance import digest, file_hash, lock_path, text_hash
 from artifact.records import Problem
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -73,9 +75,22 @@ def settings(config: Config, *sections: str) -> dict[str, Any]:
 
 
 def model_hash(model: str) -> str:
-    """The hash of a model folder's files, or of a hub id (a hub's revision is not seen: pin it in the id's folder)."""
-    path = Path(resolve_model(model))
-    return tree_hash(path) if path.is_dir() else digest(model)
+    """The hash of what a model's folder holds, whatever its name: a local one, or the snapshot of a hub id."""
+    return provenance.model_hash(Path(resolve_model(model)))
+
+
+def model_identity(model: str) -> dict[str, str | None]:
+    """A model for manifests: its name, the hub's commit (None for a local folder), the hash of its content."""
+    origin = hub_origin(Path(resolve_model(model)))
+    return {"model": model, "commit": origin[1] if origin else None, "content": model_hash(model)}
+
+
+def model_state(model: str) -> str:
+    """A model in words: commit and content of what is here, without asking the network. Raises FileNotFoundError."""
+    folder = local_model(model) or snapshot(model, download=False).folder
+    check_files(folder)
+    origin = hub_origin(folder)
+    return f"{f'commit {origin[1]}, ' if origin else ''}content {provenance.model_hash(folder)}"
 
 
 def data_hash(problems: Iterable[Problem]) -> str:

@@ -102,6 +102,10 @@ def held_out_distance(
             out.run_info["seconds"] |= {"sampling": sampled, "scoring": scored}
             out.manifest |= {
                 "model": model,
+                "models": {
+                    "checkpoint": keys.model_identity(model),
+                    "teacher": keys.model_identity(config.teacher_path),
+                },
                 "label": label,
                 "problems": problems,
                 "samples": samples,

@@ -18,6 +18,7 @@ from artifact.actors.placement import place
 from artifact.config import Config, ConfigError, TaskSection, load
 from artifact.errors import ArtifactError
 from artifact.paths import project_root
+from artifact.studies import keys
 from artifact.studies.inputs import start_up, task_of
 from artifact.studies.study import load_study
 from artifact.tasks import load_problems
@@ -190,6 +191,12 @@ def print_plan(tier: str, studies: list[str], overrides: dict[str, object] | Non
         f"student {config.models.student}; teachers "
         + ", ".join(f"{k} = {v}" for k, v in config.models.teachers.items())
     )
+    for model in dict.fromkeys([config.models.student, *config.models.teachers.values()]):
+        try:
+            state = keys.model_state(model)
+        except (ArtifactError, FileNotFoundError) as err:
+            state = str(err)
+        console.print(f"{model}: {state}", highlight=False)
     table = Table("actor", "device", "GPU share", "threads", title="Placement", title_justify="left")
     placement = place(config.cluster, roles_of(config))
     for role, slot in placement.slots.items():

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from artifact.actors.checkpoints import load_gguf, load_network, load_tokenizer
 from artifact.config import Config, ConfigError
 from artifact.errors import ArtifactError, Mismatch
 from artifact.files import folder_atomically, read_json, write_json
@@ -102,12 +103,10 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     `save_pretrained` refuses a model that was read from GGUF, so the weights move to a fresh one. A SmolLM tokenizer
     sees each digit apart, which the GGUF file states (`tokenizer.ggml.pre = smollm`) and transformers does not read.
     """
-    import torch
     from tokenizers import pre_tokenizers
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    name = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    read = AutoModelForCausalLM.from_pretrained(**name, dtype=torch.float32)
+    read, tokenizer = load_gguf(gguf)
     settings = {
         k: v
         for k, v in read.config.to_dict().items()
@@ -121,7 +120,6 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         **{k: settings[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id") if settings.get(k) is not None}
     )
     model.save_pretrained(folder, max_shard_size="8GB")
-    tokenizer = AutoTokenizer.from_pretrained(**name)
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Digits(individual_digits=True),
@@ -150,17 +148,15 @@ def drop_layers(source: Path, target: Path, keep: Sequence[int]) -> Path:
         recipe["license"] = read_json(origin, f"delete {source} and fetch the models again")["license"]
 
     def make(folder: Path) -> None:
-        import torch
         from torch.nn import ModuleList
-        from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+        model = load_network(str(source), "float32")
         model.model.layers = ModuleList(model.model.layers[i] for i in kept)
         model.config.num_hidden_layers = len(kept)
         if getattr(model.config, "layer_types", None) is not None:
             model.config.layer_types = [model.config.layer_types[i] for i in kept]
         model.save_pretrained(folder, max_shard_size="8GB")
-        AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+        load_tokenizer(str(source)).save_pretrained(folder)
         if (source / "LICENSE").is_file():
             shutil.copyfile(source / "LICENSE", folder / "LICENSE")
 

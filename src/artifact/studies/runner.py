@@ -9,11 +9,13 @@ from typing import Any
 
 import pandas as pd
 
+from artifact.actors.checkpoints import check_model
 from artifact.actors.memory import peak_memory_by_actor
 from artifact.actors.session import Actors, connect, open_actors, release_samplers
 from artifact.actors.team import RayWorkers
 from artifact.config import Config
 from artifact.errors import ConfigError, EmptyDataset
+from artifact.paths import resolve_model
 from artifact.phase1.records import Annotation
 from artifact.phase1.weights import weights_for
 from artifact.provenance import digest
@@ -119,7 +121,10 @@ def run(
     key = run_key(config, method, inputs)
     label = label or f"{config.method}-{config.teacher}-{config.seed}"
     known = TeacherAnnotations()
+    used = {"student": config.models.student} | ({"teacher": config.teacher_path} if method.needs.teacher else {})
     if force or store.read_manifest(store.folder_of("runs", key)) is None:
+        for model in used.values():
+            check_model(resolve_model(model))  # before hours of sampling for a run that could not begin
         known = phase_one(config, method)
         inputs = _with_weights(config, method, inputs, known)
     with store.result("runs", key, config, force=force) as out:
@@ -133,6 +138,7 @@ def run(
                 "needs": vars(method.needs),
                 "training_problems": len(inputs.train),
                 "start_up": start_up(config).to_json(),
+                "models": {role: keys.model_identity(model) for role, model in used.items()},
             }
             if config.losses.mask_truncated_completions:
                 out.manifest["masked_truncated"] = RunLog(out.folder, label, progress=False).total("masked_truncated")
@@ -247,7 +253,9 @@ def evaluate_checkpoint(config: Config, model: str, label: str, cell: str, force
                 gap = load_checkpoint(config, actors, model, inputs)
                 evaluate_splits(config, inputs, sampler_for(config, actors, model), out.folder)
                 release_samplers(config)
-            out.manifest |= {"model": model, "load_max_logprob_diff": gap, "start_up": report.to_json()}
+            identity = {"checkpoint": keys.model_identity(model)}
+            out.manifest |= {"model": model, "models": identity, "load_max_logprob_diff": gap}
+            out.manifest["start_up"] = report.to_json()
     return RunInfo(label, "none", config.teacher, 0, key, out.folder, out.manifest, cell)
 
 

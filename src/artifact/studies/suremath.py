@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from artifact.actors.checkpoints import check_model
 from artifact.actors.session import call, open_actors, release_samplers
 from artifact.config import Config, load
 from artifact.paths import resolve_model
@@ -21,7 +22,7 @@ from artifact.phase1.records import Annotation
 from artifact.provenance import digest, file_hash
 from artifact.records import Problem, Rollout, read_parquet
 from artifact.studies import keys, store
-from artifact.studies.annotate import clustering_settings, load_checkpoint, make_judge, sampling_settings
+from artifact.studies.annotate import clustering_settings, load_checkpoint, make_judge, sampling_settings, used_judge
 from artifact.studies.inputs import build_inputs, check_judge, rules_of, sampler_for, start_up, tokenizer_of
 from artifact.suremath.build import build, make_generator
 from artifact.suremath.generator import Generator
@@ -63,6 +64,10 @@ def build_suremath(
     with store.result("suremath", key, config, force=force, settings=stated) as out:
         if out.finished:
             return out.folder
+        named = {"teacher": config.teacher_path, "generator": settings.generator.model, "judge": used_judge(config)}
+        used = {role: model for role, model in named.items() if model}
+        for model in used.values():
+            check_model(resolve_model(model))
         folder, watch = out.folder, store.Stopwatch()
         inputs, a, asked = build_inputs(config), config.annotation, check_judge(config)
         with store.actors_of(0):
@@ -85,6 +90,7 @@ def build_suremath(
         out.run_info["seconds"] |= {"build": built, "annotation": annotated}
         out.manifest |= {"name": settings.name, "teacher": config.teacher, "train": report.train, "test": report.test}
         out.manifest["start_up"] = start_up(config).to_json() | {"judge": [str(f) for f in asked]}
+        out.manifest["models"] = {role: keys.model_identity(model) for role, model in used.items()}
     return out.folder
 
 
