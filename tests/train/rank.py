@@ -20,7 +20,7 @@ from torch import Tensor
 from artifact.train.examples import Distil, Example, Imitate, Prefer
 from artifact.train.objective import denominators, to_reference, to_score
 from artifact.train.scoring import FrozenModel
-from artifact.train.student import Policy, Student
+from artifact.train.student import Policy, Student, gradient_norms
 from artifact.train.workers import StepWork
 
 COEFFICIENTS = {"distil": 5.0, "nll": 0.5, "contrast": 2.0}
@@ -55,6 +55,9 @@ class AveragingEngine:
     def backward(self, loss: Tensor) -> None:
         loss.backward()
 
+    def local_norms(self) -> Tensor:
+        return gradient_norms(self.policy)
+
     def step(self) -> None:
         for p in self.policy.parameters():
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
@@ -65,7 +68,7 @@ class AveragingEngine:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def get_global_grad_norm(self) -> float | None:
+    def get_global_grad_norm(self) -> float:
         return float(self.gradients[-1].norm())
 
 
@@ -74,7 +77,7 @@ def two_steps(rank: int, world_size: int) -> dict[str, Any]:
     s = settings(optimiser__micro_batch_tokens=20, train__steps=4)
     network, teacher, reference = Network().double(), FrozenModel(Network(seed=9)), FrozenModel(Network())
     engine = AveragingEngine(Policy(network, s.losses), world_size)
-    student = Student(network, engine, s.optimiser, s.losses, 4, world_size=world_size)  # type: ignore[arg-type]
+    student = Student(engine.policy, engine, s.optimiser, s.losses, 4, world_size=world_size)
     metrics = []
     for step, examples in enumerate(STEPS):
         whole = denominators(examples, s.losses, 8)
