@@ -34,6 +34,9 @@ EXAMPLES: list[list[Example]] = [*STEPS, [Distil("z", (4, 8), (3, 3, 0))]]
 
 PROBE = [((1, 8), (3, 4, 5)), ((2,), (6, 0))]
 
+LONG: list[Example] = [e for _ in range(12) for e in STEPS[0]]
+"""One step of many passes, whose gradients lose digits when they are added up in bfloat16."""
+
 CASES = [(stage, model, 0) for stage in range(4) for model in ("tied", "untied")] + [(3, "tied", sharding.SMALL)]
 """(ZeRO stage, checkpoint, `sharding.SMALL`): at 0 even the smallest weight is shared out."""
 
@@ -43,9 +46,11 @@ def run_settings() -> RunSettings:
     return settings(optimiser__micro_batch_tokens=20, optimiser__clip=30.0, train__steps=4)
 
 
-def take_step(student: Student | StudentActor, model: Any, step: int, rank: int, world_size: int) -> dict[str, float]:
-    """Step `step` on this rank's share of its examples."""
-    s, examples = run_settings(), EXAMPLES[step]
+def take_step(
+    student: Student | StudentActor, model: Any, step: int, rank: int, world_size: int, examples: list[Example]
+) -> dict[str, float]:
+    """Step `step` on this rank's share of `examples`."""
+    s = run_settings()
     teacher, reference = FrozenModel(tiny_qwen3(11, seed=9)), FrozenModel(model)
     shard = examples[rank::world_size]
     whole = denominators(examples, s.losses, 8)
@@ -68,9 +73,11 @@ def first_moments(actor: StudentActor) -> dict[str, Tensor]:
     from deepspeed.utils import safe_get_full_optimizer_state
 
     assert actor.engine is not None
+    named = dict(actor.network.named_parameters())
     if actor.cluster.zero_stage == 0:
-        return {n: actor.engine.optimizer.state[p]["exp_avg"].clone() for n, p in actor.network.named_parameters()}
-    return {n: safe_get_full_optimizer_state(p, "exp_avg").clone() for n, p in actor.network.named_parameters()}
+        state = actor.engine.engine.basic_optimizer.state  # of the weights, or of their float32 copies in their order
+        return {n: s["exp_avg"].clone() for n, s in zip(named, state.values(), strict=True)}
+    return {n: safe_get_full_optimizer_state(p, "exp_avg").clone() for n, p in named.items()}
 
 
 class Kept:
@@ -97,11 +104,22 @@ class Rank:
         s = run_settings()
         return self.actor.reset(str(self.folder / model), s.optimiser, s.losses, 4, 0)
 
-    def step(self, step: int, model: str) -> dict[str, float]:
+    def step(self, step: int, model: str, examples: list[Example] | None = None) -> dict[str, float]:
         from transformers import AutoModelForCausalLM
 
         loaded = AutoModelForCausalLM.from_pretrained(self.folder / model, dtype=torch.float32).requires_grad_(False)
-        return take_step(self.actor, loaded, step, self.rank, self.world_size)
+        return take_step(self.actor, loaded, step, self.rank, self.world_size, examples or EXAMPLES[step])
+
+    def half(self, stage: int) -> dict[str, Any]:
+        """A long step of a bfloat16 policy."""
+        self.actor.dtype, sharding.SMALL = "bfloat16", 0
+        self.actor.cluster = self.actor.cluster.model_copy(update={"zero_stage": stage})
+        self.reset("untied")
+        metrics = self.step(0, "untied", LONG)
+        saved = self.weights(f"half-{stage}")
+        self.actor.dtype = "float32"
+        dtypes = sorted({str(t.dtype) for t in saved.values()})
+        return {"metrics": metrics, "moments": first_moments(self.actor), "dtypes": dtypes}
 
     def weights(self, name: str) -> dict[str, Tensor]:
         """What the first rank saves; nothing elsewhere."""
@@ -153,7 +171,10 @@ def main(rank: int, world_size: int, folder: Path, port: int) -> None:
     """All cases, written down."""
     torch.set_num_threads(1)
     here = Rank(rank, world_size, folder, port)
-    torch.save({case: here.case(*case) for case in CASES}, folder / f"rank-{rank}-of-{world_size}.pt")
+    seen: dict[Any, Any] = {case: here.case(*case) for case in CASES}
+    torch.save(
+        seen | {f"half {stage}": here.half(stage) for stage in range(4)}, folder / f"rank-{rank}-of-{world_size}.pt"
+    )
     torch.distributed.destroy_process_group()
 
 

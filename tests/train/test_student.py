@@ -49,6 +49,7 @@ class KeptGradient:
 
     def step(self) -> None:
         self.steps += 1
+        self.without_gradient = [n for n, p in self.policy.named_parameters() if p.grad is None]
         self.gradient = flat_gradient(self.policy)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -157,6 +158,7 @@ def test_a_step_with_nothing_to_learn_is_a_step_and_moves_nothing() -> None:
     metrics, engine, network = one_step([EXAMPLES[0], EXAMPLES[5]])
     assert engine.steps == engine.backward_calls == 1 and engine.gradient is not None
     assert not engine.gradient.any()
+    assert engine.without_gradient == [], "an engine that shares gradients out waits for each of them"
     assert (metrics["loss"], metrics["grad_norm"], metrics["micro_batches"]) == (0.0, 0.0, 0.0)
     assert all(torch.equal(p, q) for p, q in zip(network.parameters(), Network().double().parameters(), strict=True))
 

@@ -9,8 +9,10 @@
 
 What follows from it: at stages 2 and 3 ranks must make the same passes (`Student.step` sees to that), and whether a
 gradient is finite is observed while it is made. DeepSpeed neither reports nor checks the norm of stage 0: here the
-optimiser itself clips and measures, just before it moves anything. Left out: offloading, tensor and pipeline
-parallelism.
+optimiser itself clips and measures, just before it moves anything. The gradient of a bfloat16 policy is summed over
+passes in float32 at stages 2 and 3, in bfloat16 at 0 (DeepSpeed refuses the mix) and at 1 (its float32 sum counts the
+first passes once more with every later one, because the number of passes is ours to choose). Left out: offloading,
+tensor and pipeline parallelism.
 """
 
 from __future__ import annotations
@@ -59,6 +61,7 @@ class ShardedEngine:
             "zero_optimization": {"stage": stage, "overlap_comm": False, "stage3_param_persistence_threshold": SMALL},
             "zero_allow_untested_optimizer": True,
             "bf16": {"enabled": dtype == "bfloat16"},
+            "data_types": {"grad_accum_dtype": "fp32" if stage >= 2 else None},
             "steps_per_print": 10**9,
             "wall_clock_breakdown": False,
         }
