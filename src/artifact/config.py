@@ -84,7 +84,9 @@ class Cluster(Section):
     colocate_reference: float = Field(
         0.2, gt=0, le=1, description="GPU fraction of the reference actor beside the student"
     )
-    zero_stage: Literal[0, 1, 2, 3] = 1
+    zero_stage: Literal[0, 1, 2, 3] = Field(
+        1, description="what the ranks share out: 0 nothing, 1 optimiser state, 2 gradients too, 3 weights too"
+    )
     sync_backend: Literal["gloo", "nccl"] = "gloo"
     sync_tolerance: float = Field(
         2e-4, gt=0, description="largest allowed |Δ log-prob| of the probe after a weight sync, nats"

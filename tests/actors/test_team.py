@@ -112,10 +112,10 @@ def test_every_engine_receives_the_weights_and_proves_it(
     probe = [((1,), (8,))]
     if stale is None:
         assert sync_weights(actors, "spec", probe, 4, CONFIG) == 0.0  # type: ignore[arg-type]
-        assert [name for name, _, _ in actors.students[0].asked] == ["broadcast", "logprobs"]
+        for student in actors.students:  # a rank may hold the share of a weight that the first one needs
+            assert [name for name, _, _ in student.asked] == ["broadcast", "logprobs"]
         assert all(e.asked[0] == ("receive_weights", ("spec", 4), {}) for e in actors.engines)
         assert all(e.asked[1] == ("score", (probe,), {}) for e in actors.engines)
-        assert actors.students[1].asked == [], "the first rank has what all ranks have"
     else:
         with pytest.raises(StaleEngine, match=f"after weight sync 4: engine {stale} differs"):
             sync_weights(actors, "spec", probe, 4, CONFIG)  # type: ignore[arg-type]

@@ -260,4 +260,18 @@ MUTANTS = (
         '"teachers": cluster.teacher_threads}',
         PLACEMENT,
     ),
+    Mutant(
+        "team: the first rank sends without the shares of the others",
+        "actors/team.py",
+        "*(s.broadcast.remote(spec) for s in actors.students),",
+        "actors.students[0].broadcast.remote(spec),",
+        TEAM,
+    ),
+    Mutant(
+        "team: the first rank scores the probe without the shares of the others",
+        "actors/team.py",
+        "[s.logprobs.remote(probe) for s in actors.students]",
+        "[s.logprobs.remote(probe) for s in actors.students[:1]]",
+        TEAM,
+    ),
 )

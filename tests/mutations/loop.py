@@ -250,11 +250,38 @@ MUTANTS = (
     Mutant(
         "the guard of the gradient is gone",
         "train/student.py",
-        "        check_gradients(self.network, work.step, examples)\n",
+        "        self._check_gradients(work.step, examples)\n",
         "",
         STUDENT,
     ),
-    Mutant("a rank with nothing to learn sends nothing", "train/student.py", "if not live:", "if False:", STUDENT),
+    Mutant(
+        "a rank with nothing to learn sends nothing",
+        "train/student.py",
+        "torch.tensor(max(own, 1), device=self.device)",
+        "torch.tensor(own, device=self.device)",
+        STUDENT,
+    ),
+    Mutant(
+        "a rank makes only its own passes",
+        "train/student.py",
+        "dist.all_reduce(most, op=dist.ReduceOp.MAX)",
+        "most = most.clone()",
+        ("train/test_two_ranks.py",),
+    ),
+    Mutant(
+        "a rank keeps its NaN to itself",
+        "train/student.py",
+        "            dist.all_reduce(norms)\n",
+        "            norms = norms.clone()\n",
+        ("train/test_two_ranks.py",),
+    ),
+    Mutant(
+        "a pass without examples leaves the output head out",
+        "train/objective.py",
+        "outcome.loss + logprobs_TK.sum() * 0.0",
+        "outcome.loss + logprobs_TK.detach().sum() * 0.0",
+        STUDENT,
+    ),
     Mutant(
         "the loss of the last micro-batch",
         "train/student.py",
@@ -272,8 +299,8 @@ MUTANTS = (
     Mutant(
         "an infinite gradient passes",
         "train/student.py",
-        "get_total_norm(gradients.values()).isfinite()",
-        "get_total_norm(gradients.values()).isnan().logical_not()",
+        "norms.isfinite().tolist()",
+        "norms.isnan().logical_not().tolist()",
         STUDENT,
     ),
     # the schedule

@@ -2,7 +2,8 @@
 
     python -m tests.train.rank RANK WORLD_SIZE FOLDER
 
-Writes the averaged gradients and the metrics of both steps to `FOLDER/rank-RANK.pt`; `test_two_ranks.py` compares.
+Writes the averaged gradients and the metrics of both steps to `FOLDER/rank-RANK.pt`, and what a third step says whose
+gradient is spoilt on the last rank; `test_two_ranks.py` compares.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import torch.distributed as dist
 from tests.train.tiny import Network, settings
 from torch import Tensor
 
+from artifact.errors import NonFinite
 from artifact.train.examples import Distil, Example, Imitate, Prefer
 from artifact.train.objective import denominators, to_reference, to_score
 from artifact.train.scoring import FrozenModel
-from artifact.train.student import Policy, Student
+from artifact.train.student import Policy, Student, gradient_norms
 from artifact.train.workers import StepWork
 
 COEFFICIENTS = {"distil": 5.0, "nll": 0.5, "contrast": 2.0}
@@ -48,12 +50,20 @@ class AveragingEngine:
         self.policy, self.world_size = policy, world_size
         self.optimizer: torch.optim.Optimizer = torch.optim.SGD(policy.parameters(), lr=0.1)
         self.gradients: list[Tensor] = []
+        self.backward_calls = 0
+        self.spoilt = False
 
     def __call__(self, batch: Any) -> Any:
         return self.policy(batch)
 
     def backward(self, loss: Tensor) -> None:
+        self.backward_calls += 1
         loss.backward()
+        if self.spoilt:
+            next(self.policy.parameters()).grad[0, 0] = float("nan")  # type: ignore[index]
+
+    def local_norms(self) -> Tensor:
+        return gradient_norms(self.policy)
 
     def step(self) -> None:
         for p in self.policy.parameters():
@@ -65,7 +75,7 @@ class AveragingEngine:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def get_global_grad_norm(self) -> float | None:
+    def get_global_grad_norm(self) -> float:
         return float(self.gradients[-1].norm())
 
 
@@ -74,20 +84,29 @@ def two_steps(rank: int, world_size: int) -> dict[str, Any]:
     s = settings(optimiser__micro_batch_tokens=20, train__steps=4)
     network, teacher, reference = Network().double(), FrozenModel(Network(seed=9)), FrozenModel(Network())
     engine = AveragingEngine(Policy(network, s.losses), world_size)
-    student = Student(network, engine, s.optimiser, s.losses, 4, world_size=world_size)  # type: ignore[arg-type]
-    metrics = []
-    for step, examples in enumerate(STEPS):
+    student = Student(engine.policy, engine, s.optimiser, s.losses, 4, world_size=world_size)
+    metrics, backward_calls, error = [], [], ""
+
+    def take(step: int, examples: list[Example]) -> dict[str, float]:
         whole = denominators(examples, s.losses, 8)
         shard = examples[rank::world_size]
-        metrics.append(
-            student.step(
-                StepWork(step, COEFFICIENTS, whole, component_norms=True),
-                shard,
-                teacher.teacher_scores(to_score(shard), 4) if to_score(shard) else None,
-                reference.reference_logprobs(to_reference(shard, s.losses)) if to_reference(shard, s.losses) else None,
-            )
+        return student.step(
+            StepWork(step, COEFFICIENTS, whole, component_norms=True),
+            shard,
+            teacher.teacher_scores(to_score(shard), 4) if to_score(shard) else None,
+            reference.reference_logprobs(to_reference(shard, s.losses)) if to_reference(shard, s.losses) else None,
         )
-    return {"gradients": engine.gradients, "metrics": metrics}
+
+    for step, examples in enumerate(STEPS):
+        engine.backward_calls = 0
+        metrics.append(take(step, examples))
+        backward_calls.append(engine.backward_calls)
+    engine.spoilt = rank == world_size - 1
+    try:
+        take(2, STEPS[0])
+    except NonFinite as err:
+        error = str(err)
+    return {"gradients": engine.gradients, "metrics": metrics, "backward_calls": backward_calls, "error": error}
 
 
 def main(rank: int, world_size: int, folder: Path) -> None:

@@ -14,7 +14,7 @@ from artifact.errors import NonFinite
 from artifact.train.examples import Distil, Example, Imitate, Prefer
 from artifact.train.objective import denominators, to_reference, to_score
 from artifact.train.scoring import FrozenModel
-from artifact.train.student import Policy, Student, check_gradients, policy_logprobs
+from artifact.train.student import OutputHead, Policy, Student, check_norms, gradient_norms, policy_logprobs
 from artifact.train.workers import StepWork
 
 EXAMPLES: list[Example] = [
@@ -44,14 +44,19 @@ class KeptGradient:
         self.backward_calls += 1
         loss.backward()
 
+    def local_norms(self) -> Tensor:
+        return gradient_norms(self.policy)
+
     def step(self) -> None:
         self.steps += 1
+        self.without_gradient = [n for n, p in self.policy.named_parameters() if p.grad is None]
         self.gradient = flat_gradient(self.policy)
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def get_global_grad_norm(self) -> float | None:
-        return None if self.gradient is None else float(self.gradient.norm())
+    def get_global_grad_norm(self) -> float:
+        assert self.gradient is not None
+        return float(self.gradient.norm())
 
 
 def flat_gradient(module: torch.nn.Module) -> Tensor:
@@ -66,7 +71,7 @@ def one_step(
     s = settings(optimiser__micro_batch_tokens=tokens, **changed)
     network, teacher, reference = Network().double(), FrozenModel(Network(seed=9)), FrozenModel(Network())
     engine = KeptGradient(Policy(network, s.losses))
-    student = Student(network, engine, s.optimiser, s.losses, total_steps=5)  # type: ignore[arg-type]
+    student = Student(engine.policy, engine, s.optimiser, s.losses, total_steps=5)
     wanted = to_score(examples)
     metrics = student.step(
         StepWork(step, COEFFICIENTS, denominators(examples, s.losses, 8), norms),
@@ -153,6 +158,7 @@ def test_a_step_with_nothing_to_learn_is_a_step_and_moves_nothing() -> None:
     metrics, engine, network = one_step([EXAMPLES[0], EXAMPLES[5]])
     assert engine.steps == engine.backward_calls == 1 and engine.gradient is not None
     assert not engine.gradient.any()
+    assert engine.without_gradient == [], "an engine that shares gradients out waits for each of them"
     assert (metrics["loss"], metrics["grad_norm"], metrics["micro_batches"]) == (0.0, 0.0, 0.0)
     assert all(torch.equal(p, q) for p, q in zip(network.parameters(), Network().double().parameters(), strict=True))
 
@@ -162,7 +168,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_are_touched(monk
     s, network = settings(), Network()
     policy = Policy(network, s.losses)
     engine = KeptGradient(policy, lr=0.1)
-    student = Student(network, engine, s.optimiser, s.losses, total_steps=5)  # type: ignore[arg-type]
+    student = Student(policy, engine, s.optimiser, s.losses, total_steps=5)
     spoil = engine.backward
     weight = next(network.parameters())
     monkeypatch.setattr(engine, "backward", lambda loss: spoil(loss + (weight * 0).sum().sqrt()))
@@ -175,9 +181,20 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_are_touched(monk
 def test_log_probabilities_of_the_policy() -> None:
     network = Network()
     sequences = [((1, 2), (3, 4, 5)), ((6,), (7,)), ((1, 2, 3, 4), (5, 6))]
-    for values, (prompt, response) in zip(policy_logprobs(network, sequences), sequences, strict=True):  # type: ignore[arg-type]
+    found = policy_logprobs(Policy(network, settings().losses), sequences)
+    for values, (prompt, response) in zip(found, sequences, strict=True):
         assert values.dtype == np.float64
         assert values == pytest.approx(token_logprobs(network, prompt, response), abs=1e-5)
+
+
+def test_a_head_with_a_bias_is_refused_and_one_without_keeps_its_parameter() -> None:
+    """The chunked head has no bias: a model that has one would be trained as if it were 0."""
+    linear = torch.nn.Linear(3, 4, bias=False)
+    head, states = OutputHead(linear), torch.ones(2, 3)
+    assert head.weight is linear.weight and torch.equal(head(states), linear(states))
+    assert head(states, lambda h, w: (h @ w.T, "kept"))[1] == "kept"
+    with pytest.raises(ValueError, match="the output head has a bias"):
+        OutputHead(torch.nn.Linear(3, 4))
 
 
 @pytest.fixture
@@ -190,11 +207,14 @@ def network() -> torch.nn.Sequential:
     return network
 
 
-NAMED = [Imitate("b", (1,), (2,)), Imitate("a", (1,), (2,))]
+def check(network: torch.nn.Sequential) -> None:
+    named = [Imitate("b", (1,), (2,)), Imitate("a", (1,), (2,))]
+    check_norms([n for n, _ in network.named_parameters()], gradient_norms(network), 3, named)
 
 
 def test_finite_gradients_pass(network: torch.nn.Sequential) -> None:
-    check_gradients(network, 3, NAMED)
+    assert gradient_norms(network).tolist() == pytest.approx([12**0.5, 2.0, 8**0.5, 0.0])
+    check(network)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -203,4 +223,4 @@ def test_one_entry_that_is_not_finite_is_found_and_its_parameter_named(
 ) -> None:
     network[1].weight.grad[1, 2] = value
     with pytest.raises(NonFinite, match=r"gradient of 1\.weight \(and 0 more\) .* at step 3, problems \['a', 'b'\]"):
-        check_gradients(network, 3, NAMED)
+        check(network)

@@ -1,10 +1,11 @@
 """Two data-parallel ranks are one: the same gradient, loss and diagnostics, however unevenly the work is shared.
 
-Two processes with gloo on the CPU; DeepSpeed itself is in tests/integration.
+Two processes with gloo on the CPU; DeepSpeed itself is in tests/actors/test_zero.py.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,3 +51,16 @@ def test_the_account_of_two_ranks_is_that_of_one(ranks: list[dict[str, Any]], st
     for name, value in alone.items():
         if name != "micro_batches":
             assert merged[name] == pytest.approx(value, rel=1e-6, abs=1e-6), name
+
+
+def test_ranks_make_the_same_passes(ranks: list[dict[str, Any]]) -> None:
+    """An engine that shares out gradients or weights exchanges them in every pass, and waits for the other rank."""
+    calls = [of["backward_calls"] for of in ranks]
+    assert calls[0] == calls[1] == [max(of["metrics"][step]["micro_batches"] for of in ranks) for step in (0, 1)]
+
+
+def test_a_gradient_that_is_not_finite_stops_every_rank_with_the_same_words(ranks: list[dict[str, Any]]) -> None:
+    """Also the ranks whose own gradient is fine: alone they would wait for the others."""
+    named = r"gradient of model\.embedding\.weight \(and 0 more\) is not finite at step 2"
+    assert all(re.match(named, of["error"]) for of in ranks)
+    assert all(len(of["gradients"]) == 2 for of in ranks), "no step was made"

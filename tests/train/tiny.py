@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from transformers import Qwen3ForCausalLM
 
 
-def tiny_qwen3(vocabulary: int, *, tied: bool = True) -> Qwen3ForCausalLM:
+def tiny_qwen3(vocabulary: int, *, tied: bool = True, seed: int = 0) -> Qwen3ForCausalLM:
     """Two layers of the architecture that is trained, for tests that want attention and an output head; seeded."""
     from transformers import Qwen3Config, Qwen3ForCausalLM  # not at the top: a rank of test_two_ranks needs none of it
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = Qwen3Config(
         vocab_size=vocabulary,
         hidden_size=16,

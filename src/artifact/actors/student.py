@@ -1,8 +1,8 @@
 """The student as a Ray actor: DeepSpeed around `train.student.Student`, and the sending end of weight sync.
 
-One actor per data-parallel rank. DeepSpeed accumulates gradients locally until `step()`, so the number of micro-batches
-may change from step to step (`managed_gradient_accumulation: false`). The actor outlives runs: `reset` gives it fresh
-weights and a fresh optimiser. The paper's name is VtDStudentActor.
+One actor per data-parallel rank. What reads or writes whole weights is asked of every rank, because at ZeRO stage 3
+each holds a share of them (`sharding.py`); rank 0 alone sends and saves. The actor outlives runs: `reset` gives it
+fresh weights and a fresh optimiser. The paper's name is VtDStudentActor.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from artifact.train.settings import Losses, Optimiser
 from artifact.train.workers import ReferenceLogprobs, StepWork
 
 if TYPE_CHECKING:
+    from artifact.actors.sharding import ShardedEngine
     from artifact.train.scoring import TeacherScores
     from artifact.train.student import Student
 
@@ -43,7 +44,7 @@ class StudentActor:
         self._channel: Channel | None = None
         self.channel_id: str | None = None
         self.student: Student | None = None
-        self.engine: Any = None  # DeepSpeed's, which states no types
+        self.engine: ShardedEngine | None = None
 
     def ready(self) -> int:
         """The rank; answers once the actor is up."""
@@ -95,9 +96,9 @@ class StudentActor:
 
     def reset(self, model: str, optimiser: Optimiser, losses: Losses, total_steps: int, seed: int) -> Spec:
         """Fresh weights from checkpoint `model`, a fresh optimiser, a schedule over `total_steps`; the sync spec."""
-        import deepspeed
         import torch
 
+        from artifact.actors.sharding import ShardedEngine
         from artifact.train.student import Policy, Student
 
         torch.manual_seed(seed)
@@ -107,44 +108,18 @@ class StudentActor:
             gc.collect()  # DeepSpeed's engine and its hooks refer to one another; old weights go before new ones come
         network = load_network(model, self.dtype)
         policy = Policy(network, losses)
-        if self.cluster.zero_stage == 3:
-            deepspeed.zero.register_external_parameter(policy, network.lm_head.weight)
-        adamw = torch.optim.AdamW(
-            policy.parameters(),
-            lr=optimiser.lr,
-            betas=optimiser.betas,
-            eps=optimiser.eps,
-            weight_decay=optimiser.weight_decay,
-            fused=True,  # one pass over the memory; the plain loop makes ten
-        )
-        settings = {
-            "train_micro_batch_size_per_gpu": 1,
-            "gradient_accumulation_steps": 1,
-            "managed_gradient_accumulation": False,
-            "gradient_clipping": optimiser.clip,
-            "zero_optimization": {"stage": self.cluster.zero_stage, "overlap_comm": False},
-            "zero_allow_untested_optimizer": True,
-            "bf16": {"enabled": self.dtype == "bfloat16"},
-            "steps_per_print": 10**9,
-            "wall_clock_breakdown": False,
-        }
-        self.engine, *_ = deepspeed.initialize(model=policy, optimizer=adamw, config=settings)
+        spec = spec_of(with_explicit_head(network.named_parameters(), bool(network.config.tie_word_embeddings)))
+        self.engine = ShardedEngine(policy, optimiser, self.cluster.zero_stage, self.dtype)
         self.student = Student(
-            self.engine.module.network,
-            self.engine,
-            optimiser,
-            losses,
-            total_steps,
-            world_size=self.world_size,
-            device=self.slot.device,
+            policy, self.engine, optimiser, losses, total_steps, world_size=self.world_size, device=self.slot.device
         )
-        return spec_of(self._state())
+        return spec
 
     @property
     def network(self) -> Any:
         """The trained network, a transformers model; `reset` comes first."""
         assert self.student is not None, "reset comes first"
-        return self.student.network
+        return self.student.policy.network
 
     def _state(self) -> list[tuple[str, Any]]:
         return with_explicit_head(self.network.named_parameters(), bool(self.network.config.tie_word_embeddings))
@@ -165,28 +140,41 @@ class StudentActor:
         return metrics
 
     def logprobs(self, sequences: Sequence[TokenPair]) -> list[np.ndarray]:
-        """`Student.logprobs` under the current weights; the sync proof."""
+        """`Student.logprobs` under the current weights, the sync proof; every rank is asked."""
         assert self.student is not None, "reset comes first"
         return self.student.logprobs(sequences)
 
     def broadcast(self, spec: Spec) -> None:
-        """Send all weights to the engines; they must be receiving."""
-        assert self._channel is not None, "join_sync comes first"
-        send(self._channel, self._state(), spec)
+        """Send all weights to the engines, which must be receiving; every rank is asked, the first one sends."""
+        assert self.engine is not None, "reset comes first"
+        assert self.rank or self._channel is not None, "join_sync comes first"
+        send(self._channel, self._state(), spec, self.engine.whole)
 
     def save_weights(self, folder: str) -> None:
-        """Write the current weights as a Hugging Face checkpoint (rank 0)."""
+        """Write the current weights as a Hugging Face checkpoint; every rank is asked, the first one writes."""
+        assert self.engine is not None, "reset comes first"
+        held: dict[str, Any] | None = None
+        if self.engine.stage == 3:  # one tensor at a time is whole, and the first rank keeps a copy in host memory
+            names: dict[Any, str] = {}  # a tied tensor is written once, under its first name
+            for name, tensor in self.network.state_dict(keep_vars=True).items():
+                names.setdefault(tensor, name)
+            held = {}
+            for tensor, name in names.items():
+                with self.engine.whole([tensor]):
+                    if self.rank == 0:
+                        held[name] = tensor.detach().to("cpu", copy=True)
         if self.rank == 0:
-            self.network.save_pretrained(folder, safe_serialization=True)
+            self.network.save_pretrained(folder, state_dict=held, safe_serialization=True)
 
     def save_checkpoint(self, folder: str, tag: str) -> None:
-        """Write weights and optimiser state for exact resumption."""
-        self.engine.save_checkpoint(folder, tag=tag)
+        """Write weights and optimiser state for exact resumption; every rank writes its share."""
+        assert self.engine is not None, "reset comes first"
+        self.engine.save(folder, tag)
 
     def load_checkpoint(self, folder: str, tag: str) -> None:
         """Take up weights and optimiser state; ArtifactError when they cannot be read."""
-        path, _ = self.engine.load_checkpoint(folder, tag=tag)
-        if path is None:
+        assert self.engine is not None, "reset comes first"
+        if not self.engine.load(folder, tag):
             raise ArtifactError(
                 f"checkpoint {Path(folder) / tag} cannot be loaded; run with --force to start the run again"
             )

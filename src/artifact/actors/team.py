@@ -179,13 +179,14 @@ def sync_weights(actors: Actors, spec: Spec, probe: Sequence[TokenPair], version
     """Broadcast the student's weights into every engine, then prove that they arrived (`RayWorkers.sync_weights`)."""
     limit = config.cluster.step_timeout_s
     sent = [
-        actors.students[0].broadcast.remote(spec),
+        *(s.broadcast.remote(spec) for s in actors.students),
         *(e.receive_weights.remote(spec, version) for e in actors.engines),
     ]
     call(sent, limit, "weight sync")
 
     def scored() -> list[list[np.ndarray]]:
-        sides = [actors.students[0].logprobs.remote(probe), *(e.score.remote(probe) for e in actors.engines)]
-        return call(sides, limit, "the sync proof")
+        ranks = [s.logprobs.remote(probe) for s in actors.students]
+        found = call([*ranks, *(e.score.remote(probe) for e in actors.engines)], limit, "the sync proof")
+        return [found[0], *found[len(ranks) :]]  # the first rank has what all ranks have
 
     return check_weight_sync(scored, config.cluster.sync_tolerance, f"after weight sync {version}")

@@ -12,7 +12,8 @@ sent explicitly. A version counter would not notice: hence `team.py` proves ever
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -80,12 +81,20 @@ def spec_of(named: Iterable[tuple[str, torch.Tensor]]) -> Spec:
     return Spec(names, shapes, dtypes)
 
 
-def send(channel: Channel, named: list[tuple[str, torch.Tensor]], spec: Spec) -> None:
-    """Rank 0: broadcast all parameters, bucket by bucket."""
+def send(
+    channel: Channel | None,
+    named: list[tuple[str, torch.Tensor]],
+    spec: Spec,
+    whole: Callable[[list[torch.Tensor]], AbstractContextManager[None]],
+) -> None:
+    """Broadcast all parameters, bucket by bucket, each made whole by `whole`; without a channel take part in that."""
     import torch
 
     for bucket in spec.buckets():
-        channel.broadcast(torch.cat([named[i][1].detach().reshape(-1) for i in bucket]))
+        tensors = [named[i][1] for i in bucket]
+        with whole(tensors):
+            if channel is not None:
+                channel.broadcast(torch.cat([t.detach().reshape(-1) for t in tensors]))
 
 
 def receive(channel: Channel, spec: Spec, device: str) -> Iterator[tuple[str, torch.Tensor]]:

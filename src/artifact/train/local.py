@@ -24,7 +24,7 @@ from artifact.train.objective import MicroBatch, Outcome, to_reference, to_score
 from artifact.train.rollouts import Completion, Decode, Prompt, build_rollouts, first_samples, request_seed
 from artifact.train.scoring import FrozenModel
 from artifact.train.settings import RunSettings
-from artifact.train.student import Policy, Student
+from artifact.train.student import Policy, Student, gradient_norms
 from artifact.train.workers import Handle, StepWork
 
 
@@ -37,7 +37,7 @@ class PlainEngine:
         self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
             policy.parameters(), lr=o.lr, betas=o.betas, eps=o.eps, weight_decay=o.weight_decay
         )
-        self._norm: float | None = None
+        self._norm = 0.0
 
     def __call__(self, batch: MicroBatch) -> Outcome:
         outcome: Outcome = self.policy(batch)
@@ -47,13 +47,17 @@ class PlainEngine:
         """Accumulate the gradient of `loss`."""
         loss.backward()
 
+    def local_norms(self) -> Tensor:
+        """The norm of each parameter's gradient."""
+        return gradient_norms(self.policy)
+
     def step(self) -> None:
         """Clip, update, forget the gradient."""
         self._norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.clip))
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def get_global_grad_norm(self) -> float | None:
+    def get_global_grad_norm(self) -> float:
         """The norm of the last step's gradient before clipping."""
         return self._norm
 
@@ -92,7 +96,7 @@ class LocalWorkers:
         self.network.load_state_dict(self._initial)
         policy = Policy(self.network, self.settings.losses)
         engine = PlainEngine(policy, self.settings)
-        self.student = Student(self.network, engine, self.settings.optimiser, self.settings.losses, total_steps)
+        self.student = Student(policy, engine, self.settings.optimiser, self.settings.losses, total_steps)
 
     def sample(
         self,

@@ -32,6 +32,9 @@ from artifact.train.settings import Losses
 
 Diagnostics = dict[str, float]
 
+IDLE: TokenPair = ((0,), (0,))
+"""What is sent through the network in a pass without examples."""
+
 
 def has_gradient(example: Example, losses: Losses) -> bool:
     """Whether an example moves the weights; the others only count in denominators and need no forward pass.
@@ -116,8 +119,21 @@ class Outcome:
 
 def objective(body: Body, weight_VH: Tensor, batch: MicroBatch, losses: Losses) -> Outcome:
     """Forward pass and loss of one micro-batch. Raises NonFiniteLoss naming component, step and problems."""
-    packed = pack([s for e in batch.examples for s in e.sequences], batch.device)
-    hidden_TH = response_hidden(body, packed)
+    packed = pack_batch(batch)
+    return share_of_step(response_hidden(body, packed), weight_VH, packed, batch, losses)
+
+
+def pack_batch(batch: MicroBatch) -> Packed:
+    """The sequences of a micro-batch for its forward pass; one of two tokens where it has no example."""
+    return pack([s for e in batch.examples for s in e.sequences] or [IDLE], batch.device)
+
+
+def share_of_step(hidden_TH: Tensor, weight_VH: Tensor, packed: Packed, batch: MicroBatch, losses: Losses) -> Outcome:
+    """The loss of a micro-batch from the hidden states of its responses; all that reads the output head.
+
+    Where nothing takes part, the loss is 0 with a gradient of 0 for every weight, the head's among them: a rank that
+    has fewer micro-batches than another still sends what the other one waits for.
+    """
     outcome = Outcome(loss=hidden_TH.sum() * 0.0)
     for kind in KINDS:
         component = kind.component
@@ -132,6 +148,9 @@ def objective(body: Body, weight_VH: Tensor, batch: MicroBatch, losses: Losses) 
         outcome.loss = outcome.loss + outcome.weighted_losses[component]
         outcome.components[component] = float(value.detach())
         outcome.diagnostics[component] = diagnostics
+    if not outcome.weighted_losses:
+        logprobs_TK = log_probs_at(hidden_TH[:1], weight_VH, packed.target_T[:1, None]).logprobs_TK
+        outcome.loss = outcome.loss + logprobs_TK.sum() * 0.0
     return outcome
 
 

@@ -2,17 +2,19 @@
 
 A step arrives as a list of examples with whole-step denominators; it is cut into micro-batches by padded tokens, whose
 gradients the engine accumulates until `step()`, so the number of micro-batches may change from step to step and never
-enters the loss. The engine is DeepSpeed's (`actors/student.py`) or plain torch (`local.py`). Left out: where the
-weights come from and go to.
+enters the loss. The engine is DeepSpeed's (`actors/sharding.py`) or plain torch (`local.py`). Ranks that share a step
+make the same number of passes, each through every weight: an engine that shards gradients or weights exchanges them in
+every pass. Left out: where the weights come from and go to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from artifact.errors import NonFinite
@@ -20,12 +22,31 @@ from artifact.train.examples import Example, TokenPair
 from artifact.train.gradients import ComponentGradients
 from artifact.train.losses.diagnostics import merge_diagnostics
 from artifact.train.losses.lm_head import project
-from artifact.train.objective import Diagnostics, MicroBatch, Outcome, has_gradient, objective
-from artifact.train.packing import micro_batches, pack, response_hidden
+from artifact.train.objective import Diagnostics, MicroBatch, Outcome, has_gradient, pack_batch, share_of_step
+from artifact.train.packing import Packed, micro_batches, pack, response_hidden
 from artifact.train.schedule import learning_rate
-from artifact.train.scoring import Network, TeacherScores
+from artifact.train.scoring import TeacherScores
 from artifact.train.settings import Losses, Optimiser
 from artifact.train.workers import ReferenceLogprobs, StepWork
+
+
+class OutputHead(torch.nn.Linear):
+    """An output head that gives its weight to a computation instead of multiplying by it.
+
+    All that reads the weight in a pass happens in this one call. So an engine that shards weights (ZeRO stage 3) has
+    them whole around it, in the backward pass as well, and gathers them once, on every rank alike. The parameter stays
+    the one of `linear`, under the same name.
+    """
+
+    def __init__(self, linear: torch.nn.Linear) -> None:
+        if linear.bias is not None:
+            raise ValueError("the output head has a bias, which the chunked head does not know")
+        super().__init__(linear.in_features, linear.out_features, bias=False, device="meta")
+        self.weight = linear.weight
+
+    def forward(self, hidden_TH: Tensor, compute: Any = None) -> Any:
+        """`compute(hidden_TH, weight_VH)`; the logits where there is no `compute`."""
+        return super().forward(hidden_TH) if compute is None else compute(hidden_TH, self.weight)
 
 
 class Policy(torch.nn.Module):
@@ -34,34 +55,53 @@ class Policy(torch.nn.Module):
     def __init__(self, network: torch.nn.Module, losses: Losses) -> None:
         super().__init__()
         self.network, self.losses = network, losses
+        if not isinstance(network.lm_head, OutputHead):
+            network.lm_head = OutputHead(network.lm_head)  # type: ignore[arg-type]
 
-    def forward(self, batch: MicroBatch) -> Outcome:
-        """The micro-batch's share of the step's loss."""
-        return objective(self.network.model, self.network.lm_head.weight, batch, self.losses)  # type: ignore[arg-type, union-attr]
+    def forward(self, batch: MicroBatch | Packed) -> Outcome | Tensor:
+        """The micro-batch's share of the step's loss; of packed sequences the logits of their responses, [T, V]."""
+        head: Any = self.network.lm_head
+        packed = batch if isinstance(batch, Packed) else pack_batch(batch)
+        hidden_TH = response_hidden(self.network.model, packed)  # type: ignore[arg-type]
+        if isinstance(batch, Packed):
+            return head(hidden_TH, project)
+
+        def share(hidden_TH: Tensor, weight_VH: Tensor) -> tuple[Any, ...]:
+            """A plain tuple: the hooks of an engine look for tensors in nothing else."""
+            found = share_of_step(hidden_TH, weight_VH, packed, batch, self.losses)
+            return found.loss, found.weighted_losses, found.components, found.diagnostics
+
+        return Outcome(*head(hidden_TH, share))
 
 
 class TrainingEngine(Protocol):
     """What wraps a `Policy` to train it; DeepSpeed's engine has this form."""
 
-    optimizer: torch.optim.Optimizer
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Its parameter groups carry the learning rate."""
+        ...
 
-    def __call__(self, batch: MicroBatch) -> Outcome: ...
+    def __call__(self, batch: MicroBatch, /) -> Outcome: ...
     def backward(self, loss: Tensor) -> None:
         """Accumulate the gradient of `loss`, averaged over ranks."""
+
+    def local_norms(self) -> Tensor:
+        """Of each parameter, in order, a norm of what this rank added to the gradient: finite where all of it is."""
 
     def step(self) -> None:
         """Clip, update the weights, forget the gradient."""
 
-    def get_global_grad_norm(self) -> float | None:
+    def get_global_grad_norm(self) -> float:
         """The norm of the last step's gradient before clipping."""
 
 
 class Student:
-    """Trains `network` through `engine`; rank `rank` of `world_size`."""
+    """Trains `policy` through `engine`, one of `world_size` ranks."""
 
     def __init__(
         self,
-        network: torch.nn.Module,
+        policy: Policy,
         engine: TrainingEngine,
         optimiser: Optimiser,
         losses: Losses,
@@ -70,7 +110,7 @@ class Student:
         world_size: int = 1,
         device: str = "cpu",
     ) -> None:
-        self.network, self.engine, self.optimiser, self.losses = network, engine, optimiser, losses
+        self.policy, self.engine, self.optimiser, self.losses = policy, engine, optimiser, losses
         self.total_steps, self.world_size, self.device = total_steps, world_size, device
 
     def step(
@@ -86,7 +126,7 @@ class Student:
         reference  log p_ref of the sequences of preference and policy-gradient examples, by index of the example
 
         Returns the loss, its components, diagnostics, gradient norm (before clipping) and learning rate. Raises
-        NonFinite before the weights are touched.
+        NonFinite before the weights are touched, on every rank.
         """
         teacher = {} if scores is None else scores.by_example()
         live = [i for i, e in enumerate(examples) if has_gradient(e, self.losses)]
@@ -97,14 +137,12 @@ class Student:
         diagnostics: dict[str, list[Diagnostics]] = {}
         taking_part = [c for c, weight in work.coefficients.items() if weight and work.denominators.get(c)]
         separate = (
-            ComponentGradients(self.network.parameters(), taking_part, self.world_size)
-            if work.component_norms
-            else None
+            ComponentGradients(self.policy.parameters(), taking_part, self.world_size) if work.component_norms else None
         )
         passes = list(
             micro_batches([examples[i] for i in live], lambda e: e.sequences, self.optimiser.micro_batch_tokens)
         )
-        for chosen in passes:
+        for chosen in passes + [[]] * (self._passes_of_all(len(passes)) - len(passes)):
             members = [live[j] for j in chosen]
             outcome = self.engine(
                 MicroBatch(
@@ -125,44 +163,59 @@ class Student:
             for name, value in outcome.components.items():
                 metrics[f"loss/{name}"] = metrics.get(f"loss/{name}", 0.0) + value
                 diagnostics.setdefault(name, []).append(outcome.diagnostics[name])
-        if not live:  # nothing to learn from (every weight is 0): a step without gradient keeps all ranks in one order
-            self.engine.backward(sum((p.sum() for p in self.network.parameters()), torch.zeros(())) * 0.0)
-        check_gradients(self.network, work.step, examples)
+        self._check_gradients(work.step, examples)
         self.engine.step()
-        norm = self.engine.get_global_grad_norm()
         for name, parts in diagnostics.items():
             metrics |= {f"{name}/{key}": value for key, value in merge_diagnostics(parts).items()}
-        metrics |= {
-            "lr": lr,
-            "micro_batches": float(len(passes)),
-            "grad_norm": float(norm if norm is not None else 0.0),
-        }
+        metrics |= {"lr": lr, "micro_batches": float(len(passes)), "grad_norm": self.engine.get_global_grad_norm()}
         if separate is not None:
             metrics |= separate.norms()
         return metrics
 
     def logprobs(self, sequences: Sequence[TokenPair]) -> list[np.ndarray]:
         """log p_S of every response token under the current weights, float64, one array per sequence."""
-        return policy_logprobs(self.network, sequences, self.device)  # type: ignore[arg-type]
+        return policy_logprobs(self.policy, sequences, self.device)
+
+    def _passes_of_all(self, own: int) -> int:
+        """How many passes the rank with the most has to make: at least one, so that a step is a step."""
+        most = torch.tensor(max(own, 1), device=self.device)
+        if self.world_size > 1:
+            dist.all_reduce(most, op=dist.ReduceOp.MAX)
+        return int(most)
+
+    def _check_gradients(self, step: int, examples: Sequence[Example]) -> None:
+        """Raise NonFinite, on every rank alike, when the gradient of any rank holds a NaN or an infinity."""
+        norms = self.engine.local_norms().float()
+        if self.world_size > 1:
+            dist.all_reduce(norms)
+        check_norms([name for name, _ in self.policy.network.named_parameters()], norms, step, examples)
 
 
-def policy_logprobs(network: Network, sequences: Sequence[TokenPair], device: str = "cpu") -> list[np.ndarray]:
-    """log p of every response token under `network`, float64, one array per sequence, in one forward pass."""
+def policy_logprobs(policy: Policy, sequences: Sequence[TokenPair], device: str = "cpu") -> list[np.ndarray]:
+    """log p of every response token under `policy`, float64, one array per sequence, in one forward pass."""
     packed = pack(sequences, device)
     with torch.no_grad():
-        hidden_TH = response_hidden(network.model, packed)
-        logits_TV = project(hidden_TH, network.lm_head.weight).float()
+        logits_TV = policy(packed).float()
         flat = torch.log_softmax(logits_TV, -1).gather(1, packed.target_T[:, None])[:, 0].double().cpu().numpy()
     return np.split(flat, np.cumsum([len(r) for _, r in sequences])[:-1])
 
 
-def check_gradients(network: torch.nn.Module, step: int, examples: Sequence[Example]) -> None:
-    """Raise NonFinite, naming a parameter and the problems, when any gradient holds a NaN or an infinity."""
-    gradients = {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
-    # One pass that only reads: a norm is finite where every entry is (and its square can be summed).
-    if torch.nn.utils.get_total_norm(gradients.values()).isfinite():
+def gradient_norms(module: torch.nn.Module) -> Tensor:
+    """The norm of each parameter's accumulated gradient, 0 where it has none, [P]: finite where every entry is."""
+    norms = [None if p.grad is None else p.grad.norm() for p in module.parameters()]
+    return torch.stack(
+        [
+            torch.zeros((), device=p.device) if n is None else n.float()
+            for n, p in zip(norms, module.parameters(), strict=True)
+        ]
+    )
+
+
+def check_norms(names: Sequence[str], norms: Tensor, step: int, examples: Sequence[Example]) -> None:
+    """Raise NonFinite, naming a parameter and the problems, when any parameter's norm is not finite."""
+    bad = [name for name, fine in zip(names, norms.isfinite().tolist(), strict=True) if not fine]
+    if not bad:
         return
-    bad = [n for n, g in gradients.items() if not g.norm().isfinite()] or ["all parameters together"]
     ids = sorted({e.problem_id for e in examples})
     raise NonFinite(
         f"gradient of {bad[0]} (and {len(bad) - 1} more) is not finite at step {step}, problems {ids[:5]}; "
