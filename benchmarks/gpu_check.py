@@ -38,13 +38,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from artifact.actors.sharding import ShardedEngine
 from artifact.provenance import source_hash
 from artifact.train.examples import Distil
 from artifact.train.fingerprint import fingerprint
 from artifact.train.losses import lm_head
 from artifact.train.objective import MicroBatch, denominators
 from artifact.train.scoring import FrozenModel, TeacherRows
-from artifact.train.settings import DistilSettings, Losses
+from artifact.train.settings import DistilSettings, Losses, Optimiser
 from artifact.train.student import Policy
 
 GIB = 2**30
@@ -426,40 +427,31 @@ def engine(c: Check) -> dict[str, Any]:
     os.environ["WORLD_SIZE"] = "1"
     deepspeed.init_distributed("nccl" if c.cuda else "gloo", rank=0, world_size=1, verbose=False)
     batch, out = _micro_batch(c), {"deepspeed": deepspeed.__version__}
-    for stage in (1, 3) if c.cuda else (1,):
-        network = c.network("student")
-        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        policy = Policy(network, Losses(DistilSettings(top_k=c.s["K"])))
-        policy.train()
-        settings = {
-            "train_micro_batch_size_per_gpu": 1,
-            "gradient_accumulation_steps": 1,
-            "gradient_clipping": 1.0,
-            "zero_optimization": {"stage": stage, "overlap_comm": False},
-            "zero_allow_untested_optimizer": True,
-            "bf16": {"enabled": c.dtype == torch.bfloat16},
-            "steps_per_print": 10**9,
-        }
+    losses, dtype = Losses(DistilSettings(top_k=c.s["K"])), str(c.dtype).removeprefix("torch.")
+    for stage in (1, 2, 3) if c.cuda else (1,):
 
-        def run(policy: Policy = policy, settings: dict[str, Any] = settings) -> dict[str, Any]:
-            adamw = torch.optim.AdamW(policy.parameters(), lr=1e-6, fused=True)
-            made, *_ = deepspeed.initialize(model=policy, optimizer=adamw, config=settings)
+        def run(stage: int = stage) -> dict[str, Any]:
+            network = c.network("student")
+            network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            policy = Policy(network, losses)
+            policy.train()
+            made = ShardedEngine(policy, Optimiser(lr=1e-6), stage, dtype)
 
             def step() -> None:
                 made.backward(made(batch).loss)
                 made.step()
 
             found = c.measure(step, 2)
-            held = torch.cuda.memory_allocated() / GIB if c.cuda else 0.0  # weights, master weights, moments, gradients
+            held = torch.cuda.memory_allocated() / GIB if c.cuda else 0.0  # weights, master weights, moments
             made.destroy()
             return found | {"static_gib": held}
 
         try:
             out[f"zero {stage}"] = c.attempt(run)
-        except Exception as err:  # what an engine says at stage 3 is a finding, not the end of the script
+        except Exception as err:  # what an engine says at one stage is a finding, not the end of the others
+            traceback.print_exc()
             out[f"zero {stage}"] = {"failed": f"{type(err).__name__}: {err}"[:400]}
-        del network, policy, run
-        c.clear()
+            out["held"] = False
     torch.distributed.destroy_process_group()
     return out
 
