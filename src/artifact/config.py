@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import difflib
+import math
+import textwrap
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -248,11 +250,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file as a dictionary; ConfigError names the file when it is not one."""
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as err:
-        raise ConfigError(f"{path}: not valid YAML: {err}") from err
+    except NOT_YAML as err:
+        raise ConfigError(f"{path}: not valid YAML: {err}; correct the file") from err
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(data).__name__}")
+    check_finite(data, path.name)
     return data
+
+
+NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+"""What reading text as YAML raises: ValueError for a date that there is not, or bytes that are no text."""
+
+
+def check_finite(value: Any, origin: str, key: str = "") -> None:
+    """Raise ConfigError, naming the dotted key, where a number somewhere in `value` is infinite or not a number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{origin}: {key} = {value}: must be a finite number")
+    if isinstance(value, dict | list | tuple):
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, part in parts:
+            check_finite(part, origin, f"{key}.{name}" if key else str(name))
 
 
 def parse_overrides(items: list[str] | tuple[str, ...]) -> dict[str, Any]:
@@ -262,7 +279,13 @@ def parse_overrides(items: list[str] | tuple[str, ...]) -> dict[str, Any]:
         key, eq, text = item.partition("=")
         if not eq or not key:
             raise ConfigError(f"override {item!r} is not of the form key.subkey=value")
-        value = yaml.safe_load(text)
+        try:
+            value = yaml.safe_load(text)
+        except NOT_YAML as err:
+            why, shown = (textwrap.shorten(said, 200, placeholder=" …") for said in (str(err), item))
+            raise ConfigError(
+                f"override {shown[:200]!r}: the value is not valid YAML ({why}); put it in quotes, as in --set '{key}=\"…\"'"
+            ) from err
         if isinstance(value, str):
             try:
                 value = float(value)
@@ -276,6 +299,7 @@ def apply_overrides(data: dict[str, Any], overrides: dict[str, Any]) -> dict[str
     """A deep copy of `data` with dotted `overrides` put in. Unknown keys surface when the result is validated."""
     result = copy.deepcopy(data)
     for dotted, value in overrides.items():
+        check_finite(value, f"override {dotted!r}", dotted)
         *parents, last = dotted.split(".")
         node = result
         for part in parents:

@@ -13,7 +13,9 @@ from artifact.actors.memory import peak_memory_by_actor
 from artifact.actors.session import Actors, connect, open_actors, release_samplers
 from artifact.actors.team import RayWorkers
 from artifact.config import Config
+from artifact.disk import told_when_full
 from artifact.errors import ConfigError, Mismatch
+from artifact.paths import resolve_model
 from artifact.phase1.records import Annotation
 from artifact.phase1.weights import weights_for
 from artifact.provenance import digest
@@ -126,7 +128,7 @@ def run(
         inputs = replace(inputs, train=tuple(p for p in inputs.train if p.id in known.weights))
     with store.result("runs", key, config, force=force) as out:
         if not out.finished:
-            with store.actors_of(lane):
+            with store.actors_of(lane), told_when_full(out.folder, _bytes_of_a_run(config)):
                 out.run_info |= _train_and_evaluate(config, method, inputs, known, out.folder, label, progress, lane)
             out.manifest |= {
                 "method": config.method,
@@ -137,6 +139,12 @@ def run(
             }
     named = cell or config.method
     return RunInfo(label, config.method, config.teacher, config.seed, key, out.folder, out.manifest, named)
+
+
+def _bytes_of_a_run(config: Config) -> int:
+    """About what a run writes: its weights, and two checkpoints of weights and both moments; 0 for a hub id."""
+    weights = Path(resolve_model(config.models.student)).glob("*.safetensors")
+    return 7 * sum(file.stat().st_size for file in weights)
 
 
 def _train_and_evaluate(
