@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import difflib
 import math
-import textwrap
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -282,9 +281,11 @@ def parse_overrides(items: list[str] | tuple[str, ...]) -> dict[str, Any]:
         try:
             value = yaml.safe_load(text)
         except NOT_YAML as err:
-            why, shown = (textwrap.shorten(said, 200, placeholder=" …") for said in (str(err), item))
+            why, shown = (
+                said if len(said) <= 200 else f"{said[:200]} …" for said in (" ".join(str(err).split()), item)
+            )
             raise ConfigError(
-                f"override {shown[:200]!r}: the value is not valid YAML ({why}); put it in quotes, as in --set '{key}=\"…\"'"
+                f"override {shown!r}: the value is not valid YAML ({why}); put it in quotes, as in --set '{key}=\"…\"'"
             ) from err
         if isinstance(value, str):
             try:

@@ -78,7 +78,8 @@ def test_what_is_made_now_says_nothing_of_a_machine(results: Path) -> None:
     fig.subplots().plot(frame["x"])
     save_figure(fig, "dot", frame, tier="tiny", keys=["k"], caption="c")
     save_table(frame, "dot", tier="tiny", keys=["k"], caption="c")
-    said = f"{results_dir()}/runs/a\n{project_root()}/models\n{Path.home()}/x.py\n{sys.prefix}/lib/python/a.py: old habit\n"
+    places = (results_dir() / "runs", project_root() / "models", Path.home() / "x.py", Path(sys.prefix) / "lib/a.py")
+    said = "".join(f"{place}: old habit\n" for place in places)
     outputs = [
         new_output("stream", name="stderr", text=said),
         new_output("display_data", {"text/html": f"<p>{said}</p>", "text/markdown": said, "text/plain": said}),
