@@ -246,19 +246,20 @@ def explain(err: ValidationError, model: type, origin: str, overridden: Iterable
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as a dictionary; ConfigError names the file when it is not one."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except NOT_YAML as err:
-        raise ConfigError(f"{path}: not valid YAML: {err}; correct the file") from err
+    """A YAML file as a dictionary of finite numbers and text; ConfigError names the file when it is not one."""
+    data = _from_yaml(path.read_bytes(), f"{path}: not", "correct the file")
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(data).__name__}")
     check_finite(data, path.name)
     return data
 
 
-NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
-"""What reading text as YAML raises: ValueError for a date that there is not, or bytes that are no text."""
+def _from_yaml(text: str | bytes, what: str, remedy: str) -> Any:
+    """The value written in `text`; ConfigError, from `what` to `remedy`, for text that is not YAML."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as err:  # ValueError: a date that there is not
+        raise ConfigError(f"{what} valid YAML ({' '.join(str(err).split())[:200]}); {remedy}") from err
 
 
 def check_finite(value: Any, origin: str, key: str = "") -> None:
@@ -266,8 +267,7 @@ def check_finite(value: Any, origin: str, key: str = "") -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{origin}: {key} = {value}: must be a finite number")
     if isinstance(value, dict | list | tuple):
-        parts = value.items() if isinstance(value, dict) else enumerate(value)
-        for name, part in parts:
+        for name, part in value.items() if isinstance(value, dict) else enumerate(value):
             check_finite(part, origin, f"{key}.{name}" if key else str(name))
 
 
@@ -278,15 +278,9 @@ def parse_overrides(items: list[str] | tuple[str, ...]) -> dict[str, Any]:
         key, eq, text = item.partition("=")
         if not eq or not key:
             raise ConfigError(f"override {item!r} is not of the form key.subkey=value")
-        try:
-            value = yaml.safe_load(text)
-        except NOT_YAML as err:
-            why, shown = (
-                said if len(said) <= 200 else f"{said[:200]} …" for said in (" ".join(str(err).split()), item)
-            )
-            raise ConfigError(
-                f"override {shown!r}: the value is not valid YAML ({why}); put it in quotes, as in --set '{key}=\"…\"'"
-            ) from err
+        shown = item if len(item) <= 200 else f"{item[:200]} …"
+        remedy = f"put it in quotes, as in --set '{key}=\"…\"'"
+        value = _from_yaml(text, f"override {shown!r}: the value is not", remedy)
         if isinstance(value, str):
             try:
                 value = float(value)

@@ -7,6 +7,7 @@ depends on, the stamp on figures (`report/outputs.py`), and seeds, which are BLA
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -30,6 +31,11 @@ LARGE = 64 * 2**20
 def text_sha256(text: str) -> str:
     """The SHA-256 of a string in UTF-8, in hex."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def text_integrity(text: str) -> str:
+    """The SHA-256 of a string as a page's security policy names it: `sha256-` and base64."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def file_sha256(path: Path) -> str:

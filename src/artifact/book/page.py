@@ -13,9 +13,7 @@ notebook (`execute.py`), and notebooks' own Markdown cells, which are taken as t
 
 from __future__ import annotations
 
-import base64
 import copy
-import hashlib
 import re
 from functools import cache
 from html import unescape
@@ -27,6 +25,7 @@ from nbformat import NotebookNode
 
 from artifact.errors import ArtifactError
 from artifact.escape import html_text, visible
+from artifact.provenance import text_integrity
 from artifact.report.notebook import SHOWN, caption_html, figure_html
 
 OPEN_ALL = """const open = this.textContent.startsWith('Show');
@@ -34,10 +33,9 @@ document.querySelectorAll('details.code').forEach(d => { d.open = open; });
 this.textContent = open ? 'Hide all code' : 'Show all code';"""
 """What the one button of a page does; the only script that a page lets a browser run."""
 
-_OPEN_ALL_HASH = base64.b64encode(hashlib.sha256(OPEN_ALL.encode()).digest()).decode()
 POLICY = (
     "default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
-    f"form-action 'none'; script-src 'unsafe-hashes' 'sha256-{_OPEN_ALL_HASH}'"
+    f"form-action 'none'; script-src 'unsafe-hashes' '{text_integrity(OPEN_ALL)}'"
 )
 """The page's content security policy."""
 
