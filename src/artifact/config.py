@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import math
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -259,14 +260,29 @@ def explain(err: ValidationError, model: type, origin: str, overridden: Iterable
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as a dictionary; ConfigError names the file when it is not one."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as err:
-        raise ConfigError(f"{path}: not valid YAML: {err}") from err
+    """A YAML file as a dictionary of finite numbers and text; ConfigError names the file when it is not one."""
+    data = _from_yaml(path.read_bytes(), f"{path}: not", "correct the file")
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(data).__name__}")
+    check_finite(data, path.name)
     return data
+
+
+def _from_yaml(text: str | bytes, what: str, remedy: str) -> Any:
+    """The value written in `text`; ConfigError, from `what` to `remedy`, for text that is not YAML."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as err:  # ValueError: a date that there is not
+        raise ConfigError(f"{what} valid YAML ({' '.join(str(err).split())[:200]}); {remedy}") from err
+
+
+def check_finite(value: Any, origin: str, key: str = "") -> None:
+    """Raise ConfigError, naming the dotted key, where a number somewhere in `value` is infinite or not a number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{origin}: {key} = {value}: must be a finite number")
+    if isinstance(value, dict | list | tuple):
+        for name, part in value.items() if isinstance(value, dict) else enumerate(value):
+            check_finite(part, origin, f"{key}.{name}" if key else str(name))
 
 
 def parse_overrides(items: list[str] | tuple[str, ...]) -> dict[str, Any]:
@@ -276,7 +292,9 @@ def parse_overrides(items: list[str] | tuple[str, ...]) -> dict[str, Any]:
         key, eq, text = item.partition("=")
         if not eq or not key:
             raise ConfigError(f"override {item!r} is not of the form key.subkey=value")
-        value = yaml.safe_load(text)
+        shown = item if len(item) <= 200 else f"{item[:200]} …"
+        remedy = f"put it in quotes, as in --set '{key}=\"…\"'"
+        value = _from_yaml(text, f"override {shown!r}: the value is not", remedy)
         if isinstance(value, str):
             try:
                 value = float(value)
@@ -290,6 +308,7 @@ def apply_overrides(data: dict[str, Any], overrides: dict[str, Any]) -> dict[str
     """A deep copy of `data` with dotted `overrides` put in. Unknown keys surface when the result is validated."""
     result = copy.deepcopy(data)
     for dotted, value in overrides.items():
+        check_finite(value, f"override {dotted!r}", dotted)
         *parents, last = dotted.split(".")
         node = result
         for part in parents:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from artifact.disk import told_when_full
 from artifact.errors import ArtifactError
 
 PARTIAL = ".partial"
@@ -46,14 +47,15 @@ def settle(path: Path) -> None:
 def atomically(path: Path) -> Iterator[Path]:
     """Yield the temporary path to write; when the block ends well it is flushed to disk and becomes `path`.
 
-    When the block raises, the temporary file goes and whatever was at `path` stays.
+    When the block raises, the temporary file goes and whatever was at `path` stays. Raises DiskFull.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = unfinished(path)
     try:
-        yield partial
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
+        with told_when_full(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            with partial.open("rb") as written:
+                os.fsync(written.fileno())
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -79,7 +81,7 @@ def folder_atomically(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> Path:
     """Write `text` (UTF-8, `\\n` line ends) to `path`, atomically; returns `path`."""
-    with atomically(path) as partial:
+    with atomically(path) as partial, told_when_full(path.parent, len(text.encode())):
         partial.write_text(text, encoding="utf-8", newline="\n")
     return path
 

@@ -42,6 +42,20 @@ def figures_dir() -> Path:
     return Path(os.environ.get("ARTIFACT_FIGURES") or project_root() / "figures").resolve()
 
 
+def published(path: str | Path) -> str:
+    """`path` as anyone may read it: relative to the project, below `results` or `figures`, else its last name alone.
+
+    What is not absolute (a hub id, a path relative to the project) stays as it is.
+    """
+    given = Path(path)
+    if not given.is_absolute():
+        return str(path)
+    for folder, name in ((results_dir(), "results"), (figures_dir(), "figures"), (project_root(), "")):
+        if given.is_relative_to(folder):
+            return (Path(name) / given.relative_to(folder)).as_posix()
+    return given.name
+
+
 def resolve_model(path: str) -> str:
     """The folder of a model: a local one (absolute, or relative to the project), or the snapshot of a hub id.
 

@@ -7,6 +7,7 @@ what of this it depends on, the stamp on figures (`report/outputs.py`), and seed
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -33,6 +34,11 @@ are read once for each size and time: nobody rereads 16 GB at each start."""
 def text_sha256(text: str) -> str:
     """The SHA-256 of a string in UTF-8, in hex."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def text_integrity(text: str) -> str:
+    """The SHA-256 of a string as a page's security policy names it: `sha256-` and base64."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def file_sha256(path: Path) -> str:

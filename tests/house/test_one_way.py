@@ -14,6 +14,7 @@ TREES = {str(p.relative_to(PACKAGE)): ast.parse(p.read_text(encoding="utf-8")) f
 OWN_NAMES = {
     "files.py": "is the way",
     "worlds/tiny/recipe.py": "its code is part of the hash of the models in the repository",
+    "studies/runlog.py": "TensorBoard writes its files, under names that hold the machine's",
     "book/execute.py": "papermill writes a notebook cell by cell, and the copy of one that failed is kept",
 }
 OWN_HASHES = {"provenance.py": "is the way", "worlds/tiny/recipe.py": OWN_NAMES["worlds/tiny/recipe.py"]}

@@ -27,6 +27,27 @@ MUTANTS = (
         ("report/test_tables.py::test_holm_runs_over_all_rows_of_the_table",),
     ),
     Mutant(
+        "a bar ends a Markdown cell",
+        "escape.py",
+        '_MARKDOWN.sub(r"\\\\\\g<0>", one_line(text))',
+        "one_line(text)",
+        ("report/test_text.py",),
+    ),
+    Mutant(
+        "an escape sequence reaches the terminal",
+        "escape.py",
+        "\\x0b-\\x1f\\x7f",
+        "\\x0b-\\x1a\\x7f",
+        ("escape/test_outputs.py::test_a_terminal_obeys_nobody_but_the_program",),
+    ),
+    Mutant(
+        "a report replaces files of others",
+        "studies/benchmark_results.py",
+        "if path.exists() and path not in own",
+        "if False",
+        ("escape/test_messages.py::test_a_report_leaves_the_files_of_others_alone",),
+    ),
+    Mutant(
         "Holm without the running maximum",
         "report/differences.py",
         "np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))",

@@ -439,8 +439,8 @@ MUTANTS = (
     Mutant(
         "write the file itself",
         "files.py",
-        "    partial = unfinished(path)\n    try:\n        yield partial\n        with",
-        "    partial = path\n    try:\n        yield partial\n        path.rename(unfinished(path))\n        with",
+        "            yield partial\n            with",
+        "            yield path\n            path.rename(partial)\n            with",
         ("test_files.py::test_what_was_there_survives_a_block_that_raises_and_the_temporary_goes",),
     ),
     Mutant(

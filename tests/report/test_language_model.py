@@ -181,8 +181,8 @@ def test_the_calculator_is_seen_token_by_token() -> None:
     text = lm.mask_markdown(called, Tokens())
     rows = [line for line in text.splitlines() if line.startswith(tuple(f"| {t} |" for t in range(10)))]
     assert "8 response tokens, 2 of them the calculator's" in text and len(rows) == 8
-    assert rows[5:7] == ["| 5 | `2` | **calculator** | – |", "| 6 | `>>` | **calculator** | – |"]
-    assert rows[0] == "| 0 | ` <<` | policy | -0.25 |" and rows[7] == "| 7 | `\\|\\n` | policy | -1.00 |"
+    assert rows[5:7] == ['| 5 | "2" | calculator | – |', '| 6 | "\\>\\>" | calculator | – |']
+    assert rows[0] == '| 0 | " \\<\\<" | policy | -0.25 |' and rows[7] == '| 7 | "\\|\\\\n" | policy | -1.00 |'
 
 
 def test_two_teachers_are_drawn_apart() -> None:

@@ -36,7 +36,7 @@ def test_the_table_by_hand(results: Path) -> None:
     assert (first.truncated, first.unparsed, first.response_tokens) == pytest.approx((1 / 3, 1 / 3, 1))
     assert (second.responses, second.truncated, second.response_tokens) == (6, pytest.approx(1 / 6), 1.5)
     assert (second.left_out, second.temperature, second.tier, second.key) == ("11 description", 1.2, "tiny", "b")
-    assert second.folder == str(sampled.folder)
+    assert second.folder == "results/evaluations/b" and sampled.folder == results / "evaluations" / "b"
 
 
 def test_k_of_the_table(results: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_report_folder_holds_one_set_of_results(results: Path, tmp_path: Path)
     write_report(infos, out, graders=True, lm_eval_files=True)
     (out / "notes.txt").write_text("the user's own")
     again = write_report(infos[:1], out)
-    assert {p for p in out.rglob("*") if p.is_file()} == {*again.paths, out / "notes.txt"}
+    assert {p for p in out.rglob("*") if p.is_file()} == {*again.paths, out / "report.json", out / "notes.txt"}
 
 
 def second_split(info: RunInfo) -> None:

@@ -25,6 +25,7 @@ from typing import Any, TextIO
 from artifact.book.executed import kept, stderr_of, tidy
 from artifact.book.page import to_html
 from artifact.errors import ArtifactError
+from artifact.escape import visible
 from artifact.files import write_text
 from artifact.report.output_manifest import VARIABLE, in_words, read_entries, read_made
 
@@ -54,7 +55,8 @@ class Executed:
 class Lines(io.TextIOBase):
     """Writes a notebook's output to a log file and, line by line with a margin, to the terminal.
 
-    A progress bar rewrites its line with carriage returns; only the last state of a line is shown and kept.
+    A progress bar rewrites its line with carriage returns; only the last state of a line is shown and kept, without
+    colours and other orders to a terminal, which text of a model could give as well.
     """
 
     def __init__(self, log: TextIO, terminal: TextIO) -> None:
@@ -63,7 +65,7 @@ class Lines(io.TextIOBase):
     def write(self, text: str) -> int:
         *lines, self.rest = (self.rest + text).split("\n")
         for line in lines:
-            shown = line.rstrip("\r").rsplit("\r", 1)[-1]
+            shown = visible(_ANSI.sub("", line.rstrip("\r").rsplit("\r", 1)[-1]))
             self.log.write(shown + "\n")
             self.terminal.write(f"    | {shown}\n")
         self.log.flush()

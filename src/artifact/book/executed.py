@@ -1,6 +1,7 @@
 """What is kept of an executed notebook: the same bytes whenever and wherever the same results are read.
 
-`tidy` is for both readers, page and copy: paths below the project are relative, pieces of one stream are one. `kept` is
+`tidy` is for both readers, page and copy: paths below the project are relative, pieces of one stream are one, and what
+no reader sees but a browser or terminal obeys is written out. `kept` is
 the copy for a code host: no times, hosts, widgets or stderr, ids that do not change, and of a cell tagged `volatile`
 (its output holds seconds, or facts of the machine) a line in place of the output. Left out: executing (`execute.py`).
 """
@@ -8,28 +9,37 @@ the copy for a code host: no times, hosts, widgets or stderr, ids that do not ch
 from __future__ import annotations
 
 import copy
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
+from artifact.escape import visible, visible_html
 from artifact.paths import figures_dir, project_root, results_dir
 
 VOLATILE = "volatile"
 IN_ITS_PLACE = "*Shown in the page: seconds, or facts of the machine that ran it.*"
 
 
-def _portable(value: Any, folders: dict[str, str]) -> Any:
-    """`value` with every text in it freed of absolute paths into `folders`; images are left as they are."""
+def _portable(value: Any, folders: dict[str, str], shown: Callable[[str], str] = visible) -> Any:
+    """`value` with every text in it `visible` and free of absolute paths into `folders`; images stay as they are."""
     if isinstance(value, str):
         for folder, name in folders.items():
             value = value.replace(folder, name)
-        return value
+        return shown(value)
     if isinstance(value, list):
-        return [_portable(item, folders) for item in value]
+        return [_portable(item, folders, shown) for item in value]
     if isinstance(value, dict):
         return NotebookNode(
-            {key: item if key.startswith("image/") else _portable(item, folders) for key, item in value.items()}
+            {
+                key: item
+                if key.startswith("image/")
+                else _portable(item, folders, visible_html if key == "text/html" else shown)
+                for key, item in value.items()
+            }
         )
     return value
 
@@ -48,11 +58,14 @@ def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 def tidy(notebook: NotebookNode) -> NotebookNode:
     """A copy of `notebook` as its readers see it: streams in one piece, paths into the project without the project."""
+    home = str(Path.home())
     folders = {
         str(figures_dir()): "figures",
         str(results_dir()): "results",
         f"{project_root()}/": "",
         str(project_root()): ".",
+        sys.prefix: "environment",
+        **({} if home == "/" else {home: "~"}),
     }
     out = copy.deepcopy(notebook)
     for cell in out.cells:

@@ -7,14 +7,15 @@ report.
 
 from __future__ import annotations
 
-import html
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from artifact.book.notebooks import discover, read_record, target_of, title_of
 from artifact.config import load
+from artifact.escape import html_text, markdown_code, markdown_text, visible
 from artifact.files import write_text
 from artifact.paths import project_root, results_dir
 
@@ -63,7 +64,7 @@ def duration(seconds: float) -> str:
 
 def _link(path: str | Path) -> str:
     """A link from `results/` to a file given relative to the project root (or absolute)."""
-    return Path(os.path.relpath(project_root() / path, results_dir())).as_posix()
+    return quote(os.fsencode(Path(os.path.relpath(project_root() / path, results_dir())).as_posix()))
 
 
 def _group(made: list[dict[str, Any]]) -> list[tuple[dict[str, Any], list[str]]]:
@@ -73,6 +74,11 @@ def _group(made: list[dict[str, Any]]) -> list[tuple[dict[str, Any], list[str]]]
         stem = str(Path(item["path"]).with_suffix(""))
         groups.setdefault(stem, (item, []))[1].append(item["path"])
     return list(groups.values())
+
+
+def _kind(path: str) -> str:
+    """What a link to a file is called: `png`."""
+    return Path(path).suffix.lstrip(".") or "file"
 
 
 def _name(item: dict[str, Any]) -> str:
@@ -86,7 +92,7 @@ def markdown(tier: str, description: str, found: list[Entry]) -> str:
     lines = [
         f"# What was made — tier `{tier}`",
         "",
-        f"{description.capitalize()}.",
+        f"{markdown_text(description.capitalize())}.",
         "",
         f"{len(executed)} of {len(found)} notebooks executed, {sum(len(e.made) for e in found)} files, "
         f"{duration(total)} of computing.",
@@ -99,7 +105,7 @@ def markdown(tier: str, description: str, found: list[Entry]) -> str:
             f"Commit `{first['commit'] or 'none'}`{dirty}; source `{first['source']}`; lock `{first['lock']}`.",
         ]
     for entry in found:
-        lines += ["", f"## {entry.source.stem[:2]}. {entry.title}", ""]
+        lines += ["", f"## {entry.source.stem[:2]}. {markdown_text(entry.title)}", ""]
         if entry.record is None:
             lines.append("Not executed on this tier.")
             continue
@@ -107,23 +113,24 @@ def markdown(tier: str, description: str, found: list[Entry]) -> str:
         page, copy = _link(target.with_suffix(".html")), _link(target)
         lines += [f"[page]({page}) · [notebook]({copy}) · {duration(entry.record['seconds'])}", ""]
         for item, paths in _group(entry.made):
-            links = ", ".join(f"[{Path(p).suffix.lstrip('.') or 'file'}]({_link(p)})" for p in paths)
-            at = f"[{item['output']}]({page}#{item['output']}): " if item.get("output") else ""
-            lines.append(f"- {at}{_name(item)} ({links})")
+            links = ", ".join(f"[{markdown_text(_kind(p))}]({_link(p)})" for p in paths)
+            output = str(item.get("output") or "")
+            at = f"[{markdown_text(output)}]({page}#{quote(visible(output))}): " if output else ""
+            lines.append(f"- {at}{markdown_text(_name(item))} ({links})")
         if entry.runs:
-            lines += ["", "Runs: " + ", ".join(f"`{run}`" for run in entry.runs)]
+            lines += ["", "Runs: " + ", ".join(map(markdown_code, entry.runs))]
     return "\n".join(lines) + "\n"
 
 
 def page(tier: str, description: str, found: list[Entry]) -> str:
     """The index page: the same content with thumbnails; no script, no outside resource."""
-    esc = html.escape
+    esc = html_text
     body = [
         f"<h1>What was made</h1><p class=tier>Tier <b>{esc(tier)}</b>: {esc(description)}. "
         '<a href="SUMMARY.md">Summary as text</a></p>'
     ]
     for entry in found:
-        body.append(f"<h2>{entry.source.stem[:2]}. {esc(entry.title)}</h2>")
+        body.append(f"<h2>{esc(entry.source.stem[:2])}. {esc(entry.title)}</h2>")
         if entry.record is None:
             body.append("<p class=missing>Not executed on this tier.</p>")
             continue
@@ -134,9 +141,10 @@ def page(tier: str, description: str, found: list[Entry]) -> str:
         )
         others = []
         for item, paths in _group(entry.made):
-            name, output = esc(_name(item)), esc(item.get("output", ""))
-            label = f'<a href="{_link(target.with_suffix(".html"))}#{output}">{output}</a>: {name}' if output else name
-            links = " ".join(f'<a href="{_link(p)}">{esc(Path(p).suffix.lstrip(".") or "file")}</a>' for p in paths)
+            name, output = esc(_name(item)), str(item.get("output") or "")
+            place = f"{_link(target.with_suffix('.html'))}#{quote(visible(output))}"
+            label = f'<a href="{place}">{esc(output)}</a>: {name}' if output else name
+            links = " ".join(f'<a href="{_link(p)}">{esc(_kind(p))}</a>' for p in paths)
             image = next((p for p in paths if Path(p).suffix in IMAGES), None)
             if image is None:
                 others.append(f"<li>{label} {links}</li>")

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from artifact.config import load_tier, tier_names
 from artifact.errors import ArtifactError
+from artifact.escape import latex_text
 from artifact.files import read_json, write_text
 from artifact.paths import figures_dir, project_root, results_dir
-from artifact.report.outputs import latex_text
 
 SECTIONS = (("U", "Outputs of UOPD"), ("C", "Outputs of CORE"), ("", "Further outputs"))
 """First letter of an output's id → heading; outputs without an id come last."""
@@ -65,7 +65,7 @@ def document(found: Sequence[Output], folder: Path) -> str:
 
 def _shown(output: Output, folder: Path) -> str:
     path = Path(os.path.relpath(output.path, folder)).as_posix()
-    identity = rf"\outputid{{{output.output}}}" if output.output else ""
+    identity = rf"\outputid{{{latex_text(output.output)}}}" if output.output else ""
     if output.is_figure:
         return rf"\outputfigure{{{path}}}{{{identity}{latex_text(output.caption)}}}{{fig:{output.path.stem}}}"
     return rf"\outputtable{{{path}}}"

@@ -80,9 +80,11 @@ def evaluate(
     if out is not None and out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file; name a folder for the tables")
     from artifact.studies.benchmark_jobs import parse_ks, protocols_for
-    from artifact.studies.benchmark_results import write_report
+    from artifact.studies.benchmark_results import own_files, write_report
     from artifact.studies.benchmarking import evaluate_model
 
+    if out is not None:
+        own_files(out, graders=graders)  # refuses, before anything is computed, to replace files of others
     protocols = protocols_for(config, names(protocol), temperature, top_p)
     ks = parse_ks(names(k), protocols)
     infos = evaluate_model(
@@ -118,11 +120,10 @@ def transcripts(
     what: What = None,
 ) -> None:
     """Show stored responses: question, gold answer, response, what was extracted, verdict."""
-    from rich.console import Console
-
+    from artifact.escape import terminal
     from artifact.report.transcripts import print_transcripts
     from artifact.studies.results import transcripts as read
 
     frame = read(folder, what, problem=problem, wrong=wrong)
-    print_transcripts(frame.head(limit), Console())  # not `console()`: a panel wraps its text itself
+    print_transcripts(frame.head(limit), terminal())  # not `console()`: a panel wraps its text itself
     typer.echo(f"{min(limit, len(frame))} of {len(frame)} responses")

@@ -19,7 +19,10 @@ from artifact.cli.options import Force, Sets, Tier
 from artifact.cli.options import console as _console
 from artifact.cli.options import names as _names
 from artifact.cli.options import overrides as _overrides
+from artifact.disk import told_when_full
 from artifact.errors import ArtifactError
+from artifact.escape import visible
+from artifact.paths import results_dir
 
 app = typer.Typer(
     name="artifact",
@@ -50,7 +53,7 @@ def run_all(
     from artifact.book.summary import duration, write_summary
     from artifact.book.supplement import write_supplement
     from artifact.config import load
-    from artifact.paths import figures_dir, project_root, results_dir
+    from artifact.paths import figures_dir, project_root
     from artifact.studies.doctor import examine, print_findings
     from artifact.studies.pretrained import fetch_models, missing_models
 
@@ -380,11 +383,12 @@ def is_known(err: Exception) -> bool:
 def main() -> None:
     """Entry point: run the command line; known errors become one message and exit code 2."""
     try:
-        app()
+        with told_when_full(results_dir()):
+            app()
     except Exception as err:
         if not is_known(err):
             raise
-        typer.echo(f"error: {err}", err=True)
+        typer.echo(visible(f"error: {err}"), err=True)
         sys.exit(2)
 
 

@@ -33,6 +33,6 @@ def names(text: str | None) -> list[str] | None:
 
 def console() -> Any:
     """The terminal, with long lines left to it."""
-    from rich.console import Console
+    from artifact.escape import terminal
 
-    return Console(soft_wrap=True)
+    return terminal(soft_wrap=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from artifact.escape import markdown_block, markdown_code, visible
 from artifact.records import Problem, Rollout, Status
 from artifact.report.text import DASH, SAME, count, intervals, markdown_table, number, percent, say, with_ends
 from artifact.report.times import phase_seconds
@@ -188,11 +189,11 @@ def mask_markdown(rollout: Rollout, tokenizer: Any) -> str:
     mask = rollout.response_mask or (True,) * len(rollout.response_ids)
     rows = []
     for t, (i, logprob, own) in enumerate(zip(rollout.response_ids, rollout.logprobs, mask, strict=True)):
-        token = f"`{json.dumps(tokenizer.decode([i]), ensure_ascii=False)[1:-1]}`"
-        rows.append((t, token, "policy", number(logprob, 2)) if own else (t, token, "**calculator**", DASH))
+        token = visible(json.dumps(tokenizer.decode([i]), ensure_ascii=False))
+        rows.append((t, token, "policy", number(logprob, 2)) if own else (t, token, "calculator", DASH))
     table = pd.DataFrame(rows, columns=["t", "token", "written by", "log p"])
     return (
-        f"Problem `{rollout.problem_id}`, sample {rollout.sample}: {len(mask)} response tokens, "
+        f"Problem {markdown_code(rollout.problem_id)}, sample {rollout.sample}: {len(mask)} response tokens, "
         f"{tool_tokens(rollout)} of them the calculator's.\n\n{markdown_table(table)}\n"
     )
 
@@ -200,12 +201,13 @@ def mask_markdown(rollout: Rollout, tokenizer: Any) -> str:
 def rollout_markdown(rollout: Rollout, problem: Problem, tokenizer: Any) -> str:
     """A rollout in full: prompt and response as the model reads and writes them, special tokens too; verdict."""
     v = rollout.verdict
-    said = f"**{v.status}**, answer `{v.extracted}` by rule `{v.rule}`" if v else "**unverified**"
+    found = v and (markdown_code(str(v.extracted)), markdown_code(str(v.rule)))
+    said = f"**{v.status}**, answer {found[0]} by rule {found[1]}" if v and found else "**unverified**"
     return (
-        f"Problem `{problem.id}`, gold answer `{problem.answer}`, sample {rollout.sample}, policy version "
-        f"{rollout.policy_version}: {said}; {len(rollout.prompt_ids)} prompt and {len(rollout.response_ids)} response "
-        f"tokens, ended by {rollout.finish_reason}, mean log-probability "
+        f"Problem {markdown_code(problem.id)}, gold answer {markdown_code(problem.answer)}, sample {rollout.sample}, "
+        f"policy version {rollout.policy_version}: {said}; {len(rollout.prompt_ids)} prompt and "
+        f"{len(rollout.response_ids)} response tokens, ended by {rollout.finish_reason}, mean log-probability "
         f"{rollout.mean_logprob:.2f}.\n\n"
-        f"```text\n{tokenizer.decode(list(rollout.prompt_ids))}\n```\n\nResponse:\n\n"
-        f"```text\n{tokenizer.decode(list(rollout.response_ids))}\n```\n"
+        f"{markdown_block(tokenizer.decode(list(rollout.prompt_ids)))}\n\nResponse:\n\n"
+        f"{markdown_block(tokenizer.decode(list(rollout.response_ids)))}\n"
     )

@@ -11,13 +11,13 @@ is a link target (`book/page.py`).
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from artifact.config import Config, load, parse_overrides
+from artifact.escape import html_text
 from artifact.report.drawing import FigureAndData
 from artifact.report.outputs import as_text, printed, save_figure, save_table, stamp_line
 
@@ -78,7 +78,7 @@ class Notebook:
         data, told = printed(data), self._keys(keys)
         save_table(data, name, tier=self.tier, keys=told, caption=caption, output=output, shown=shown)
         cells = as_text(data if shown is None else shown)
-        anchor, stamp = f"table-{name}", html.escape(stamp_line(self.tier, told, data))
+        anchor, stamp = f"table-{name}", html_text(stamp_line(self.tier, told, data))
         below = f"{caption_html(anchor, output, caption)}<br><small>{stamp}</small>"
         whole = figure_html(anchor, table_html(cells), below)
         facts = {SHOWN: {"anchor": anchor, "output": output, "caption": caption}}
@@ -90,8 +90,8 @@ class Notebook:
 
 def caption_html(anchor: str, output: str, caption: str) -> str:
     """`caption` as HTML, led by the `output` id where there is one: a link to the figure or table itself."""
-    label = f'<a class="output-id" href="#{anchor}"><b>{html.escape(output)}</b></a> ' if output else ""
-    return label + html.escape(caption)
+    label = f'<a class="output-id" href="#{anchor}"><b>{html_text(output)}</b></a> ' if output else ""
+    return label + html_text(caption)
 
 
 def figure_html(anchor: str, content: str, below: str) -> str:
@@ -101,7 +101,7 @@ def figure_html(anchor: str, content: str, below: str) -> str:
 
 def table_html(cells: pd.DataFrame) -> str:
     """A frame of text as an HTML table: nothing in a cell is read as markup, as a formula, or cut short."""
-    head = "".join(f'<th scope="col">{html.escape(str(c))}</th>' for c in cells.columns)
-    rows = ("".join(f"<td>{html.escape(str(v))}</td>" for v in row) for row in cells.to_numpy().tolist())
+    head = "".join(f'<th scope="col">{html_text(str(c))}</th>' for c in cells.columns)
+    rows = ("".join(f"<td>{html_text(str(v))}</td>" for v in row) for row in cells.to_numpy().tolist())
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return f'<table class="tex2jax_ignore">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>'

@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from artifact.escape import visible
 from artifact.paths import project_root
 
 VARIABLE = "ARTIFACT_MADE"
@@ -30,7 +31,7 @@ def _append(entry: dict[str, Any]) -> bool:
 def say(text: str) -> None:
     """Tell a person how far things are: on the runner's terminal and log, never in the page; else on stdout."""
     if not _append({"said": text}):
-        print(text, flush=True)
+        print(visible(text), flush=True)
 
 
 def record_made(path: Path, *, title: str = "", output: str = "", runs: tuple[str, ...] = ()) -> Path:

@@ -17,14 +17,18 @@ from typing import Any
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import Formatter, LogFormatter, ScalarFormatter
 
 from artifact.config import load_tier, tier_names
 from artifact.errors import ArtifactError
+from artifact.escape import csv_cell, figure_text, latex_text, markdown_text, visible
 from artifact.files import atomically, write_json, write_text
 from artifact.paths import figures_dir, results_dir
 from artifact.provenance import file_sha256, text_hash
 from artifact.report.output_manifest import record_made
 from artifact.report.styles import DPI, FIXED, FIXED_DATE
+from artifact.report.text import markdown_table
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
@@ -45,6 +49,7 @@ def save_figure(
     """
     _check(name, tier, caption, data)
     data = printed(data)
+    _plain_labels(fig)
     _stamp_figure(fig, stamp_line(tier, keys, data))
     folder = figures_dir() / tier
     dates = {"CreationDate": FIXED_DATE, "ModDate": FIXED_DATE}
@@ -116,6 +121,36 @@ def _check(name: str, tier: str, caption: str, data: pd.DataFrame) -> None:
         raise ArtifactError(f"{name} holds nothing that the machine decides: drop {SUFFIX} from its name")
 
 
+def _plain_labels(fig: Figure) -> None:
+    """Make every text of `fig` text: labels come from data, and matplotlib would read `$x$` as a formula.
+
+    Ticks get their words while they are drawn; those of numbers are matplotlib's own, formulas on logarithmic axes.
+    """
+    for text in fig.findobj(Text):
+        text.set_text(figure_text(text.get_text()))
+    for axis in (axis for axes in fig.axes for axis in (axes.xaxis, axes.yaxis)):
+        formatter = axis.get_major_formatter()
+        if not isinstance(formatter, ScalarFormatter | LogFormatter):
+            axis.set_major_formatter(_PlainTicks(formatter))
+
+
+class _PlainTicks(Formatter):
+    """The tick labels of another formatter, as text."""
+
+    def __init__(self, other: Formatter) -> None:
+        self.other = other
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return figure_text(self.other(x, pos))
+
+    def format_ticks(self, values: list[float]) -> list[str]:
+        return [figure_text(text) for text in self.other.format_ticks(values)]
+
+    def set_axis(self, axis: Any) -> None:
+        super().set_axis(axis)
+        self.other.set_axis(axis)
+
+
 def _stamp_figure(fig: Figure, line: str) -> None:
     """Put `line` at the lower left edge, in a strip kept free of panels; a second call replaces the first line."""
     for text in [t for t in fig.texts if t.get_gid() == "stamp"]:
@@ -131,7 +166,13 @@ def _stamp_figure(fig: Figure, line: str) -> None:
 
 
 def _csv(data: pd.DataFrame) -> str:
-    return str(data.to_csv(index=False, lineterminator="\n", float_format="%.10g"))
+    return csv_text(data, float_format="%.10g")
+
+
+def csv_text(data: pd.DataFrame, **how: Any) -> str:
+    """`data` as CSV without its index; what a spreadsheet would compute has an apostrophe in front (`csv_cell`)."""
+    harmless = data.rename(columns=csv_cell).map(csv_cell)
+    return str(harmless.to_csv(index=False, lineterminator="\n", **how))
 
 
 def _facts(
@@ -155,71 +196,27 @@ def _record(paths: Sequence[Path], caption: str, output: str, keys: Sequence[str
 
 
 def as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Every cell as text: numbers with four significant digits, missing values as a dash."""
+    """Every cell as `visible` text: numbers with four significant digits, missing values as a dash."""
 
     def cell(value: Any) -> str:
         if value is None or value != value:  # NaN is the one value that differs from itself
             return "–"
         if hasattr(value, "dtype") and value.dtype.kind in "fiub":
             value = value.item()
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return f"{value:.4g}" if isinstance(value, float) else visible(str(value))
 
     return table.map(cell)
 
 
-_MARKDOWN = re.compile(r"[\\`*<>|$~\[\]]|(?<![^\W_])_|_(?![^\W_])")
-
-
-def markdown_text(text: str) -> str:
-    """`text` on one line, with a backslash before each sign that Markdown would read as markup (`2*3*4`, `a|b`)."""
-    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.splitlines()))
-
-
 def _markdown(table: pd.DataFrame, caption: str, line: str) -> str:
-    head, *cells = [[markdown_text(str(c)) for c in row] for row in [table.columns, *table.to_numpy().tolist()]]
-    rows = [head, ["---"] * len(head), *cells]
-    body = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    return f"{body}\n\n{caption}\n\n<sub>{line}</sub>\n"
-
-
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "±": r"$\pm$",
-        "–": "--",
-        "—": "---",
-        "·": r"$\cdot$",
-        "×": r"$\times$",
-        "−": "$-$",
-        "≤": r"$\le$",
-        "≥": r"$\ge$",
-        "τ": r"$\tau$",
-        "α": r"$\alpha$",
-        "β": r"$\beta$",
-        "Δ": r"$\Delta$",
-    }
-)
-
-
-def latex_text(text: str) -> str:
-    """`text` with every character that LaTeX reads as a command, and common signs, written as it prints them."""
-    return text.translate(_LATEX)
+    return f"{markdown_table(table)}\n\n{markdown_text(caption)}\n\n<sub>{markdown_text(line)}</sub>\n"
 
 
 def _latex(table: pd.DataFrame, caption: str, line: str, name: str) -> str:
     """A `table` environment in booktabs style; needs the packages booktabs only."""
     header = [str(c) for c in table.columns]
     rows: list[list[Any]] = table.to_numpy().tolist()
-    body = [" & ".join(latex_text(c) for c in row) + r" \\" for row in rows]
+    body = [_latex_row(row) for row in rows]
     return "\n".join(
         [
             r"\begin{table}",
@@ -228,7 +225,7 @@ def _latex(table: pd.DataFrame, caption: str, line: str, name: str) -> str:
             rf"\label{{tab:{name}}}",
             rf"\begin{{tabular}}{{{'l' * len(header)}}}",
             r"\toprule",
-            " & ".join(latex_text(c) for c in header) + r" \\",
+            _latex_row(header),
             r"\midrule",
             *body,
             r"\bottomrule",
@@ -237,3 +234,9 @@ def _latex(table: pd.DataFrame, caption: str, line: str, name: str) -> str:
             "",
         ]
     )
+
+
+def _latex_row(cells: Iterable[str]) -> str:
+    """A row of a table. What begins with [ or * would be read as the argument of the command before it."""
+    row = " & ".join(map(latex_text, cells))
+    return (f"{{}}{row}" if row.startswith(("[", "*")) else row) + r" \\"

@@ -13,6 +13,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from artifact.escape import markdown_text
 from artifact.evaluate.agreement import HEADLINE, graders_in, report_of
 from artifact.evaluate.agreement import disagreements as disagreements  # read beside the tables of this file
 from artifact.report.text import DASH, bullets, count, interval, markdown_table, per_teacher, percent, say
@@ -120,7 +121,7 @@ def benchmark_notes(table: pd.DataFrame) -> list[str]:
 
 def markdown(shown: pd.DataFrame, notes: Sequence[str] = (), line: str = "") -> str:
     """A table of text as Markdown, its notes as a list, and the stamp line."""
-    parts = [markdown_table(shown), bullets(notes), f"<sub>{line}</sub>" if line else ""]
+    parts = [markdown_table(shown), bullets(notes), f"<sub>{markdown_text(line)}</sub>" if line else ""]
     return "\n\n".join(p for p in parts if p) + "\n"
 
 

@@ -7,7 +7,6 @@ out: sampling the student; its answers are passed in.
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from artifact.errors import ArtifactError
+from artifact.escape import html_text
 from artifact.phase1.records import Annotation
 from artifact.report.text import number
 
@@ -181,7 +181,7 @@ def _student_html(row: Mapping[str, object], column: str) -> str:
     ok = bool(row[f"{column}_correct"])
     return (
         f"<div><b>student {column}</b> <span style='color:{_COLORS[ok]}'>{_mark(ok)}</span>: "
-        f"<code>{html.escape(str(row[column]))}</code></div>"
+        f"<code>{html_text(str(row[column]))}</code></div>"
     )
 
 
@@ -190,19 +190,19 @@ def examples_html(table: pd.DataFrame, annotations: Sequence[Annotation]) -> str
     records = {a.problem_id: a for a in annotations}
     parts = []
     for group, part in table.groupby("group", sort=False):
-        parts.append(f"<h4>{html.escape(str(group))} ({part['in_group'].iloc[0]} problems)</h4>")
+        parts.append(f"<h4>{html_text(str(group))} ({part['in_group'].iloc[0]} problems)</h4>")
         for row in part.to_dict("records"):
             bars = [
                 f"<div><span style='{_BAR.format(color='#0072B2', width=200 * p)}'></span>{p:.2f}: "
-                f"{html.escape(forms)}</div>"
+                f"{html_text(forms)}</div>"
                 for p, forms in _classes(_record(records, row["problem_id"]))
             ]
             student = "".join(_student_html(row, c) for c in ("before", "after") if c in table.columns)
             parts.append(
-                f"<div style='{_CARD}'><div><b>{html.escape(row['question'])}</b> "
-                f"<span style='color:#777'>{html.escape(row['family'])}, {html.escape(row['difficulty'])}</span></div>"
-                f"<div>gold <code>{html.escape(row['answer'])}</code>; majority "
-                f"<code>{html.escape(row['majority_answer'] or 'no answer')}</code>, teacher "
+                f"<div style='{_CARD}'><div><b>{html_text(row['question'])}</b> "
+                f"<span style='color:#777'>{html_text(row['family'])}, {html_text(row['difficulty'])}</span></div>"
+                f"<div>gold <code>{html_text(row['answer'])}</code>; majority "
+                f"<code>{html_text(row['majority_answer'] or 'no answer')}</code>, teacher "
                 f"<span style='color:{_COLORS[row['right']]}'>{_mark(row['right'])}</span>; "
                 f"H / log N = {row['entropy']:.2f}, w = {row['weight']:.2f}</div>{''.join(bars)}{student}</div>"
             )

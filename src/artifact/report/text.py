@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 import pandas as pd
+
+from artifact.escape import markdown_sentence, markdown_text
 
 SAME = "no significant difference"
 DASH = "–"
@@ -156,11 +158,11 @@ def with_ends(table: pd.DataFrame, name: str, low: str = "lower", high: str = "u
 
 
 def bullets(sentences: Iterable[str]) -> str:
-    """Sentences as a Markdown list."""
-    return "\n".join(f"- {sentence}" for sentence in sentences)
+    """Sentences as a Markdown list; what a value in one may have brought along makes no link, tag or further line."""
+    return "\n".join(f"- {markdown_sentence(sentence)}" for sentence in sentences)
 
 
 def markdown_table(cells: pd.DataFrame) -> str:
-    """A frame of text as a Markdown table; a bar is escaped, a line break becomes a space."""
-    rows: list[Sequence[Any]] = [list(cells.columns), ["---"] * len(cells.columns), *cells.to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(str(c).replace("|", "\\|").replace("\n", " ") for c in r) + " |" for r in rows)
+    """A frame of text as a Markdown table: a cell is text on one line, whatever signs are in it."""
+    head, *rows = [[markdown_text(str(c)) for c in row] for row in [cells.columns, *cells.to_numpy().tolist()]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])

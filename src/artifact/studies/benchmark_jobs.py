@@ -19,7 +19,7 @@ from artifact.actors.checkpoints import load_config
 from artifact.config import Config, ConfigError, SampledEvaluation, checked
 from artifact.errors import BrokenModel, EmptyDataset, Mismatch, ModelAbsent
 from artifact.evaluate.protocol import Protocol, ks_for, parse_protocol
-from artifact.paths import project_root, resolve_model
+from artifact.paths import project_root, published, resolve_model
 from artifact.records import Problem
 from artifact.studies.benchmark_targets import Target
 from artifact.studies.inputs import config_file, rules_of, task_of, tokenizer_of, verifier_for
@@ -185,7 +185,7 @@ def _load(config: Config, target: Target) -> tuple[tuple[Problem, ...], dict[str
         found = task.load_split(name_and_slice(target.split)[0])
         origin: dict[str, Any] = {
             "place": found.loaded.place,
-            "rows": found.loaded.origin,
+            "rows": published(found.loaded.origin),
             "sha256": found.loaded.sha256,
             "checked": list(found.loaded.checked),
             "template": task.template.name,
@@ -270,6 +270,5 @@ def start_up_checks(job: Job) -> list[Finding]:
 
 
 def named(model: str) -> str:
-    """A model as tables show it: relative to the project where it lies there."""
-    path = Path(model)
-    return str(path.relative_to(project_root())) if path.is_relative_to(project_root()) else model
+    """A model as tables show it (`paths.published`)."""
+    return published(model)

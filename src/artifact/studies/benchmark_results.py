@@ -15,17 +15,17 @@ from typing import Any
 import pandas as pd
 
 from artifact.config import Config, TaskSection
-from artifact.errors import EmptyDataset, Mismatch
+from artifact.errors import ConfigError, EmptyDataset, Mismatch
 from artifact.evaluate import lm_eval
 from artifact.evaluate.agreement import disagreements, graded
 from artifact.evaluate.evaluate import to_frame
 from artifact.evaluate.protocol import Protocol, account, ks_for, measures, parse_protocol, problem_values
-from artifact.files import atomically, write_text
-from artifact.paths import results_dir
-from artifact.provenance import digest, git_state, text_sha256
+from artifact.files import atomically, read_json, write_json, write_text
+from artifact.paths import published, results_dir
+from artifact.provenance import digest, file_sha256, git_state, text_sha256
 from artifact.records import Problem, Rollout
 from artifact.report import protocol as words
-from artifact.report.outputs import stamp_line
+from artifact.report.outputs import csv_text, stamp_line
 from artifact.stats.bootstrap import RESAMPLES
 from artifact.studies.benchmark_jobs import named
 from artifact.studies.benchmark_targets import main_split
@@ -126,7 +126,7 @@ def benchmark_table(
             "left_out": left_out,
             "tier": e.info.manifest["tier"],
             "key": e.info.key,
-            "folder": str(e.info.folder),
+            "folder": published(e.info.folder),
         }
         part = measures(frame, chosen, 0.95, resamples)
         parts.append(pd.concat([pd.DataFrame([names] * len(part)), part, pd.DataFrame([behind] * len(part))], axis=1))
@@ -210,18 +210,12 @@ def _harness_task(stored: Stored, model: str, ks: Sequence[int] | None) -> lm_ev
     )
 
 
-REPORT = (
-    "benchmarks.md",
-    "benchmarks.csv",
-    "responses.parquet",
-    "graders.md",
-    "graders.csv",
-    "agreement.csv",
-    "disagreements.csv",
-    "lm-eval/*/results_*.json",
-    "lm-eval/*/samples_*.jsonl",
-)
-"""Every file that a report may hold, as patterns below its folder."""
+REPORT = ("benchmarks.md", "benchmarks.csv", "responses.parquet")
+GRADERS_REPORT = ("graders.md", "graders.csv", "agreement.csv", "disagreements.csv")
+"""The files of a report, and those it has with `graders`; lm-evaluation-harness's have the time in their names."""
+
+WRITTEN = "report.json"
+"""What of a folder is a report's: the SHA-256 of each file it wrote there, by its path below the folder."""
 
 
 @dataclass(frozen=True)
@@ -248,10 +242,14 @@ def write_report(
     agreement.csv                    with `graders`: agreement and kappa of every pair
     disagreements.csv                with `graders`: every response that divides them, with its text
     lm-eval/<model>/                 with `lm_eval_files`: lm-evaluation-harness's files
+    report.json                      which of the folder's files are the report's
 
-    Default folder: `results/benchmarks/<model>/<hash of the keys>`, so a folder holds one set of results.
+    Default folder: `results/benchmarks/<model>/<hash of the keys>`, so a folder holds one set of results. What an
+    earlier report wrote there, and nobody changed since, is replaced or goes; nothing else does (`own_files`).
     """
+    before = own_files(folder, graders=graders) if folder else set()
     folder = folder or _report_folder(infos)
+    before |= own_files(folder)
     stored = stored_evaluations(infos)
     table = benchmark_table(stored, ks)
     shown, notes = words.format_benchmarks(table, ks), words.benchmark_notes(table)
@@ -273,13 +271,37 @@ def write_report(
     for name, text in texts.items():
         write_text(folder / name, text)
     for name, frame in frames.items():
-        write_text(folder / name, frame.to_csv(index=False))
+        write_text(folder / name, csv_text(frame))
     paths = [folder / name for name in (*texts, *frames, "responses.parquet")]
     if lm_eval_files:
         paths += export_lm_eval(stored, folder / "lm-eval", ks)
-    for stale in {path for pattern in REPORT for path in folder.glob(pattern)} - set(paths):
+    for stale in before - set(paths):
         stale.unlink()
+    write_json(folder / WRITTEN, {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths})
     return Written(tuple(paths), tuple(texts.values()))
+
+
+def own_files(folder: Path, graders: bool | None = None) -> set[Path]:
+    """The files in `folder` that an earlier report wrote and nobody changed since.
+
+    With `graders` (whether a report with them is to be written): raises ConfigError where that would replace any other.
+    """
+    record = folder / WRITTEN
+    sums = read_json(record, f"remove it, or give another folder than {folder}") if record.is_file() else {}
+    inside = {name: sha for name, sha in sums.items() if (folder / name).resolve().is_relative_to(folder.resolve())}
+    own = {folder / name for name, sha in inside.items() if _unchanged(folder / name, sha)}
+    if graders is not None:
+        planned = [folder / name for name in (*REPORT, *(GRADERS_REPORT if graders else ()))]
+        if others := sorted(path.name for path in planned if path.exists() and path not in own):
+            raise ConfigError(
+                f"{folder} holds {', '.join(others)}, which no earlier report wrote there or somebody changed since: "
+                "nothing of it is replaced; give another folder, or move the file away"
+            )
+    return own
+
+
+def _unchanged(path: Path, sha256: str) -> bool:
+    return path.is_file() and not path.is_symlink() and file_sha256(path) == sha256
 
 
 def _report_folder(infos: Sequence[RunInfo]) -> Path:

@@ -116,7 +116,9 @@ class RunLog:
                 shutil.rmtree(path)
 
     def close(self) -> None:
-        """Flush what is buffered; the checkpoints of a finished run are no longer needed."""
+        """Flush what is buffered, and take the machine's name, which TensorBoard puts there, from its files' names."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        for i, path in enumerate(sorted((self.folder / "tensorboard").glob("events.out.tfevents.*"))):
+            path.rename(path.with_name(f"events.out.tfevents.{path.name.split('.')[3]}.{i:03d}"))

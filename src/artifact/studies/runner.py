@@ -14,6 +14,7 @@ from artifact.actors.memory import peak_memory_by_actor
 from artifact.actors.session import Actors, connect, open_actors, release_samplers
 from artifact.actors.team import RayWorkers
 from artifact.config import Config
+from artifact.disk import told_when_full
 from artifact.errors import ConfigError, EmptyDataset
 from artifact.paths import resolve_model
 from artifact.phase1.records import Annotation
@@ -129,7 +130,7 @@ def run(
         inputs = _with_weights(config, method, inputs, known)
     with store.result("runs", key, config, force=force) as out:
         if not out.finished:
-            with store.actors_of(lane):
+            with store.actors_of(lane), told_when_full(out.folder, _bytes_of_a_run(config)):
                 out.run_info |= _train_and_evaluate(config, method, inputs, known, out.folder, label, progress, lane)
             out.manifest |= {
                 "method": config.method,
@@ -166,6 +167,12 @@ def _with_weights(config: Config, method: Method, inputs: RunInputs, known: Teac
             f"{config.method!r} leaves them out, others train on them"
         )
     return replace(inputs, train=kept)
+
+
+def _bytes_of_a_run(config: Config) -> int:
+    """About what a run writes: its weights, and two checkpoints of weights and both moments; 0 for a hub id."""
+    weights = Path(resolve_model(config.models.student)).glob("*.safetensors")
+    return 7 * sum(file.stat().st_size for file in weights)
 
 
 def _train_and_evaluate(

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from artifact.errors import ConfigError, Mismatch
 from artifact.tasks.base import Messages
-from artifact.tasks.prompts import encode_prompt, has_thinking_switch
+from artifact.tasks.prompts import apply_template, encode_prompt, has_thinking_switch
 
 PROBES = (
     "Janet sells 16 - 3 - 4 = <<16-3-4=9>>9 duck eggs a day.\n#### 9",
@@ -168,7 +168,7 @@ def check_template(
     messages: Messages = [{"role": "user", "content": question}]
     mode = {} if thinking is None else {"enable_thinking": thinking}
     prompt = encode_prompt(tokenizer, messages, thinking)
-    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **mode)
+    text = apply_template(tokenizer, messages, add_generation_prompt=True, tokenize=False, **mode)
     if question not in text:
         raise Mismatch(f"the chat template of {name_of(tokenizer)} drops or changes the question: {text!r}")
     if tuple(tokenizer.encode(text, add_special_tokens=False)) != prompt:
@@ -176,9 +176,7 @@ def check_template(
             f"the chat template of {name_of(tokenizer)} gives other ids than its own text has ({text!r}): its special "
             "tokens are not registered, or it adds a second BOS"
         )
-    whole = tokenizer.apply_chat_template(
-        [*messages, {"role": "assistant", "content": response}], tokenize=False, **mode
-    )
+    whole = apply_template(tokenizer, [*messages, {"role": "assistant", "content": response}], tokenize=False, **mode)
     head, found, tail = whole.rpartition(response)
     if not found:
         raise Mismatch(f"the chat template of {name_of(tokenizer)} drops or changes the response: {whole!r}")

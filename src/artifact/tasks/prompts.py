@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from artifact.errors import ConfigError, Mismatch
 from artifact.tasks.base import Messages
+from artifact.tasks.cpu_limit import OutOfTime, cpu_limit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -19,8 +20,8 @@ def encode_prompt(
 
     The tokenizer's own chat template decides all special tokens. `thinking` switches Qwen3's thinking mode on or off
     (off: the prompt ends in an empty `<think>` block); None leaves it to the template. Raises ConfigError when the
-    tokenizer has no template, or when `thinking` is set and its template knows no such mode; Mismatch when the template
-    does not take the messages (a system message, say).
+    tokenizer has no template, or when `thinking` is set and its template knows no such mode; Mismatch as
+    `apply_template`.
     """
     return tuple(_apply(tokenizer, messages, thinking))
 
@@ -34,17 +35,8 @@ def encode_prompts(
 
 def _apply(tokenizer: PreTrainedTokenizerBase, messages: Any, thinking: bool | None) -> Any:
     """The ids of one conversation, or of a list of them."""
-    from jinja2 import TemplateError
-
     mode = _mode(tokenizer, thinking)
-    try:
-        encoded: Any = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, **mode)
-    except TemplateError as err:
-        raise Mismatch(
-            f"the chat template of {tokenizer.name_or_path!r} does not take the task's messages: {err}; use a prompt "
-            "template without what it refuses, or another model"
-        ) from err
-    return encoded["input_ids"]
+    return apply_template(tokenizer, messages, add_generation_prompt=True, return_dict=True, **mode)["input_ids"]
 
 
 def has_thinking_switch(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -64,3 +56,32 @@ def _mode(tokenizer: PreTrainedTokenizerBase, thinking: bool | None) -> dict[str
             "leave it unset for this model"
         )
     return {} if thinking is None else {"enable_thinking": thinking}
+
+
+def apply_template(tokenizer: PreTrainedTokenizerBase, messages: Any, **how: Any) -> Any:
+    """`tokenizer.apply_chat_template(messages, **how)`, whose template is a program that came with the model.
+
+    messages  one conversation, or a list of them. Raises Mismatch when the template is wrong, refuses these messages,
+    or computes for more than TEMPLATE_SECONDS (and PROMPT_SECONDS more per conversation).
+    """
+    conversations = [messages] if isinstance(messages[0], dict) else messages
+    roles = ", ".join(m["role"] for m in conversations[0])
+    name = f"the chat template of {tokenizer.name_or_path!r}"
+    remedy = (
+        "correct `chat_template` of the model (chat_template.jinja or tokenizer_config.json), use a prompt template "
+        "without what it refuses, or another model"
+    )
+    limit = TEMPLATE_SECONDS + PROMPT_SECONDS * len(conversations)
+    try:
+        with cpu_limit(limit):
+            return tokenizer.apply_chat_template(messages, **how)
+    except OutOfTime:
+        raise Mismatch(
+            f"{name} did not end within {limit:g} s of computing on messages of {roles}: it may never; {remedy}"
+        ) from None
+    except Exception as err:  # a template can raise anything: Jinja's errors, and those of what it computes
+        raise Mismatch(f"{name} fails on messages of {roles} ({type(err).__name__}: {err}); {remedy}") from err
+
+
+TEMPLATE_SECONDS, PROMPT_SECONDS = 20.0, 0.02
+"""Processor time a template may take, and what each prompt of many adds; those of models take milliseconds."""
