@@ -62,7 +62,7 @@ def apply_template(tokenizer: PreTrainedTokenizerBase, messages: Any, **how: Any
     """`tokenizer.apply_chat_template(messages, **how)`, whose template is a program that came with the model.
 
     messages  one conversation, or a list of them. Raises Mismatch when the template is wrong, refuses these messages,
-    or computes for more than TEMPLATE_SECONDS (and PROMPT_SECONDS more per conversation).
+    or computes for more than TEMPLATE_SECONDS (and PROMPT_SECONDS more for each further conversation).
     """
     conversations = [messages] if isinstance(messages[0], dict) else messages
     roles = ", ".join(m["role"] for m in conversations[0])
@@ -71,7 +71,7 @@ def apply_template(tokenizer: PreTrainedTokenizerBase, messages: Any, **how: Any
         "correct `chat_template` of the model (chat_template.jinja or tokenizer_config.json), use a prompt template "
         "without what it refuses, or another model"
     )
-    limit = TEMPLATE_SECONDS + PROMPT_SECONDS * len(conversations)
+    limit = TEMPLATE_SECONDS + PROMPT_SECONDS * (len(conversations) - 1)
     try:
         with cpu_limit(limit):
             return tokenizer.apply_chat_template(messages, **how)
