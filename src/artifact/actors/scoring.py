@@ -17,6 +17,7 @@ import numpy as np
 from artifact.actors.answering import answer
 from artifact.actors.checkpoints import load_frozen
 from artifact.actors.placement import Slot, prepare_process
+from artifact.errors import NonFinite
 from artifact.train.examples import TokenPair
 from artifact.train.rollouts import Completion
 from artifact.train.workers import ReferenceLogprobs
@@ -61,8 +62,9 @@ class ScoringActor:
         max_tokens: int = 16384,
         with_tail: bool = False,
     ) -> TeacherScores:
-        """`FrozenModel.teacher_scores` of the checkpoint at `path`."""
-        return self.load(path).teacher_scores(sequences, k, temperature, max_tokens, with_tail)
+        """`FrozenModel.teacher_scores` of the checkpoint at `path`; NonFinite where a row is not finite."""
+        scores = self.load(path).teacher_scores(sequences, k, temperature, max_tokens, with_tail)
+        return check_scores(scores, path)
 
     def reference_logprobs(
         self, path: str, sequences: Mapping[int, Sequence[TokenPair]], max_tokens: int = 16384
@@ -83,6 +85,18 @@ class ScoringActor:
     ) -> Iterator[tuple[list[int], Any, Any, Any]]:
         """`FrozenModel.passes` of the checkpoint at `path`."""
         return self.load(path).passes(sequences, max_tokens)
+
+
+def check_scores(scores: TeacherScores, path: str) -> TeacherScores:
+    """`scores`, or NonFinite that names the model: the student's gradient would be the first to show it otherwise."""
+    first = scores.logprobs[:, 0]  # the most likely token's: −∞ further down is a head that rules tokens out
+    bad = int((~np.isfinite(first) | np.isnan(scores.logprobs).any(axis=-1)).sum())
+    if bad:
+        raise NonFinite(
+            f"the scores of the scoring model {path} are not finite at {bad} of {len(scores.logprobs)} positions: its "
+            "weights are damaged, or overflow in models.dtype; the student and optimiser.lr have no part in it"
+        )
+    return scores
 
 
 def _file_state(path: str) -> str:

@@ -6,6 +6,7 @@ else keeps its traceback. Heavy libraries are imported inside the verbs, so `art
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -147,10 +148,25 @@ def _execute_all(
             console.print(f"  {done}, {made} files", highlight=False)
     finally:
         if stop_cluster:
-            from artifact.actors.session import stop
-
-            stop()
+            _stop_unless_used(console)
     return failed
+
+
+def _stop_unless_used(console: Any) -> None:
+    """Stop the cluster, unless another process works on it: that one's runs would die."""
+    from artifact.actors import ray_head, session
+
+    deadline = time.monotonic() + 15  # the last notebook's kernel may still be ending
+    while (users := ray_head.users()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    if users and not os.environ.get("RAY_ADDRESS"):
+        console.print(f"the cluster stays: {_described(users)} uses it (`artifact cluster stop` when that is done)")
+    else:
+        session.stop(only_if_unused=True)
+
+
+def _described(pids: list[int]) -> str:
+    return ", ".join(f"process {pid}" for pid in pids)
 
 
 def _escape(text: str) -> str:
@@ -327,16 +343,25 @@ def cluster(
     action: Annotated[Literal["status", "stop"], typer.Argument(help="what to do")],
     tier: Tier = "tiny",
     sets: Sets = None,
+    force: Annotated[bool, typer.Option("--force", help="stop it even where another process uses it")] = False,
 ) -> None:
-    """The local Ray cluster that runs and notebooks share: who is up, or stop it."""
+    """The Ray cluster that runs and notebooks share: who is up, or end what this project has there.
+
+    A local cluster stops; of one at RAY_ADDRESS only the actors and reservations of this project end.
+    """
     from artifact.config import load
 
     load(tier, _overrides(sets))
-    from artifact.actors import session
+    from artifact.actors import ray_head, session
 
     if action == "stop":
-        session.stop()
-        typer.echo("stopped")
+        users = [] if os.environ.get("RAY_ADDRESS") else ray_head.users()
+        if users and not force:
+            raise ArtifactError(
+                f"{_described(users)} uses the cluster: let it end (or close that notebook's kernel), or stop the "
+                "cluster under it with --force; what a run had committed is kept"
+            )
+        typer.echo("stopped" if session.stop() else "nothing ran")
         return
     rows = session.status()
     for row in rows:
@@ -377,15 +402,38 @@ def is_known(err: Exception) -> bool:
     return world or isinstance(err, ArtifactError | FileNotFoundError | PermissionError)
 
 
+TERMINATED = 128 + signal.SIGTERM
+INTERRUPTED = 128 + signal.SIGINT
+
+
+def _terminate(*_: object) -> None:
+    """SIGTERM ends like Ctrl-C: blocks are left in order, locks are given back."""
+    sys.exit(TERMINATED)
+
+
 def main() -> None:
     """Entry point: run the command line; known errors become one message and exit code 2."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
+    except SystemExit as done:
+        if done.code in (TERMINATED, INTERRUPTED):
+            _leave(int(done.code))
+        raise
     except Exception as err:
         if not is_known(err):
             raise
         typer.echo(f"error: {err}", err=True)
         sys.exit(2)
+
+
+def _leave(code: int) -> None:
+    """End at once: threads that wait in Ray would abort the process while the interpreter takes itself down."""
+    if code == TERMINATED:
+        typer.echo("terminated; start again to go on where it was", err=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
