@@ -198,7 +198,8 @@ def stop() -> bool:
     """Stop this project's head and all its actors; False when none ran."""
     heads = _heads()
     (state_folder() / "state.json").unlink(missing_ok=True)
-    for group in sorted({_group_of(pid) for pid in heads} - {None, os.getpgrp()}):
+    groups = {group for pid in heads if (group := _group_of(pid)) is not None}
+    for group in sorted(groups - {os.getpgrp()}):
         _end_group(group)
     return bool(heads)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from artifact.actors import imported, presence, ray_head, reservation
-from artifact.actors.placement import ON_LOOPBACK, Placement, keeps_idle_engines, one_machine, place
+from artifact.actors.placement import ON_LOOPBACK, Placement, Slot, keeps_idle_engines, one_machine, place
 from artifact.actors.reservation import Reservation, namespace
 from artifact.config import Config
 from artifact.errors import ActorDied, ActorTimeout, ArtifactError, NonFinite, StaleEngine
@@ -120,14 +120,13 @@ def _speaks_ray(address: str) -> None:
     """Raise ConnectionError where the GCS does not answer in time."""
     if "://" in address:
         return
-    import ray
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     answered: list[object] = []
 
     def ask() -> None:
         with contextlib.suppress(Exception):
-            answered.append(GcsClient(address=address, cluster_id=ray.ClusterID.nil().hex()))
+            answered.append(GcsClient(address=address))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
@@ -435,23 +434,21 @@ def _start(role: str, name: str, placement: Placement, group: Any, config: Confi
             group, placement_group_bundle_index=placement.bundle_of[role]
         ),
     }
+    made, arguments = _class_of(role, slot, config, engines_for)
+    return ray.remote(made).options(**options).remote(*arguments)
+
+
+def _class_of(role: str, slot: Slot, config: Config, engines_for: str | None) -> tuple[type, tuple[Any, ...]]:
+    """The class of an actor and what it is made with."""
     if role.startswith(("engine", "sampler")):
         from artifact.actors.engine import RolloutEngine
 
         model = resolve_model(str(engines_for))
-        return (
-            ray.remote(RolloutEngine)
-            .options(**options)
-            .remote(slot, model, config.models.dtype, config.cluster.engine.model_dump())
-        )
+        return RolloutEngine, (slot, model, config.models.dtype, config.cluster.engine.model_dump())
     if role.startswith("student"):
         from artifact.actors.student import StudentActor
 
-        return (
-            ray.remote(StudentActor)
-            .options(**options)
-            .remote(slot, int(role.split("-")[1]), config.cluster, config.models.dtype)
-        )
+        return StudentActor, (slot, int(role.split("-")[1]), config.cluster, config.models.dtype)
     from artifact.actors.scoring import ScoringActor
 
-    return ray.remote(ScoringActor).options(**options).remote(slot, config.models.dtype)
+    return ScoringActor, (slot, config.models.dtype)

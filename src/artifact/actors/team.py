@@ -44,7 +44,7 @@ class RayWorkers:
         self.ranks = len(actors.students)
         self.probe = probe_sequences(inputs)
         self._spec: Spec | None = None
-        self._last = "no step was made: the checkpoint it started from holds it"
+        self._last: tuple[int, list[dict[str, float]]] | None = None  # step and metrics of the ranks
 
     def _call(self, refs: Any, what: str) -> Any:
         return call(refs, self.config.cluster.step_timeout_s, what)
@@ -119,7 +119,7 @@ class RayWorkers:
             for s, shard, sc, ref in zip(self.actors.students, shards, scores, reference, strict=True)
         ]
         metrics: list[dict[str, float]] = self._call(refs, f"optimiser step {work.step}")
-        self._last = f"it came with optimiser step {work.step}, learning rate {metrics[0].get('lr', math.nan):g}"
+        self._last = work.step, metrics
         return metrics
 
     def sync_weights(self, version: int) -> float:
@@ -129,7 +129,11 @@ class RayWorkers:
         `cluster.sync_tolerance`.
         """
         assert self._spec is not None, "start comes first"
-        return sync_weights(self.actors, self._spec, self.probe, version, self.config, self._last)
+        last = "no step was made: the checkpoint it started from holds it"
+        if self._last is not None:
+            step, metrics = self._last
+            last = f"it came with optimiser step {step}, learning rate {metrics[0].get('lr', math.nan):g}"
+        return sync_weights(self.actors, self._spec, self.probe, version, self.config, last)
 
     def check_rollouts(self, groups: Sequence[Sequence[Rollout]]) -> None:
         """Compare what the engines said of their own first samples with what the student says of them.
@@ -137,6 +141,8 @@ class RayWorkers:
         The proof after a transfer scores given prompts; this one is of the path that samples, prefix cache and all.
         """
         shown = first_rollouts(groups, len(self.actors.engines))
+        if not shown:
+            return
         pairs = [(r.prompt_ids, r.response_ids) for r in shown]
         expected = self._call(self.actors.students[0].logprobs.remote(pairs), "the proof of the first rollouts")
         check_sampled(shown, expected, self.config.cluster.sync_tolerance, exact=self.config.models.dtype == "float32")

@@ -72,7 +72,7 @@ def check_weight_sync(measure: Callable[[], Sequence[Scored]], tolerance: float,
 
 
 def first_rollouts(groups: Sequence[Sequence[Rollout]], engines: int) -> list[Rollout]:
-    """The first sample of the first `SHOWN` problems of each engine; problem i was answered by engine i mod `engines`."""
+    """The first sample of the first `SHOWN` problems of each engine; problem i went to engine i mod `engines`."""
     return [group[0] for group in groups[: SHOWN * engines] if group]
 
 
