@@ -57,7 +57,7 @@ SHARDS: list[list[Example]] = [
 def test_the_teacher_scores_what_is_distilled_under_its_own_prompt(actors: Actors, own: bool) -> None:
     found = workers(actors, self_teacher=own).teacher_scores(SHARDS)
     path = resolve_model(CONFIG.models.student) if own else resolve_model(CONFIG.teacher_path)
-    assert actors.teacher.asked == [("teacher_scores", (path, {1: ((9, 1), (2, 3))}, 7, 1.5, 99), {})]
+    assert actors.teacher.asked == [("teacher_scores", (path, {1: ((9, 1), (2, 3))}, 7, 1.5, 99, False), {})]
     assert found == ["teacher_scores of 1", None]
 
 
@@ -129,16 +129,17 @@ def test_weights_that_are_not_finite_are_never_sent_and_the_step_is_named(actors
 
 
 def test_the_first_rollouts_of_every_engine_are_compared_with_the_student(actors: Actors) -> None:
-    def group(i: int, logprob: float) -> tuple[Rollout, ...]:
-        return tuple(Rollout(str(i), j, (1,), (i,), (logprob - j,), "", "stop", 3) for j in range(2))
+    def group(i: int, gap: float) -> tuple[Rollout, ...]:
+        return tuple(Rollout(str(i), j, (1,), (i, 0), (-1.0 - gap - j, -2.0), "", "stop", 3) for j in range(2))
 
-    actors.students[0].answers["logprobs"] = [np.array([-1.0])] * 8
+    actors.students[0].answers["logprobs"] = [np.array([-1.0, -2.0])] * 8
     made = workers(actors)
-    made.check_rollouts([group(i, -1.0) for i in range(20)])
+    made.check_rollouts([group(i, 0.0) for i in range(20)])
     [(name, (pairs,), _)] = actors.students[0].asked
-    assert name == "logprobs" and pairs == [((1,), (i,)) for i in range(8)]
+    assert name == "logprobs" and pairs == [((1,), (i, 0)) for i in range(8)]
+    gap = 1.5 * CONFIG.cluster.sync_tolerance  # the mean over both tokens is within it
     with pytest.raises(StaleEngine, match="problem '3'"):
-        made.check_rollouts([group(i, -1.71 if i == 3 else -1.0) for i in range(20)])
+        made.check_rollouts([group(i, gap if i == 3 else 0.0) for i in range(20)])
 
 
 def test_a_method_without_rollouts_has_nothing_to_compare(actors: Actors) -> None:

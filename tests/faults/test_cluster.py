@@ -1,4 +1,4 @@
-"""What goes wrong around a cluster: edits, deaths, two at once, strangers, on a real Ray with actors that hold nothing."""
+"""What goes wrong around a cluster: edits, deaths, two at once, strangers. A real Ray, and actors that hold nothing."""
 
 from __future__ import annotations
 
@@ -278,7 +278,7 @@ def waiting_child() -> subprocess.Popen[str]:
 
 def test_two_starts_at_once_make_one_head_which_no_user_loses(folder: Path) -> None:
     """F10, F11: and stop ends all of it, one whose starter was killed too."""
-    from artifact.cli import main as cli
+    from artifact.cli import cluster as cli
 
     session.stop()
     both = [waiting_child() for _ in range(2)]

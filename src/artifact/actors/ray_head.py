@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from artifact.errors import ArtifactError
-from artifact.files import DamagedFile, read_json, write_json
+from artifact.files import DamagedFile, atomically, read_json, write_json
 from artifact.paths import project_root
 from artifact.provenance import text_hash
 
@@ -133,10 +133,10 @@ def environment() -> dict[str, str]:
     """Variables that head, drivers and actors must share: authentication, loopback, no telemetry, no CUDA masking."""
     token = state_folder() / "token"
     if not token.is_file() or not token.stat().st_size:
-        written = token.with_name(f"token.{os.getpid()}")
-        with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-        written.replace(token)
+        with atomically(token) as partial:
+            handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            os.write(handle, secrets.token_hex(32).encode())
+            os.close(handle)
     return {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),

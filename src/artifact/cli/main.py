@@ -11,10 +11,11 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from artifact.cli import cluster as cli_cluster
 from artifact.cli import evaluate as cli_evaluate
 from artifact.cli.options import Force, Sets, Tier
 from artifact.cli.options import console as _console
@@ -148,25 +149,8 @@ def _execute_all(
             console.print(f"  {done}, {made} files", highlight=False)
     finally:
         if stop_cluster:
-            _stop_unless_used(console)
+            cli_cluster.stop_unless_used(console)
     return failed
-
-
-def _stop_unless_used(console: Any) -> None:
-    """Stop the cluster, unless another process works on it: that one's runs would die."""
-    from artifact.actors import ray_head, session
-
-    deadline = time.monotonic() + 15  # the last notebook's kernel may still be ending
-    while (users := ray_head.users()) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    if users and not os.environ.get("RAY_ADDRESS"):
-        console.print(f"the cluster stays: {_described(users)} uses it (`artifact cluster stop` when that is done)")
-    else:
-        session.stop(only_if_unused=True)
-
-
-def _described(pids: list[int]) -> str:
-    return ", ".join(f"process {pid}" for pid in pids)
 
 
 def _escape(text: str) -> str:
@@ -336,38 +320,7 @@ def select_learning_rates(
 
 app.command()(cli_evaluate.evaluate)
 app.command()(cli_evaluate.transcripts)
-
-
-@app.command()
-def cluster(
-    action: Annotated[Literal["status", "stop"], typer.Argument(help="what to do")],
-    tier: Tier = "tiny",
-    sets: Sets = None,
-    force: Annotated[bool, typer.Option("--force", help="stop it even where another process uses it")] = False,
-) -> None:
-    """The Ray cluster that runs and notebooks share: who is up, or end what this project has there.
-
-    A local cluster stops; of one at RAY_ADDRESS only the actors and reservations of this project end.
-    """
-    from artifact.config import load
-
-    load(tier, _overrides(sets))
-    from artifact.actors import ray_head, session
-
-    if action == "stop":
-        users = [] if os.environ.get("RAY_ADDRESS") else ray_head.users()
-        if users and not force:
-            raise ArtifactError(
-                f"{_described(users)} uses the cluster: let it end (or close that notebook's kernel), or stop the "
-                "cluster under it with --force; what a run had committed is kept"
-            )
-        typer.echo("stopped" if session.stop() else "nothing ran")
-        return
-    rows = session.status()
-    for row in rows:
-        typer.echo(" ".join(f"{key}={value}" for key, value in row.items()))
-    if not rows:
-        typer.echo("no actors")
+app.command()(cli_cluster.cluster)
 
 
 @app.command()

@@ -88,11 +88,11 @@ def check_sampled(rollouts: Sequence[Rollout], expected: Scored, tolerance: floa
         gaps = np.abs(np.asarray(rollout.logprobs, np.float64) - ours)[chosen]
         if not len(gaps):
             continue
-        found = float(gaps.max() if exact else gaps.mean())
-        if not found <= tolerance:
+        gap = float(gaps.max() if exact else gaps.mean())
+        if not gap <= tolerance:
             raise StaleEngine(
                 f"rollout {rollout.sample} of problem {rollout.problem_id!r} was not drawn from the student: its "
-                f"{'largest' if exact else 'mean'} |Δ log-prob| is {found:.2e} nats (allowed: cluster.sync_tolerance "
+                f"{'largest' if exact else 'mean'} |Δ log-prob| is {gap:.2e} nats (allowed: cluster.sync_tolerance "
                 f"= {tolerance:g}), although the engine holds the student's weights: it samples from older keys and "
                 "values, or its machine computes wrongly; start the run again, or set "
                 "cluster.engine.prefix_cache = false"
