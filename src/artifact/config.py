@@ -94,6 +94,7 @@ class Cluster(Section):
     )
     start_timeout_s: float = Field(900, gt=0)
     step_timeout_s: float = Field(600, gt=0, description="deadline of every actor call in the loop")
+    idle_timeout_s: float = Field(1800, gt=0, description="after which actors that nobody uses end by themselves")
 
     @model_validator(mode="after")
     def _a_prompt_fits_a_batch(self) -> Cluster:

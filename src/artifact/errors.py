@@ -30,6 +30,10 @@ class ActorTimeout(ArtifactError):
     """An actor did not answer within its deadline."""
 
 
+class ActorDied(ArtifactError):
+    """The process of an actor ended while somebody waited for it."""
+
+
 class EmptyDataset(ArtifactError):
     """A stage was given nothing to work on."""
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from artifact.actors import sampler as module
-from artifact.actors.engine import Decoding, Request, _completion
+from artifact.actors.engine import Decoding, Request, RolloutEngine, _completion
 from artifact.actors.sampler import EngineSampler
 from artifact.errors import ArtifactError, EmptyDataset, Mismatch, StaleEngine
 from artifact.train.rollouts import Completion, first_samples
@@ -116,3 +116,21 @@ def test_a_completion_says_why_it_ended() -> None:
     assert bare.logprobs.tolist() == []
     with pytest.raises(ArtifactError, match="ended a response with 'abort'"):
         _completion(SimpleNamespace(token_ids=[4], logprobs=flat, finish_reason="abort"), True)
+
+
+def test_an_engine_that_keeps_its_prefixes_after_a_sync_is_stale() -> None:
+    """vLLM says so by returning False, and the proof by scored prompts would not notice."""
+    for emptied in (True, False):
+        engine = RolloutEngine.__new__(RolloutEngine)
+        engine.llm = SimpleNamespace(  # type: ignore[assignment]
+            collective_rpc=lambda name, args: None,
+            reset_prefix_cache=lambda emptied=emptied: emptied,  # type: ignore[misc]
+        )
+        engine.policy_version = 1
+        for given in (lambda e: e.receive_weights(None, 2), lambda e: e.load_checkpoint("m")):  # type: ignore[arg-type]
+            if emptied:
+                given(engine)
+            else:
+                with pytest.raises(StaleEngine, match="prefix cache"):
+                    given(engine)
+                assert engine.policy_version == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +14,9 @@ from artifact.actors import team
 from artifact.actors.session import Actors
 from artifact.actors.team import RayWorkers, probe_sequences, sync_weights
 from artifact.config import load
-from artifact.errors import StaleEngine
+from artifact.errors import NonFinite, StaleEngine
 from artifact.paths import resolve_model
+from artifact.records import Rollout
 from artifact.train.examples import Distil, Example, Imitate, Prefer
 from artifact.train.workers import StepWork
 
@@ -32,8 +32,7 @@ class Actor:
     def __getattr__(self, name: str) -> SimpleNamespace:
         def remote(*arguments: Any, **options: Any) -> Any:
             self.asked.append((name, arguments, options))
-            found = self.answers.get(name, f"{name} of {len(self.asked)}")
-            return found() if isinstance(found, Callable) else found  # type: ignore[arg-type]
+            return self.answers.get(name, f"{name} of {len(self.asked)}")
 
         return SimpleNamespace(remote=remote)
 
@@ -107,15 +106,50 @@ def test_every_engine_receives_the_weights_and_proves_it(
         scores[stale] = [np.array([-1.5])]
     actors = Actors(
         engines=[Actor(score=s) for s in scores],
-        students=[Actor(logprobs=[np.array([-1.0])]), Actor(logprobs=[np.array([-7.0])])],
+        students=[
+            Actor(logprobs=[np.array([-1.0])], __ray_call__=None),
+            Actor(logprobs=[np.array([-7.0])], __ray_call__="w"),
+        ],
     )
     probe = [((1,), (8,))]
     if stale is None:
         assert sync_weights(actors, "spec", probe, 4, CONFIG) == 0.0  # type: ignore[arg-type]
         for student in actors.students:  # a rank may hold the share of a weight that the first one needs
-            assert [name for name, _, _ in student.asked] == ["broadcast", "logprobs"]
+            assert [name for name, _, _ in student.asked] == ["__ray_call__", "broadcast", "logprobs"]
         assert all(e.asked[0] == ("receive_weights", ("spec", 4), {}) for e in actors.engines)
         assert all(e.asked[1] == ("score", (probe,), {}) for e in actors.engines)
     else:
         with pytest.raises(StaleEngine, match=f"after weight sync 4: engine {stale} differs"):
             sync_weights(actors, "spec", probe, 4, CONFIG)  # type: ignore[arg-type]
+
+
+def test_weights_that_are_not_finite_are_never_sent_and_the_step_is_named(actors: Actors) -> None:
+    student = Actor(__ray_call__="lm_head.weight", step={"lr": 1000.0})
+    actors = Actors(engines=[Actor()], students=[student])
+    made = RayWorkers(CONFIG, actors, inputs(), [0], self_teacher=False)
+    made._spec = "spec"  # type: ignore[assignment]
+    with pytest.raises(NonFinite, match=r"lm_head.weight is not finite before weight sync 0; no step was made"):
+        made.sync_weights(0)
+    made.step(StepWork(6, {"nll": 1.0}, {"nll": 2.0}), [[]], [None], [None])
+    with pytest.raises(NonFinite, match=r"sync 7; it came with optimiser step 6, learning rate 1000\."):
+        made.sync_weights(7)
+    assert not any(name == "broadcast" for name, _, _ in student.asked) and not actors.engines[0].asked
+
+
+def test_the_first_rollouts_of_every_engine_are_compared_with_the_student(actors: Actors) -> None:
+    def group(i: int, gap: float) -> tuple[Rollout, ...]:
+        return tuple(Rollout(str(i), j, (1,), (i, 0), (-1.0 - gap - j, -2.0), "", "stop", 3) for j in range(2))
+
+    actors.students[0].answers["logprobs"] = [np.array([-1.0, -2.0])] * 8
+    made = workers(actors)
+    made.check_rollouts([group(i, 0.0) for i in range(20)])
+    [(name, (pairs,), _)] = actors.students[0].asked
+    assert name == "logprobs" and pairs == [((1,), (i, 0)) for i in range(8)]
+    gap = 1.5 * CONFIG.cluster.sync_tolerance  # the mean over both tokens is within it
+    with pytest.raises(StaleEngine, match="problem '3'"):
+        made.check_rollouts([group(i, gap if i == 3 else 0.0) for i in range(20)])
+
+
+def test_a_method_without_rollouts_has_nothing_to_compare(actors: Actors) -> None:
+    workers(actors).check_rollouts([(), ()])
+    assert actors.students[0].asked == []

@@ -98,7 +98,7 @@ class Rank:
         slot = Slot("student", 1.0, 0.0, "cpu", 1, {"DS_ACCELERATOR": "cpu", "GLOO_SOCKET_IFNAME": "lo"})
         self.rank, self.world_size, self.folder = rank, world_size, folder
         self.actor = StudentActor(slot, rank, load("tiny").cluster, "float32")
-        self.actor.init_distributed("127.0.0.1", port, world_size)
+        self.actor.init_distributed("127.0.0.1", port, world_size, "secret")
 
     def reset(self, model: str) -> Any:
         s = run_settings()

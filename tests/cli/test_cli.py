@@ -93,7 +93,8 @@ def house(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return Outcome(source, True, "never executed", {"seconds": 1.0, "made": []})
 
     monkeypatch.setattr("artifact.book.notebooks.run_notebook", run_notebook)
-    monkeypatch.setattr("artifact.actors.session.stop", lambda: events.append("stopped"))
+    monkeypatch.setattr("artifact.actors.session.stop", lambda *, only_if_unused: events.append("stopped"))
+    monkeypatch.setattr("artifact.actors.ray_head.users", list)
     return events
 
 
@@ -109,6 +110,14 @@ def test_a_failing_notebook_does_not_stop_the_others(house: list[str]) -> None:
 def test_an_interruption_stops(house: list[str]) -> None:
     assert execute("01_fails_dies", "02_fine") == ["01_fails_dies"]
     assert house == ["01_fails_dies", "stopped"]
+
+
+def test_a_cluster_that_another_process_uses_stays(house: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its notebooks' kernels may take a moment to end; whoever is there after that works."""
+    monkeypatch.setattr("artifact.cli.cluster.KERNEL_SECONDS", 0.0)
+    monkeypatch.setattr("artifact.actors.ray_head.users", lambda: [4711])
+    assert execute("01_fine") == []
+    assert house == ["01_fine"]
 
 
 def test_the_cluster_is_stopped_after_any_error(house: list[str]) -> None:

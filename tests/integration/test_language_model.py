@@ -107,7 +107,7 @@ def actors(config: Config):
     import ray  # not before `session` has set the environment that Ray reads when it is imported
 
     for name in {row["name"] for row in session.status()} - before:
-        ray.kill(ray.get_actor(name, namespace=session.NAMESPACE))
+        ray.kill(ray.get_actor(name, namespace=session.namespace()))
     if not before:  # no other test file has actors in this cluster
         session.stop()
 

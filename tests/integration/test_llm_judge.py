@@ -43,7 +43,7 @@ def judge_config(results: Path) -> Iterator[Config]:
     import ray
 
     for name in {a["name"] for a in session.status()} - before:  # actors of other tests stay as they are
-        ray.kill(ray.get_actor(name, namespace=session.NAMESPACE))
+        ray.kill(ray.get_actor(name, namespace=session.namespace()))
     if not before:
         session.stop()
 

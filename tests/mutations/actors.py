@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutations.mutant import Mutant
 
 SAMPLER, ANSWERING = ("actors/test_sampler.py",), ("actors/test_answering.py",)
+SYNC = ("train/test_sync_check.py", "actors/test_team.py")
 TEAM, PLACEMENT = ("actors/test_team.py",), ("actors/test_placement.py",)
 
 MUTANTS = (
@@ -231,6 +232,76 @@ MUTANTS = (
         "(x[:1], x[1:]) for x in ids",
         "(x[:1], x) for x in ids",
         TEAM,
+    ),
+    Mutant(
+        "team: weights that are not finite are sent",
+        "actors/team.py",
+        "    if bad is not None:\n        raise NonFinite",
+        "    if False:\n        raise NonFinite",
+        TEAM,
+    ),
+    Mutant(
+        "team: half precision's rule for rollouts in float32",
+        "actors/team.py",
+        'exact=self.config.models.dtype == "float32"',
+        "exact=False",
+        SYNC,
+    ),
+    Mutant(
+        "sync: the first engine's rollouts alone",
+        "train/sync_check.py",
+        "groups[: SHOWN * engines]",
+        "groups[:SHOWN]",
+        SYNC,
+    ),
+    Mutant(
+        "sync: tokens of a tool are compared",
+        "train/sync_check.py",
+        "np.abs(np.asarray(rollout.logprobs, np.float64) - ours)[chosen]",
+        "np.abs(np.asarray(rollout.logprobs, np.float64) - ours)",
+        SYNC,
+    ),
+    Mutant(
+        "sync: mean and largest gap exchanged",
+        "train/sync_check.py",
+        "gaps.max() if exact else gaps.mean()",
+        "gaps.mean() if exact else gaps.max()",
+        SYNC,
+    ),
+    Mutant(
+        "sync: a student that has diverged is a stale engine",
+        "train/sync_check.py",
+        "if not lowest >= -LOST or",
+        "if False and",
+        SYNC,
+    ),
+    Mutant(
+        "engine: a refused reset of the prefix cache is ignored",
+        "actors/engine.py",
+        "if not self.llm.reset_prefix_cache():",
+        "if self.llm.reset_prefix_cache() is None:",
+        SAMPLER,
+    ),
+    Mutant(
+        "head: an open folder stays open",
+        "actors/ray_head.py",
+        "        folder.chmod(0o700)\n",
+        "",
+        ("actors/test_ray_head.py",),
+    ),
+    Mutant(
+        "head: what lay in an open folder is trusted",
+        "actors/ray_head.py",
+        "(folder / name).unlink(missing_ok=True)",
+        "pass",
+        ("actors/test_ray_head.py",),
+    ),
+    Mutant(
+        "imported: new files do not count",
+        "actors/imported.py",
+        "tree_hash(path) if path.is_dir()",
+        '"folder" if path.is_dir()',
+        ("actors/test_imported.py",),
     ),
     Mutant(
         "placement: the reference beside nobody",

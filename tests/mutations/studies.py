@@ -141,8 +141,8 @@ MUTANTS = (
     Mutant(
         "two users share the actors of a lane",
         "studies/store.py",
-        "        fcntl.flock(lock, fcntl.LOCK_EX)\n        yield",
-        "        yield",
+        "        fcntl.flock(lock, fcntl.LOCK_EX)\n        with taking_lane(lane):",
+        "        with taking_lane(lane):",
         ("studies/test_store.py::test_a_second_thread_waits_and_another_lane_does_not",),
     ),
     Mutant(
@@ -239,7 +239,7 @@ MUTANTS = (
     Mutant(
         "a deadline is in the key",
         "studies/keys.py",
-        'for name in ("start_timeout_s", "step_timeout_s"):',
+        'for name in ("start_timeout_s", "step_timeout_s", "idle_timeout_s"):',
         'for name in ("start_timeout_s",):',
         ("studies/test_keys.py::test_what_it_does_not_depend_on_leaves_it",),
     ),

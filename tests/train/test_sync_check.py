@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from artifact.errors import StaleEngine
-from artifact.train.sync_check import check_weight_sync, max_logprob_diff
+from artifact.errors import NonFinite, StaleEngine
+from artifact.records import Rollout
+from artifact.train.sync_check import SHOWN, check_sampled, check_weight_sync, first_rollouts, max_logprob_diff
 
 EXPECTED = [np.array([-1.0, -2.0]), np.array([-0.5])]
 
@@ -50,3 +51,51 @@ def test_exactly_the_tolerance_passes_and_a_value_above_or_below_counts_alike() 
         with pytest.raises(StaleEngine):
             check_weight_sync(sides(engine), 0.2499, "x")
     assert check_weight_sync(sides(), 1e-4, "no engine") == 0.0
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf, -1001.0])
+def test_a_student_that_has_diverged_is_not_taken_for_a_machine_that_computes_wrongly(value: float) -> None:
+    """Whatever the engines say: not even equal numbers make it usable."""
+    source = [np.array([-1.0, -2.0]), np.array([value])]
+    for engine in (source, EXPECTED):
+        with pytest.raises(NonFinite, match=r"after sync 4, .*step 3, learning rate 1000.*teacher.*not the machine"):
+            check_weight_sync(lambda: [source, engine], 1e-4, "after sync 4", "step 3, learning rate 1000")  # noqa: B023
+    unlikely = [np.array([-999.0])]
+    assert check_weight_sync(lambda: [unlikely, unlikely], 1e-4, "x") == 0.0
+
+
+def rollout(*logprobs: float, mask: tuple[bool, ...] | None = None) -> Rollout:
+    ids = tuple(range(len(logprobs)))
+    return Rollout("p", 2, (1,), ids, logprobs, "", "stop", 3, response_mask=mask)
+
+
+def test_rollouts_of_stale_keys_and_values_are_refused() -> None:
+    """0.71 nats were seen with a prefix cache that was not emptied, and a proof of 2e-6 on the probe."""
+    ours = [np.array([-1.0, -2.0]), np.array([-3.0])]
+    check_sampled([rollout(-1.0, -2.0), rollout(-3.00001)], ours, 2e-5, exact=True)
+    with pytest.raises(StaleEngine, match=r"rollout 2 of problem 'p'.*largest.* 7\.10e-01 nats"):
+        check_sampled([rollout(-1.0, -2.0), rollout(-3.71)], ours, 2e-4, exact=True)
+    with pytest.raises(StaleEngine, match="nan"):
+        check_sampled([rollout(-1.0, np.nan)], ours[:1], 2e-4, exact=False)
+
+
+def test_in_half_precision_the_mean_of_a_response_is_held_to_the_tolerance() -> None:
+    ours = [np.array([-1.0, -2.0])]
+    check_sampled([rollout(-1.0, -2.5)], ours, 0.25, exact=False)
+    for exact, gap in ((True, "largest"), (False, "mean")):
+        with pytest.raises(StaleEngine, match=gap):
+            check_sampled([rollout(-1.0, -2.75)], ours, 0.25, exact=exact)
+
+
+def test_tokens_of_a_tool_are_not_compared() -> None:
+    ours = [np.array([-1.0, -2.0])]
+    check_sampled([rollout(-1.0, 0.0, mask=(True, False))], ours, 1e-4, exact=True)
+    check_sampled([rollout(0.0, 0.0, mask=(False, False))], ours, 1e-4, exact=True)
+    with pytest.raises(StaleEngine):
+        check_sampled([rollout(-1.0, 0.0, mask=(False, True))], ours, 1e-4, exact=True)
+
+
+def test_every_engine_shows_its_first_problems() -> None:
+    groups = [(Rollout(str(i), 0, (1,), (1,), (0.0,), "", "stop", 0), rollout(0.0)) for i in range(20)]
+    assert [r.problem_id for r in first_rollouts(groups, 2)] == [str(i) for i in range(2 * SHOWN)]
+    assert first_rollouts([(), ()], 2) == []

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from artifact.actors.checkpoints import load_tokenizer
-from artifact.actors.placement import Slot, prepare_process, start_in_turn
+from artifact.actors.placement import Slot, distributed_backend, prepare_process, start_in_turn
 from artifact.actors.weight_sync import Spec
-from artifact.errors import ArtifactError
+from artifact.errors import ArtifactError, StaleEngine
 from artifact.tasks.tool_loop import CalculatorTool, generate_with_tool
 from artifact.train.rollouts import Completion
 
@@ -54,6 +54,8 @@ class RolloutEngine:
             extra["enable_chunked_prefill"] = False  # a seeded request's prompt cannot be divided on CPU: vLLM crashes
         else:
             extra["gpu_memory_utilization"] = settings["gpu_memory_utilization"]
+        if settings["tensor_parallel_size"] == 1:
+            _be_a_group_of_one(slot.device)
         with start_in_turn(slot.device):
             self.llm = LLM(
                 model=model,
@@ -157,7 +159,7 @@ class RolloutEngine:
         self, host: str, port: int, rank: int, world_size: int, backend: str, timeout_s: float, channel_id: str
     ) -> None:
         """Join the weight-sync group; the engine's workers take ranks from `rank` on."""
-        self.llm.collective_rpc("join_sync", args=(host, port, rank, world_size, backend, timeout_s))
+        self.llm.collective_rpc("join_sync", args=(host, port, rank, world_size, backend, timeout_s, channel_id))
         self.channel_id = channel_id
 
     def sync_channel(self) -> str | None:
@@ -167,14 +169,33 @@ class RolloutEngine:
     def receive_weights(self, spec: Spec, policy_version: int) -> None:
         """Receive the student's weights and forget every cached prefix computed with the old ones."""
         self.llm.collective_rpc("receive_weights", args=(spec,))
-        self.llm.reset_prefix_cache()
+        self._forget_prefixes()
         self.policy_version, self.checkpoint = policy_version, "(student)"
 
     def load_checkpoint(self, path: str) -> None:
         """Take over the weights of another checkpoint of the same architecture."""
         self.llm.collective_rpc("load_checkpoint_weights", args=(path,))
-        self.llm.reset_prefix_cache()
+        self._forget_prefixes()
         self.policy_version, self.checkpoint = -1, path
+
+    def _forget_prefixes(self) -> None:
+        """Empty the prefix cache, which holds keys and values of the old weights; StaleEngine where vLLM refuses.
+
+        The proof by scored prompts would not notice: prompt log-probabilities are computed without the cache.
+        """
+        if not self.llm.reset_prefix_cache():
+            raise StaleEngine(
+                "the engine refused to empty its prefix cache after new weights had arrived (a request is still "
+                "running): rollouts would start from the old policy's prefixes; start the run again"
+            )
+
+
+def _be_a_group_of_one(device: str) -> None:
+    """Form vLLM's process group before it does, over memory: its own would listen on every address of the machine."""
+    import torch.distributed as dist
+
+    if not dist.is_initialized():
+        dist.init_process_group(distributed_backend(device), store=dist.HashStore(), rank=0, world_size=1)
 
 
 def _completion(output: Any, with_logprobs: bool) -> Completion:

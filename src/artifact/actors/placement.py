@@ -21,6 +21,10 @@ SINGLE_GPU_SHARE = {"engine": 0.3, "student": 0.35, "teacher": 0.25, "reference"
 """Fractions of one GPU when all roles share it; Ray counts them, `gpu_memory_utilization` enforces the engine's."""
 
 
+ON_LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo", "VLLM_HOST_IP": "127.0.0.1"}
+"""Environment of actors on a cluster of one machine: their process groups meet where no other machine can join."""
+
+
 @dataclass(frozen=True)
 class Slot:
     """What one actor gets: Ray resources, the torch device name inside it, and its process environment."""
@@ -126,6 +130,20 @@ def start_in_turn(device: str) -> AbstractContextManager[Any]:
     from filelock import FileLock
 
     return FileLock(Path(tempfile.gettempdir()) / f"artifact-{os.getuid()}-engine-start.lock")
+
+
+def one_machine() -> bool:
+    """Whether the cluster is a single node (True where this process is connected to none)."""
+    import ray
+
+    return not ray.is_initialized() or sum(node["Alive"] for node in ray.nodes()) == 1
+
+
+def own_host() -> str:
+    """The address under which this process's servers are found by the other actors: loopback on a single node."""
+    import ray
+
+    return "127.0.0.1" if one_machine() else ray.util.get_node_ip_address()
 
 
 def keeps_idle_engines(cluster: Cluster) -> bool:

@@ -6,7 +6,8 @@ ever ask for; beside the tier's own they would hold memory and devices until the
 
 from __future__ import annotations
 
-from artifact.actors.session import NAMESPACE, actor_identity, call, find_actor, release_samplers
+from artifact.actors import reservation
+from artifact.actors.session import actor_identity, call, find_actor, release_samplers
 from artifact.config import Config
 from artifact.paths import resolve_model
 
@@ -19,21 +20,10 @@ def release_actors(config: Config, model: str, own: Config) -> None:
     """
     identity = actor_identity(config, lane=0)
     if identity != actor_identity(own, lane=0):
-        _end_actors(identity)
+        for group in reservation.reservations():
+            if group.identity == identity:
+                reservation.end(group)
         return
     release_samplers(config)
     if (reference := find_actor(f"reference@{identity}")) is not None:
         call(reference.release.remote(resolve_model(model)), config.cluster.step_timeout_s, f"releasing {model}")
-
-
-def _end_actors(identity: str) -> None:
-    """End every actor of these settings, and free what was reserved for them."""
-    import ray
-    from ray.util.placement_group import get_placement_group, placement_group_table, remove_placement_group
-
-    for actor in ray.util.list_named_actors(all_namespaces=True):
-        if actor["namespace"] == NAMESPACE and actor["name"].endswith(identity):
-            ray.kill(ray.get_actor(actor["name"], namespace=NAMESPACE))
-    for entry in placement_group_table().values():
-        if entry["name"].endswith(f"@{identity}") and entry["state"] == "CREATED":
-            remove_placement_group(get_placement_group(entry["name"]))

@@ -18,6 +18,7 @@ import numpy as np
 from artifact.actors.answering import answer
 from artifact.actors.checkpoints import load_frozen
 from artifact.actors.placement import Slot, prepare_process
+from artifact.errors import NonFinite
 from artifact.provenance import file_states, model_files, model_hash
 from artifact.train.examples import Asked, TokenPair
 from artifact.train.rollouts import Completion
@@ -69,8 +70,9 @@ class ScoringActor:
         with_tail: bool = False,
         vocabulary: int | None = None,
     ) -> TeacherScores:
-        """`FrozenModel.teacher_scores` of the checkpoint at `path`."""
-        return self.load(path).teacher_scores(sequences, k, temperature, max_tokens, with_tail, vocabulary)
+        """`FrozenModel.teacher_scores` of the checkpoint at `path`; NonFinite where a row is not finite."""
+        scores = self.load(path).teacher_scores(sequences, k, temperature, max_tokens, with_tail, vocabulary)
+        return check_scores(scores, path)
 
     def reference_logprobs(self, path: str, asked: Mapping[int, Asked], max_tokens: int = 16384) -> ReferenceLogprobs:
         """`FrozenModel.reference_logprobs` of the checkpoint at `path`."""
@@ -103,3 +105,15 @@ class FolderState:
         """The state of the folder now; its files are read only where their marks are not those of `known`."""
         marks = file_states(model_files(Path(path)))
         return known if known is not None and known.marks == marks else cls(marks, model_hash(Path(path)))
+
+
+def check_scores(scores: TeacherScores, path: str) -> TeacherScores:
+    """`scores`, or NonFinite that names the model: the student's gradient would be the first to show it otherwise."""
+    first = scores.logprobs[:, 0]  # the most likely token's: −∞ further down is a head that rules tokens out
+    bad = int((~np.isfinite(first) | np.isnan(scores.logprobs).any(axis=-1)).sum())
+    if bad:
+        raise NonFinite(
+            f"the scores of the scoring model {path} are not finite at {bad} of {len(scores.logprobs)} positions: its "
+            "weights are damaged, or overflow in models.dtype; the student and optimiser.lr have no part in it"
+        )
+    return scores

@@ -1,31 +1,33 @@
 """One Ray cluster and its actors, shared by all runs and notebooks.
 
 Starting two vLLM engines takes most of a minute, a tiny run less than that: so actors are *detached* and named after
-what they hold, and whoever comes next (another run, another notebook kernel) attaches to them. A run resets student,
-optimiser and engines to the base weights; nothing of a run survives in an actor.
+what they are made of and hold (`actor_identity`), and whoever comes next (another run, another notebook kernel)
+attaches to them. A run resets student, optimiser and engines to the base weights; nothing of a run survives in an
+actor. After an error that may have left one in an unknown state, all actors of the lane end (`taking_lane`).
 
-The cluster at `RAY_ADDRESS` is joined where that is set; otherwise a local one is found or started (`ray_head.py`).
+Left out: how this process joins the cluster (`connection.py`), and who holds an actor (`presence.py`).
 """
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from artifact.actors import ray_head
+from artifact.actors import imported, presence, ray_head, reservation
 from artifact.actors.checkpoints import check_model
-from artifact.actors.placement import Placement, keeps_idle_engines, place
+from artifact.actors.connection import connect
+from artifact.actors.placement import ON_LOOPBACK, Placement, Slot, keeps_idle_engines, one_machine, place
+from artifact.actors.reservation import Reservation, namespace
 from artifact.config import Config
-from artifact.errors import ActorTimeout, ArtifactError
+from artifact.errors import ActorDied, ActorTimeout, ArtifactError, NonFinite, StaleEngine
 from artifact.models import json_of
 from artifact.paths import resolve_model
 from artifact.provenance import digest, text_hash
-
-NAMESPACE = "artifact"
 
 
 def call(refs: Any, timeout_s: float, what: str) -> Any:
@@ -40,61 +42,48 @@ def call(refs: Any, timeout_s: float, what: str) -> Any:
         return ray.get(refs, timeout=timeout_s)
     except ray.exceptions.GetTimeoutError as err:
         raise ActorTimeout(
-            f"{what} did not finish within {timeout_s:.0f} s; raise cluster.step_timeout_s (or start_timeout_s), or "
-            "run `artifact cluster stop` and start again if an actor hangs"
+            f"{what} did not finish within {timeout_s:.0f} s; its actors are ended, so start the run again: it goes on "
+            "where it was. If the work needs longer, raise cluster.step_timeout_s (or start_timeout_s)"
         ) from err
     except ray.exceptions.RayTaskError as err:
-        if isinstance(err.cause, ArtifactError):
-            raise err.cause from err
+        cause: Any = err
+        while isinstance(cause, ray.exceptions.RayTaskError):  # of a task whose argument is a task that failed
+            cause = cause.cause
+        if isinstance(cause, ArtifactError):
+            raise cause from err
+        if isinstance(cause, ray.exceptions.RayActorError):
+            raise ActorDied(_died(what, cause)) from err
         raise
     except ray.exceptions.RayActorError as err:
-        raise ArtifactError(
-            f"{what} failed because an actor died: {err}; `artifact cluster stop`, then run again"
-        ) from err
+        raise ActorDied(_died(what, err)) from err
 
 
-def connect(num_cpus: int = 16) -> None:
-    """Join `RAY_ADDRESS` where it is set, else this project's local head, started if it does not run. Idempotent."""
-    given = os.environ.get("RAY_ADDRESS")
-    imported_before = "ray" in sys.modules
-    if not given:
-        os.environ.update(ray_head.environment())
-    logging.getLogger("ray.widgets.util").setLevel(logging.ERROR)  # importing ray asks for ipywidgets in a notebook
+def _died(what: str, err: Exception) -> str:
+    return (
+        f"{what} failed because an actor died: {err}; start the run again: it goes on where it was, with new actors. "
+        "If it dies again, look at free memory"
+    )
+
+
+def stop(*, only_if_unused: bool = False) -> bool:
+    """End this project's actors and its local head; False when there was nothing, or another process uses it.
+
+    Of a cluster at RAY_ADDRESS only what this project started there ends: its actors and their reservations.
+    """
     import ray
 
-    if ray.is_initialized():
-        return
-    if imported_before:
-        _read_settings_again()
-    options: Any = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": "ERROR"}
-    if given:
-        try:
-            ray.init(address=given, **options)
-        except ConnectionError as err:
-            raise ArtifactError(
-                f"no Ray cluster answers at RAY_ADDRESS={given!r}; start one with `ray start --head` or unset the "
-                "variable to use a local one"
-            ) from err
-        return
-    state = ray_head.read_state()
-    ray.init(address=state["address"] if state else ray_head.start(num_cpus), **options)
-
-
-def _read_settings_again() -> None:
-    """Ray reads its authentication settings when it is imported, here before they were set: in a notebook, say."""
-    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
-
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
-
-
-def stop() -> bool:
-    """Stop this project's local cluster and its actors; False when none ran. A cluster at RAY_ADDRESS is left alone."""
-    import ray
-
-    if ray.is_initialized():
+    if os.environ.get("RAY_ADDRESS"):
+        connect()
+        ended = reservation.end_all()
         ray.shutdown()
-    return ray_head.stop()
+        return ended
+    with ray_head.in_turn():
+        if only_if_unused and ray_head.users():
+            return False
+        if ray.is_initialized():
+            ray.shutdown()
+        ray_head.put_back()
+        return ray_head.stop()
 
 
 def status() -> list[dict[str, Any]]:
@@ -102,10 +91,7 @@ def status() -> list[dict[str, Any]]:
     if "RAY_ADDRESS" not in os.environ and ray_head.read_state() is None:
         return []
     connect()
-    import ray
-
-    named = ray.util.list_named_actors(all_namespaces=True)
-    return [{"name": n} for n in sorted(a["name"] for a in named if a["namespace"] == NAMESPACE)]
+    return [{"name": name} for name in sorted(reservation.actor_names())]
 
 
 def architecture(model: str) -> str:
@@ -160,30 +146,156 @@ def open_actors(
     roles += ["teacher"] * teacher + ["reference"] * reference
     identity = actor_identity(config, lane)
     names = {role: _actor_name(role, identity, engines_for) for role in roles}
-    handles = {role: find_actor(name) for role, name in names.items()}
-    missing = tuple(role for role, handle in handles.items() if handle is None)
-    placement = place(cluster, missing)
-    group = _reserve(placement, f"{'+'.join(missing)}@{identity}", cluster.start_timeout_s) if missing else None
-    for role in missing:
-        handles[role] = _start(role, names[role], placement, group, config, engines_for)
+    _end_leftovers(lane, identity, training=student)
+    handles = {role: handle for role, name in names.items() if (handle := find_actor(name)) is not None}
+    try:
+        _hold(set(names.values()), config)
+    except ActorDied:  # it ended between the look and the call
+        _end_leftovers(lane, identity, training=student)
+        handles = {role: handle for role, name in names.items() if (handle := find_actor(name)) is not None}
+        _hold(set(names.values()), config)
+    missing = tuple(role for role in roles if role not in handles)
     if missing:
-        started: list[Any] = [handles[role] for role in missing]
-        call([actor.ready.remote() for actor in started], cluster.start_timeout_s, f"starting {', '.join(missing)}")
+        handles |= _start_all(missing, names, identity, config, engines_for)
     actors = Actors()
-    for role, handle in handles.items():
+    for role in roles:
         if role.startswith(("engine", "sampler")):
-            actors.engines.append(handle)
+            actors.engines.append(handles[role])
         elif role.startswith("student"):
-            actors.students.append(handle)
+            actors.students.append(handles[role])
         else:
-            setattr(actors, role, handle)
+            setattr(actors, role, handles[role])
     return actors
 
 
+def _start_all(
+    missing: tuple[str, ...], names: dict[str, str], identity: str, config: Config, engines_for: str | None
+) -> dict[str, Any]:
+    """Start the `missing` roles in a placement group of their own; on any failure nothing of it stays."""
+    cluster = config.cluster
+    placement, members = place(cluster, missing), [names[role] for role in missing]
+    reserved, group = reservation.reserve(placement, identity, members, min(cluster.start_timeout_s, 120))
+    what = f"starting {', '.join(missing)}"
+    try:
+        handles: dict[str, Any] = {
+            role: _start(role, names[role], placement, group, config, engines_for) for role in missing
+        }
+        call([actor.ready.remote() for actor in handles.values()], cluster.start_timeout_s, what)
+        _hold(set(members), config)
+        reports = call(
+            [actor.__ray_call__.remote(imported.report) for actor in handles.values()], cluster.start_timeout_s, what
+        )
+        for role, found in zip(handles, reports, strict=True):
+            if found != imported.mine():
+                raise ArtifactError(
+                    f"actor {role} imported other code or libraries than this process has: {found} there, "
+                    f"{imported.mine()} here; bring all nodes of the cluster to the same version, and start again"
+                )
+    except BaseException:
+        reservation.end(Reservation(reserved, "CREATED", identity, tuple(members)))
+        raise
+    return handles
+
+
+def _hold(names: set[str], config: Config) -> None:
+    """Wait for the actors called `names` and all that share a placement group with them, and hold them.
+
+    One that is busy with what an interrupted driver had asked for is waited for, never killed.
+    """
+    import ray
+
+    groups = [r for r in reservation.reservations() if names & set(r.members)]
+    found = [find_actor(name) for r in groups for name in r.members]
+    job, idle_s = ray.get_runtime_context().get_job_id(), config.cluster.idle_timeout_s
+    call(
+        [actor.__ray_call__.remote(presence.hold, job, idle_s) for actor in found if actor is not None],
+        config.cluster.start_timeout_s,
+        "waiting for actors that are busy",
+    )
+
+
+def _end_leftovers(lane: int, identity: str, training: bool) -> None:
+    """End what of this lane can serve nobody: a group that is not granted or lost an actor, actors of other code.
+
+    training  the same for training actors of other settings, which would pile up
+    Whoever calls has the lane to itself; groups that a living job holds all the same stay.
+    """
+    alive = reservation.actor_names()
+    for group in reservation.reservations():
+        if group.lane != lane:
+            continue
+        broken = group.state != "CREATED" or not alive.issuperset(group.members)
+        old = group.identity.split("-")[0] != identity.split("-")[0]
+        piled = training and group.identity != identity and any(m.startswith("student") for m in group.members)
+        if broken or ((old or piled) and not _held(group)):
+            reservation.end(group)
+
+
+def _held(group: Reservation) -> bool:
+    """Whether a living job holds the group, or it is busy."""
+    import ray
+
+    actor = find_actor(group.members[0])
+    if actor is None:
+        return False
+    try:
+        return ray.get(actor.__ray_call__.remote(presence.holder), timeout=5) is not None
+    except ray.exceptions.GetTimeoutError:
+        return True
+    except ray.exceptions.RayError:
+        return False
+
+
+@contextlib.contextmanager
+def taking_lane(lane: int) -> Iterator[None]:
+    """Around the use of a lane's actors by one user: put back afterwards, ended where their state is not known.
+
+    That is after a non-finite value, a stale engine, a deadline that passed and the death of one of them: the next run
+    starts with new ones. Whoever takes a lane holds its lock.
+    """
+    try:
+        yield
+    except (NonFinite, StaleEngine, ActorTimeout, ActorDied):
+        with contextlib.suppress(Exception):  # the first error is the one to be told
+            end_lane(lane)
+        raise
+    finally:
+        with contextlib.suppress(Exception):  # the cluster may be gone
+            _put_back(lane)
+
+
+def end_lane(lane: int) -> None:
+    """End all actors of a lane, whatever their settings, where this process is connected to a cluster."""
+    for group in _of_lane(lane):
+        reservation.end(group)
+
+
+def _put_back(lane: int) -> None:
+    import ray
+
+    groups = _of_lane(lane)
+    if groups:
+        job, alive = ray.get_runtime_context().get_job_id(), reservation.actor_names()
+        for name in {m for group in groups for m in group.members} & alive:
+            if (actor := find_actor(name)) is not None:
+                actor.__ray_call__.remote(presence.put_back, job)
+
+
+def _of_lane(lane: int) -> list[Reservation]:
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return []
+    return [group for group in reservation.reservations() if group.lane == lane]
+
+
 def actor_identity(config: Config, lane: int) -> str:
-    """What actors may be shared by: the cluster section, without its deadlines, the number type, and the lane."""
-    text = config.cluster.model_dump_json(exclude={"start_timeout_s", "step_timeout_s"}) + config.models.dtype
-    return f"{text_hash(text)[:8]}-lane{lane}"
+    """What actors may be shared by: code and environment, the cluster section without deadlines, dtype, and the lane.
+
+    Also whether the cluster is one machine, for its actors then listen on loopback only.
+    """
+    cluster = config.cluster.model_dump_json(exclude={"start_timeout_s", "step_timeout_s", "idle_timeout_s"})
+    settings = text_hash(f"{cluster}{config.models.dtype}{one_machine()}")[:8]
+    return f"{imported.made_of(config.cluster.device)[:8]}-{settings}-lane{lane}"
 
 
 def _actor_name(role: str, identity: str, engines_for: str | None) -> str:
@@ -194,19 +306,13 @@ def _actor_name(role: str, identity: str, engines_for: str | None) -> str:
 
 
 def find_actor(name: str) -> Any | None:
-    """The live actor called `name`, or None."""
+    """The handle of the actor called `name`, busy or not; None where there is none."""
     import ray
 
     try:
-        handle = ray.get_actor(name, namespace=NAMESPACE)
+        return ray.get_actor(name, namespace=namespace())
     except ValueError:
         return None
-    try:
-        ray.get(handle.__ray_ready__.remote(), timeout=600)
-    except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
-        ray.kill(handle)
-        return None
-    return handle
 
 
 def release_samplers(config: Config) -> None:
@@ -214,34 +320,11 @@ def release_samplers(config: Config) -> None:
 
     UOPD appendix A.1: phase 1 has the machine to itself, and so has phase 2. Where idle engines cost nothing they stay.
     """
-    import ray
-    from ray.util.placement_group import get_placement_group, placement_group_table, remove_placement_group
-
     if keeps_idle_engines(config.cluster):
         return
-    for entry in placement_group_table().values():
-        if entry["name"].startswith("sampler") and entry["state"] == "CREATED":
-            remove_placement_group(get_placement_group(entry["name"]))
-    for actor in ray.util.list_named_actors(all_namespaces=True):
-        if actor["namespace"] == NAMESPACE and actor["name"].startswith("sampler"):
-            ray.kill(ray.get_actor(actor["name"], namespace=NAMESPACE))
-
-
-def _reserve(placement: Placement, name: str, timeout_s: float) -> Any:
-    """A detached placement group with a bundle for every role that has to be started."""
-    import ray
-    from ray.util.placement_group import placement_group
-
-    group = placement_group([dict(b) for b in placement.bundles], strategy="PACK", lifetime="detached", name=name)
-    try:
-        ray.get(group.ready(), timeout=min(timeout_s, 120))
-    except ray.exceptions.GetTimeoutError as err:
-        raise ArtifactError(
-            f"Ray cannot place {sorted(placement.slots)}: it needs {[dict(b) for b in placement.bundles]}, the cluster "
-            f"has {ray.cluster_resources()} of which {ray.available_resources()} is free; stop other actors with "
-            "`artifact cluster stop` or choose a smaller tier"
-        ) from err
-    return group
+    for group in reservation.reservations():
+        if any(member.startswith("sampler") for member in group.members):
+            reservation.end(group)
 
 
 def _start(role: str, name: str, placement: Placement, group: Any, config: Config, engines_for: str | None) -> Any:
@@ -251,32 +334,30 @@ def _start(role: str, name: str, placement: Placement, group: Any, config: Confi
     slot = placement.slots[role]
     options = {
         "name": name,
-        "namespace": NAMESPACE,
+        "namespace": namespace(),
         "lifetime": "detached",
         "num_cpus": slot.num_cpus,
         "num_gpus": slot.num_gpus,
-        "runtime_env": {"env_vars": slot.env},
+        "runtime_env": {"env_vars": slot.env | (ON_LOOPBACK if one_machine() else {})},
         "scheduling_strategy": PlacementGroupSchedulingStrategy(
             group, placement_group_bundle_index=placement.bundle_of[role]
         ),
     }
+    made, arguments = _class_of(role, slot, config, engines_for)
+    return ray.remote(made).options(**options).remote(*arguments)
+
+
+def _class_of(role: str, slot: Slot, config: Config, engines_for: str | None) -> tuple[type, tuple[Any, ...]]:
+    """The class of an actor and what it is made with."""
     if role.startswith(("engine", "sampler")):
         from artifact.actors.engine import RolloutEngine
 
         model = resolve_model(str(engines_for))
-        return (
-            ray.remote(RolloutEngine)
-            .options(**options)
-            .remote(slot, model, config.models.dtype, config.cluster.engine.model_dump())
-        )
+        return RolloutEngine, (slot, model, config.models.dtype, config.cluster.engine.model_dump())
     if role.startswith("student"):
         from artifact.actors.student import StudentActor
 
-        return (
-            ray.remote(StudentActor)
-            .options(**options)
-            .remote(slot, int(role.split("-")[1]), config.cluster, config.models.dtype)
-        )
+        return StudentActor, (slot, int(role.split("-")[1]), config.cluster, config.models.dtype)
     from artifact.actors.scoring import ScoringActor
 
-    return ray.remote(ScoringActor).options(**options).remote(slot, config.models.dtype)
+    return ScoringActor, (slot, config.models.dtype)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from artifact.actors.checkpoints import load_network
-from artifact.actors.placement import Slot, distributed_backend, prepare_process
-from artifact.actors.weight_sync import Channel, Spec, send, spec_of, with_explicit_head
+from artifact.actors.placement import Slot, distributed_backend, own_host, prepare_process
+from artifact.actors.weight_sync import Channel, Spec, meeting_store, send, spec_of, with_explicit_head
 from artifact.config import Cluster
 from artifact.errors import ArtifactError
 from artifact.train.examples import Example, TokenPair
@@ -52,14 +52,13 @@ class StudentActor:
 
     def address(self) -> tuple[str, int]:
         """This node's address and a port that was free a moment ago."""
-        import ray
-
+        host = own_host()
         with socket.socket() as s:
-            s.bind(("", 0))
-            return ray.util.get_node_ip_address(), s.getsockname()[1]
+            s.bind((host, 0))
+            return host, s.getsockname()[1]
 
-    def init_distributed(self, host: str, port: int, world_size: int) -> None:
-        """Form the data-parallel group; does nothing when it already has this size."""
+    def init_distributed(self, host: str, port: int, world_size: int, secret: str) -> None:
+        """Form the data-parallel group; does nothing when it already has this size. `secret` is one for all ranks."""
         if self.world_size == world_size:
             return
         if self.world_size:
@@ -80,14 +79,19 @@ class StudentActor:
             # DeepSpeed would probe the compiler and build a shared-memory all-reduce (a minute or more of g++) for
             # tensor-parallel inference, which this actor does not do. An empty table says: no compiled operator.
             deepspeed.ops.__compatible_ops__ = {}
-        deepspeed.init_distributed(
-            distributed_backend(self.slot.device), rank=self.rank, world_size=world_size, verbose=False
+        import torch.distributed as dist
+
+        backend = distributed_backend(self.slot.device)
+        store = meeting_store(host, port, self.rank, world_size, dist.default_pg_timeout)
+        dist.init_process_group(
+            backend, store=dist.PrefixStore(f"student-{secret}", store), rank=self.rank, world_size=world_size
         )
+        deepspeed.init_distributed(backend, rank=self.rank, world_size=world_size, verbose=False)
         self.world_size = world_size
 
     def join_sync(self, host: str, port: int, world_size: int, timeout_s: float, channel_id: str) -> None:
         """Become rank 0 of the weight-sync group (first student rank only)."""
-        self._channel = Channel(host, port, 0, world_size, self.cluster.sync_backend, timeout_s)
+        self._channel = Channel(host, port, 0, world_size, self.cluster.sync_backend, timeout_s, channel_id)
         self.channel_id = channel_id
 
     def sync_channel(self) -> str | None:

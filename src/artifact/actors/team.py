@@ -6,6 +6,7 @@ alone would say that all is well. The papers' driver is VtDTrainerRay. Left out:
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,15 +15,16 @@ from typing import Any
 import numpy as np
 
 from artifact.actors.session import Actors, call
-from artifact.actors.weight_sync import Spec
+from artifact.actors.weight_sync import Spec, not_finite
 from artifact.config import Config
-from artifact.errors import ActorTimeout
+from artifact.errors import ActorTimeout, NonFinite
 from artifact.paths import resolve_model
+from artifact.records import Rollout
 from artifact.train.examples import Example, TokenPair
 from artifact.train.inputs import RunInputs
 from artifact.train.objective import to_reference, to_score
 from artifact.train.rollouts import Completion
-from artifact.train.sync_check import check_weight_sync
+from artifact.train.sync_check import check_sampled, check_weight_sync, diverged, first_rollouts
 from artifact.train.workers import Handle, StepWork
 
 
@@ -43,6 +45,7 @@ class RayWorkers:
         self.vocabulary = inputs.vocabulary
         self.probe = probe_sequences(inputs)
         self._spec: Spec | None = None
+        self._last: tuple[int, list[dict[str, float]]] | None = None  # step and metrics of the ranks
 
     def _call(self, refs: Any, what: str) -> Any:
         return call(refs, self.config.cluster.step_timeout_s, what)
@@ -117,7 +120,9 @@ class RayWorkers:
             s.step.remote(work, list(shard), sc, ref)
             for s, shard, sc, ref in zip(self.actors.students, shards, scores, reference, strict=True)
         ]
-        return self._call(refs, f"optimiser step {work.step}")
+        metrics: list[dict[str, float]] = self._call(refs, f"optimiser step {work.step}")
+        self._last = work.step, metrics
+        return metrics
 
     def sync_weights(self, version: int) -> float:
         """Broadcast the student's weights into every engine, then prove that they arrived.
@@ -126,7 +131,24 @@ class RayWorkers:
         `cluster.sync_tolerance`.
         """
         assert self._spec is not None, "start comes first"
-        return sync_weights(self.actors, self._spec, self.probe, version, self.config)
+        last = "no step was made: the checkpoint it started from holds it"
+        if self._last is not None:
+            step, metrics = self._last
+            last = f"it came with optimiser step {step}, learning rate {metrics[0].get('lr', math.nan):g}"
+        return sync_weights(self.actors, self._spec, self.probe, version, self.config, last)
+
+    def check_rollouts(self, groups: Sequence[Sequence[Rollout]]) -> None:
+        """Compare what the engines said of their own first samples with what the student says of them.
+
+        The proof after a transfer scores given prompts; this one is of the path that samples, prefix cache and all.
+        """
+        shown = first_rollouts(groups, len(self.actors.engines))
+        if not shown:
+            return
+        pairs = [(r.prompt_ids, r.response_ids) for r in shown]
+        ranks = [s.logprobs.remote(pairs) for s in self.actors.students]  # all: each may hold a share of the weights
+        expected = self._call(ranks, "the proof of the first rollouts")[0]
+        check_sampled(shown, expected, self.config.cluster.sync_tolerance, exact=self.config.models.dtype == "float32")
 
     def save_checkpoint(self, folder: Path, tag: str) -> None:
         """Weights and optimiser state of every rank."""
@@ -152,8 +174,9 @@ def start_student(actors: Actors, config: Config, total_steps: int) -> Spec:
     cluster, limit = config.cluster, config.cluster.start_timeout_s
     first = actors.students[0]
     host, port = call(first.address.remote(), limit, "asking the student for its address")
+    secret = uuid.uuid4().hex
     call(
-        [s.init_distributed.remote(host, port, len(actors.students)) for s in actors.students],
+        [s.init_distributed.remote(host, port, len(actors.students), secret) for s in actors.students],
         limit,
         "forming the student group",
     )
@@ -175,9 +198,18 @@ def start_student(actors: Actors, config: Config, total_steps: int) -> Spec:
     return call(resets, limit, "resetting the student")[0]
 
 
-def sync_weights(actors: Actors, spec: Spec, probe: Sequence[TokenPair], version: int, config: Config) -> float:
-    """Broadcast the student's weights into every engine, then prove that they arrived (`RayWorkers.sync_weights`)."""
+def sync_weights(
+    actors: Actors, spec: Spec, probe: Sequence[TokenPair], version: int, config: Config, last: str = ""
+) -> float:
+    """Broadcast the student's weights into every engine, then prove that they arrived (`RayWorkers.sync_weights`).
+
+    Raises NonFinite before anything is sent where a weight is not finite; `last` says when that can have happened.
+    """
     limit = config.cluster.step_timeout_s
+    ranks = [s.__ray_call__.remote(not_finite) for s in actors.students]
+    bad = [name for name in call(ranks, limit, "looking at the student's weights") if name is not None]
+    if bad:
+        raise NonFinite(diverged(f"{bad[0]} is not finite before weight sync {version}", last))
     sent = [
         *(s.broadcast.remote(spec) for s in actors.students),
         *(e.receive_weights.remote(spec, version) for e in actors.engines),
@@ -189,4 +221,4 @@ def sync_weights(actors: Actors, spec: Spec, probe: Sequence[TokenPair], version
         found = call([*ranks, *(e.score.remote(probe) for e in actors.engines)], limit, "the sync proof")
         return [found[0], *found[len(ranks) :]]  # the first rank has what all ranks have
 
-    return check_weight_sync(scored, config.cluster.sync_tolerance, f"after weight sync {version}")
+    return check_weight_sync(scored, config.cluster.sync_tolerance, f"after weight sync {version}", last)

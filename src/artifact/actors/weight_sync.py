@@ -3,6 +3,8 @@
 UOPD §3.3 and appendix A.3: the student is rank 0 of a process group *beside* the default one of each process, engines
 are ranks 1…E. The group is a `ProcessGroupGloo` (works across Ray placement groups) or `ProcessGroupNCCL` made
 directly from a TCP store, so neither DeepSpeed's nor vLLM's own groups are touched. Parameters travel in flat buckets.
+The store listens on the address it is found under alone (loopback on one machine), and every key in it starts with a
+secret that only the members were told, over Ray, which asks for a token.
 
 Two facts decide the form of the payload (vLLM 0.32): on CPU the engine has repacked its linear layers, so weights must
 go through `reload_weights`; and with tied embeddings the output head keeps *old* weights unless `lm_head.weight` is
@@ -12,6 +14,7 @@ sent explicitly. A version counter would not notice: hence `team.py` proves ever
 from __future__ import annotations
 
 import math
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -52,13 +55,15 @@ class Spec:
 class Channel:
     """One end of the weight-sync group. Rank 0 sends, all others receive."""
 
-    def __init__(self, host: str, port: int, rank: int, world_size: int, backend: str, timeout_s: float) -> None:
+    def __init__(
+        self, host: str, port: int, rank: int, world_size: int, backend: str, timeout_s: float, secret: str
+    ) -> None:
         import torch.distributed as dist
 
         limit = timedelta(seconds=timeout_s)
         self.rank, self.backend = rank, backend
-        self.store = dist.TCPStore(host, port, world_size, is_master=rank == 0, timeout=limit, wait_for_workers=False)
-        store = dist.PrefixStore("weight-sync", self.store)
+        self.store = meeting_store(host, port, rank, world_size, limit)
+        store = dist.PrefixStore(f"weight-sync-{secret}", self.store)
         self.group: Any
         if backend == "gloo":
             self.group = dist.ProcessGroupGloo(store, rank, world_size, limit)
@@ -72,6 +77,33 @@ class Channel:
         moved = flat.cpu() if self.backend == "gloo" else flat
         self.group.broadcast(moved, 0).wait()
         return moved
+
+
+def meeting_store(host: str, port: int, rank: int, world_size: int, limit: timedelta) -> torch.distributed.TCPStore:
+    """The TCP store of a process group: rank 0 serves it on `host`, and on no other address of its machine."""
+    import torch.distributed as dist
+
+    listening: int | None = None
+    if rank == 0:
+        server = socket.create_server((host, port))
+        listening = server.detach()  # the store closes it
+    return dist.TCPStore(
+        host, port, world_size, is_master=rank == 0, timeout=limit, wait_for_workers=False, master_listen_fd=listening
+    )
+
+
+def not_finite(actor: Any) -> str | None:
+    """Run in a student by `__ray_call__`, before weights are sent: the first parameter with a NaN or an infinity.
+
+    At ZeRO stage 3 a rank sees the share of each weight that it holds, so every rank is asked.
+    """
+    import torch
+
+    with torch.no_grad():
+        for name, tensor in actor.network.named_parameters():
+            if not bool(torch.isfinite(getattr(tensor, "ds_tensor", tensor)).all()):
+                return str(name)
+    return None
 
 
 def spec_of(named: Iterable[tuple[str, torch.Tensor]]) -> Spec:
@@ -124,9 +156,11 @@ class EngineExtension:
     device: Any
     rank: int
 
-    def join_sync(self, host: str, port: int, first_rank: int, world_size: int, backend: str, timeout_s: float) -> None:
+    def join_sync(
+        self, host: str, port: int, first_rank: int, world_size: int, backend: str, timeout_s: float, secret: str
+    ) -> None:
         """Join the group as rank `first_rank` + the worker's own rank."""
-        self._channel = Channel(host, port, first_rank + self.rank, world_size, backend, timeout_s)
+        self._channel = Channel(host, port, first_rank + self.rank, world_size, backend, timeout_s, secret)
 
     def receive_weights(self, spec: Spec) -> None:
         """Replace all weights by those rank 0 is broadcasting now."""

@@ -6,14 +6,16 @@ else keeps its traceback. Heavy libraries are imported inside the verbs, so `art
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from artifact.cli import cluster as cli_cluster
 from artifact.cli import evaluate as cli_evaluate
 from artifact.cli.options import Force, Sets, Tier
 from artifact.cli.options import console as _console
@@ -150,9 +152,7 @@ def _execute_all(
             console.print(f"  {done}, {made} files", highlight=False)
     finally:
         if stop_cluster:
-            from artifact.actors.session import stop
-
-            stop()
+            cli_cluster.stop_unless_used(console)
     return failed
 
 
@@ -323,29 +323,7 @@ def select_learning_rates(
 
 app.command()(cli_evaluate.evaluate)
 app.command()(cli_evaluate.transcripts)
-
-
-@app.command()
-def cluster(
-    action: Annotated[Literal["status", "stop"], typer.Argument(help="what to do")],
-    tier: Tier = "tiny",
-    sets: Sets = None,
-) -> None:
-    """The local Ray cluster that runs and notebooks share: who is up, or stop it."""
-    from artifact.config import load
-
-    load(tier, _overrides(sets))
-    from artifact.actors import session
-
-    if action == "stop":
-        session.stop()
-        typer.echo("stopped")
-        return
-    rows = session.status()
-    for row in rows:
-        typer.echo(" ".join(f"{key}={value}" for key, value in row.items()))
-    if not rows:
-        typer.echo("no actors")
+app.command()(cli_cluster.cluster)
 
 
 @app.command()
@@ -380,16 +358,39 @@ def is_known(err: Exception) -> bool:
     return world or isinstance(err, ArtifactError | FileNotFoundError | PermissionError)
 
 
+TERMINATED = 128 + signal.SIGTERM
+INTERRUPTED = 128 + signal.SIGINT
+
+
+def _terminate(*_: object) -> None:
+    """SIGTERM ends like Ctrl-C: blocks are left in order, locks are given back."""
+    sys.exit(TERMINATED)
+
+
 def main() -> None:
     """Entry point: run the command line; known errors become one message and exit code 2."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         with told_when_full(results_dir()):
             app()
+    except SystemExit as done:
+        if done.code in (TERMINATED, INTERRUPTED):
+            _leave(int(done.code))
+        raise
     except Exception as err:
         if not is_known(err):
             raise
         typer.echo(visible(f"error: {err}"), err=True)
         sys.exit(2)
+
+
+def _leave(code: int) -> None:
+    """End at once: threads that wait in Ray would abort the process while the interpreter takes itself down."""
+    if code == TERMINATED:
+        typer.echo("terminated; start again to go on where it was", err=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def settings(config: Config, *sections: str) -> dict[str, Any]:
     data = config.model_dump(mode="json")
     for name in NOT_IN_KEY:
         data.pop(name)
-    for name in ("start_timeout_s", "step_timeout_s"):
+    for name in ("start_timeout_s", "step_timeout_s", "idle_timeout_s"):
         data["cluster"].pop(name)
     return {k: v for k, v in data.items() if not sections or k in sections}
 

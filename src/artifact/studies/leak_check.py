@@ -16,6 +16,7 @@ from artifact.errors import EmptyDataset
 from artifact.paths import resolve_model
 from artifact.records import Rollout, index_by_id
 from artifact.stats.leak import CONTEXTS, build_probes, leak_frame
+from artifact.studies import store
 from artifact.studies.inputs import build_inputs, tokenizer_of
 from artifact.studies.runner import RunInfo, rollouts_of
 
@@ -45,18 +46,19 @@ def leak_check(info: RunInfo, *, limit: int = 64, contexts: Sequence[str] = CONT
         lambda ids: tokenizer.decode(list(ids), skip_special_tokens=True),
         contexts=contexts,
     )
-    actors = open_actors(config, engines_for=None, teacher=True)
-    models = {f"teacher {config.teacher}": config.teacher_path, "initial student": config.models.student}
-    frames = []
-    for name, model in models.items():
-        path = resolve_model(model)
-        frame = leak_frame(
-            probes,
-            lambda pairs, path=path: call(  # type: ignore[misc]
-                actors.teacher.logprobs.remote(path, pairs, config.optimiser.micro_batch_tokens),
-                config.cluster.step_timeout_s,
-                "the leak check",
-            ),
-        )
-        frames.append(frame.assign(model=name))
+    with store.actors_of(0):
+        actors = open_actors(config, engines_for=None, teacher=True)
+        models = {f"teacher {config.teacher}": config.teacher_path, "initial student": config.models.student}
+        frames = []
+        for name, model in models.items():
+            path = resolve_model(model)
+            frame = leak_frame(
+                probes,
+                lambda pairs, path=path: call(  # type: ignore[misc]
+                    actors.teacher.logprobs.remote(path, pairs, config.optimiser.micro_batch_tokens),
+                    config.cluster.step_timeout_s,
+                    "the leak check",
+                ),
+            )
+            frames.append(frame.assign(model=name))
     return pd.concat(frames, ignore_index=True)

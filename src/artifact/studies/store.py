@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from artifact.actors.ray_head import state_folder
+from artifact.actors.session import taking_lane
 from artifact.config import Config
 from artifact.errors import ArtifactError
 from artifact.files import read_json, settle, unfinished, write_json
@@ -127,7 +128,8 @@ def actors_of(lane: int) -> Iterator[None]:
     """
     with (state_folder() / f"lane-{lane}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        with taking_lane(lane):
+            yield
 
 
 class Stopwatch:

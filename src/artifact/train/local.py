@@ -190,6 +190,9 @@ class LocalWorkers:
         self._version = version
         return 0.0
 
+    def check_rollouts(self, groups: Sequence[Sequence[Rollout]]) -> None:
+        """They come from the trained weights themselves: nothing to compare."""
+
     def save_checkpoint(self, folder: Path, tag: str) -> None:
         """Weights and optimiser state, in a folder named by the tag, as a run's log expects."""
         assert self.student is not None, "start comes first"

@@ -69,6 +69,7 @@ def train(
                     seed=(settings.seed, step),
                     expect_version=step,
                 )
+                workers.check_rollouts(groups)
         with clock("verify"):
             # Verdicts are recorded for every method; only methods that declare `verdicts` may read them.
             groups = verify_groups(problems, groups, inputs.verify)

@@ -1,7 +1,10 @@
-"""Proof that engines hold the weights they were given: log-probabilities of a probe, engine against training copy.
+"""Proof that engines hold the weights they were given: log-probabilities, engine against training copy.
 
 A version counter says that a transfer was made, not that it arrived: after a reload a tied output head can keep its old
-rows without any error. So after every transfer both sides score the same fixed tokens, and must agree.
+rows without any error. So after every transfer both sides score the same fixed tokens, and must agree. An engine can
+still sample from older keys and values of its prefix cache, which scoring a prompt does not read: so the log-
+probabilities that it gave its first samples must be the student's, too. A student that is not finite, or has lost all
+sense, is told apart from a transfer that failed. Left out: who sends what (`actors/team.py`).
 """
 
 from __future__ import annotations
@@ -10,10 +13,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from artifact.errors import StaleEngine
+from artifact.errors import NonFinite, StaleEngine
+from artifact.records import Rollout
 
 Scored = Sequence[np.ndarray]
 """One side's log-probabilities of the probe: one array per sequence."""
+
+LOST = 1e3
+"""Nats: a model that gives a token of a training prompt less than e^-1000 has diverged, finite or not."""
+
+SHOWN = 4
+"""Rollouts of an engine that are compared with the student after a sync."""
 
 
 def max_logprob_diff(a: Scored, b: Scored) -> float:
@@ -21,16 +31,30 @@ def max_logprob_diff(a: Scored, b: Scored) -> float:
     return float(np.max([np.abs(x - y).max() for x, y in zip(a, b, strict=True)]))
 
 
-def check_weight_sync(measure: Callable[[], Sequence[Scored]], tolerance: float, what: str) -> float:
+def diverged(what: str, last: str) -> str:
+    """The message about a student whose weights or log-probabilities are not usable; `last` says what came before."""
+    return (
+        f"the student has diverged: {what}; {last or 'see the steps before'}. The causes are a learning rate that is "
+        "too high (optimiser.lr), a teacher whose scores are not finite, or the data of that step, not the machine. "
+        "Nothing of it reached the engines' next rollouts: lower optimiser.lr or correct the model, and start again "
+        "with --force"
+    )
+
+
+def check_weight_sync(measure: Callable[[], Sequence[Scored]], tolerance: float, what: str, last: str = "") -> float:
     """The largest |Δ log-prob| between the source of the weights and any engine, in nats.
 
     `measure()` scores the probe: source, *engines.
 
-    Raises StaleEngine when it is above `tolerance` or not a number; `what` says which weights were sent. Before that
-    both sides are measured once more: weights that did not arrive give the same numbers again, and a side whose numbers
-    moved has computed one of them wrongly. Either way the run stops.
+    Raises NonFinite where the source itself is not usable: not finite, or below -`LOST`; `last` says what came before.
+    Raises StaleEngine when the difference is above `tolerance` or not a number; `what` says which weights were sent.
+    Before that both sides are measured once more: weights that did not arrive give the same numbers again, and a side
+    whose numbers moved has computed one of them wrongly. Either way the run stops.
     """
     source, *engines = measure()
+    lowest = float(np.min([x.min() for x in source]))  # NaN where any is
+    if not lowest >= -LOST or not all(np.isfinite(x).all() for x in source):
+        raise NonFinite(diverged(f"{what}, the lowest log-probability of its probe is {lowest:g} nats", last))
     differences = [max_logprob_diff(source, engine) for engine in engines]
     for index, found in enumerate(differences):
         if not found <= tolerance:
@@ -45,3 +69,31 @@ def check_weight_sync(measure: Callable[[], Sequence[Scored]], tolerance: float,
                 "wrongly, which points at its machine and not at the transfer"
             )
     return max(differences, default=0.0)
+
+
+def first_rollouts(groups: Sequence[Sequence[Rollout]], engines: int) -> list[Rollout]:
+    """The first sample of the first `SHOWN` problems of each engine; problem i went to engine i mod `engines`."""
+    return [group[0] for group in groups[: SHOWN * engines] if group]
+
+
+def check_sampled(rollouts: Sequence[Rollout], expected: Scored, tolerance: float, *, exact: bool) -> None:
+    """Raise StaleEngine where the log-probabilities of sampled tokens are not `expected`, the student's.
+
+    exact  float32: the largest |Δ log-prob| of a response may be `tolerance` nats; else its mean may, for in half
+           precision the largest of many tokens' rounding errors grows with their number
+    Tokens that a tool wrote are not sampled, hence not compared.
+    """
+    for rollout, ours in zip(rollouts, expected, strict=True):
+        chosen = np.ones(len(ours), bool) if rollout.response_mask is None else np.asarray(rollout.response_mask, bool)
+        gaps = np.abs(np.asarray(rollout.logprobs, np.float64) - ours)[chosen]
+        if not len(gaps):
+            continue
+        gap = float(gaps.max() if exact else gaps.mean())
+        if not gap <= tolerance:
+            raise StaleEngine(
+                f"rollout {rollout.sample} of problem {rollout.problem_id!r} was not drawn from the student: its "
+                f"{'largest' if exact else 'mean'} |Δ log-prob| is {gap:.2e} nats (allowed: cluster.sync_tolerance "
+                f"= {tolerance:g}), although the engine holds the student's weights: it samples from older keys and "
+                "values, or its machine computes wrongly; start the run again, or set "
+                "cluster.engine.prefix_cache = false"
+            )

@@ -76,6 +76,10 @@ class Workers(Protocol):
         """Give the sampler the student's weights and prove that they arrived; the largest |Δ log-prob| in nats."""
         ...
 
+    def check_rollouts(self, groups: Sequence[Sequence[Rollout]]) -> None:
+        """Raise StaleEngine where rollouts of the weights synced last were not drawn from the student's."""
+        ...
+
     def save_checkpoint(self, folder: Path, tag: str) -> None:
         """Weights and optimiser state, for exact resumption."""
         ...
