@@ -108,7 +108,7 @@ def test_every_engine_receives_the_weights_and_proves_it(
         engines=[Actor(score=s) for s in scores],
         students=[
             Actor(logprobs=[np.array([-1.0])], __ray_call__=None),
-            Actor(logprobs=[np.array([-7.0])], __ray_call__="w"),
+            Actor(logprobs=[np.array([-7.0])], __ray_call__=None),
         ],
     )
     probe = [((1,), (8,))]

@@ -3,8 +3,7 @@
     L = Σ_c coefficient_c · L_c,   c ∈ {distil, nll, policy_gradient, contrast}
 
 Each component is reduced by its own denominator, computed by the driver over the *whole* step (all micro-batches, all
-ranks), so the sum of the shares is the step's loss however it was split, and no component dilutes another. Formulas,
-signs and masks stand in `losses/`; a component's loss here takes the packed rows of its own examples to them.
+ranks), so the shares add up to the step's loss however it was split. Formulas, signs and masks stand in `losses/`.
 """
 
 from __future__ import annotations

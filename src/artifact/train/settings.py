@@ -1,6 +1,6 @@
 """The settings of the loop and its losses, as plain dataclasses that check themselves.
 
-They are what a run needs once it is under way; `config.py` reads them from a tier's YAML, beside models, task and
+They are what a run needs once it is under way; `config/` reads them from a tier's YAML, beside models, task and
 machine. A value out of its bounds, a word that is none of the allowed ones, or a number that is not finite raises
 ValueError, whether it came from a file or from Python. Left out: defaults of a tier (`configs/tiers/`).
 """
