@@ -1,8 +1,8 @@
 """The typed configuration: one model, read from `configs/tiers/<tier>.yaml`, changed only by dotted overrides.
 
 Unknown keys are refused with the nearest right name; nothing is read from global state. A `Config` says everything a
-run depends on besides its code and its input files, so its hash is part of the run's key (`studies/keys.py`). How a file
-is read and its mistakes are told: `config/files.py`.
+run depends on besides its code and its input files, so its hash is part of the run's key (`studies/keys.py`). How a
+file is read and its mistakes are told: `config/files.py`.
 """
 
 from __future__ import annotations
