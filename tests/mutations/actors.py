@@ -246,4 +246,11 @@ MUTANTS = (
         '"teachers": cluster.teacher_threads}',
         PLACEMENT,
     ),
+    Mutant(
+        "a checkpoint may run code",
+        "actors/checkpoints.py",
+        'os.environ[name] = "1"',
+        'os.environ[name] = "0"',
+        ("actors/test_checkpoints.py::test_no_pickle_is_executed_whatever_the_caller_asks_for",),
+    ),
 )

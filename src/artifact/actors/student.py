@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from artifact.actors.checkpoints import load_network
+from artifact.actors.checkpoints import load_deepspeed, load_network
 from artifact.actors.placement import Slot, distributed_backend, prepare_process
 from artifact.actors.weight_sync import Channel, Spec, send, spec_of, with_explicit_head
 from artifact.config import Cluster
@@ -185,8 +185,4 @@ class StudentActor:
 
     def load_checkpoint(self, folder: str, tag: str) -> None:
         """Take up weights and optimiser state; ArtifactError when they cannot be read."""
-        path, _ = self.engine.load_checkpoint(folder, tag=tag)
-        if path is None:
-            raise ArtifactError(
-                f"checkpoint {Path(folder) / tag} cannot be loaded; run with --force to start the run again"
-            )
+        load_deepspeed(self.engine, Path(folder), tag)

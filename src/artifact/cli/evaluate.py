@@ -80,9 +80,11 @@ def evaluate(
     if out is not None and out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file; name a folder for the tables")
     from artifact.studies.benchmark_jobs import parse_ks, protocols_for
-    from artifact.studies.benchmark_results import write_report
+    from artifact.studies.benchmark_results import check_report_folder, write_report
     from artifact.studies.benchmarking import evaluate_model
 
+    if out is not None:
+        check_report_folder(out)
     protocols = protocols_for(config, names(protocol), temperature, top_p)
     ks = parse_ks(names(k), protocols)
     infos = evaluate_model(

@@ -15,23 +15,26 @@ from typing import Any
 import pandas as pd
 
 from artifact.config import Config, TaskSection
-from artifact.errors import EmptyDataset, Mismatch
+from artifact.errors import ArtifactError, EmptyDataset, Mismatch
 from artifact.evaluate import lm_eval
 from artifact.evaluate.agreement import disagreements, graded
 from artifact.evaluate.evaluate import to_frame
 from artifact.evaluate.protocol import Protocol, account, ks_for, measures, parse_protocol, problem_values
-from artifact.files import atomically, write_text
+from artifact.files import atomically, discard, read_json, write_json, write_text
 from artifact.paths import results_dir
 from artifact.provenance import digest, git_state, text_sha256
 from artifact.records import Problem, Rollout
 from artifact.report import protocol as words
 from artifact.report.outputs import stamp_line
 from artifact.stats.bootstrap import RESAMPLES
+from artifact.studies import store
 from artifact.studies.benchmark_jobs import named
 from artifact.studies.benchmark_targets import main_split
 from artifact.studies.inputs import rules_of, stop_token_ids, tokenizer_of, verifier_for
+from artifact.studies.inventory import account_of, altered
 from artifact.studies.results import rollout_groups, split_of, stored_problems
 from artifact.studies.runner import RunInfo
+from artifact.studies.verify import REPORT_STAMP
 from artifact.tasks.benchmark import known_benchmarks
 from artifact.tasks.plain_prompt import NEXT_QUESTION
 
@@ -64,7 +67,7 @@ def stored_evaluations(infos: Iterable[RunInfo]) -> list[Stored]:
     for info in infos:
         manifest = info.manifest
         config = Config.model_validate(manifest["config"])
-        for path in sorted((info.folder / "evaluation").glob("*.parquet")):
+        for path in store.files(info.folder, "evaluation/*.parquet"):
             split, decoding = split_of(path), path.name.split(".")[-2]
             sampled = config.evaluation.sampled
             protocol = (
@@ -218,10 +221,8 @@ REPORT = (
     "graders.csv",
     "agreement.csv",
     "disagreements.csv",
-    "lm-eval/*/results_*.json",
-    "lm-eval/*/samples_*.jsonl",
 )
-"""Every file that a report may hold, as patterns below its folder."""
+"""The files that a report may hold beside those of other tools, whose names carry their date."""
 
 
 @dataclass(frozen=True)
@@ -249,9 +250,13 @@ def write_report(
     disagreements.csv                with `graders`: every response that divides them, with its text
     lm-eval/<model>/                 with `lm_eval_files`: lm-evaluation-harness's files
 
-    Default folder: `results/benchmarks/<model>/<hash of the keys>`, so a folder holds one set of results.
+    report.json                      the SHA-256 of every other file, written last
+
+    Default folder: `results/benchmarks/<model>/<hash of the keys>`, so a folder holds one set of results. Files of an
+    earlier report in the folder go, files of anybody else stay: ArtifactError where one has the name of a report's.
     """
     folder = folder or _report_folder(infos)
+    before = check_report_folder(folder)
     stored = stored_evaluations(infos)
     table = benchmark_table(stored, ks)
     shown, notes = words.format_benchmarks(table, ks), words.benchmark_notes(table)
@@ -277,9 +282,32 @@ def write_report(
     paths = [folder / name for name in (*texts, *frames, "responses.parquet")]
     if lm_eval_files:
         paths += export_lm_eval(stored, folder / "lm-eval", ks)
-    for stale in {path for pattern in REPORT for path in folder.glob(pattern)} - set(paths):
-        stale.unlink()
+    made = {path.relative_to(folder).as_posix() for path in paths}
+    for name in before.keys() - made:
+        if not altered(folder, {name: before[name]} if before[name] else {}):
+            discard(folder / name)
+    write_json(folder / REPORT_STAMP, {"keys": [i.key for i in infos], "files": account_of(folder, sorted(made))})
     return Written(tuple(paths), tuple(texts.values()))
+
+
+def check_report_folder(folder: Path) -> dict[str, dict[str, Any]]:
+    """The files that an earlier report left in `folder`, by name; none where there is none.
+
+    Raises ArtifactError where a file has a name that a report would write and is of no report.
+    """
+    stamp = folder / REPORT_STAMP
+    before = read_json(stamp, f"delete it, and the report's files in {folder}") if stamp.is_file() else {}
+    listed: dict[str, dict[str, Any]] = before.get("files", {}) if isinstance(before, dict) else {}
+    own = folder.resolve().is_relative_to(results_dir() / "benchmarks")
+    foreign = [name for name in (*REPORT, REPORT_STAMP) if (folder / name).exists() and name not in listed]
+    if stamp.is_file() and isinstance(before, dict) and {"keys", "files"} <= set(before):
+        foreign = [name for name in foreign if name != REPORT_STAMP]
+    if foreign and not own:
+        raise ArtifactError(
+            f"{folder / foreign[0]} is there and is of no earlier report: nothing was written; name another folder "
+            "with --out, or move the file"
+        )
+    return listed
 
 
 def _report_folder(infos: Sequence[RunInfo]) -> Path:

@@ -18,6 +18,7 @@ from artifact.config import Config
 from artifact.paths import resolve_model
 from artifact.provenance import digest, file_hash, lock_path, text_hash, tree_hash
 from artifact.records import Problem
+from artifact.studies import store
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -73,8 +74,11 @@ def settings(config: Config, *sections: str) -> dict[str, Any]:
 
 
 def model_hash(model: str) -> str:
-    """The hash of a model folder's files, or of a hub id (a hub's revision is not seen: pin it in the id's folder)."""
-    path = Path(resolve_model(model))
+    """The hash of a model folder's files, or of a hub id (a hub's revision is not seen: pin it in the id's folder).
+
+    Raises DamagedFile where the model is the weights of a run that are not as they were stored.
+    """
+    path = store.checked(Path(resolve_model(model)))
     return tree_hash(path) if path.is_dir() else digest(model)
 
 
