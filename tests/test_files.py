@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from artifact import files
 from artifact.files import (
     DamagedFile,
     atomically,
@@ -67,9 +70,60 @@ def test_a_folder_takes_the_place_of_the_old_one_only_when_it_is_whole(tmp_path:
     assert [p.name for p in target.iterdir()] == ["new"] and list(tmp_path.iterdir()) == [target]
 
 
+def test_a_replacement_that_fails_half_way_is_undone_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when the old folder has lost its name and the new one has not got it."""
+    target, real = tmp_path / "made", files.rename
+    with folder_atomically(target) as partial:
+        (partial / "old").touch()
+
+    def killed(path: Path, to: Path) -> None:
+        if to == target:
+            raise KeyboardInterrupt
+        real(path, to)
+
+    monkeypatch.setattr(files, "rename", killed)
+    with pytest.raises(KeyboardInterrupt), folder_atomically(target) as partial:
+        (partial / "new").touch()
+    monkeypatch.setattr(files, "rename", real)
+    assert not target.exists()
+    with pytest.raises(RuntimeError), folder_atomically(target):
+        raise RuntimeError
+    assert [p.name for p in target.iterdir()] == ["old"] and list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_goes_is_never_seen_half_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, seen, real = tmp_path / "run", [], shutil.rmtree
+    folder.mkdir()
+    (folder / "manifest.json").touch()
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **how: seen.append(folder.exists()) or real(path, **how))
+    files.discard(folder)
+    assert seen[-1] is False and list(tmp_path.iterdir()) == []
+    files.discard(folder)  # what is not there is gone
+
+
+def test_what_is_written_is_flushed_before_it_has_its_name_and_its_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, replace = os.fsync, Path.replace
+    shown = lambda handle: os.path.basename(os.readlink(f"/proc/self/fd/{handle}"))  # noqa: E731
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append(f"flush {shown(handle)}") or sync(handle))
+    monkeypatch.setattr(Path, "replace", lambda path, to: done.append(f"rename {path.name}") or replace(path, to))
+    write_text(tmp_path / "a.txt", "x")
+    assert done == ["flush a.txt.partial", "rename a.txt.partial", f"flush {tmp_path.name}"]
+    done.clear()
+    with folder_atomically(tmp_path / "made") as partial:
+        (partial / "b").touch()
+    assert done == ["flush b", "flush made.partial", "rename made.partial", f"flush {tmp_path.name}"]
+
+
 @pytest.mark.parametrize("content", [b"", b'{"step": ', b"\xff\xfe{}"], ids=["empty", "cut off", "no UTF-8"])
 def test_damaged_json_names_the_file_and_what_to_do(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "commit.json"
+    with pytest.raises(DamagedFile, match=r"commit\.json is missing; delete it and run again"):
+        read_json(path, "delete it and run again")
     path.write_bytes(content)
     with pytest.raises(DamagedFile, match=r"commit\.json is damaged .*; delete it and run again"):
         read_json(path, "delete it and run again")

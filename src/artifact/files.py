@@ -1,8 +1,9 @@
 """Files and folders that are whole or not there: written under another name, synced, renamed.
 
 A reader never sees half a file: `write_text`, `write_json` and `atomically` write `<name>.partial` beside the target,
-flush it to the disk, and rename it; `folder_atomically` does the same for a folder. `read_json` says what to do about a
-file that is damaged all the same. Left out: what a stored result is and when it is final (`studies/store.py`).
+flush it to the disk, rename it, and flush the folder; `folder_atomically` does the same for a folder. What goes is
+renamed before it is emptied. `read_json` says what to do about a file that is damaged all the same. Left out: what a
+stored result is and when it is final (`studies/store.py`).
 """
 
 from __future__ import annotations
@@ -31,16 +32,64 @@ def unfinished(path: Path) -> Path:
     return path.with_name(path.name + PARTIAL)
 
 
-def settle(path: Path) -> None:
-    """Give what lies at `unfinished(path)` its name. An older folder of that name leaves it first, then goes."""
-    if path.is_dir():
-        old = path.with_name(path.name + ".old" + PARTIAL)
-        shutil.rmtree(old, ignore_errors=True)
-        path.rename(old)
-        unfinished(path).rename(path)
-        shutil.rmtree(old)
+def sync(path: Path) -> None:
+    """Flush a file, or a folder's list of names, to the disk: a power cut after this does not undo it."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file and folder below `folder`, and itself, whoever wrote them."""
+    for place, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync(Path(place) / name)
+        sync(Path(place))
+
+
+def rename(path: Path, to: Path) -> None:
+    """Give `path` the name `to`, in place of a file there, for good: the folder is flushed too."""
+    path.replace(to)
+    sync(to.parent)
+
+
+def old(path: Path) -> Path:
+    """Where what lies at `path` waits until what takes its place has its name."""
+    return path.with_name(f"{path.name}.old{PARTIAL}")
+
+
+def discard(path: Path) -> None:
+    """Remove a file or folder, if it is there. A folder loses its name first: none is ever seen half empty."""
+    if path.is_dir() and not path.is_symlink():
+        gone = path.with_name(f"{path.name}.gone{PARTIAL}")
+        shutil.rmtree(gone, ignore_errors=True)
+        path.rename(gone)
+        shutil.rmtree(gone)
     else:
-        unfinished(path).replace(path)
+        path.unlink(missing_ok=True)
+
+
+def settle(path: Path) -> None:
+    """Give what lies at `unfinished(path)` its name, flushed. An older folder there is renamed first, removed last."""
+    partial = unfinished(path)
+    if not partial.is_dir():
+        sync(partial)
+        rename(partial, path)
+        return
+    sync_tree(partial)
+    if path.is_dir():
+        discard(old(path))
+        rename(path, old(path))
+    rename(partial, path)
+    discard(old(path))
+
+
+def recover(path: Path) -> None:
+    """Undo a `settle` that was killed between its renames: the old folder gets its name back where none has it."""
+    if not path.exists() and old(path).is_dir():
+        rename(old(path), path)
 
 
 @contextmanager
@@ -54,12 +103,10 @@ def atomically(path: Path) -> Iterator[Path]:
         with told_when_full(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield partial
-            with partial.open("rb") as written:
-                os.fsync(written.fileno())
+            settle(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    settle(path)
 
 
 @contextmanager
@@ -69,12 +116,13 @@ def folder_atomically(path: Path) -> Iterator[Path]:
     When the block raises, the folder goes and whatever was at `path` stays.
     """
     partial = unfinished(path)
-    shutil.rmtree(partial, ignore_errors=True)
+    recover(path)
+    discard(partial)
     partial.mkdir(parents=True)
     try:
         yield partial
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        discard(partial)
         raise
     settle(path)
 
@@ -92,7 +140,7 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def read_json(path: Path, remedy: str) -> Any:
-    """The JSON value in `path`. Raises DamagedFile, naming the file and the `remedy`, when it is none."""
+    """The JSON value in `path`. Raises DamagedFile, naming the file and the `remedy`, when it is missing or none."""
     with _readable(path, remedy):
         return json.loads(path.read_text(encoding="utf-8"))
 
@@ -107,5 +155,7 @@ def read_json_lines(path: Path, remedy: str) -> list[Any]:
 def _readable(path: Path, remedy: str) -> Iterator[None]:
     try:
         yield
+    except FileNotFoundError as err:
+        raise DamagedFile(f"{path} is missing; {remedy}") from err
     except (json.JSONDecodeError, UnicodeDecodeError) as err:
         raise DamagedFile(f"{path} is damaged ({err}); {remedy}") from err

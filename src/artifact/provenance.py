@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib import metadata
@@ -33,7 +34,12 @@ are read once for each size and time: nobody rereads 16 GB at each start."""
 
 def text_sha256(text: str) -> str:
     """The SHA-256 of a string in UTF-8, in hex."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return bytes_sha256(text.encode())
+
+
+def bytes_sha256(content: bytes) -> str:
+    """The SHA-256 of bytes, in hex."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def text_integrity(text: str) -> str:
@@ -55,6 +61,31 @@ def text_hash(text: str) -> str:
 def digest(value: Any) -> str:
     """The short hash of anything JSON can hold; the order of a dictionary's keys does not matter."""
     return text_hash(json.dumps(value, sort_keys=True))
+
+
+def _voucher(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256{PARTIAL}")
+
+
+def vouch(path: Path) -> None:
+    """Keep the SHA-256 of a file of an unfinished result beside it, so that who resumes knows it for whole.
+
+    What holds it is scratch: the account of the finished result takes its place.
+    """
+    write_text(_voucher(path), file_sha256(path))
+
+
+def vouched(path: Path) -> bool | None:
+    """Whether the file at `path` has the bytes that were vouched for; None where there is no file or no voucher.
+
+    False is said on stderr: whoever asks makes the file again.
+    """
+    if not path.is_file() or not _voucher(path).is_file():
+        return None
+    whole = _voucher(path).read_bytes() == file_sha256(path).encode()
+    if not whole:
+        print(f"{path} is made again: it is not as it was written", file=sys.stderr)
+    return whole
 
 
 def file_hash(path: Path) -> str:

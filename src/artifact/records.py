@@ -21,6 +21,7 @@ from artifact.files import atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 
 class RecordError(ArtifactError, ValueError):
@@ -259,7 +260,7 @@ def write_parquet(path: Path, records: Iterable[Record], kind: type[Record]) -> 
 
     table = pa.Table.from_pylist([r.to_row() for r in records], schema=kind.schema())
     with atomically(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
+        pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
 
 
 def concat_parquet(paths: Iterable[Path], target: Path, kind: type[Record]) -> None:
@@ -267,17 +268,9 @@ def concat_parquet(paths: Iterable[Path], target: Path, kind: type[Record]) -> N
 
     Raises RecordError, naming the file, when one cannot be read.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with atomically(target) as partial, pq.ParquetWriter(partial, kind.schema(), compression="zstd") as writer:
+    with atomically(target) as partial, _writer(partial, kind) as writer:
         for path in paths:
-            try:
-                writer.write_table(pq.read_table(path, schema=kind.schema()))
-            except (pa.ArrowInvalid, OSError) as err:
-                raise RecordError(
-                    f"{path} cannot be read as Parquet ({err}); delete it and run the stage again"
-                ) from err
+            writer.write_table(_table(path, kind.schema()))
 
 
 def read_parquet(path: Path, kind: type[R]) -> list[R]:
@@ -285,17 +278,28 @@ def read_parquet(path: Path, kind: type[R]) -> list[R]:
 
     Raises RecordError, naming the file, when it is truncated or has other columns than `kind` promises.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as err:
-        raise RecordError(f"{path} cannot be read as Parquet ({err}); delete it and run the stage again") from err
+    table = _table(path)
     missing = [c for c in kind.COLUMNS if c not in table.column_names]
     if missing:
         raise RecordError(f"{path} lacks the column(s) {missing} of {kind.__name__}; it was written by another version")
     return [kind.from_row(row) for row in table.to_pylist()]
+
+
+def _writer(path: Path, kind: type[Record]) -> pq.ParquetWriter:
+    import pyarrow.parquet as pq
+
+    return pq.ParquetWriter(path, kind.schema(), compression="zstd", write_page_checksum=True)
+
+
+def _table(path: Path, schema: pa.Schema | None = None) -> pa.Table:
+    """The table in `path`, every page checked against its checksum; RecordError when it cannot be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, schema=schema, page_checksum_verification=True)
+    except (pa.ArrowInvalid, OSError) as err:
+        raise RecordError(f"{path} cannot be read as Parquet ({err}); delete it and run the stage again") from err
 
 
 def index_by_id(problems: Sequence[Problem]) -> dict[str, Problem]:

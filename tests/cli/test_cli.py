@@ -31,7 +31,12 @@ def artifact(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("command", cli.app.registered_commands, ids=lambda c: c.callback.__name__)
 def test_every_verb_takes_tier_and_overrides(command: object) -> None:
     callback = command.callback  # type: ignore[attr-defined]
-    stored = callback in (cli_evaluate.transcripts, cli.paper, cli.check_verifier)  # these need no configuration
+    stored = callback in (
+        cli_evaluate.transcripts,
+        cli.cli_verify.verify,
+        cli.paper,
+        cli.check_verifier,
+    )  # these need no configuration
     assert stored or {"tier", "sets"} <= inspect.signature(callback).parameters.keys()
     assert callback.__doc__
 

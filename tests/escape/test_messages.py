@@ -216,6 +216,7 @@ def test_a_record_cannot_reach_out_of_its_folder(results: Path, tmp_path: Path) 
 
     outside = tmp_path / "outside.txt"
     outside.write_text("mine")
-    write_json(tmp_path / "out" / "report.json", {"../outside.txt": file_sha256(outside)})
+    listed = {"../outside.txt": {"sha256": file_sha256(outside), "bytes": 4}}
+    write_json(tmp_path / "out" / "report.json", {"keys": [], "files": listed})
     write_report([stored(results, "a")], tmp_path / "out")
     assert outside.read_text() == "mine"

@@ -1,4 +1,4 @@
-"""One way to write a whole file, to hash and to store a result: no module has its own."""
+"""One way to write and read a whole file, to hash, and to store and read a result: no module has its own."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ OWN_NAMES = {
     "studies/runlog.py": "TensorBoard writes its files, under names that hold the machine's",
     "book/execute.py": "papermill writes a notebook cell by cell, and the copy of one that failed is kept",
 }
+READS_JSON = {"files.py": "is the way", "worlds/tiny/recipe.py": OWN_NAMES["worlds/tiny/recipe.py"]}
 OWN_HASHES = {"provenance.py": "is the way", "worlds/tiny/recipe.py": OWN_NAMES["worlds/tiny/recipe.py"]}
 
 
@@ -55,12 +56,38 @@ def settles(tree: ast.AST) -> list[int]:
     return [c.lineno for n, c in calls(tree) if n.rsplit(".", 1)[-1] in ("settle", "unfinished")]
 
 
+def reads_json(tree: ast.AST) -> list[int]:
+    """Lines that parse a file as JSON: what is wrong with it would be said without its name or a remedy."""
+    found = []
+    for name, call in calls(tree):
+        whole = name == "json.loads" and any(n.endswith(".read_text") for a in call.args for n, _ in calls(a))
+        found += [call.lineno] if whole or name == "json.load" else []
+    return found
+
+
+def reaches_into_results(tree: ast.AST) -> list[int]:
+    """Lines that name a file in the folder of a finished result (`info.folder / …`), whose bytes nobody checked.
+
+    Its weights are checked where they are taken for a model (`keys.model_hash`).
+    """
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and isinstance(node.left, ast.Attribute):
+            of = node.left.value.id if isinstance(node.left.value, ast.Name) else ""
+            named = node.right.value if isinstance(node.right, ast.Constant) else ""
+            if node.left.attr == "folder" and of not in ("out", "self") and named != "weights":
+                found.append(node.lineno)
+    return found
+
+
 @pytest.mark.parametrize(
     ("look", "allowed", "instead"),
     [
         (writes_under_another_name, OWN_NAMES, "artifact.files"),
         (hashes, OWN_HASHES, "artifact.provenance"),
         (settles, {"files.py": "", "studies/store.py": ""}, "`store.result`, or `atomically` and `folder_atomically`"),
+        (reads_json, READS_JSON, "`artifact.files.read_json`, which names the file and what to do"),
+        (reaches_into_results, {}, "`store.file` or `store.files`, which check what they name"),
     ],
 )
 def test_there_is_one_way(look: Callable[[ast.AST], list[int]], allowed: dict[str, str], instead: str) -> None:
@@ -86,6 +113,10 @@ def test_only_result_makes_a_result_final() -> None:
         ("os.replace(a, b)", writes_under_another_name),
         ("key = hashlib.sha256(text).hexdigest()[:16]", hashes),
         ("files.settle(path)", settles),
+        ("json.loads(path.read_text())", reads_json),
+        ("json.load(stream)", reads_json),
+        ('read_parquet(info.folder / "a.parquet", Rollout)', reaches_into_results),
+        ('sorted((info.folder / "curve").glob("*"))', reaches_into_results),
     ],
 )
 def test_another_way_would_be_found(code: str, look: Callable[[ast.AST], list[int]]) -> None:

@@ -83,7 +83,7 @@ def test_a_run_killed_half_way_ends_with_the_same_weights(uninterrupted: Path, t
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 200
-    while not list(tmp_path.glob("runs/*.partial/commit.json")):
+    while not list(tmp_path.glob("runs/*.partial/checkpoints.partial/step-*/commit.json")):
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline, "no checkpoint was committed in time"
         time.sleep(0.02)

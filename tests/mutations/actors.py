@@ -345,4 +345,11 @@ MUTANTS = (
         "[s.logprobs.remote(probe) for s in actors.students[:1]]",
         TEAM,
     ),
+    Mutant(
+        "a checkpoint may run code",
+        "actors/checkpoints.py",
+        'os.environ[name] = "1"',
+        'os.environ[name] = "0"',
+        ("actors/test_resumption.py::test_no_pickle_is_executed_whatever_the_caller_asks_for",),
+    ),
 )

@@ -204,7 +204,7 @@ MUTANTS = (
     Mutant(
         "a resumed annotation asks the judge again",
         "phase1/stream.py",
-        "if path.exists():  # judged already",
+        "if path.exists() and vouched(path) is not False:  # judged already",
         "if False:  # judged already",
         ("phase1/test_stream.py::test_a_resumed_annotation_does_not_ask_the_judge_again",),
     ),

@@ -227,10 +227,17 @@ def test_ids_that_come_twice_are_refused(tmp_path: Path) -> None:
         draw([*problems(3), problems(2)[1]], canned, tmp_path, batch=2)
 
 
-def test_a_truncated_shard_is_named(tmp_path: Path) -> None:
+def test_a_damaged_shard_is_made_again_and_one_nobody_vouches_for_is_named(tmp_path: Path) -> None:
     draw(problems(6), canned, tmp_path, batch=3)
     path = shard_path(tmp_path, 3)
-    path.write_bytes(path.read_bytes()[:200])
+    whole = path.read_bytes()
+    for hurt in (whole[:200], whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:]):
+        path.write_bytes(hurt)
+        draw(problems(6), canned, tmp_path, batch=3)
+        assert path.read_bytes() == whole
+    path.write_bytes(whole[:200])
+    for voucher in tmp_path.glob("*.sha256.partial"):
+        voucher.unlink()
     with pytest.raises(RecordError, match=r"00000003.parquet cannot be read as Parquet"):
         draw(problems(6), canned, tmp_path, batch=3)
 

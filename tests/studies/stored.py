@@ -9,6 +9,7 @@ from typing import Any
 from artifact.config import load
 from artifact.records import Problem, Rollout, Status, Verdict, write_parquet
 from artifact.studies.runner import RunInfo
+from artifact.studies.store import with_files
 
 PROBLEMS = [
     Problem("p0", "Zoe has 2 books, buys 3. How many books?", "5", None, "gsm8k", "easy", {"family": "sum"}),
@@ -47,6 +48,14 @@ def rollouts(samples: int) -> list[Rollout]:
     ]
 
 
+def seal(folder: Path, manifest: dict[str, Any], run_info: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Make what lies in `folder` a finished result; returns its manifest."""
+    facts, info = with_files(folder, manifest, run_info or {"seconds": {"total": 1.5}})
+    (folder / "manifest.json").write_text(json.dumps(facts), encoding="utf-8")
+    (folder / "run_info.json").write_text(json.dumps(info), encoding="utf-8")
+    return facts
+
+
 def stored(results: Path, key: str, samples: int = 1, **facts: Any) -> RunInfo:
     """An evaluation on `gsm8k` under `results`, greedy (one sample) or avg2."""
     name, temperature = ("greedy", 0.0) if samples == 1 else (f"avg{samples}", 1.2)
@@ -66,6 +75,5 @@ def stored(results: Path, key: str, samples: int = 1, **facts: Any) -> RunInfo:
         "protocol": {"name": name, "samples": samples, "temperature": temperature, "top_p": 0.95},
         "origin": {"left_out": {}, "gradable": 1319, "shots": 0, "template": "zero_shot", "rows": "gsm8k/test"} | facts,
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    (folder / "run_info.json").write_text('{"seconds": {"total": 1.5}}', encoding="utf-8")
+    seal(folder, manifest)
     return RunInfo("models/tiny/student", "none", "A", 0, key, folder, manifest, "models/tiny/student")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tests.studies.stored import PROBLEMS, stored
+from tests.studies.stored import PROBLEMS, seal, stored
 
 from artifact.config import load
-from artifact.errors import ArtifactError, EmptyDataset, Mismatch
+from artifact.errors import ArtifactError, ConfigError, EmptyDataset, Mismatch
 from artifact.records import Rollout, write_parquet
 from artifact.studies import benchmark_results
 from artifact.studies.benchmark_results import benchmark_table, export_lm_eval, stored_evaluations, write_report
@@ -53,6 +53,7 @@ def test_evaluations_of_training_runs_are_read_too(results: Path) -> None:
     assert (found.benchmark, found.split, found.protocol.greedy) == ("gsm8k", "test", True)
     assert found.problems == tuple(PROBLEMS) and found.frame["correct"].tolist() == [True, True, False]
     (info.folder / "evaluation" / "test.greedy.parquet").unlink()
+    seal(info.folder, info.manifest)
     with pytest.raises(EmptyDataset, match="none of these results"):
         stored_evaluations([info])
 
@@ -83,10 +84,11 @@ def test_transcripts_that_are_not_there(results: Path) -> None:
     ):
         with pytest.raises(ArtifactError, match=said):
             transcripts(**arguments)
-    (info.folder / "manifest.json").write_text('{"kind": "suremath"}', encoding="utf-8")
+    seal(info.folder, {"kind": "suremath"})
     with pytest.raises(ArtifactError, match="is of a 'suremath'; transcripts are those of evaluations, checkpoints"):
         transcripts("a")
     (info.folder / "evaluation" / "test.greedy.parquet").unlink()
+    seal(info.folder, {"kind": "suremath"})
     with pytest.raises(ArtifactError, match="holds no responses"):
         transcripts("a")
 
@@ -102,14 +104,14 @@ def test_transcripts_of_distances_samples_and_annotations(results: Path) -> None
         for name, split in files.items():
             write_parquet(results / kind / key / f"{name}.parquet", [rollouts[split]], Rollout)
         (results / kind / key).mkdir(parents=True, exist_ok=True)
-        (results / kind / key / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        seal(results / kind / key, manifest)
 
-    put("distances", "d", {"kind": "distances", "config": config}, rollouts="evaluation")
-    put("samples", "s", {"kind": "samples", "settings": {"task": config["task"]}}, samples="train", greedy="train")
-    put("annotations", "t", {"kind": "annotations", "samples": "s"})
     write_parquet(
         results / "samples" / "s" / "greedy" / "00000.parquet", [rollouts["train"]] * 2, Rollout
     )  # its shards
+    put("distances", "d", {"kind": "distances", "config": config}, rollouts="evaluation")
+    put("samples", "s", {"kind": "samples", "settings": {"task": config["task"]}}, samples="train", greedy="train")
+    put("annotations", "t", {"kind": "annotations", "samples": "s"})
     for key, what, split, source in (
         ("d", None, "evaluation", "rollouts"),
         ("d", "rollouts", "evaluation", "rollouts"),
@@ -170,13 +172,35 @@ def test_a_report_folder_holds_one_set_of_results(results: Path, tmp_path: Path)
     write_report(infos, out, graders=True, lm_eval_files=True)
     (out / "notes.txt").write_text("the user's own")
     again = write_report(infos[:1], out)
-    assert {p for p in out.rglob("*") if p.is_file()} == {*again.paths, out / "report.json", out / "notes.txt"}
+    assert {p for p in out.rglob("*") if p.is_file()} == {*again.paths, out / "notes.txt", out / "report.json"}
+
+
+def test_a_report_takes_nothing_that_is_the_users(results: Path, tmp_path: Path) -> None:
+    """Neither its own names in a foreign folder, nor a file of an earlier report that was changed by hand."""
+    infos, out = [stored(results, "a")], tmp_path / "out"
+    out.mkdir()
+    (out / "benchmarks.csv").write_text("years of work")
+    with pytest.raises(ConfigError, match=r"holds benchmarks\.csv, which no earlier report wrote there"):
+        write_report(infos, out)
+    assert [p.name for p in out.iterdir()] == ["benchmarks.csv"]
+    (out / "benchmarks.csv").unlink()
+    write_report(infos, out, graders=True)
+    (out / "agreement.csv").write_text("changed by hand")
+    write_report(infos, out)
+    assert sorted(p.name for p in out.iterdir()) == [
+        "agreement.csv",
+        "benchmarks.csv",
+        "benchmarks.md",
+        "report.json",
+        "responses.parquet",
+    ]
 
 
 def second_split(info: RunInfo) -> None:
     """The same responses as if they were on `train` too."""
     evaluation = info.folder / "evaluation"
     shutil.copy(evaluation / "test.greedy.parquet", evaluation / "train.greedy.parquet")
+    seal(info.folder, info.manifest)
 
 
 def test_two_splits_of_a_benchmark_stay_apart(results: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.studies.stored import seal
 
 from artifact.config import load
 from artifact.records import Problem, Rollout, Status, Verdict, read_parquet, write_parquet
@@ -32,7 +33,7 @@ def test_a_point_of_the_curve_counts_what_was_spent_before_it(tmp_path: Path) ->
     for step, statuses in ((0, (Status.WRONG, Status.UNPARSED)), (2, (Status.CORRECT, Status.WRONG))):
         responses = [rollout(p, s) for p, s in zip(PROBLEMS, statuses, strict=True)]
         write_parquet(tmp_path / "curve" / f"step-{step:06d}.parquet", responses, Rollout)
-    manifest = {"tier": "tiny", "config": load("tiny").model_dump(mode="json")}
+    manifest = seal(tmp_path, {"tier": "tiny", "config": load("tiny").model_dump(mode="json")})
     info = RunInfo("OPD", "opd", "A", 3, "k", tmp_path, manifest, "opd")
     frame = curve_frame([info])
     assert frame["step"].tolist() == [0, 0, 2, 2] and frame["correct"].tolist() == [False, False, True, False]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.studies.stored import seal
 
 from artifact.actors.session import Actors
 from artifact.config import Config, load
@@ -111,6 +112,7 @@ def test_a_run_is_found_by_the_id_of_its_cell() -> None:
 
 def test_rows_say_teacher_seed_and_key(tmp_path: Path) -> None:
     write_parquet(tmp_path / "distances.parquet", [L.Distance("own", "p", 0, 2, *(0.5,) * 7)], L.Distance)
+    seal(tmp_path, {})
     infos = [RunInfo("OPD", "opd", t, s, f"{t}{s}", tmp_path, {}, "opd") for t, s in (("A", 0), ("B", 1))]
     frame = L.distance_frame(infos)
     told = frame[["label", "cell", "teacher", "seed", "key"]].values.tolist()

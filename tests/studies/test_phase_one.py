@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.studies.stored import seal
 
 from artifact.config import Config, load
 from artifact.phase1 import stream
@@ -133,10 +134,12 @@ def test_symbolic_answers_are_clustered_by_algebra_and_accounted_for(
 ) -> None:
     """Stored samples whose answers say one thing in three ways, and another: two classes, by the real path."""
     samples = samples_folder_of(drawn)
+    manifest, run_info = store.finished(samples), store.run_info(samples)
     spelled = ("x+1", r"\frac{2x+2}{2}", "1+x", "x+2")
     for shard in (samples / "shards").glob("*.parquet"):
         rows = read_parquet(shard, Rollout)
         write_parquet(shard, [r.with_verdict(Verdict(Status.WRONG, spelled[r.sample])) for r in rows], Rollout)
+    seal(samples, manifest, run_info)
     folder = annotate.annotate(drawn)
     annotations = read_parquet(folder / "annotations.parquet", Annotation)
     assert len(annotations) == 8 and {a.cluster_ids for a in annotations} == {(0, 0, 0, 1)}

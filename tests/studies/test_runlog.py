@@ -37,6 +37,7 @@ def train(log: RunLog, steps: range, commits: tuple[int, ...]) -> None:
         if step + 1 in commits:
             log.curve(step + 1, [PROBLEM], [[rollout(step, 0)]])
             (log.checkpoints / f"step-{step + 1}").mkdir(parents=True)
+            (log.checkpoints / f"step-{step + 1}" / "state").write_text(f"weights after {step + 1}")
             log.commit(step + 1)
 
 
@@ -44,17 +45,17 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_a_commit_keeps_every_rollout_and_one_checkpoint(tmp_path: Path) -> None:
+def test_a_commit_keeps_every_rollout_and_two_checkpoints(tmp_path: Path) -> None:
     log = NoTensorBoard(tmp_path, "run", progress=False)
     assert log.resume() == 0
-    train(log, range(4), commits=(2, 4))
-    assert sorted(p.name for p in (tmp_path / "rollouts").iterdir()) == ["step-000002.parquet", "step-000004.parquet"]
-    for newest, steps in ((2, (0, 1)), (4, (2, 3))):
+    train(log, range(6), commits=(2, 4, 6))
+    assert sorted(p.name for p in (tmp_path / "rollouts").iterdir()) == [f"step-00000{i}.parquet" for i in (2, 4, 6)]
+    for newest, steps in ((2, (0, 1)), (4, (2, 3)), (6, (4, 5))):
         stored = read_parquet(tmp_path / "rollouts" / f"step-{newest:06d}.parquet", Rollout)
         assert stored == [rollout(step, sample) for step in steps for sample in range(4)]
-    assert [p.name for p in log.checkpoints.iterdir()] == ["step-4"]
+    assert sorted(p.name for p in log.checkpoints.iterdir()) == ["step-4", "step-6"]
     rows = [json.loads(line) for line in log.metrics_path.read_text().splitlines()]
-    assert rows == [{"step": i, "loss": 1.0 / (i + 1), "seconds/student": 0.25} for i in range(4)]
+    assert rows == [{"step": i, "loss": 1.0 / (i + 1), "seconds/student": 0.25} for i in range(6)]
 
 
 def test_a_run_resumed_after_a_kill_leaves_the_files_of_one_that_was_not(tmp_path: Path) -> None:
@@ -69,7 +70,8 @@ def test_a_run_resumed_after_a_kill_leaves_the_files_of_one_that_was_not(tmp_pat
     again = NoTensorBoard(killed, "run", progress=False)
     assert again.resume() == 2
     assert sorted(files(killed)) == [
-        "commit.json",
+        "checkpoints.partial/step-2/commit.json",
+        "checkpoints.partial/step-2/state",
         "curve/step-000002.parquet",
         "metrics.jsonl",
         "rollouts/step-000002.parquet",
@@ -85,13 +87,72 @@ def test_without_a_commit_a_run_begins_anew(tmp_path: Path) -> None:
     first.curve(0, [PROBLEM], [[rollout(0, 0)]])
     (first.checkpoints / "step-1").mkdir(parents=True)
     assert NoTensorBoard(tmp_path, "run", progress=False).resume() == 0
-    assert not files(tmp_path) and not first.checkpoints.exists()
+    assert not files(tmp_path) and not list(first.checkpoints.iterdir())
 
 
-def test_a_damaged_commit_says_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "commit.json").write_text('{"ste')
-    with pytest.raises(DamagedFile, match=r"commit\.json is damaged .*start the run again"):
+DAMAGE = {
+    "commit.json cut": lambda run: cut(run / "checkpoints.partial/step-4/commit.json"),
+    "commit.json empty": lambda run: (run / "checkpoints.partial/step-4/commit.json").write_bytes(b""),
+    "commit.json of something else": lambda run: (run / "checkpoints.partial/step-4/commit.json").write_text("[4]"),
+    "checkpoint torn": lambda run: cut(run / "checkpoints.partial/step-4/state"),
+    "checkpoint altered": lambda run: (run / "checkpoints.partial/step-4/state").write_text("weights after 9"),
+    "checkpoint file gone": lambda run: (run / "checkpoints.partial/step-4/state").unlink(),
+    "rollouts cut": lambda run: cut(run / "rollouts/step-000004.parquet"),
+    "rollouts altered": lambda run: flip(run / "rollouts/step-000004.parquet"),
+    "rollouts gone": lambda run: (run / "rollouts/step-000004.parquet").unlink(),
+    "curve altered": lambda run: (run / "curve/step-000004.parquet").write_bytes(
+        (run / "curve/step-000002.parquet").read_bytes()
+    ),
+    "metrics cut": lambda run: cut(run / "metrics.jsonl", 0.7),
+}
+
+
+def cut(path: Path, share: float = 0.95) -> None:
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_commit_that_does_not_hold_is_passed_over(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, hurt = tmp_path / "whole", tmp_path / "hurt"
+    train(NoTensorBoard(whole, "run", progress=False), range(6), commits=(2, 4, 6))
+    train(NoTensorBoard(hurt, "run", progress=False), range(5), commits=(2, 4))
+    DAMAGE[damage](hurt)
+    again = NoTensorBoard(hurt, "run", progress=False)
+    assert again.resume() == 2
+    assert "run: going on from step 2; the commit of step 4 does not hold: " in capsys.readouterr().out
+    train(again, range(2, 6), commits=(4, 6))
+    assert files(hurt) == files(whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("rollouts/step-000002.parquet", r"rollouts/step-000002\.parquet is missing or cut"),
+        ("metrics.jsonl", r"metrics\.jsonl does not begin as it did"),
+    ],
+)
+def test_a_run_none_of_whose_commits_holds_is_refused_with_the_remedy(tmp_path: Path, name: str, said: str) -> None:
+    train(NoTensorBoard(tmp_path, "run", progress=False), range(4), commits=(2, 4))
+    (tmp_path / name).write_bytes(b"")
+    before = files(tmp_path)
+    with pytest.raises(DamagedFile, match=rf"step 4 does not hold: .*{said}.*step 2 does not.*begin anew with --force"):
         NoTensorBoard(tmp_path, "run", progress=False).resume()
+    assert files(tmp_path) == before, "what may be repaired is left alone"
+
+
+def test_a_kill_while_a_checkpoint_is_deleted_leaves_no_half_commit(tmp_path: Path) -> None:
+    train(NoTensorBoard(tmp_path, "run", progress=False), range(4), commits=(2, 4))
+    log = NoTensorBoard(tmp_path, "run", progress=False)
+    (log.checkpoints / "step-2").rename(log.checkpoints / "step-2.gone.partial")
+    assert log.resume() == 4 and [p.name for p in log.checkpoints.iterdir()] == ["step-4"]
 
 
 def test_rollouts_are_on_disk_before_the_commit_that_promises_them(tmp_path: Path) -> None:
@@ -100,4 +161,4 @@ def test_rollouts_are_on_disk_before_the_commit_that_promises_them(tmp_path: Pat
     (tmp_path / "rollouts").write_text("a file where the folder should be")
     with pytest.raises(OSError):
         log.commit(1)
-    assert not (tmp_path / "commit.json").exists()
+    assert not list(tmp_path.rglob("commit.json"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -125,10 +127,12 @@ def test_a_damaged_or_missing_file_of_a_result_says_what_to_do(results: Path) ->
     with store.result("samples", "k", load("tiny")) as out:
         pass
     (out.folder / "run_info.json").unlink()
-    with pytest.raises(ArtifactError, match=r"run_info\.json is missing: .*delete .*k and run its stage again"):
+    with pytest.raises(DamagedFile, match=r"run_info\.json is missing; run its stage with --force, or delete .*k and"):
         store.run_info(out.folder)
     (out.folder / "manifest.json").write_text('{"kind": ')
-    with pytest.raises(DamagedFile, match=r"k/manifest\.json is damaged .*; delete .*k and run its stage again"):
+    with pytest.raises(
+        DamagedFile, match=r"k/manifest\.json is damaged .*; run its stage with --force, or delete .*k and"
+    ):
         store.finished(out.folder)
     with pytest.raises(ArtifactError, match=r"elsewhere holds no finished result"):
         store.finished(results / "elsewhere")
@@ -150,6 +154,114 @@ def test_a_second_thread_waits_for_the_result_and_finds_it(results: Path) -> Non
     assert found == [True]
 
 
+def test_a_manifest_that_was_altered_is_refused(results: Path) -> None:
+    for name, there, other in (("manifest.json", '"tiny"', '"core"'), ("run_info.json", '"total": ', '"total": 1')):
+        with store.result("samples", "k", load("tiny"), force=True) as out:
+            pass
+        text = (out.folder / name).read_text()
+        assert text.count(there) >= 1
+        (out.folder / name).write_text(text.replace(there, other))
+        with pytest.raises(DamagedFile, match=rf"{name} was altered: it does not agree with its own checksum; run its"):
+            store.finished(out.folder)
+        (out.folder / name).write_text('{"kind": "samples"}')
+        with pytest.raises(DamagedFile, match=rf"{name} holds no checksums: another version wrote it; run its stage"):
+            store.finished(out.folder)
+
+
+def test_files_that_hold_times_are_accounted_for_where_times_are(results: Path) -> None:
+    with store.result("runs", "k", load("tiny")) as out:
+        for name in (
+            "metrics.jsonl",
+            "tensorboard/events",
+            "shards/0.seconds",
+            "weights/w",
+            "shards/0.parquet.partial",
+        ):
+            (out.folder / name).parent.mkdir(exist_ok=True)
+            (out.folder / name).write_text("{}\n")
+    lasting, passing = store.finished(out.folder)["files"], store.run_info(out.folder)["files"]
+    assert [*lasting] == ["weights/w"]
+    assert [*passing] == ["metrics.jsonl", "shards/0.seconds", "tensorboard/events"]
+    assert passing["metrics.jsonl"] == {
+        "bytes": 3,
+        "rows": 1,
+        "sha256": "ca3d163bab055381827226140568f3bef7eaac187cebd76878e0b63e9e442356",
+    }
+
+
+def test_what_resumption_needs_stays_until_the_result_is_final(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path) -> None:
+        raise OSError("no space left on device")
+
+    real = store.settle
+    monkeypatch.setattr(store, "settle", full)
+    with pytest.raises(OSError, match="no space"), store.result("runs", "k", load("tiny")) as out:
+        out.scratch("checkpoints").mkdir()
+        (out.scratch("checkpoints") / "state").touch()
+    monkeypatch.setattr(store, "settle", real)
+    with store.result("runs", "k", load("tiny")) as out:
+        assert [p.name for p in out.scratch("checkpoints").iterdir()] == ["state"]
+    assert sorted(files_in(out.folder)) == ["manifest.json", "run_info.json"]
+    assert [p.name for p in out.folder.parent.iterdir()] == ["k"]
+
+
+def test_what_force_replaces_stays_until_the_new_result_is_final(results: Path) -> None:
+    config = load("tiny")
+    with store.result("samples", "k", config) as out:
+        (out.folder / "data").write_text("old")
+    with pytest.raises(RuntimeError, match="killed"), store.result("samples", "k", config, force=True) as out:
+        raise RuntimeError("killed")
+    assert (results / "samples" / "k.old.partial" / "data").read_text() == "old"
+    with store.result("samples", "k", config) as out:
+        assert not out.finished, "what --force began is gone on with"
+        (out.folder / "data").write_text("new")
+    assert (out.folder / "data").read_text() == "new" and [p.name for p in out.folder.parent.iterdir()] == ["k"]
+
+
+def test_a_kill_right_after_force_renamed_the_old_result_brings_it_back(results: Path) -> None:
+    with store.result("samples", "k", load("tiny")) as out:
+        pass
+    out.folder.rename(out.folder.with_name("k.old.partial"))
+    with store.result("samples", "k", load("tiny")) as out:
+        assert out.finished
+
+
+def test_a_folder_without_its_manifest_is_moved_aside_and_made(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (1, 2):
+        folder = store.folder_of("samples", "k")
+        folder.mkdir(parents=True)
+        (folder / "data").write_text("somebody's")
+        with store.result("samples", "k", load("tiny")) as out:
+            assert not out.finished and not list(out.folder.iterdir())
+        assert (results / "samples" / f"k.aside-{number}" / "data").read_text() == "somebody's"
+        assert f"moved to {results}/samples/k.aside-{number}, delete it if nobody needs it" in capsys.readouterr().out
+        shutil.rmtree(out.folder)
+
+
+def test_whoever_waited_for_a_lock_that_is_gone_takes_the_new_one(results: Path) -> None:
+    """The first to finish removes the lock's file: who waited for that file and who comes later must not both go on."""
+    config, inside, most = load("tiny"), [0], [0]
+    waiting = threading.Barrier(3)
+
+    def make() -> None:
+        waiting.wait(10)
+        for _ in range(10):
+            with store.result("samples", "k", config, force=True):
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                time.sleep(0.005)
+                inside[0] -= 1
+
+    threads = [threading.Thread(target=make, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert most == [1] and not any(t.is_alive() for t in threads)
+
+
 def test_a_folder_without_its_manifest_is_no_result(results: Path) -> None:
     folder = store.folder_of("samples", "k")
     folder.mkdir(parents=True)
@@ -159,10 +271,19 @@ def test_a_folder_without_its_manifest_is_no_result(results: Path) -> None:
         store.finished(folder)
 
 
-def test_a_result_whose_manifest_cannot_be_written_is_not_there(results: Path) -> None:
+def test_a_result_whose_manifest_cannot_be_written_is_not_there(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TypeError, match="not JSON serializable"), store.result("samples", "k", load("tiny")) as out:
         out.manifest["gap"] = object()
     assert not store.folder_of("samples", "k").exists() and out.folder.name == "k.partial"
+
+    def full(path: Path, value: object) -> None:
+        if path.name == "manifest.json":
+            raise OSError("no space left on device")
+
+    monkeypatch.setattr(store, "write_json", full)
+    with pytest.raises(OSError, match="no space"), store.result("samples", "k", load("tiny")):
+        pass
+    assert not store.folder_of("samples", "k").exists()
 
 
 def test_a_finished_result_is_made_anew_on_demand_only(results: Path) -> None:

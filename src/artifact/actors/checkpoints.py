@@ -4,12 +4,16 @@ Strict: every tensor that the configuration asks for is there, none beside them,
 are read from safetensors, and code that a model brings is never run. Whatever is wrong is a BrokenModel that names
 model, commit, tensor or file, and remedy. `check_model` finds the same before an actor is started, in the driver.
 
+A checkpoint of a run is data as well: `load_deepspeed` reads tensors and plain values from it, never code that is run.
+
 Left out: what the head and the tokenizer must agree on (`tasks/checks.py`), and which folder a name means
 (`paths.resolve_model`): all functions here are given a folder.
 """
 
 from __future__ import annotations
 
+import os
+import pickle
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -17,6 +21,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from artifact.errors import ArtifactError
 from artifact.models import broken, check_files, json_of, weight_files
 from artifact.provenance import model_hash
 from artifact.tasks.checks import check_head
@@ -39,6 +44,51 @@ def load_network(path: str, dtype: str, device: str = "cpu") -> Any:
     for _ in finite(path, network.state_dict().items()):
         pass
     return network
+
+
+@contextmanager
+def tensors_only() -> Iterator[None]:
+    """Every `torch.load` inside reads tensors and plain values, whatever it is asked for: no pickle runs code.
+
+    DeepSpeed asks for unrestricted pickles. Raises pickle.UnpicklingError for a file that holds anything else.
+    """
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def load_deepspeed(engine: Any, folder: Path, tag: str) -> None:
+    """Give a DeepSpeed engine the weights and optimiser state in `folder / tag`.
+
+    Beside tensors the file may hold three records of DeepSpeed's own, without behaviour. Raises ArtifactError when the
+    checkpoint is missing, torn, or holds anything else.
+    """
+    import torch
+    from deepspeed.runtime.fp16.loss_scaler import LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    path, reason = None, "it is not there"
+    try:
+        if not any((folder / tag).glob("*.pt")):
+            raise FileNotFoundError(reason)
+        with tensors_only(), torch.serialization.safe_globals([LossScaler, ZeroStageEnum, fragment_address]):
+            path, _ = engine.load_checkpoint(str(folder), tag=tag)
+    except pickle.UnpicklingError:
+        reason = "it is torn, or holds more than tensors and plain values"
+    except (RuntimeError, EOFError, OSError) as err:
+        reason = str(err).splitlines()[0]
+    if path is None:
+        raise ArtifactError(
+            f"checkpoint {folder / tag} cannot be loaded ({reason}); run with --force to start the run again"
+        )
 
 
 def load_frozen(path: str, dtype: str, device: str = "cpu") -> Any:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artifact.errors import NonFinite
@@ -145,10 +146,11 @@ class ShardedEngine:
         """Write weights and optimiser state, each rank its share."""
         self.engine.save_checkpoint(folder, tag=tag)
 
-    def load(self, folder: str, tag: str) -> bool:
-        """Take up what `save` wrote on as many ranks at the same stage; False when there is nothing to read."""
-        path, _ = self.engine.load_checkpoint(folder, tag=tag)
-        return path is not None
+    def load(self, folder: str, tag: str) -> None:
+        """Take up what `save` wrote on as many ranks at the same stage; ArtifactError as `load_deepspeed`."""
+        from artifact.actors.checkpoints import load_deepspeed
+
+        load_deepspeed(self.engine, Path(folder), tag)
 
     def destroy(self) -> None:
         """Undo the hooks of this engine, and let go of its weights."""

@@ -24,7 +24,7 @@ from typing import Any
 from artifact.book.execute import execute
 from artifact.config import load, load_tier, parse_overrides
 from artifact.errors import ArtifactError
-from artifact.files import write_json
+from artifact.files import DamagedFile, read_json, write_json
 from artifact.models import snapshot
 from artifact.paths import local_model, project_root, results_dir
 from artifact.provenance import file_hash, lock_path, model_hash, source_hash, stamp, text_hash, tree_hash
@@ -96,8 +96,8 @@ def left_out(tier: str, folder: Path | None = None) -> dict[Path, str]:
 def read_notebook(path: Path) -> dict[str, Any]:
     """The notebook's JSON; ArtifactError names a file that is not one."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
+        return dict(read_json(path, "restore it from the repository"))
+    except DamagedFile as err:
         raise ArtifactError(f"{path} is not a notebook: {err}") from err
 
 
@@ -203,8 +203,8 @@ def read_record(target: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError:
+        record = read_json(path, "it is made again")
+    except DamagedFile:
         return None
     return record if isinstance(record, dict) and {"fingerprint", "files"} <= record.keys() else None
 

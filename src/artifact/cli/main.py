@@ -17,6 +17,7 @@ import typer
 
 from artifact.cli import cluster as cli_cluster
 from artifact.cli import evaluate as cli_evaluate
+from artifact.cli import verify as cli_verify
 from artifact.cli.options import Force, Sets, Tier
 from artifact.cli.options import console as _console
 from artifact.cli.options import names as _names
@@ -336,6 +337,9 @@ def doctor(tier: Tier = "tiny", sets: Sets = None) -> None:
     print_findings(findings, _console())
     if any(f.fatal for f in findings):
         raise typer.Exit(2)
+
+
+app.command()(cli_verify.verify)
 
 
 @app.command("check-verifier")

@@ -13,7 +13,6 @@ a disagreement of the teacher (entropy too low), a missed one only blurs it. Lef
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from artifact.files import read_json
 from artifact.phase1.judge import EquivalenceJudge, JudgeError
 from artifact.stats.interval import Interval, wilson_interval
 from artifact.tasks.answer_text import untypeset
@@ -120,7 +120,7 @@ class CalibrationReport:
 @lru_cache
 def known_pairs() -> tuple[KnownPair, ...]:
     """The calibration set, answers without typesetting, as the clustering has them before it asks a judge."""
-    rows = json.loads(PAIRS.read_text(encoding="utf-8"))
+    rows = read_json(PAIRS, "restore it from the repository")
     answers = [[str(untypeset(r[side])) for side in ("left", "right")] for r in rows]
     return tuple(KnownPair(r["kind"], r["equal"], r["question"], *pair) for r, pair in zip(rows, answers, strict=True))
 

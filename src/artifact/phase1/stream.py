@@ -23,6 +23,7 @@ from artifact.files import write_text
 from artifact.phase1.annotate import annotate_all
 from artifact.phase1.judge import EquivalenceJudge
 from artifact.phase1.records import Annotation
+from artifact.provenance import vouch, vouched
 from artifact.records import Problem, Record, RecordError, Rollout, concat_parquet, read_parquet, write_parquet
 
 Sample = Callable[[Sequence[Problem]], Sequence[Sequence[Rollout]]]
@@ -51,6 +52,7 @@ def write_timed(path: Path, records: Iterable[Record], kind: type[Record], secon
     """The records, and before them how long they took to make: where there are records, there is their time."""
     write_text(path.with_suffix(".seconds"), f"{seconds:.6f}\n")
     write_parquet(path, records, kind)
+    vouch(path)
 
 
 def seconds_of(path: Path) -> float:
@@ -86,7 +88,7 @@ def draw(
     with bar_for(problems, what) as bar:
         for start, group in in_batches(problems, batch):
             path = shard_path(folder, start)
-            if path.exists():
+            if path.exists() and vouched(path) is not False:
                 rollouts = read_shard(path, group)
             else:
                 begin = time.perf_counter()
@@ -152,7 +154,7 @@ def annotate_stream(
                     "(annotation.draw) or lower annotation.samples"
                 )
             path = shard_path(folder, start)
-            if path.exists():  # judged already: asking again would cost a model's time
+            if path.exists() and vouched(path) is not False:  # judged already: asking again would cost a model's time
                 annotations = read_parquet(path, Annotation)
                 kept = {a.problem_id for a in annotations}
                 lost = {p.id: f"fewer than {min_valid} usable answers" for p in group if p.id not in kept}

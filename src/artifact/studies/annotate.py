@@ -147,6 +147,7 @@ def annotate(config: Config, force: bool = False) -> Path:
         if judge_model := used_judge(config):
             check_model(resolve_model(judge_model))
         samples, a, folder = draw_samples(config, force), config.annotation, out.folder
+        store.files(samples, "shards/*.parquet")  # checked as a whole, before the stream reads one after the other
         watch = store.Stopwatch()
         with store.actors_of(0) if a.clustering == "llm" else nullcontext():
             judge, judge_report = make_judge(config)
@@ -203,7 +204,7 @@ def samples_folder(annotation: Path) -> Path:
 def teacher_samples(annotation: Path, n: int) -> dict[str, list[Rollout]]:
     """The N verified responses of each problem behind an annotation, by problem id."""
     out: dict[str, list[Rollout]] = {}
-    for r in read_parquet(samples_folder(annotation) / "samples.parquet", Rollout):
+    for r in read_parquet(store.file(samples_folder(annotation), "samples.parquet"), Rollout):
         if r.sample < n:
             out.setdefault(r.problem_id, []).append(r)
     return out

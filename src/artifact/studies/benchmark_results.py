@@ -20,18 +20,21 @@ from artifact.evaluate import lm_eval
 from artifact.evaluate.agreement import disagreements, graded
 from artifact.evaluate.evaluate import to_frame
 from artifact.evaluate.protocol import Protocol, account, ks_for, measures, parse_protocol, problem_values
-from artifact.files import atomically, read_json, write_json, write_text
+from artifact.files import atomically, discard, read_json, write_json, write_text
 from artifact.paths import published, results_dir
-from artifact.provenance import digest, file_sha256, git_state, text_sha256
+from artifact.provenance import digest, git_state, text_sha256
 from artifact.records import Problem, Rollout
 from artifact.report import protocol as words
 from artifact.report.outputs import csv_text, stamp_line
 from artifact.stats.bootstrap import RESAMPLES
+from artifact.studies import store
 from artifact.studies.benchmark_jobs import named
 from artifact.studies.benchmark_targets import main_split
 from artifact.studies.inputs import rules_of, stop_token_ids, tokenizer_of, verifier_for
+from artifact.studies.inventory import account_of, altered
 from artifact.studies.results import rollout_groups, split_of, stored_problems
 from artifact.studies.runner import RunInfo
+from artifact.studies.verify import REPORT_STAMP
 from artifact.tasks.benchmark import known_benchmarks
 from artifact.tasks.plain_prompt import NEXT_QUESTION
 
@@ -64,7 +67,7 @@ def stored_evaluations(infos: Iterable[RunInfo]) -> list[Stored]:
     for info in infos:
         manifest = info.manifest
         config = Config.model_validate(manifest["config"])
-        for path in sorted((info.folder / "evaluation").glob("*.parquet")):
+        for path in store.files(info.folder, "evaluation/*.parquet"):
             split, decoding = split_of(path), path.name.split(".")[-2]
             sampled = config.evaluation.sampled
             protocol = (
@@ -214,9 +217,6 @@ REPORT = ("benchmarks.md", "benchmarks.csv", "responses.parquet")
 GRADERS_REPORT = ("graders.md", "graders.csv", "agreement.csv", "disagreements.csv")
 """The files of a report, and those it has with `graders`; lm-evaluation-harness's have the time in their names."""
 
-WRITTEN = "report.json"
-"""What of a folder is a report's: the SHA-256 of each file it wrote there, by its path below the folder."""
-
 
 @dataclass(frozen=True)
 class Written:
@@ -244,8 +244,10 @@ def write_report(
     lm-eval/<model>/                 with `lm_eval_files`: lm-evaluation-harness's files
     report.json                      which of the folder's files are the report's
 
-    Default folder: `results/benchmarks/<model>/<hash of the keys>`, so a folder holds one set of results. What an
-    earlier report wrote there, and nobody changed since, is replaced or goes; nothing else does (`own_files`).
+    report.json                      the SHA-256 of every other file, written last
+
+    Default folder: `results/benchmarks/<model>/<hash of the keys>`, so a folder holds one set of results. Files of an
+    earlier report that nobody changed since are replaced or go; nothing else does (`own_files`).
     """
     before = own_files(folder, graders=graders) if folder else set()
     folder = folder or _report_folder(infos)
@@ -276,8 +278,9 @@ def write_report(
     if lm_eval_files:
         paths += export_lm_eval(stored, folder / "lm-eval", ks)
     for stale in before - set(paths):
-        stale.unlink()
-    write_json(folder / WRITTEN, {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths})
+        discard(stale)
+    made = sorted(path.relative_to(folder).as_posix() for path in paths)
+    write_json(folder / REPORT_STAMP, {"keys": [i.key for i in infos], "files": account_of(folder, made)})
     return Written(tuple(paths), tuple(texts.values()))
 
 
@@ -286,22 +289,22 @@ def own_files(folder: Path, graders: bool | None = None) -> set[Path]:
 
     With `graders` (whether a report with them is to be written): raises ConfigError where that would replace any other.
     """
-    record = folder / WRITTEN
-    sums = read_json(record, f"remove it, or give another folder than {folder}") if record.is_file() else {}
-    inside = {name: sha for name, sha in sums.items() if (folder / name).resolve().is_relative_to(folder.resolve())}
-    own = {folder / name for name, sha in inside.items() if _unchanged(folder / name, sha)}
+    stamp = folder / REPORT_STAMP
+    before = read_json(stamp, f"remove it, or give another folder than {folder}") if stamp.is_file() else {}
+    listed: dict[str, dict[str, Any]] = before.get("files", {}) if isinstance(before, dict) else {}
+    inside = {n: of for n, of in listed.items() if (folder / n).resolve().is_relative_to(folder.resolve())}
+    own = {folder / n for n, of in inside.items() if not (folder / n).is_symlink() and not altered(folder, {n: of})}
     if graders is not None:
         planned = [folder / name for name in (*REPORT, *(GRADERS_REPORT if graders else ()))]
-        if others := sorted(path.name for path in planned if path.exists() and path not in own):
+        others = sorted(path.name for path in planned if path.exists() and path not in own)
+        if stamp.is_file() and not (isinstance(before, dict) and {"keys", "files"} <= before.keys()):
+            others.append(REPORT_STAMP)
+        if others:
             raise ConfigError(
                 f"{folder} holds {', '.join(others)}, which no earlier report wrote there or somebody changed since: "
                 "nothing of it is replaced; give another folder, or move the file away"
             )
     return own
-
-
-def _unchanged(path: Path, sha256: str) -> bool:
-    return path.is_file() and not path.is_symlink() and file_sha256(path) == sha256
 
 
 def _report_folder(infos: Sequence[RunInfo]) -> Path:

@@ -10,7 +10,6 @@ are prompted by the student's tokenizer (`runner.py`).
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -174,13 +173,12 @@ def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunI
                 counts = stream.draw(
                     job.problems,
                     ask,
-                    folder / "shards",
+                    out.scratch("shards"),
                     batch=max(1, batch),
                     what=f"{job.target.benchmark} {protocol.name}",
                 )
             target = folder / "evaluation" / f"{job.target.split}.{protocol.name}.parquet"
-            stream.join_shards(folder / "shards", target, Rollout)
-            shutil.rmtree(folder / "shards")
+            stream.join_shards(out.scratch("shards"), target, Rollout)
             out.run_info["seconds"]["sampling"] = counts.pop("seconds")
             out.manifest |= {
                 "model": named(job.model),

@@ -20,6 +20,7 @@ from artifact.models import check_files, hub_origin, snapshot
 from artifact.paths import local_model, resolve_model
 from artifact.provenance import digest, file_hash, lock_path, text_hash
 from artifact.records import Problem
+from artifact.studies import store
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -75,8 +76,11 @@ def settings(config: Config, *sections: str) -> dict[str, Any]:
 
 
 def model_hash(model: str) -> str:
-    """The hash of what a model's folder holds, whatever its name: a local one, or the snapshot of a hub id."""
-    return provenance.model_hash(Path(resolve_model(model)))
+    """The hash of what a model's folder holds, whatever its name: a local one, or the snapshot of a hub id.
+
+    Raises DamagedFile where the model is the weights of a run that are not as they were stored.
+    """
+    return provenance.model_hash(store.checked(Path(resolve_model(model))))
 
 
 def model_identity(model: str) -> dict[str, str | None]:

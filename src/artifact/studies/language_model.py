@@ -19,7 +19,7 @@ from artifact.config import Config
 from artifact.errors import Mismatch
 from artifact.paths import resolve_model
 from artifact.phase1.stream import seconds_of, write_timed
-from artifact.provenance import digest
+from artifact.provenance import digest, vouched
 from artifact.records import Problem, Rollout, read_parquet, write_parquet
 from artifact.report.tables import BASE
 from artifact.stats.held_out import Distance
@@ -124,7 +124,7 @@ def own_rollouts(
     Read from `folder` where an earlier attempt left them.
     """
     path = folder / "rollouts.parquet"
-    if not path.exists():
+    if not path.exists() or vouched(path) is False:
         load_checkpoint(config, actors, model, inputs)
         if model != config.models.student:
             release = actors.reference.release.remote(resolve_model(model))
@@ -168,7 +168,7 @@ def _score(config: Config, actors: Actors, model: str, name: str, rollouts: list
 
 def rollouts_of_distance(info: RunInfo) -> list[Rollout]:
     """The policy's own held-out rollouts of a finished measurement."""
-    return read_parquet(info.folder / "rollouts.parquet", Rollout)
+    return read_parquet(store.file(info.folder, "rollouts.parquet"), Rollout)
 
 
 def same_openings(config: Config, problems: int | None = None) -> int:
@@ -214,6 +214,6 @@ def distance_frame(measured: Iterable[RunInfo]) -> pd.DataFrame:
     """One row per scored response: label, cell, teacher, seed, key and the columns of `Distance`."""
     parts = []
     for info in measured:
-        rows = [d.to_row() for d in read_parquet(info.folder / "distances.parquet", Distance)]
+        rows = [d.to_row() for d in read_parquet(store.file(info.folder, "distances.parquet"), Distance)]
         parts.append(info.named(pd.DataFrame(rows)))
     return pd.concat(parts, ignore_index=True)

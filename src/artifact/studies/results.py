@@ -36,8 +36,8 @@ def rollout_groups(path: Path) -> dict[str, list[Rollout]]:
 
 def stored_problems(folder: Path, task: TaskSection, split: str) -> dict[str, Problem]:
     """The problems of a split by id: those stored with the result where they are, else those of the task."""
-    path = folder / "problems.parquet"
-    return index_by_id(read_parquet(path, Problem) if path.is_file() else problems_of(task, split, None))
+    own = store.files(folder, "problems.parquet")
+    return index_by_id(read_parquet(own[0], Problem) if own else problems_of(task, split, None))
 
 
 def _frame(path: Path, task: TaskSection, split: str) -> pd.DataFrame:
@@ -55,7 +55,7 @@ def evaluation_frame(runs: Iterable[RunInfo], decoding: str = "greedy") -> pd.Da
     """One row per response on the final splits."""
     parts = []
     for info in runs:
-        for path in sorted((info.folder / "evaluation").glob(f"*.{decoding}.parquet")):
+        for path in store.files(info.folder, f"evaluation/*.{decoding}.parquet"):
             parts.append(info.named(_frame(path, _task(info), split_of(path))))
     return pd.concat(parts, ignore_index=True)
 
@@ -76,7 +76,7 @@ def graded_frame(
     parts = []
     for info in runs:
         task = _task(info)
-        for path in sorted((info.folder / "evaluation").glob(f"*.{decoding}.parquet")):
+        for path in store.files(info.folder, f"evaluation/*.{decoding}.parquet"):
             groups, by_id = rollout_groups(path), stored_problems(info.folder, task, split_of(path))
             problems = [by_id[i] for i in groups]
             frame = graded(problems, list(groups.values()), graders, verifier_for(rules_of(task)))
@@ -167,8 +167,7 @@ def transcripts(
 
 def _response_files(place: Path, what: str) -> list[Path]:
     """The Parquet files of a part: one of its name, or those of a folder of its name."""
-    one = place / f"{what}.parquet"
-    return [one] if one.is_file() else sorted((place / what).glob("*.parquet"))
+    return store.files(place, f"{what}.parquet") or store.files(place, f"{what}/*.parquet")
 
 
 def _asked(manifest: dict[str, Any], what: str, path: Path) -> tuple[TaskSection, str]:
@@ -190,7 +189,7 @@ def metrics_frame(runs: Iterable[RunInfo]) -> pd.DataFrame:
     """One row per optimiser step: label, cell, teacher, seed, step and everything the loop logged."""
     parts = []
     for info in runs:
-        rows = read_json_lines(info.folder / "metrics.jsonl", f"delete {info.folder} and run it again")
+        rows = read_json_lines(store.file(info.folder, "metrics.jsonl"), store.remedy(info.folder))
         parts.append(info.named(pd.DataFrame(rows)))
     return pd.concat(parts, ignore_index=True)
 
@@ -205,7 +204,7 @@ def curve_frame(runs: Sequence[RunInfo]) -> pd.DataFrame:
     for info in runs:
         spent = metrics_frame([info]).sort_values("step")
         seconds = spent.filter(like="seconds/").sum(axis=1)
-        for path in sorted((info.folder / "curve").glob("step-*.parquet")):
+        for path in store.files(info.folder, "curve/step-*.parquet"):
             step = int(path.stem.split("-")[1])
             before = spent["step"] < step
             frame = _frame(path, _task(info), info.manifest["config"]["evaluation"]["curve"])[
@@ -225,10 +224,10 @@ def annotation_frame(folder: Path) -> pd.DataFrame:
     """One row per annotated problem, with the problem's text and difficulty and the teacher's greedy verdict."""
     task = TaskSection.model_validate(store.finished(folder)["settings"]["task"])
     by_id = index_by_id(problems_of(task, task.train_split, task.train_limit))
-    answered = rollout_groups(samples_folder(folder) / "greedy.parquet")
+    answered = rollout_groups(store.file(samples_folder(folder), "greedy.parquet"))
     greedy = {i: g[0].correct for i, g in answered.items()}
     rows: list[dict[str, Any]] = []
-    for a in read_parquet(folder / "annotations.parquet", Annotation):
+    for a in read_parquet(store.file(folder, "annotations.parquet"), Annotation):
         p = by_id[a.problem_id]
         rows.append(
             {
@@ -271,9 +270,9 @@ def annotated_examples(info: RunInfo, config: Config, per_group: int = 2) -> tup
     answers = []
     for model in (config.models.student, str(info.folder / "weights")):
         stored = evaluate_checkpoint(measured, model, info.label, info.cell)
-        groups = rollout_groups(stored.folder / "evaluation" / f"{config.task.train_split}.greedy.parquet")
+        groups = rollout_groups(store.file(stored.folder, f"evaluation/{config.task.train_split}.greedy.parquet"))
         answers.append({i: (g[0].text, g[0].correct) for i, g in groups.items()})
-    annotations = read_parquet(folder / "annotations.parquet", Annotation)
+    annotations = read_parquet(store.file(folder, "annotations.parquet"), Annotation)
     before, after = answers
     frame = annotation_frame(folder)
     frame = frame[frame["problem_id"].isin(before)]

@@ -1,20 +1,34 @@
 """What a run leaves behind while it trains: metrics, rollouts, curve, TensorBoard, checkpoints; and how it resumes.
 
-A run is only ever resumed from a *commit*: a checkpoint whose rollouts and metrics are on disk. Whatever was written
-after the last commit is discarded, so that a resumed run leaves the same files as an uninterrupted one.
+A run is only ever resumed from a *commit*: a checkpoint that is on disk with all rollouts and metrics before it.
+`commit.json` in the checkpoint's folder is written last and says which files those are, with their SHA-256. Whatever
+was written after the last commit is discarded, so that a resumed run leaves the same files as an uninterrupted one.
+
+The two newest commits are kept. A commit that does not hold what it promised (a torn checkpoint, a rollout file cut
+short) is passed over for the one before; where none holds, the run is refused and says what is wrong. Checkpoints lie
+in a folder that is no part of the result (`files.PARTIAL`) and go once the result is final (`store.result`).
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from artifact.files import read_json, write_json, write_text
+from artifact.files import PARTIAL, DamagedFile, discard, read_json, sync, sync_tree, write_json
+from artifact.provenance import bytes_sha256
 from artifact.records import Problem, Rollout, write_parquet
+from artifact.report.output_manifest import say
+from artifact.studies.inventory import account_of, altered, file_sizes, misplaced
+
+COMMIT = "commit.json"
+KEPT = 2
+"""Commits that stay on disk: the newest has not been read back yet."""
+
+PARTS = ("rollouts", "curve")
+"""Folders of a run that grow while it trains."""
 
 
 class RunLog:
@@ -22,7 +36,7 @@ class RunLog:
 
     def __init__(self, folder: Path, label: str, progress: bool = True, lane: int = 0) -> None:
         self.folder, self.label, self.lane = folder, label, lane
-        self.checkpoints, self.weights = folder / "checkpoints", folder / "weights"
+        self.checkpoints, self.weights = folder / f"checkpoints{PARTIAL}", folder / "weights"
         self.metrics_path = folder / "metrics.jsonl"
         self._progress = progress and sys.stderr.isatty()
         self._pending: list[Rollout] = []
@@ -30,32 +44,76 @@ class RunLog:
         self._first_step = 0
         folder.mkdir(parents=True, exist_ok=True)
 
-    @property
-    def _commit_path(self) -> Path:
-        return self.folder / "commit.json"
+    def _commits(self) -> list[int]:
+        """The steps that were committed, newest first."""
+        names = (p.parent.name.removeprefix("step-") for p in self.checkpoints.glob(f"step-*/{COMMIT}"))
+        return sorted((int(n) for n in names if n.isdigit()), reverse=True)
 
     def resume(self) -> int:
-        """The step to go on from: 0 for a fresh run. Removes everything newer than the last commit."""
-        remedy = f"delete {self.folder} and start the run again"
-        done = read_json(self._commit_path, remedy)["step"] if self._commit_path.exists() else 0
-        self._first_step = int(done)
-        if done == 0:
-            for path in (
-                self.folder / "rollouts",
-                self.folder / "curve",
-                self.checkpoints,
-                self.folder / "tensorboard",
-            ):
-                shutil.rmtree(path, ignore_errors=True)
-            self.metrics_path.unlink(missing_ok=True)
-            return 0
-        kept = self.metrics_path.read_text().splitlines()[:done]  # one line per step; a later one may be cut off
-        write_text(self.metrics_path, "".join(line + "\n" for line in kept))
-        for folder, newest in (("rollouts", done), ("curve", done)):
-            for path in (self.folder / folder).glob("step-*.parquet"):
-                if int(path.stem.split("-")[1]) > newest:
-                    path.unlink()
-        return int(done)
+        """The step to go on from: 0 for a fresh run. Removes everything newer than the commit it goes on from.
+
+        Raises DamagedFile when there are commits and none of them holds what it promised.
+        """
+        done, kept = self._newest_whole()
+        for path in sorted(self.checkpoints.glob("*")):
+            if done == 0 or path.name not in {f"step-{step}" for step in self._commits() if step <= done}:
+                discard(path)
+        for part in PARTS:
+            for name in {*file_sizes(self.folder / part)} - {n.removeprefix(f"{part}/") for n in kept["files"]}:
+                discard(self.folder / part / name)
+        discard(self.weights)
+        if done:
+            with self.metrics_path.open("r+b") as handle:
+                handle.truncate(kept["metrics"]["bytes"])  # rows after the commit; the last may be torn
+        else:
+            discard(self.metrics_path)
+            discard(self.folder / "tensorboard")
+        self._first_step = done
+        return done
+
+    def _newest_whole(self) -> tuple[int, dict[str, Any]]:
+        """(step, what it promised) of the newest commit that holds; 0 where nothing was ever committed."""
+        faults: list[str] = []
+        for step in self._commits():
+            wrong, promised = self._faults(step)
+            if not wrong:
+                if faults:
+                    say(f"{self.label}: going on from step {step}; {'; '.join(faults)}")
+                return step, promised
+            faults.append(f"the commit of step {step} does not hold: {', '.join(wrong)}")
+        if faults:
+            raise DamagedFile(
+                f"{self.folder} cannot be gone on with; {'; '.join(faults)}. Put the files back, or begin anew with "
+                "--force (or delete the folder)"
+            )
+        return 0, {"files": {}}
+
+    def _faults(self, step: int) -> tuple[list[str], dict[str, Any]]:
+        """What is wrong with the commit of `step`, in words, and what it promised."""
+        folder = self.checkpoints / f"step-{step}"
+        try:
+            promised = read_json(folder / COMMIT, "it is passed over")
+        except DamagedFile as err:
+            return [str(err)], {}
+        if not isinstance(promised, dict) or not {"checkpoint", "files", "metrics"} <= set(promised):
+            return [f"{folder / COMMIT} is of another version"], {}
+        wrong = misplaced(folder, promised["checkpoint"], besides=(COMMIT,)) + altered(folder, promised["checkpoint"])
+        found = {name: size for part in PARTS for name, size in self._sizes(part).items()}
+        wrong += [
+            f"{name} is missing or cut" for name, of in promised["files"].items() if found.get(name) != of["bytes"]
+        ]
+        wrong += altered(self.folder, {n: of for n, of in promised["files"].items() if n in found})
+        if self._metrics(promised["metrics"]["bytes"]) != promised["metrics"]:
+            wrong.append(f"{self.metrics_path.name} does not begin as it did")
+        return wrong, promised
+
+    def _sizes(self, part: str) -> dict[str, int]:
+        return {f"{part}/{name}": size for name, size in file_sizes(self.folder / part).items()}
+
+    def _metrics(self, size: int | None = None) -> dict[str, Any]:
+        """The account of the first `size` bytes of the metrics (all of them: None)."""
+        content = self.metrics_path.read_bytes()[:size] if self.metrics_path.is_file() else b""
+        return {"bytes": len(content), "sha256": bytes_sha256(content)}
 
     def progress(self, steps: range) -> Iterable[int]:
         """`steps` with a progress bar: rate and time left, on a terminal only."""
@@ -106,14 +164,25 @@ class RunLog:
         self.tensorboard.add_scalar("curve/accuracy", accuracy, step)
 
     def commit(self, step: int) -> None:
-        """The checkpoint of `step` is complete: what came before it is now permanent, older checkpoints go."""
+        """The checkpoint of `step` is complete: what came before it is now permanent, all but two checkpoints go."""
         if self._pending:
             write_parquet(self.folder / "rollouts" / f"step-{step:06d}.parquet", self._pending, Rollout)
             self._pending = []
-        write_json(self._commit_path, {"step": step})
-        for path in self.checkpoints.glob("step-*"):
-            if path.name != f"step-{step}":
-                shutil.rmtree(path)
+        folder = self.checkpoints / f"step-{step}"
+        sync_tree(folder)
+        sync(self.checkpoints)
+        if self.metrics_path.is_file():
+            sync(self.metrics_path)
+        sync(self.folder)
+        promised = {
+            "step": step,
+            "checkpoint": account_of(folder),
+            "files": account_of(self.folder, [name for part in PARTS for name in self._sizes(part)]),
+            "metrics": self._metrics(),
+        }
+        write_json(folder / COMMIT, promised)
+        for older in self._commits()[KEPT:]:
+            discard(self.checkpoints / f"step-{older}")
 
     def close(self) -> None:
         """Flush what is buffered, and take the machine's name, which TensorBoard puts there, from its files' names."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from artifact.errors import ConfigError, EmptyDataset
 from artifact.paths import resolve_model
 from artifact.phase1.records import Annotation
 from artifact.phase1.weights import weights_for
-from artifact.provenance import digest
+from artifact.provenance import digest, vouch, vouched
 from artifact.records import Rollout, read_parquet, write_parquet
 from artifact.report.output_manifest import say
 from artifact.studies import keys, store
@@ -93,7 +92,7 @@ def phase_one(config: Config, method: Method) -> TeacherAnnotations:
     folder = annotate(config)
     weights: dict[str, float] = {}
     if method.needs.uncertainty:
-        annotations = read_parquet(folder / "annotations.parquet", Annotation)
+        annotations = read_parquet(store.file(folder, "annotations.parquet"), Annotation)
         weights = weights_for(method.weighting(), annotations)
     samples = teacher_samples(folder, config.annotation.samples) if method.needs.teacher_samples else {}
     return TeacherAnnotations(weights, samples)
@@ -203,12 +202,11 @@ def _train_and_evaluate(
     evaluate_splits(config, inputs, sampler, folder)
     tokenizer_of(config.models.student).save_pretrained(str(log.weights))  # the weights are a whole checkpoint
     log.close()
-    shutil.rmtree(log.checkpoints, ignore_errors=True)
     return {"seconds": {"train": trained, "total": watch()}, "peak_memory_gib": memory}
 
 
 def evaluate_splits(config: Config, inputs: RunInputs, sampler: Any, folder: Path) -> None:
-    """Measure what the engines hold on every final split; a split that is on disk is not measured again."""
+    """Measure what the engines hold on every final split; a split that is on disk, whole, is not measured again."""
     e = config.evaluation
     for split in e.final:
         problems = evaluation_problems(config, split)
@@ -223,7 +221,7 @@ def evaluate_splits(config: Config, inputs: RunInputs, sampler: Any, folder: Pat
             )
         for name, decoding in wanted:
             path = folder / "evaluation" / f"{split}.{name}.parquet"
-            if not path.exists():
+            if not vouched(path):
                 groups = evaluate(
                     sampler,
                     problems,
@@ -234,6 +232,7 @@ def evaluate_splits(config: Config, inputs: RunInputs, sampler: Any, folder: Pat
                     **decoding,
                 )
                 write_parquet(path, (r for g in groups for r in g), Rollout)
+                vouch(path)
 
 
 def evaluate_checkpoint(config: Config, model: str, label: str, cell: str, force: bool = False) -> RunInfo:
@@ -301,4 +300,4 @@ def run_study(
 
 def rollouts_of(info: RunInfo) -> list[Rollout]:
     """Every training rollout of a run, in step order."""
-    return [r for path in sorted((info.folder / "rollouts").glob("*.parquet")) for r in read_parquet(path, Rollout)]
+    return [r for path in store.files(info.folder, "rollouts/*.parquet") for r in read_parquet(path, Rollout)]

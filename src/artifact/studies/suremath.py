@@ -96,7 +96,7 @@ def build_suremath(
 
 def problems_in(build_folder: Path, split: str) -> list[Problem]:
     """The problems of a finished build, without their lineage."""
-    return [item.problem for item in read_parquet(build_folder / f"{split}.parquet", Evolved)]
+    return [item.problem for item in read_parquet(store.checked(build_folder / f"{split}.parquet"), Evolved)]
 
 
 def annotate_problems(
@@ -130,7 +130,7 @@ def annotate_problems(
 def lineage_of(folder: Path) -> dict[str, Evolved]:
     """Every curated, seed and evolved problem of a build, by id: what a lineage tree is drawn from."""
     work = folder / "build" / "work"
-    items = [e for path in sorted(work.rglob("*.parquet")) for e in _evolved(path)]
+    items = [e for path in sorted(work.rglob("*.parquet")) for e in _evolved(store.checked(path))]
     return {e.id: e for e in items}
 
 

@@ -71,12 +71,12 @@ class BuildReport:
     @classmethod
     def read(cls, path: Path) -> BuildReport:
         """The report at `path`. RecordError or DamagedFile, naming the file, where it is missing or not one."""
+        if not path.is_file():
+            raise RecordError(f"{path} is missing: the build is not finished; run it again, it resumes")
         try:
             data = read_json(path, "delete it and build again")
             rows: dict[str, Any] = {k: tuple(data.pop(k)) for k in ("funnel", "kept", "sources", "overlaps")}
             return cls(**data, **rows)
-        except FileNotFoundError as err:
-            raise RecordError(f"{path} is missing: the build is not finished; run it again, it resumes") from err
         except (ValueError, KeyError, TypeError) as err:
             raise RecordError(f"{path} is not a build report ({err}); delete it and build again") from err
 
