@@ -17,7 +17,11 @@ OWN_NAMES = {
     "studies/runlog.py": "TensorBoard writes its files, under names that hold the machine's",
     "book/execute.py": "papermill writes a notebook cell by cell, and the copy of one that failed is kept",
 }
-READS_JSON = {"files.py": "is the way", "worlds/tiny/recipe.py": OWN_NAMES["worlds/tiny/recipe.py"]}
+READS_JSON = {
+    "files.py": "is the way",
+    "models.py": "names the model and its commit",
+    "worlds/tiny/recipe.py": OWN_NAMES["worlds/tiny/recipe.py"],
+}
 OWN_HASHES = {"provenance.py": "is the way", "worlds/tiny/recipe.py": OWN_NAMES["worlds/tiny/recipe.py"]}
 
 

@@ -236,7 +236,7 @@ MUTANTS = (
     Mutant(
         "team: weights that are not finite are sent",
         "actors/team.py",
-        "    if bad is not None:\n        raise NonFinite",
+        "    if bad:\n        raise NonFinite",
         "    if False:\n        raise NonFinite",
         TEAM,
     ),

@@ -33,7 +33,8 @@ def fresh() -> None:
     """As in a new process: nothing resolved, no tokenizer kept."""
     models._resolved.clear()
     tokenizer_of.cache_clear()
-    inputs.start_up_checks.cache_clear()
+    for made in (inputs._checkpoint, inputs._measured, inputs._start_up, inputs._that_fit):
+        made.cache_clear()
 
 
 @pytest.fixture

@@ -362,8 +362,7 @@ def is_known(err: Exception) -> bool:
     return world or isinstance(err, ArtifactError | FileNotFoundError | PermissionError)
 
 
-TERMINATED = 128 + signal.SIGTERM
-INTERRUPTED = 128 + signal.SIGINT
+TERMINATED, INTERRUPTED = 128 + signal.SIGTERM, 128 + signal.SIGINT
 
 
 def _terminate(*_: object) -> None:

@@ -143,9 +143,9 @@ def annotate(config: Config, force: bool = False) -> Path:
         if out.finished:
             _require_usable_judge(out, config)
             return out.folder
-        asked = check_judge(config)  # before the teacher is sampled for hours
-        if judge_model := used_judge(config):
+        if judge_model := used_judge(config):  # before the teacher is sampled for hours
             check_model(resolve_model(judge_model))
+        asked = check_judge(config)
         samples, a, folder = draw_samples(config, force), config.annotation, out.folder
         store.files(samples, "shards/*.parquet")  # checked as a whole, before the stream reads one after the other
         watch = store.Stopwatch()
