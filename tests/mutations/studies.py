@@ -656,8 +656,8 @@ MUTANTS = (
     Mutant(
         "a report overwrites the user's files",
         "studies/benchmark_results.py",
-        "    if foreign and not own:",
-        "    if False:",
+        "        if others:",
+        "        if False:",
         ("studies/test_benchmark_results.py::test_a_report_takes_nothing_that_is_the_users",),
     ),
     Mutant(

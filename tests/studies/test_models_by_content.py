@@ -16,6 +16,7 @@ from artifact.book import notebooks
 from artifact.config import load
 from artifact.errors import ArtifactError, BrokenModel, Mismatch
 from artifact.paths import project_root
+from artifact.phase1.judge import JudgeError
 from artifact.studies import annotate, inputs, keys, runner, suremath
 from artifact.studies.benchmark_jobs import prepare
 from artifact.studies.benchmark_targets import targets
@@ -123,7 +124,7 @@ def test_a_broken_judge_is_found_before_the_samples_are_drawn(
     asked: dict[str, Any] = {"annotation.clustering": "llm"}
     with pytest.raises(BrokenModel, match="holds NaN"):
         annotate.annotate(load("tiny", asked | {"models.judge": bad}))
-    with pytest.raises(Started):
+    with pytest.raises(JudgeError, match="no single token for 'yes'"):  # sound, but it cannot be asked
         annotate.annotate(load("tiny", asked | {"models.judge": "models/tiny/teacher-b"}))
 
 
