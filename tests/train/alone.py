@@ -1,7 +1,7 @@
 """Run by `test_alone.py` in a process of its own: all of `artifact.train` where torch and numpy are all there is.
 
 Arguments: the modules that may be imported besides the standard library, then a folder for checkpoints. Prints what it
-saw as JSON. Nothing of this project but `train`, `records`, `errors` and the `files` below them may be imported either.
+saw as JSON. Nothing of this project but `train`, `records`, `errors`, `files` and `disk` may be imported either.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 REFUSED = {"ray", "vllm", "deepspeed", "pydantic", "transformers", "yaml", "pyarrow", "pandas"}
-ROOMS = {"train", "records", "errors", "files"}
+ROOMS = {"train", "records", "errors", "files", "disk"}
 
 
 class Bare:
