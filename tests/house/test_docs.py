@@ -28,6 +28,9 @@ KEPT = ("benchmarks", "configs", "docs", "notebooks", "paper", "requirements", "
 NEW = {"mine", "likeliest", "NAME"}
 """Names that a reader of `docs/extending.md` gives to what is new."""
 
+SCRIPT_OPTIONS = {"--quick"}
+"""What `run_all.sh` knows and the verb behind it does not; `tests/house/test_run_all.py` runs it."""
+
 MORE_THAN_ONE_FILE = re.compile(r"[<>*{]|NAME")
 """In a path: a placeholder or a pattern."""
 
@@ -79,9 +82,9 @@ def faults(words: list[str]) -> list[str]:
     """What a command line names that is not there: a verb, an option, a tier, a study, a method."""
     program, *rest = words
     if program != "artifact":
-        rest = rest[1:] if rest[:1] == ["test"] else ["run-all", *rest]
-        if not rest:
+        if rest[:1] == ["test"]:  # what follows is pytest's
             return []
+        rest = ["run-all", *(word for word in rest if word not in SCRIPT_OPTIONS)]
     verb, *arguments = rest
     if verb == "--help":
         return []
