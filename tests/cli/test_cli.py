@@ -85,7 +85,7 @@ def test_unexpected_errors_keep_their_traceback(
 
 
 @pytest.fixture
-def house(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def house(monkeypatch: pytest.MonkeyPatch, results: Path) -> list[str]:
     """Notebooks that do what their name says, and a cluster that writes down that it was stopped."""
     events: list[str] = []
 

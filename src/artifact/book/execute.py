@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +74,8 @@ class Lines(io.TextIOBase):
 
 
 @contextmanager
-def _followed(announcements: Path, lines: Lines) -> Iterator[None]:
-    """While the block runs, `lines` tells what the kernel announces, as it comes."""
+def _followed(announcements: Path, lines: Lines, heard: Callable[[str], None]) -> Iterator[None]:
+    """While the block runs, `lines` tells what the kernel announces, as it comes; `heard` is given each line."""
     done = threading.Event()
 
     def follow() -> None:
@@ -85,6 +85,7 @@ def _followed(announcements: Path, lines: Lines) -> Iterator[None]:
             entries = read_entries(announcements)
             for line in in_words(entries[told:]):
                 lines.write(line + "\n")
+                heard(line)
             told = len(entries)
 
     thread = threading.Thread(target=follow, daemon=True)
@@ -175,9 +176,11 @@ def execute(
     log_path: Path,
     cell_timeout_s: float | None = None,
     terminal: TextIO | None = None,
+    heard: Callable[[str], None] = lambda line: None,
 ) -> Executed:
     """Run `source` with `parameters` and write `target` (.ipynb, without what is volatile) and its page (.html).
 
+    `heard` is called with each line that the notebook says of its progress, from another thread.
     Raises NotebookFailed with the failing cell; the partial copy is then kept as `<name>.failed.ipynb` and older
     results stay untouched.
     """
@@ -192,7 +195,7 @@ def execute(
     with _kernel_environment() as folder, log_path.open("w", encoding="utf-8") as log:
         announcements = folder / "made.jsonl"
         try:
-            with _followed(announcements, Lines(log, terminal)):
+            with _followed(announcements, Lines(log, terminal), heard):
                 _run(source, partial, parameters, Lines(log, terminal), cell_timeout_s)
         except NotebookFailed as err:
             partial.replace(failed)

@@ -17,6 +17,7 @@ import ast
 import difflib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -224,8 +225,9 @@ def run_notebook(
     *,
     force: bool = False,
     cell_timeout_s: float | None = None,
+    heard: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
-    """Execute one notebook unless its stored outputs are still right.
+    """Execute one notebook unless its stored outputs are still right; `heard` as in `execute`.
 
     Raises ArtifactError for an unknown parameter and NotebookFailed when a cell fails.
     """
@@ -241,7 +243,7 @@ def run_notebook(
     facts = {**provenance, "tier": tier, "parameters": parameters, "fingerprint": parts}
     log_path = results_dir() / "logs" / f"{source.stem}.{tier}.log"
     target.with_suffix(".json").unlink(missing_ok=True)
-    done = execute(source, target, parameters, log_path=log_path, cell_timeout_s=cell_timeout_s)
+    done = execute(source, target, parameters, log_path=log_path, cell_timeout_s=cell_timeout_s, heard=heard)
     for cell, text in done.stderr.items():
         print(
             f"warning: {source.name}, cell {cell} wrote to stderr, which a page should not hold: {text.strip()[:300]}"

@@ -1,8 +1,8 @@
 """What there is after a run: `results/SUMMARY.md` and `results/index.html`, from the stored accounts of the notebooks.
 
 Both list every notebook with its outputs, thumbnails, times and run keys, and both say the tier first: a number of the
-embedded tier must never pass for a number of the papers. Left out: the figures and tables themselves, and the claims
-report.
+embedded tier must never pass for a number of the papers. While notebooks are executed both also say how far that is.
+Left out: the figures and tables themselves, and the claims report.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from artifact.files import write_text
 from artifact.paths import project_root, results_dir
 
 IMAGES = {".png", ".svg", ".jpg"}
+REFRESH_S = 30
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
@@ -27,6 +28,7 @@ h2{margin-top:2.2rem;border-top:1px solid #ddd;padding-top:1rem;font-size:1.15re
 .tier{background:#f3f3ee;padding:.6rem 1rem}
 .thumbs{display:flex;flex-wrap:wrap;gap:1rem} figure{margin:0;width:17rem} figure img{width:100%;border:1px solid #ddd}
 figcaption,small{color:#555;font-size:.85rem} code{font-size:.85em} a{color:#0b5394} .missing{color:#a33}
+.now{border-left:4px solid #0b5394;padding-left:1rem}
 """
 
 
@@ -45,6 +47,14 @@ class Entry:
     @property
     def runs(self) -> list[str]:
         return sorted({run for item in self.made for run in item.get("runs", [])})
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a series of notebooks is while it is executed: in one line, and in words by notebook's name."""
+
+    line: str
+    of: dict[str, str]
 
 
 def entries(tier: str, folder: Path | None = None) -> list[Entry]:
@@ -85,8 +95,8 @@ def _name(item: dict[str, Any]) -> str:
     return str(item.get("title") or Path(item["path"]).stem)
 
 
-def markdown(tier: str, description: str, found: list[Entry]) -> str:
-    """The summary as Markdown, links relative to `results/`."""
+def markdown(tier: str, description: str, found: list[Entry], now: Standing | None = None) -> str:
+    """The summary as Markdown, links relative to `results/`; with `now`, of a series that is still executed."""
     total = sum(e.record["seconds"] for e in found if e.record)
     executed = [e for e in found if e.record]
     lines = [
@@ -97,6 +107,8 @@ def markdown(tier: str, description: str, found: list[Entry]) -> str:
         f"{len(executed)} of {len(found)} notebooks executed, {sum(len(e.made) for e in found)} files, "
         f"{duration(total)} of computing.",
     ]
+    if now is not None:
+        lines += ["", f"{markdown_text(now.line)}."]
     first = next((e.record for e in found if e.record), None)
     if first:
         dirty = f" with uncommitted changes `{first['dirty']}`" if first["dirty"] else ""
@@ -106,8 +118,10 @@ def markdown(tier: str, description: str, found: list[Entry]) -> str:
         ]
     for entry in found:
         lines += ["", f"## {entry.source.stem[:2]}. {markdown_text(entry.title)}", ""]
+        said = _said(entry, now)
+        if said:
+            lines += [markdown_text(said), ""]
         if entry.record is None:
-            lines.append("Not executed on this tier.")
             continue
         target = target_of(entry.source, tier)
         page, copy = _link(target.with_suffix(".html")), _link(target)
@@ -122,17 +136,30 @@ def markdown(tier: str, description: str, found: list[Entry]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def page(tier: str, description: str, found: list[Entry]) -> str:
-    """The index page: the same content with thumbnails; no script, no outside resource."""
+def _said(entry: Entry, now: Standing | None) -> str:
+    """What is said of a notebook besides its outputs: that it runs or has yet to, or that it never was executed."""
+    words = now.of.get(entry.source.stem, "") if now else ""
+    return words or ("Not executed on this tier." if entry.record is None else "")
+
+
+def page(tier: str, description: str, found: list[Entry], now: Standing | None = None) -> str:
+    """The index page: the same content with thumbnails; no script, no outside resource.
+
+    With `now`, of a series that is still executed, it loads itself again from time to time.
+    """
     esc = html_text
     body = [
         f"<h1>What was made</h1><p class=tier>Tier <b>{esc(tier)}</b>: {esc(description)}. "
         '<a href="SUMMARY.md">Summary as text</a></p>'
     ]
+    if now is not None:
+        body.append(f"<p class=now>{esc(now.line)}</p>")
     for entry in found:
         body.append(f"<h2>{esc(entry.source.stem[:2])}. {esc(entry.title)}</h2>")
+        said = _said(entry, now)
+        if said:
+            body.append(f"<p class=missing>{esc(said)}</p>")
         if entry.record is None:
-            body.append("<p class=missing>Not executed on this tier.</p>")
             continue
         target = target_of(entry.source, tier)
         body.append(
@@ -161,18 +188,19 @@ def page(tier: str, description: str, found: list[Entry]) -> str:
             )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"{f'<meta http-equiv=refresh content={REFRESH_S}>' if now else ''}"
         f"<title>Artifact: {esc(tier)}</title><style>{_STYLE}</style><body>{''.join(body)}</body></html>\n"
     )
 
 
-def write_summary(tier: str, folder: Path | None = None) -> tuple[Path, Path]:
-    """Write `results/SUMMARY.md` and `results/index.html` for `tier`; returns both paths."""
+def write_summary(tier: str, folder: Path | None = None, now: Standing | None = None) -> tuple[Path, Path]:
+    """Write `results/SUMMARY.md` and `results/index.html` for `tier`, with `now` as `page`; returns both paths."""
     found = entries(tier, folder)
     description = load(tier).description or "no description"
     out = []
     for name, text in (
-        ("SUMMARY.md", markdown(tier, description, found)),
-        ("index.html", page(tier, description, found)),
+        ("SUMMARY.md", markdown(tier, description, found, now)),
+        ("index.html", page(tier, description, found, now)),
     ):
         path = results_dir() / name
         out.append(write_text(path, text))

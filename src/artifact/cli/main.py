@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -85,7 +86,8 @@ def run_all(
         print_findings([f for f in findings if not f.ok], console)
         if any(f.fatal for f in findings):
             raise typer.Exit(2)
-        failed = _execute_all(sources, tier, sets, force, cell_timeout, stop_cluster=True)
+        fresh = {source for source, reason in reasons.items() if reason is None}
+        failed = _execute_all(sources, tier, sets, force, cell_timeout, stop_cluster=True, up_to_date=fresh)
     else:
         console.print(f"all {len(sources)} notebooks are up to date (--force runs them again)")
         failed = []
@@ -103,14 +105,15 @@ def notebooks(
     tier: Tier = "tiny", sets: Sets = None, only: Only = None, force: Force = False, cell_timeout: CellTimeout = None
 ) -> None:
     """Execute notebooks headless; the cluster they start is left running."""
-    from artifact.book.notebooks import discover
+    from artifact.book.notebooks import check, discover
     from artifact.config import load
 
     load(tier, _overrides(sets))
     sources = discover(only=_names(only), tier=tier)
     if only is None:
         _print_left_out(tier, _console())
-    if _execute_all(sources, tier, sets, force, cell_timeout, stop_cluster=False):
+    fresh = {source for source in sources if check(source, tier, sets or [])[2] is None}
+    if _execute_all(sources, tier, sets, force, cell_timeout, stop_cluster=False, up_to_date=fresh):
         raise typer.Exit(1)
 
 
@@ -123,38 +126,32 @@ def _print_left_out(tier: str, console: Any) -> None:
 
 
 def _execute_all(
-    sources: list[Path], tier: str, sets: list[str] | None, force: bool, cell_timeout: float | None, stop_cluster: bool
+    sources: list[Path],
+    tier: str,
+    sets: list[str] | None,
+    force: bool,
+    cell_timeout: float | None,
+    stop_cluster: bool,
+    up_to_date: Collection[Path] = (),
 ) -> list[str]:
-    """Execute `sources` in order; the names of those that failed. An interruption stops, a failing cell does not."""
-    from artifact.book.execute import NotebookFailed
-    from artifact.book.notebooks import run_notebook
-    from artifact.book.summary import duration
+    """Execute `sources` in order and show how far it is; the names of those that failed."""
+    from artifact.book.progress import execute_all
 
     console = _console()
-    failed = []
-    try:
-        for number, source in enumerate(sources, 1):
-            # Terminated, stop the cluster below as well. Set anew each time: nbclient resets the handler.
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-            console.print(f"[bold]\\[{number}/{len(sources)}] {source.stem}[/bold]", highlight=False)
-            try:
-                outcome = run_notebook(source, tier, sets, force=force, cell_timeout_s=cell_timeout)
-            except NotebookFailed as err:
-                console.print(f"[red]failed[/red] {_escape(str(err))}", highlight=False)
-                failed.append(source.stem)
-                if err.interrupted:
-                    break
-                continue
-            seconds = duration(outcome.record["seconds"]) if outcome.record else ""
-            made = len(outcome.record["made"]) if outcome.record else 0
-            done = (
-                f"done in {seconds} ({outcome.reason})" if outcome.executed else f"up to date ({seconds} when it ran)"
-            )
-            console.print(f"  {done}, {made} files", highlight=False)
+    try:  # terminated, stop the cluster as well
+        return execute_all(
+            sources,
+            tier,
+            sets,
+            console,
+            force=force,
+            cell_timeout_s=cell_timeout,
+            up_to_date=up_to_date,
+            on_term=_terminate,
+        )
     finally:
         if stop_cluster:
             cli_cluster.stop_unless_used(console)
-    return failed
 
 
 def _escape(text: str) -> str:

@@ -1,0 +1,217 @@
+"""One view of a series of notebooks while it is executed: done, running, left, when it ends, what is waited for.
+
+On a terminal a live line below the output, elsewhere a plain line where something changed, at most one a minute between
+notebooks; the index page is written anew after every notebook, so the first figures are there early. Nothing goes into
+an executed notebook. Left out: the execution (`notebooks.py`), the forecast's formula (`forecast.py`).
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from artifact.book import notebooks
+from artifact.book.costs import costs
+from artifact.book.execute import NotebookFailed
+from artifact.book.forecast import Cost, Running, Runs, remaining
+from artifact.book.summary import Standing, duration, write_summary
+from artifact.config import load, parse_overrides
+from artifact.escape import visible
+
+PLAIN_SECONDS = 60.0
+"""So long a plain terminal waits between two lines while one notebook runs."""
+
+
+class Progress:
+    """Where a series stands. `known` holds the notebooks that must run, in order, with their cost (None: not known)."""
+
+    def __init__(self, known: dict[str, Cost | None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._known, self._clock = known, clock
+        self._done: dict[str, tuple[int, float]] = {}
+        self._failed: dict[str, float] = {}
+        self._current: str | None = None
+        self._began = 0.0
+        self._runs = Runs()
+        self._finished_runs = 0
+
+    def begin(self, name: str) -> None:
+        """Notebook `name` begins now."""
+        self._current, self._began, self._runs = name, self._clock(), Runs()
+
+    def hear(self, line: str) -> bool:
+        """Take note of a line the notebook said; True where it tells of a finished run."""
+        return self._runs.hear(line, self._clock() - self._began)
+
+    def end(self, failed: bool = False) -> None:
+        """The running notebook is finished, or has failed."""
+        if self._current in self._known:
+            taken = self._clock() - self._began
+            if failed:
+                self._failed[self._current] = taken
+            else:
+                self._done[self._current] = (len(self._runs.at), taken)
+            self._finished_runs += len(self._runs.at)
+        self._current = None
+
+    @property
+    def left(self) -> list[str]:
+        """Notebooks that have yet to begin."""
+        return [n for n in self._known if n not in self._done and n not in self._failed and n != self._current]
+
+    def remaining_s(self) -> float | None:
+        """Seconds until the end; None where that is not known."""
+        done = [(cost, *self._done[n]) for n in self._done if (cost := self._known[n]) is not None]
+        running, left = None, [self._known[n] for n in self.left]
+        if self._current in self._known:
+            cost = self._known[self._current]
+            if cost is None:
+                return None
+            running = Running(cost, self._clock() - self._began, self._runs)
+        return remaining(done, running, left)
+
+    def counts(self) -> str:
+        """How much is done: `2 of 8 notebooks and 12 of 48 runs done`."""
+        runs, ahead = self._finished_runs, sum(self._cost(n).runs for n in self.left)
+        if self._current is not None:
+            runs, ahead = runs + len(self._runs.at), ahead + self._runs_left()
+        total = runs + ahead
+        text = f"{len(self._done)} of {len(self._known)} notebooks" + (f" and {runs} of {total} runs" if total else "")
+        return f"{text} done" + (f", {len(self._failed)} failed" if self._failed else "")
+
+    def end_in_words(self, now: float) -> str:
+        """When the series ends, in local time, where `now` is the time since the epoch."""
+        seconds = self.remaining_s()
+        if seconds is None:
+            return "the end is not known: some of the rest was never measured on this tier"
+        return f"about {duration(seconds)} left, until {time.strftime('%H:%M', time.localtime(now + seconds))}"
+
+    def waiting(self) -> str:
+        """What is waited for now."""
+        if self._current is None:
+            return ""
+        text = f"waiting for {self._current}, {duration(self._clock() - self._began)} so far"
+        cost, made, left = self._cost(self._current), len(self._runs.at), self._runs_left()
+        if made and left:
+            text += f", run {made + 1} of {made + left}"
+        elif cost.own_s:
+            text += f", usually {duration(cost.seconds())}"
+        return text
+
+    def line(self, now: float) -> str:
+        """All of it in one line."""
+        left = f"{len(self.left)} left" if self.left else "none left"
+        return "; ".join(filter(None, [self.counts(), self.waiting(), left, self.end_in_words(now)]))
+
+    def standing(self, now: float) -> Standing:
+        """All of it for the index page."""
+        words = {}
+        for name in self.left:
+            cost = self._known[name]
+            words[name] = f"Left to do{f', usually {duration(cost.seconds())}' if cost else ''}."
+        words |= {name: f"Failed after {duration(s)}." for name, s in self._failed.items()}
+        if self._current in self._known:
+            words[self._current] = f"Running since {time.strftime('%H:%M', time.localtime(now))}."
+        at = time.strftime("%H:%M", time.localtime(now))
+        return Standing(f"At {at}: {self.counts()}; {self.end_in_words(now)}", words)
+
+    def _runs_left(self) -> int:
+        return round(self._runs.left(self._cost(self._current).runs))
+
+    def _cost(self, name: str | None) -> Cost:
+        return (self._known.get(name) if name is not None else None) or Cost(0.0)
+
+
+class View:
+    """Shows a `Progress` on a console: live at its foot where `live`, in plain lines otherwise."""
+
+    def __init__(self, progress: Progress, console: Any, live: bool) -> None:
+        self.progress, self._console, self._live, self._last = progress, console, live, time.monotonic()
+
+    def __rich__(self) -> Any:
+        """What rich draws, several times a minute."""
+        from rich.text import Text
+
+        return Text(visible(self.progress.line(time.time())), style="bold", no_wrap=True, overflow="ellipsis")
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """While the block runs, the view is there; output of the block goes above it."""
+        if not self._live:
+            yield
+            return
+        from rich.live import Live
+
+        with Live(self, console=self._console, refresh_per_second=1, transient=True):
+            yield
+
+    def hear(self, line: str) -> None:
+        """Pass on what a notebook said, and tell how far it is, not too often."""
+        if self.progress.hear(line) and time.monotonic() - self._last >= PLAIN_SECONDS:
+            self.tell()
+
+    def tell(self) -> None:
+        """A plain line, where there is no live one."""
+        self._last = time.monotonic()
+        if not self._live:
+            self._console.print(f"  progress: {self.progress.line(time.time())}", markup=False, highlight=False)
+
+
+def execute_all(
+    sources: Sequence[Path],
+    tier: str,
+    sets: list[str] | None,
+    console: Any,
+    *,
+    force: bool = False,
+    cell_timeout_s: float | None = None,
+    up_to_date: Collection[Path] = (),
+    on_term: Callable[..., Any] = signal.SIG_DFL,  # type: ignore[assignment]
+) -> list[str]:
+    """Execute `sources` in order; the names of those that failed. An interruption stops, a failing cell does not.
+
+    up_to_date  those of `sources` that will be found so: they are no part of what is left
+    on_term     the handler of SIGTERM, set anew each time, for nbclient resets it
+    """
+    todo = [s for s in sources if force or s not in up_to_date]
+    known = costs(sources, tier, load(tier, parse_overrides(sets or [])).cluster.lanes)
+    progress = Progress({s.stem: known[s] for s in todo})
+    view = View(progress, console, live=sys.stdout.isatty() and bool(console.is_terminal))
+    failed = []
+    try:
+        with view.shown():
+            for number, source in enumerate(sources, 1):
+                signal.signal(signal.SIGTERM, on_term)
+                console.print(f"[bold]\\[{number}/{len(sources)}] {visible(source.stem)}[/bold]", highlight=False)
+                progress.begin(source.stem)
+                if source in todo:
+                    view.tell()
+                    write_summary(tier, now=progress.standing(time.time()))
+                try:
+                    outcome = notebooks.run_notebook(
+                        source, tier, sets, force=force, cell_timeout_s=cell_timeout_s, heard=view.hear
+                    )
+                except NotebookFailed as err:
+                    progress.end(failed=True)
+                    console.print("[red]failed[/red] ", end="")
+                    console.print(str(err), markup=False, highlight=False)
+                    failed.append(source.stem)
+                    if err.interrupted:
+                        break
+                    continue
+                progress.end()
+                console.print(f"  {_in_words(outcome)}", markup=False, highlight=False)
+    finally:
+        write_summary(tier)
+    return failed
+
+
+def _in_words(outcome: notebooks.Outcome) -> str:
+    seconds = duration(outcome.record["seconds"]) if outcome.record else ""
+    made = len(outcome.record["made"]) if outcome.record else 0
+    done = f"done in {seconds} ({outcome.reason})" if outcome.executed else f"up to date ({seconds} when it ran)"
+    return f"{done}, {made} files"
