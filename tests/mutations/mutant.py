@@ -25,6 +25,7 @@ ROOMS = (
     "phase1",
     "studies",
     "report",
+    "book",
 )
 """One file of mutants each."""
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 ENOUGH_RUNS = 4
 """So many runs after the first of a notebook say how fast the machine is; lanes finish in bunches, which misleads."""
 
-_RUN = re.compile(r"\[(\d+)/(\d+)\] .*: \d+ s, run \S+")
+_RUN = re.compile(r"\[(\d+)/(\d+)\] .*: (?:[2-9]|\d\d+) s, run \S+")
+"""What `run_study` says of a run; one of a second was found in the store."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,14 @@ class Runs:
         return True
 
     def left(self, expected: int) -> float:
-        """Runs to be computed yet: the rest of the `expected`, or more where the study at work has more to come.
+        """Runs to be computed yet: the rest of the `expected`; beyond those, what the study at work has to come.
 
         A study passes over runs that are in the store; of those to come as many are passed over as of those before.
         """
+        if len(self.at) < expected:
+            return expected - len(self.at)
         last = max(self.seen, default=0)
-        ahead = (self.size - last) * len(self.seen) / last if last else 0.0
-        return max(0.0, expected - len(self.at), ahead)
+        return (self.size - last) * len(self.seen) / last if last else 0.0
 
 
 @dataclass(frozen=True)
