@@ -82,6 +82,12 @@ def test_runs_found_in_the_store_make_no_machine_fast() -> None:
     assert remaining([(Cost(10, 20, 10), 0, 10.0)], None, [Cost(10, 10, 10)]) == 110
 
 
+def test_what_came_before_the_first_run_is_spent() -> None:
+    cost = Cost(100, 10, 10)
+    assert remaining([], history(cost, 1.0, 110.0), []) == 90
+    assert remaining([], history(cost, 1.0, 164.0), []) == 36
+
+
 def test_what_was_never_measured_has_no_forecast() -> None:
     assert remaining([(Cost(1), 0, 1.0)], None, [Cost(1), None]) is None
 

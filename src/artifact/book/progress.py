@@ -102,10 +102,15 @@ class Progress:
             text += f", usually {duration(cost.seconds())}"
         return text
 
+    def lines(self, now: float) -> list[str]:
+        """All of it: how far the series is and when it ends; below, while one runs, what is waited for."""
+        left = f"{len(self.left)} left" if self.left else "none left"
+        end = self.end_in_words(now) if self.left or self._current is not None else ""
+        return list(filter(None, ["; ".join(filter(None, [self.counts(), left, end])), self.waiting()]))
+
     def line(self, now: float) -> str:
         """All of it in one line."""
-        left = f"{len(self.left)} left" if self.left else "none left"
-        return "; ".join(filter(None, [self.counts(), self.waiting(), left, self.end_in_words(now)]))
+        return "; ".join(self.lines(now))
 
     def standing(self, now: float) -> Standing:
         """All of it for the index page."""
@@ -136,7 +141,8 @@ class View:
         """What rich draws, several times a minute."""
         from rich.text import Text
 
-        return Text(visible(self.progress.line(time.time())), style="bold", no_wrap=True, overflow="ellipsis")
+        lines = "\n".join(map(visible, self.progress.lines(time.time())))
+        return Text(lines, style="bold", no_wrap=True, overflow="ellipsis")
 
     @contextmanager
     def shown(self) -> Iterator[None]:
