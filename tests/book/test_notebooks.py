@@ -223,7 +223,7 @@ def test_summary_links_lead_to_files(folder: Path, results: Path) -> None:
     summary, index = write_summary("tiny", folder)
     text, page = summary.read_text(), index.read_text()
     assert "tier `tiny`" in text and "never stands for a paper number" in text.lower()
-    assert "Not executed" in text and "`k1`" in text and "[U-F2](notebooks/tiny/01_a.html#U-F2): A <plot>" in text
+    assert "Not executed" in text and "`k1`" in text and r"[U-F2](notebooks/tiny/01_a.html#U-F2): A \<plot\>" in text
     assert "A &lt;plot&gt;" in page and "<img" in page and "http" not in page
     import re
 
