@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -263,14 +264,27 @@ def write_parquet(path: Path, records: Iterable[Record], kind: type[Record]) -> 
         pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
 
 
-def concat_parquet(paths: Iterable[Path], target: Path, kind: type[Record]) -> None:
-    """Write the rows of several files of one `kind` to `target`, atomically, holding one of them at a time.
+def concat_parquet(paths: Iterable[Path], target: Path, kind: type[Record], group_bytes: int = 0) -> None:
+    """Write the rows of several files of one `kind` to `target`, atomically.
 
+    Whole files go into a row group until it has more than `group_bytes` bytes (in Arrow's form: 8 a token of a
+    rollout); 0: a row group for each file. At most `group_bytes` and one file are in memory, and what encoding one row
+    group takes. Files that fit into one row group give the bytes that `write_parquet` writes of all their records.
     Raises RecordError, naming the file, when one cannot be read.
     """
+    import pyarrow as pa
+
     with atomically(target) as partial, _writer(partial, kind) as writer:
+        held: list[pa.Table] = []
         for path in paths:
-            writer.write_table(_table(path, kind.schema()))
+            held.append(_table(path, kind.schema()))
+            if group_bytes == 0:
+                writer.write_table(held.pop())
+            elif sum(table.nbytes for table in held) > group_bytes:
+                writer.write_table(pa.concat_tables(held).combine_chunks())
+                held = []
+        if held:
+            writer.write_table(pa.concat_tables(held).combine_chunks())
 
 
 def read_parquet(path: Path, kind: type[R]) -> list[R]:
@@ -279,10 +293,31 @@ def read_parquet(path: Path, kind: type[R]) -> list[R]:
     Raises RecordError, naming the file, when it is truncated or has other columns than `kind` promises.
     """
     table = _table(path)
-    missing = [c for c in kind.COLUMNS if c not in table.column_names]
-    if missing:
-        raise RecordError(f"{path} lacks the column(s) {missing} of {kind.__name__}; it was written by another version")
+    _require_columns(path, table.column_names, kind)
     return [kind.from_row(row) for row in table.to_pylist()]
+
+
+class RowGroups:
+    """The row groups of a Parquet file of one `kind`, each read when it is asked for; the file stays open.
+
+    Raises RecordError, naming the file, when it cannot be read or has other columns than `kind` promises.
+    """
+
+    def __init__(self, path: Path, kind: type[Record]) -> None:
+        import pyarrow.parquet as pq
+
+        self.path = path
+        with _reading(path):
+            self._file = pq.ParquetFile(path, page_checksum_verification=True)
+        _require_columns(path, self._file.schema_arrow.names, kind)
+
+    def __len__(self) -> int:
+        return int(self._file.num_row_groups)
+
+    def table(self, i: int, columns: list[str] | None = None) -> pa.Table:
+        """Row group `i` (0-based), or these columns of it; every page checked against its checksum."""
+        with _reading(self.path):
+            return self._file.read_row_group(i, columns=columns, use_threads=False)
 
 
 def _writer(path: Path, kind: type[Record]) -> pq.ParquetWriter:
@@ -293,13 +328,27 @@ def _writer(path: Path, kind: type[Record]) -> pq.ParquetWriter:
 
 def _table(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     """The table in `path`, every page checked against its checksum; RecordError when it cannot be read."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with _reading(path):
         return pq.read_table(path, schema=schema, page_checksum_verification=True)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """RecordError, naming `path` and the remedy, for what goes wrong while it is read as Parquet."""
+    import pyarrow as pa
+
+    try:
+        yield
     except (pa.ArrowInvalid, OSError) as err:
         raise RecordError(f"{path} cannot be read as Parquet ({err}); delete it and run the stage again") from err
+
+
+def _require_columns(path: Path, found: Sequence[str], kind: type[Record]) -> None:
+    missing = [c for c in kind.COLUMNS if c not in found]
+    if missing:
+        raise RecordError(f"{path} lacks the column(s) {missing} of {kind.__name__}; it was written by another version")
 
 
 def index_by_id(problems: Sequence[Problem]) -> dict[str, Problem]:

@@ -183,16 +183,30 @@ MUTANTS = (
     Mutant(
         "rollouts that are not committed yet are lost",
         "studies/runlog.py",
-        "self._pending += [",
-        "self._pending = [",
+        'f"step-{index:06d}.parquet", (r',
+        '"step.parquet", (r',
         ("studies/test_runlog.py::test_a_commit_keeps_every_rollout_and_two_checkpoints",),
     ),
     Mutant(
         "rollouts are committed again",
         "studies/runlog.py",
-        "            self._pending = []",
+        "            discard(self._pending)",
         "            pass",
         ("studies/test_runlog.py::test_a_commit_keeps_every_rollout_and_two_checkpoints",),
+    ),
+    Mutant(
+        "rollouts after the last commit are taken into the next",
+        "studies/runlog.py",
+        "        discard(self._pending)\n        discard(self.weights)",
+        "        discard(self.weights)",
+        ("studies/test_runlog.py::test_rollouts_of_steps_that_were_not_committed_are_discarded",),
+    ),
+    Mutant(
+        "rollouts of a commit are encoded step by step",
+        "studies/runlog.py",
+        "Rollout, GROUP_BYTES)",
+        "Rollout)",
+        ("studies/test_runlog.py::test_a_commit_has_the_bytes_of_all_its_rollouts_written_at_once",),
     ),
     Mutant(
         "older checkpoints stay, the newest goes",
@@ -204,8 +218,8 @@ MUTANTS = (
     Mutant(
         "the commit comes before its rollouts",
         "studies/runlog.py",
-        "        if self._pending:\n            write_parquet",
-        "        write_json(self.folder / COMMIT, {})\n        if self._pending:\n            write_parquet",
+        "        if pending :=",
+        "        write_json(self.folder / COMMIT, {})\n        if pending :=",
         ("studies/test_runlog.py::test_rollouts_are_on_disk_before_the_commit_that_promises_them",),
     ),
     Mutant(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
+import tracemalloc
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from artifact.files import DamagedFile
-from artifact.records import Problem, Rollout, Status, Verdict, read_parquet
+from artifact.records import Problem, Rollout, Status, Verdict, read_parquet, write_parquet
+from artifact.studies import runlog
 from artifact.studies.runlog import RunLog
 
 PROBLEM = Problem("p", "q", "1", None, "t", "easy")
@@ -162,3 +166,65 @@ def test_rollouts_are_on_disk_before_the_commit_that_promises_them(tmp_path: Pat
     with pytest.raises(OSError):
         log.commit(1)
     assert not list(tmp_path.rglob("commit.json"))
+
+
+def long_rollouts(step: int, n: int, tokens: int) -> list[tuple[Rollout, ...]]:
+    """n groups of one rollout of so many tokens, the odd ones without a verdict and with a mask."""
+    rng, out = random.Random(step), []
+    for i in range(n):
+        ids, logprobs = tuple(rng.choices(range(78), k=tokens)), tuple(-rng.random() for _ in range(tokens))
+        verdict, mask = (None, (True,) * tokens) if i % 2 else (Verdict(Status.WRONG, None, "", "boxed"), None)
+        out.append((Rollout(f"p{i}", 0, ids[:9], ids, logprobs, f"{step}/{i}", "stop", step, verdict, mask),))
+    return out
+
+
+@pytest.mark.parametrize(("steps", "n", "tokens"), [(1, 1, 3), (8, 32, 70), (6, 16, 2500)])
+def test_a_commit_has_the_bytes_of_all_its_rollouts_written_at_once(
+    tmp_path: Path, steps: int, n: int, tokens: int
+) -> None:
+    """Also where a column is several pages of a megabyte: what lies in files of steps is joined before it is encoded."""
+    log = NoTensorBoard(tmp_path, "run", progress=False)
+    for step in range(steps):
+        log.step(step, long_rollouts(step, n, tokens), {}, {})
+    (log.checkpoints / "step-9").mkdir(parents=True)
+    log.commit(9)
+    everything = (r for step in range(steps) for g in long_rollouts(step, n, tokens) for r in g)
+    write_parquet(tmp_path / "at_once.parquet", everything, Rollout)
+    assert (tmp_path / "rollouts/step-000009.parquet").read_bytes() == (tmp_path / "at_once.parquet").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["checkpoints.partial", "rollouts"]
+
+
+def test_more_than_a_row_group_holds_is_several_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step has 8 rollouts of 500 tokens, at least 8 bytes a token: three are more than 70,000 bytes, two are not."""
+    monkeypatch.setattr(runlog, "GROUP_BYTES", 70_000)
+    log = NoTensorBoard(tmp_path, "run", progress=False)
+    for step in range(7):
+        log.step(step, long_rollouts(step, 8, 500), {}, {})
+    (log.checkpoints / "step-7").mkdir(parents=True)
+    log.commit(7)
+    path = tmp_path / "rollouts/step-000007.parquet"
+    found = pq.read_metadata(path)
+    assert [found.row_group(i).num_rows for i in range(found.num_row_groups)] == [24, 24, 8]
+    stored = read_parquet(path, Rollout)
+    assert [(r.policy_version, r.response_ids) for r in stored] == [
+        (step, g[0].response_ids) for step in range(7) for g in long_rollouts(step, 8, 500)
+    ]
+
+
+def test_between_commits_no_rollout_stays_in_memory(tmp_path: Path) -> None:
+    """Sixty steps hold what two do; the tokens of one step alone are 36 kB of Python's memory."""
+    log = NoTensorBoard(tmp_path, "run", progress=False)
+    tracemalloc.start()
+    held = []
+    for step in range(60):
+        log.step(step, long_rollouts(step, 4, 500), {}, {})
+        held.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert held[-1] - held[1] < 36_000
+
+
+def test_rollouts_of_steps_that_were_not_committed_are_discarded(tmp_path: Path) -> None:
+    train(NoTensorBoard(tmp_path, "run", progress=False), range(4), commits=(2,))
+    assert sorted(p.name for p in (tmp_path / "rollouts.partial").iterdir()) == [f"step-00000{i}.parquet" for i in (2, 3)]
+    assert NoTensorBoard(tmp_path, "run", progress=False).resume() == 2
+    assert not (tmp_path / "rollouts.partial").exists()

@@ -20,8 +20,9 @@ from artifact.phase1 import stream
 from artifact.phase1.judge import ChainJudge, EquivalenceJudge, ExactJudge, JudgeError, SymbolicJudge
 from artifact.phase1.judge_calibration import calibrate, require_usable
 from artifact.phase1.records import Annotation
+from artifact.phase1.stored import StoredSamples
 from artifact.provenance import digest, file_hash
-from artifact.records import Rollout, read_parquet
+from artifact.records import Rollout
 from artifact.studies import keys, store
 from artifact.studies.inputs import build_inputs, check_judge, prompts_hash, sampler_for, start_up
 from artifact.train.inputs import RunInputs
@@ -201,13 +202,9 @@ def samples_folder(annotation: Path) -> Path:
     return store.folder_of("samples", store.finished(annotation)["samples"])
 
 
-def teacher_samples(annotation: Path, n: int) -> dict[str, list[Rollout]]:
-    """The N verified responses of each problem behind an annotation, by problem id."""
-    out: dict[str, list[Rollout]] = {}
-    for r in read_parquet(store.file(samples_folder(annotation), "samples.parquet"), Rollout):
-        if r.sample < n:
-            out.setdefault(r.problem_id, []).append(r)
-    return out
+def teacher_samples(annotation: Path, n: int) -> StoredSamples:
+    """The N verified responses of each problem behind an annotation, by problem id; read when they are asked for."""
+    return StoredSamples(store.file(samples_folder(annotation), "samples.parquet"), n)
 
 
 def make_judge(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:

@@ -58,8 +58,7 @@ def annotation_tokens(configs: Mapping[str, Config]) -> dict[str, float]:
     """
     out = {}
     for teacher, config in configs.items():
-        samples = teacher_samples(annotate(config), config.annotation.samples)
-        out[teacher] = float(sum(len(r.response_ids) for responses in samples.values() for r in responses))
+        out[teacher] = float(teacher_samples(annotate(config), config.annotation.samples).tokens())
     return out
 
 

@@ -4,6 +4,10 @@ A run is only ever resumed from a *commit*: a checkpoint that is on disk with al
 `commit.json` in the checkpoint's folder is written last and says which files those are, with their SHA-256. Whatever
 was written after the last commit is discarded, so that a resumed run leaves the same files as an uninterrupted one.
 
+The rollouts of a step are written at the step, to a file of their own in a folder that is no part of the result; a
+commit joins those since the last one into the one file of the result, `GROUP_BYTES` at a time. So what is held in
+memory is at most that (twice, while it is encoded) or the rollouts of one step, however many steps lie between commits.
+
 The two newest commits are kept. A commit that does not hold what it promised (a torn checkpoint, a rollout file cut
 short) is passed over for the one before; where none holds, the run is refused and says what is wrong. Checkpoints lie
 in a folder that is no part of the result (`files.PARTIAL`) and go once the result is final (`store.result`).
@@ -19,7 +23,7 @@ from typing import Any
 
 from artifact.files import PARTIAL, DamagedFile, discard, read_json, sync, sync_tree, write_json
 from artifact.provenance import bytes_sha256
-from artifact.records import Problem, Rollout, write_parquet
+from artifact.records import Problem, Rollout, concat_parquet, write_parquet
 from artifact.report.output_manifest import say
 from artifact.studies.inventory import account_of, altered, file_sizes, misplaced
 
@@ -30,6 +34,9 @@ KEPT = 2
 PARTS = ("rollouts", "curve")
 """Folders of a run that grow while it trains."""
 
+GROUP_BYTES = 256 * 2**20
+"""Size of a row group of a file of rollouts, in memory: some 30 million tokens. Fewer are one row group."""
+
 
 class RunLog:
     """The growing files of one run in `folder`."""
@@ -39,7 +46,7 @@ class RunLog:
         self.checkpoints, self.weights = folder / f"checkpoints{PARTIAL}", folder / "weights"
         self.metrics_path = folder / "metrics.jsonl"
         self._progress = progress and sys.stderr.isatty()
-        self._pending: list[Rollout] = []
+        self._pending = folder / f"rollouts{PARTIAL}"
         self._writer: Any = None
         self._first_step = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,6 +68,7 @@ class RunLog:
         for part in PARTS:
             for name in {*file_sizes(self.folder / part)} - {n.removeprefix(f"{part}/") for n in kept["files"]}:
                 discard(self.folder / part / name)
+        discard(self._pending)
         discard(self.weights)
         if done:
             with self.metrics_path.open("r+b") as handle:
@@ -137,7 +145,8 @@ class RunLog:
         row = {"step": index, **metrics, **{f"seconds/{k}": round(v, 4) for k, v in seconds.items()}}
         with self.metrics_path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(row, sort_keys=True) + "\n")
-        self._pending += [r for g in groups for r in g]
+        if any(groups):
+            write_parquet(self._pending / f"step-{index:06d}.parquet", (r for g in groups for r in g), Rollout)
         for name, value in row.items():
             if name != "step":
                 self.tensorboard.add_scalar(name, value, index)
@@ -165,9 +174,9 @@ class RunLog:
 
     def commit(self, step: int) -> None:
         """The checkpoint of `step` is complete: what came before it is now permanent, all but two checkpoints go."""
-        if self._pending:
-            write_parquet(self.folder / "rollouts" / f"step-{step:06d}.parquet", self._pending, Rollout)
-            self._pending = []
+        if pending := sorted(self._pending.glob("*.parquet")):
+            concat_parquet(pending, self.folder / "rollouts" / f"step-{step:06d}.parquet", Rollout, GROUP_BYTES)
+            discard(self._pending)
         folder = self.checkpoints / f"step-{step}"
         sync_tree(folder)
         sync(self.checkpoints)
