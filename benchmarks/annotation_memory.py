@@ -1,7 +1,8 @@
 """Peak memory of the annotation stream against the number of prompts, and its time beside sampling.
 
 The engine is a *fake* that returns canned samples: what is measured is the stream (shards, clustering, entropy,
-joining), not sampling. Each size runs in a process of its own, so the peak is its own.
+joining), not sampling. Each size runs in a process of its own, so the peak is its own. So does the reader of what was
+stored, as a run of `seqkd` reads it: the tokens of all samples, and 20 steps of 32 problems at random places.
 
     python benchmarks/annotation_memory.py --prompts 1000 10000 100000
 """
@@ -16,10 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-SAMPLES, BATCH = 8, 250
+SAMPLES, BATCH, STEPS = 8, 250, 20
 
 
 def problems(n: int) -> Iterator[object]:
@@ -68,14 +70,47 @@ def measure(n: int) -> dict[str, float]:
         stream.join_shards(folder / "samples", folder / "samples.parquet", Rollout)
         stream.join_shards(folder / "annotated", folder / "annotations.parquet", Annotation)
         joined = time.perf_counter()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        making = peak_mib()
+        reader = subprocess.run(
+            [sys.executable, __file__, "--read", str(folder / "samples.parquet")],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     return {
         "prompts": n,
-        "peak_mib": round(peak, 1),
+        "peak_mib": round(making, 1),
+        **json.loads(reader.stdout.splitlines()[-1]),
         "canned_s": round(drawn - begin, 1),
         "clustering_s": round(clustered - drawn, 1),
         "joining_s": round(joined - clustered, 1),
         "clustering_ms_per_prompt": round(1000 * (clustered - drawn) / n, 3),
+    }
+
+
+def peak_mib() -> float:
+    """The most memory that this process has had resident, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def read(path: Path) -> dict[str, float]:
+    """Peak resident memory in MiB of a reader of stored samples, what of it is the index, and seconds a step."""
+    from artifact.phase1.stored import StoredSamples
+
+    samples = StoredSamples(path, SAMPLES)
+    tracemalloc.start()
+    ids = sorted(samples)
+    index = tracemalloc.get_traced_memory()[0] - sys.getsizeof(ids)
+    tracemalloc.stop()
+    tokens, rng, begin = samples.tokens(), random.Random(0), time.perf_counter()
+    for _ in range(STEPS):
+        for problem in rng.sample(ids, 32):
+            assert len(samples[problem]) == SAMPLES
+    return {
+        "reader_peak_mib": round(peak_mib(), 1),
+        "index_bytes_per_prompt": round(index / len(ids), 1),
+        "tokens_per_prompt": round(tokens / len(ids), 1),
+        "reader_s_per_step": round((time.perf_counter() - begin) / STEPS, 3),
     }
 
 
@@ -84,7 +119,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, nargs="+", default=[1000, 10000, 100000])
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.read:
+        print(json.dumps(read(arguments.read)))
+        return
     if arguments.one:
         print(json.dumps(measure(arguments.one)))
         return
@@ -93,7 +132,8 @@ def main() -> None:
         done = subprocess.run([sys.executable, __file__, "--one", str(n)], capture_output=True, text=True, check=True)
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         print(rows[-1], flush=True)
-    print(f"peak memory, largest over smallest: {rows[-1]['peak_mib'] / rows[0]['peak_mib']:.2f}")
+    for part in ("peak_mib", "reader_peak_mib"):
+        print(f"{part}, largest over smallest: {rows[-1][part] / rows[0][part]:.2f}")
 
 
 if __name__ == "__main__":

@@ -159,7 +159,7 @@ def test_nothing_is_started_for_a_model_that_is_not_whole(
     class Started(Exception):
         pass
 
-    def connect() -> None:
+    def connect(**options: object) -> None:
         raise Started
 
     monkeypatch.setattr(session, "connect", connect)

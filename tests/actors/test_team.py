@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.train.tiny import inputs
 
-from artifact.actors import team
+from artifact.actors import object_store, team
 from artifact.actors.session import Actors
 from artifact.actors.team import RayWorkers, probe_sequences, sync_weights
 from artifact.config import load
@@ -59,7 +59,16 @@ def test_the_teacher_scores_what_is_distilled_under_its_own_prompt(actors: Actor
     found = workers(actors, self_teacher=own).teacher_scores(SHARDS)
     path = resolve_model(CONFIG.models.student) if own else resolve_model(CONFIG.teacher_path)
     assert actors.teacher.asked == [("teacher_scores", (path, {1: ((9, 1), (2, 3))}, 7, 1.5, 99, False, 11), {})]
-    assert found == ["teacher_scores of 1", None]
+    assert found == [("teacher_scores of 1",), None]
+
+
+def test_scores_are_cut_into_objects_of_a_bounded_size(actors: Actors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 7 of 11 tokens a row is 7 x 8 + 4 = 60 bytes: responses of 2, 1, 1 and 5 tokens, 180 bytes an object."""
+    monkeypatch.setattr(object_store, "PIECE_BYTES", 180)
+    shard: list[Example] = [Distil("a", (1,), (2,) * n) for n in (2, 1, 1, 5)]
+    assert workers(actors).teacher_scores([shard]) == [tuple(f"teacher_scores of {i}" for i in (1, 2, 3))]
+    lengths = [{i: len(y) for i, (_, y) in arguments[1].items()} for _, arguments, _ in actors.teacher.asked]
+    assert lengths == [{0: 2, 1: 1}, {2: 1}, {3: 5}]
 
 
 def test_the_reference_is_the_initial_student_and_scores_both_responses_of_a_pair(actors: Actors) -> None:
@@ -74,9 +83,9 @@ def test_each_rank_steps_on_its_own_shard_scores_and_reference(actors: Actors) -
     work = StepWork(3, {"nll": 1.0}, {"nll": 2.0})
     made = workers(actors)
     assert made.ranks == 2
-    made.step(work, SHARDS, ["s0", None], [None, "r1"])
-    assert actors.students[0].asked == [("step", (work, SHARDS[0], "s0", None), {})]
-    assert actors.students[1].asked == [("step", (work, SHARDS[1], None, "r1"), {})]
+    made.step(work, SHARDS, [("s0", "more"), None], [None, "r1"])
+    assert actors.students[0].asked == [("step", (work, SHARDS[0], None, "s0", "more"), {})]
+    assert actors.students[1].asked == [("step", (work, SHARDS[1], "r1"), {})]
 
 
 def test_a_teacher_answers_with_the_runs_top_k_and_stops(actors: Actors) -> None:

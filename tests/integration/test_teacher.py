@@ -69,7 +69,7 @@ def test_teacher_equal_to_student_gives_zero_divergence(workers, config, world):
     scores = workers.teacher.teacher_scores.remote(base, to_score(examples), 10**6)
     metrics = ray.get(
         workers.students[0].step.remote(
-            StepWork(0, {"distil": 1.0}, denominators(examples, config.losses, 120)), examples, scores, None
+            StepWork(0, {"distil": 1.0}, denominators(examples, config.losses, 120)), examples, None, scores
         )
     )
     assert abs(metrics["distil/divergence"]) < 1e-5

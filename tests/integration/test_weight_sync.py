@@ -36,7 +36,7 @@ def _take_a_step(workers, config, world, sampler, index):
     scores = workers.teacher.teacher_scores.remote(_teacher(config), to_score(examples), config.losses.distil.top_k)
     return ray.get(
         workers.students[0].step.remote(
-            StepWork(index, {"distil": 1.0}, denominators(examples, config.losses, 60)), list(examples), scores, None
+            StepWork(index, {"distil": 1.0}, denominators(examples, config.losses, 60)), list(examples), None, scores
         )
     )
 

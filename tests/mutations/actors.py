@@ -160,6 +160,27 @@ MUTANTS = (
         ANSWERING,
     ),
     Mutant(
+        "lanes share one store for nothing",
+        "actors/object_store.py",
+        "max_new_tokens * config.cluster.lanes",
+        "max_new_tokens",
+        ("actors/test_object_store.py::test_the_need_is_that_of_every_response_at_its_longest",),
+    ),
+    Mutant(
+        "a piece of scores may be a response larger",
+        "actors/object_store.py",
+        "held + size > PIECE_BYTES",
+        "held > PIECE_BYTES",
+        ("actors/test_team.py::test_scores_are_cut_into_objects_of_a_bounded_size",),
+    ),
+    Mutant(
+        "the store is filled to its rim",
+        "actors/object_store.py",
+        "needed > FILL * size",
+        "needed > size",
+        ("actors/test_object_store.py::test_what_does_not_fit_is_refused_with_settings_that_do",),
+    ),
+    Mutant(
         "the size of the vocabulary does not reach the teacher",
         "actors/team.py",
         "self.vocabulary = inputs.vocabulary",
@@ -205,8 +226,8 @@ MUTANTS = (
     Mutant(
         "team: every rank has the first shard",
         "actors/team.py",
-        "s.step.remote(work, list(shard), sc, ref)",
-        "s.step.remote(work, list(shards[0]), sc, ref)",
+        "s.step.remote(work, list(shard), ref, *",
+        "s.step.remote(work, list(shards[0]), ref, *",
         TEAM,
     ),
     Mutant(

@@ -253,7 +253,7 @@ MUTANTS = (
     Mutant(
         "a deadline is in the key",
         "studies/keys.py",
-        'for name in ("start_timeout_s", "step_timeout_s", "idle_timeout_s"):',
+        'for name in ("start_timeout_s", "step_timeout_s", "idle_timeout_s", "object_store_gib"):',
         'for name in ("start_timeout_s",):',
         ("studies/test_keys.py::test_what_it_does_not_depend_on_leaves_it",),
     ),

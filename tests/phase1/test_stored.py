@@ -16,7 +16,9 @@ DRAWN, N, BATCH = 4, 3, 5
 def rollout(problem: int, sample: int) -> Rollout:
     ids = tuple(range(sample + 1 + problem % 3))
     verdict = Verdict(Status.CORRECT if sample else Status.WRONG, str(problem))
-    return Rollout(f"p{problem:07d}", sample, (1, 2), ids, (-0.5,) * len(ids), f"{problem}/{sample}", "stop", -1, verdict)
+    return Rollout(
+        f"p{problem:07d}", sample, (1, 2), ids, (-0.5,) * len(ids), f"{problem}/{sample}", "stop", -1, verdict
+    )
 
 
 def stored(folder: Path, problems: int) -> Path:

@@ -225,6 +225,8 @@ def test_between_commits_no_rollout_stays_in_memory(tmp_path: Path) -> None:
 
 def test_rollouts_of_steps_that_were_not_committed_are_discarded(tmp_path: Path) -> None:
     train(NoTensorBoard(tmp_path, "run", progress=False), range(4), commits=(2,))
-    assert sorted(p.name for p in (tmp_path / "rollouts.partial").iterdir()) == [f"step-00000{i}.parquet" for i in (2, 3)]
+    assert sorted(p.name for p in (tmp_path / "rollouts.partial").iterdir()) == [
+        f"step-00000{i}.parquet" for i in (2, 3)
+    ]
     assert NoTensorBoard(tmp_path, "run", progress=False).resume() == 2
     assert not (tmp_path / "rollouts.partial").exists()

@@ -24,8 +24,10 @@ CONNECT_SECONDS = 10
 """How long a cluster at RAY_ADDRESS may take to answer."""
 
 
-def connect(num_cpus: int = 16) -> None:
+def connect(num_cpus: int = 16, object_store_gib: float = 2.0) -> None:
     """Join `RAY_ADDRESS` where it is set, else this project's local head, started if it does not run. Idempotent.
+
+    object_store_gib  of a head that is started; one that runs keeps its own
 
     Raises ArtifactError where no cluster answers at `RAY_ADDRESS`, or the source was edited under this process.
     """
@@ -50,7 +52,10 @@ def connect(num_cpus: int = 16) -> None:
                 _read_settings_again()
             ray_head.use()
             state = ray_head.read_state()
-            ray.init(address=state["address"] if state else ray_head.start(num_cpus), **options)
+            ray.init(
+                address=state["address"] if state else ray_head.start(num_cpus, int(object_store_gib * 2**30)),
+                **options,
+            )
 
 
 def _join(address: str, options: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from artifact.actors.object_store import require_memory
 from artifact.errors import ArtifactError
 from artifact.files import DamagedFile, atomically, read_json, write_json
 from artifact.paths import project_root
@@ -146,13 +147,16 @@ def environment() -> dict[str, str]:
     }
 
 
-def start(num_cpus: int) -> str:
+def start(num_cpus: int, object_store: int) -> str:
     """Start a head with `num_cpus` *logical* CPUs (threads are limited by the actors themselves); returns its address.
+
+    object_store  bytes of its object store; ConfigError where the machine has less memory
 
     The agents' ports are chosen here: left to Ray, its node daemon gives up when an agent takes more than 15 s to
     import and report its port, which happens on a busy or cold machine. A failed start is cleaned up and tried again.
     Actors have environments of their own: the idle workers that Ray would start ahead, one a CPU, could not serve them.
     """
+    require_memory(object_store)
     folder = state_folder()
     stop()  # what a starter that was killed left behind
     ray_command = Path(sys.executable).with_name("ray")
@@ -170,7 +174,7 @@ def start(num_cpus: int) -> str:
             "--include-dashboard=false",
             "--include-log-monitor=false",
             "--disable-usage-stats",
-            f"--object-store-memory={2 * 2**30}",
+            f"--object-store-memory={object_store}",
             f"--dashboard-agent-listen-port={ports[1]}",
             f"--dashboard-agent-grpc-port={ports[2]}",
             f"--runtime-env-agent-port={ports[3]}",

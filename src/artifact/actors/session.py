@@ -102,6 +102,10 @@ def architecture(model: str) -> str:
     return digest(config)[:10]
 
 
+NOT_AN_ACTORS = ("start_timeout_s", "step_timeout_s", "idle_timeout_s", "object_store_gib")
+"""Settings of the cluster that no actor is made with."""
+
+
 @dataclass
 class Actors:
     """Handles of the actors a stage uses."""
@@ -131,7 +135,7 @@ def open_actors(
     wanted = [engines_for, config.models.student if student else None, config.teacher_path if teacher else None]
     for model in dict.fromkeys(filter(None, wanted)):
         check_model(resolve_model(model))
-    connect()
+    connect(object_store_gib=config.cluster.object_store_gib)
     cluster = config.cluster
     roles: list[str] = []
     if engines_for is not None:
@@ -289,11 +293,11 @@ def _of_lane(lane: int) -> list[Reservation]:
 
 
 def actor_identity(config: Config, lane: int) -> str:
-    """What actors may be shared by: code and environment, the cluster section without deadlines, dtype, and the lane.
+    """What actors may be shared by: code, environment, the cluster section without `NOT_AN_ACTORS`, dtype, lane.
 
     Also whether the cluster is one machine, for its actors then listen on loopback only.
     """
-    cluster = config.cluster.model_dump_json(exclude={"start_timeout_s", "step_timeout_s", "idle_timeout_s"})
+    cluster = config.cluster.model_dump_json(exclude={*NOT_AN_ACTORS})
     settings = text_hash(f"{cluster}{config.models.dtype}{one_machine()}")[:8]
     return f"{imported.made_of(config.cluster.device)[:8]}-{settings}-lane{lane}"
 

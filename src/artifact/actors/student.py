@@ -128,11 +128,7 @@ class StudentActor:
         return with_explicit_head(self.network.named_parameters(), bool(self.network.config.tie_word_embeddings))
 
     def step(
-        self,
-        work: StepWork,
-        examples: Sequence[Example],
-        scores: TeacherScores | None,
-        reference: ReferenceLogprobs | None,
+        self, work: StepWork, examples: Sequence[Example], reference: ReferenceLogprobs | None, *scores: TeacherScores
     ) -> dict[str, float]:
         """`Student.step` on this rank's examples."""
         import torch

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from artifact.actors.object_store import bytes_per_token, pieces
 from artifact.actors.session import Actors, call
 from artifact.actors.weight_sync import Spec, not_finite
 from artifact.config import Config
@@ -55,18 +56,20 @@ class RayWorkers:
         self._spec = start_student(self.actors, self.config, total_steps)
 
     def teacher_scores(self, shards: Sequence[Sequence[Example]]) -> list[Handle | None]:
-        """The scorer's top-k of each shard's distillation examples of a weight other than 0, in the object store."""
+        """The scorer's top-k of each shard's distillation examples of a weight other than 0: bounded objects."""
         d, tokens = self.config.losses.distil, self.config.optimiser.micro_batch_tokens
         out: list[Handle | None] = []
         for shard in shards:
             wanted = to_score(shard)
-            ref = None
-            if wanted:
-                ref = self.actors.teacher.teacher_scores.remote(
-                    self.scorer, wanted, d.top_k, d.temperature, tokens, d.support == "tail", self.vocabulary
+            refs = []
+            for piece in pieces(wanted, bytes_per_token(self.config, self.vocabulary)):
+                refs.append(
+                    self.actors.teacher.teacher_scores.remote(
+                        self.scorer, piece, d.top_k, d.temperature, tokens, d.support == "tail", self.vocabulary
+                    )
                 )
-                self._wait(ref, "teacher scores")
-            out.append(ref)
+                self._wait(refs[-1], "teacher scores")
+            out.append(tuple(refs) or None)
         return out
 
     def reference_logprobs(self, shards: Sequence[Sequence[Example]]) -> list[Handle | None]:
@@ -112,12 +115,12 @@ class RayWorkers:
         self,
         work: StepWork,
         shards: Sequence[Sequence[Example]],
-        scores: Sequence[Handle | None],
+        scores: Sequence[Any],
         reference: Sequence[Handle | None],
     ) -> list[dict[str, float]]:
         """One optimiser step, a shard per rank."""
         refs = [
-            s.step.remote(work, list(shard), sc, ref)
+            s.step.remote(work, list(shard), ref, *(sc or ()))  # Ray opens what is an argument by itself
             for s, shard, sc, ref in zip(self.actors.students, shards, scores, reference, strict=True)
         ]
         metrics: list[dict[str, float]] = self._call(refs, f"optimiser step {work.step}")

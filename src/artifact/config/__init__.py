@@ -106,6 +106,9 @@ class Cluster(Section):
     gpus: int = Field(0, ge=0, description="GPUs the run may use, over all nodes")
     engine: Engine
     lanes: int = Field(1, ge=1, description="runs of a study trained side by side, each on actors of its own")
+    object_store_gib: float = Field(
+        2.0, ge=0.1, description="shared memory of a local Ray head, through which teacher scores go to the student"
+    )
     student_workers: int = Field(1, ge=1, description="data-parallel DeepSpeed ranks")
     student_threads: int = Field(2, ge=1)
     teacher_threads: int = Field(2, ge=1)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from artifact.actors.checkpoints import check_model
 from artifact.actors.memory import peak_memory_by_actor
+from artifact.actors.object_store import require_room, require_room_in_cluster
 from artifact.actors.session import Actors, connect, open_actors, release_samplers
 from artifact.actors.team import RayWorkers
 from artifact.config import Config
@@ -118,6 +119,8 @@ def run(
             "task.calculator = false"
         )
     inputs = build_inputs(config)
+    if method.needs.scorer:
+        require_room(config, inputs.vocabulary)
     key = run_key(config, method, inputs)
     label = label or f"{config.method}-{config.teacher}-{config.seed}"
     known = TeacherAnnotations()
@@ -195,6 +198,8 @@ def _train_and_evaluate(
         lane=lane,
     )
     sampler = sampler_for(config, actors, config.models.student)
+    if method.needs.scorer:
+        require_room_in_cluster(config, inputs.vocabulary)
     workers = RayWorkers(config, actors, inputs, sampler.stop_token_ids, self_teacher=method.needs.self_teacher)
     log = RunLog(folder, label, progress, lane)
     train(config.run_settings, method, inputs, workers, sampler, log, known)
@@ -293,7 +298,9 @@ def run_study(
 
     lanes = todo[0][1][1].cluster.lanes if todo else 1
     if lanes > 1:
-        connect()  # once, before several threads ask for it; and libraries that import lazily do so in one thread
+        connect(
+            object_store_gib=todo[0][1][1].cluster.object_store_gib
+        )  # once, before several threads ask for it; and libraries that import lazily do so in one thread
         build_inputs(todo[0][1][1])
     return side_by_side(todo, lanes, work)
 

@@ -117,18 +117,20 @@ class Student:
         self,
         work: StepWork,
         examples: Sequence[Example],
-        scores: TeacherScores | None,
+        scores: TeacherScores | Sequence[TeacherScores] | None,
         reference: ReferenceLogprobs | None,
     ) -> dict[str, float]:
         """One optimiser step on this rank's `examples`.
 
-        scores     teacher scores of the examples that are distilled with a weight other than 0, by their index
+        scores     teacher scores of the examples that are distilled with a weight other than 0, by their index; in several
+                   pieces where they are many
         reference  log p_ref of the sequences of preference and policy-gradient examples, by index of the example
 
         Returns the loss, its components, diagnostics, gradient norm (before clipping) and learning rate. Raises
         NonFinite before the weights are touched, on every rank.
         """
-        teacher = {} if scores is None else scores.by_example()
+        several = [scores] if isinstance(scores, TeacherScores) else scores or []
+        teacher = {i: rows for piece in several for i, rows in piece.by_example().items()}
         live = [i for i, e in enumerate(examples) if has_gradient(e, self.losses)]
         lr = learning_rate(self.optimiser, work.step, self.total_steps)
         for group in self.engine.optimizer.param_groups:
