@@ -205,8 +205,8 @@ MUTANTS = (
     Mutant(
         "team: the teacher scores at temperature 1",
         "actors/team.py",
-        "wanted, d.top_k, d.temperature,",
-        "wanted, d.top_k, 1.0,",
+        "piece, d.top_k, d.temperature,",
+        "piece, d.top_k, 1.0,",
         TEAM,
     ),
     Mutant(

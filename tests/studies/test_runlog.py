@@ -182,7 +182,7 @@ def long_rollouts(step: int, n: int, tokens: int) -> list[tuple[Rollout, ...]]:
 def test_a_commit_has_the_bytes_of_all_its_rollouts_written_at_once(
     tmp_path: Path, steps: int, n: int, tokens: int
 ) -> None:
-    """Also where a column is several pages of a megabyte: what lies in files of steps is joined before it is encoded."""
+    """Also where a column is several pages of a megabyte: what lies in files of steps is joined, then encoded."""
     log = NoTensorBoard(tmp_path, "run", progress=False)
     for step in range(steps):
         log.step(step, long_rollouts(step, n, tokens), {}, {})

@@ -298,9 +298,8 @@ def run_study(
 
     lanes = todo[0][1][1].cluster.lanes if todo else 1
     if lanes > 1:
-        connect(
-            object_store_gib=todo[0][1][1].cluster.object_store_gib
-        )  # once, before several threads ask for it; and libraries that import lazily do so in one thread
+        # Once, before several threads ask for it; and libraries that import lazily do so in one thread.
+        connect(object_store_gib=todo[0][1][1].cluster.object_store_gib)
         build_inputs(todo[0][1][1])
     return side_by_side(todo, lanes, work)
 

@@ -122,8 +122,8 @@ class Student:
     ) -> dict[str, float]:
         """One optimiser step on this rank's `examples`.
 
-        scores     teacher scores of the examples that are distilled with a weight other than 0, by their index; in several
-                   pieces where they are many
+        scores     teacher scores of the examples that are distilled with a weight other than 0, by their index, in one
+                   piece or several
         reference  log p_ref of the sequences of preference and policy-gradient examples, by index of the example
 
         Returns the loss, its components, diagnostics, gradient norm (before clipping) and learning rate. Raises
