@@ -231,7 +231,11 @@ MUTANTS = (
         TEAM,
     ),
     Mutant(
-        "team: scores and reference exchanged", "actors/team.py", "list(shard), sc, ref)", "list(shard), ref, sc)", TEAM
+        "team: scores and reference exchanged",
+        "actors/team.py",
+        "list(shard), ref, *(sc or ()))",
+        "list(shard), sc, *(ref or ()))",
+        TEAM,
     ),
     Mutant(
         "team: the first engine proves for all",
