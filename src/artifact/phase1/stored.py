@@ -1,9 +1,9 @@
 """The samples of phase 1 as they lie in their file: looked up by problem, one row group in memory at a time.
 
 `samples.parquet` holds a row group for each batch of phase 1 (`annotation.batch_prompts` problems). What stays in
-memory is where each problem's rows are: some 90 bytes per problem, less than 200. A look-up reads one row group, of which the
-rows of one problem become rollouts. `benchmarks/annotation_memory.py` measures both. Left out: making the file
-(`stream.py`), and whether it is the right one (`studies/store.py`).
+memory is where each problem's rows are: some 90 bytes per problem, less than 200. A look-up reads one row group, of
+which the rows of one problem become rollouts. `benchmarks/annotation_memory.py` measures both. Left out: making the
+file (`stream.py`), and whether it is the right one (`studies/store.py`).
 """
 
 from __future__ import annotations
