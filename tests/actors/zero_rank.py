@@ -55,12 +55,12 @@ def take_step(
     shard = examples[rank::world_size]
     whole = denominators(examples, s.losses, 8)
     wanted, referred = to_score(shard), to_reference(shard, s.losses)
-    return student.step(
-        StepWork(step, COEFFICIENTS, whole, component_norms=norms_are_asked(student)),
-        shard,
-        teacher.teacher_scores(wanted, 4) if wanted else None,
-        reference.reference_logprobs(referred) if referred else None,
-    )
+    work = StepWork(step, COEFFICIENTS, whole, component_norms=norms_are_asked(student))
+    scores = teacher.teacher_scores(wanted, 4) if wanted else None
+    logprobs = reference.reference_logprobs(referred) if referred else None
+    if isinstance(student, StudentActor):  # an actor is given references of its own, not inside a list
+        return student.step(work, shard, logprobs, *([] if scores is None else [scores]))
+    return student.step(work, shard, scores, logprobs)
 
 
 def norms_are_asked(student: Student | StudentActor) -> bool:
