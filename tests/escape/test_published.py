@@ -132,4 +132,4 @@ def test_manifests_name_files_relatively(results: Path) -> None:
     infos = [stored(results, "a")]
     write_report(infos, results / "out")
     record = json.loads((results / "out" / "report.json").read_text())
-    assert set(record) == {"benchmarks.md", "benchmarks.csv", "responses.parquet"}
+    assert set(record["files"]) == {"benchmarks.md", "benchmarks.csv", "responses.parquet"}
