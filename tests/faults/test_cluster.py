@@ -295,7 +295,7 @@ def test_two_starts_at_once_make_one_head_which_no_user_loses(folder: Path) -> N
     assert ray_head.users() == []
     (ray_head.state_folder() / "state.json").unlink()  # as when the starter was killed before it wrote it
     heads[0].kill()
-    assert session.stop()
+    session.stop()  # the rest of it may have ended by itself already
     until(lambda: not [p for p in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(p.info["cmdline"] or [])])
 
 
