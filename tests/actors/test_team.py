@@ -145,6 +145,13 @@ def test_weights_that_are_not_finite_are_never_sent_and_the_step_is_named(actors
     assert not any(name == "broadcast" for name, _, _ in student.asked) and not actors.engines[0].asked
 
 
+def test_a_weight_that_is_not_finite_on_another_rank_stops_the_sync(actors: Actors) -> None:
+    actors.students[0].answers["__ray_call__"], actors.students[1].answers["__ray_call__"] = None, "embed"
+    with pytest.raises(NonFinite, match="embed is not finite before weight sync 2"):
+        sync_weights(actors, "spec", [((1,), (8,))], 2, CONFIG)  # type: ignore[arg-type]
+    assert not any(name == "broadcast" for s in actors.students for name, _, _ in s.asked)
+
+
 def test_the_first_rollouts_of_every_engine_are_compared_with_the_student(actors: Actors) -> None:
     def group(i: int, gap: float) -> tuple[Rollout, ...]:
         return tuple(Rollout(str(i), j, (1,), (i, 0), (-1.0 - gap - j, -2.0), "", "stop", 3) for j in range(2))
@@ -154,6 +161,7 @@ def test_the_first_rollouts_of_every_engine_are_compared_with_the_student(actors
     made.check_rollouts([group(i, 0.0) for i in range(20)])
     [(name, (pairs,), _)] = actors.students[0].asked
     assert name == "logprobs" and pairs == [((1,), (i, 0)) for i in range(8)]
+    assert [n for n, _, _ in actors.students[1].asked] == ["logprobs"], "it may hold a share of the weights"
     gap = 1.5 * CONFIG.cluster.sync_tolerance  # the mean over both tokens is within it
     with pytest.raises(StaleEngine, match="problem '3'"):
         made.check_rollouts([group(i, gap if i == 3 else 0.0) for i in range(20)])
