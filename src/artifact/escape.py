@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import html
 import re
+from itertools import zip_longest
 from typing import Any
 
 _UNSEEN = re.compile(
@@ -113,10 +114,14 @@ _LATEX = {
 }
 
 LATEX_DECLARED = "‖≻…→∝≈∈"
-"""Signs that `paper/supplement.tex` declares; they stand in its tables as they are."""
+"""Signs that `paper/preamble.tex` declares; they stand in tables as they are."""
 
 _LATEX_ENCODED = "ĂăĄąĆćČčĎďĐđĘęĚěĞğĹĺĽľŁłŃńŇňŐőŔŕŘřŚśŞşŠšŢţŤťŮůŰűŸŹźŻżŽžŒœ‘’‚“”„‹›†‡•€"
 """Characters beyond Latin-1 that pdfLaTeX prints with T1 fonts."""
+
+
+_LIGATURE = re.compile(r"--|<<|>>|,,|''|``|[?!]`")
+"""Pairs of signs that LaTeX would join into another one."""
 
 
 def latex_text(text: str) -> str:
@@ -128,7 +133,11 @@ def latex_text(text: str) -> str:
         printable = " " <= sign <= "~" or "\u00a0" <= sign <= "\u00ff" or sign in LATEX_DECLARED + _LATEX_ENCODED
         return sign if printable else f"<U+{ord(sign):04X}>"
 
-    return "".join(map(one, one_line(text).replace("\t", " ")))
+    signs = one_line(text).replace("\t", " ")
+    return "".join(
+        f"{one(a)}{{}}" if _LIGATURE.fullmatch(a + b) else one(a)
+        for a, b in zip_longest(signs, signs[1:], fillvalue="")
+    )
 
 
 # --- figures and spreadsheets ----------------------------------------------------------------------------------------

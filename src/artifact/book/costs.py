@@ -34,13 +34,17 @@ class TierSeconds(Section):
     notebooks: dict[str, NotebookSeconds]
 
 
-def committed_costs(tier: str) -> dict[str, Cost]:
-    """The costs of `configs/costs/<tier>.yaml`, none where there is no such file; ConfigError says what is wrong."""
+def measured(tier: str) -> TierSeconds | None:
+    """`configs/costs/<tier>.yaml`, None where there is no such file; ConfigError says what is wrong with it."""
     path = project_root() / "configs" / "costs" / f"{tier}.yaml"
-    if not path.is_file():
-        return {}
-    read = checked(TierSeconds, read_yaml(path), path.name).notebooks
-    return {name: Cost(n.seconds, n.runs, n.seconds_per_run) for name, n in read.items()}
+    return checked(TierSeconds, read_yaml(path), path.name) if path.is_file() else None
+
+
+def committed_costs(tier: str) -> dict[str, Cost]:
+    """The costs of `configs/costs/<tier>.yaml`, none where there is no such file."""
+    read = measured(tier)
+    notebooks = read.notebooks.items() if read else ()
+    return {name: Cost(n.seconds, n.runs, n.seconds_per_run) for name, n in notebooks}
 
 
 def stored_cost(source: Path, tier: str, lanes: int, others: frozenset[str] = frozenset()) -> Cost | None:

@@ -54,8 +54,8 @@ def run_all(
 ) -> None:
     """Execute the notebooks in order, each only if something it depends on changed, and write the summary."""
     from artifact.book.notebooks import check, discover
+    from artifact.book.paper import write_paper
     from artifact.book.summary import duration, write_summary
-    from artifact.book.supplement import write_supplement
     from artifact.config import load
     from artifact.paths import figures_dir, project_root
     from artifact.studies.doctor import examine, print_findings
@@ -93,7 +93,7 @@ def run_all(
         failed = []
     summary, index = write_summary(tier)
     if (results_dir(), figures_dir()) == (project_root() / "results", project_root() / "figures"):
-        write_supplement()
+        write_paper()
     _print_summary(tier, console)
     console.print(f"[bold]{duration(time.monotonic() - start)}[/bold] · {index} · {summary}")
     if failed:
@@ -174,15 +174,17 @@ def _print_summary(tier: str, console: Any) -> None:
 
 
 @app.command()
-def paper() -> None:
-    """Write the LaTeX that shows every figure and table, paper/outputs-TIER.tex; supplement.tex there includes it."""
-    from artifact.book.supplement import write_supplement
+def paper(
+    pdf: Annotated[bool, typer.Option("--pdf", help="set report.pdf and appendix.pdf as well; needs latexmk")] = False,
+) -> None:
+    """Write paper/outputs/, which paper/report.tex (every figure and table) and paper/appendix.tex include."""
+    from artifact.book.paper import compile_pdf, write_paper
 
-    written = write_supplement()
+    written = write_paper()
     if not written:
         _console().print("there are no figures or tables yet; `./run_all.sh` makes them")
         raise typer.Exit(2)
-    for path in written:
+    for path in [*written, *(compile_pdf(name) for name in ("report", "appendix") if pdf)]:
         _console().print(str(path), highlight=False)
 
 

