@@ -249,9 +249,23 @@ MUTANTS = (
     ),
     Mutant(
         "diagnostics over masked tokens too",
-        FILE,
+        "train/losses/diagnostics.py",
         "chosen = value_T.detach()[mask_T].double()",
         "chosen = value_T.detach().double()",
+        PARTS,
+    ),
+    Mutant(
+        "a response chosen for several read from the first row of all",
+        FILE,
+        "head.logprobs_TK[:, 0][self.tensor(place_T)]",
+        "head.logprobs_TK[:, 0][self.tensor(place_T * 0)]",
+        PARTS,
+    ),
+    Mutant(
+        "rows through the head in the order of their first appearance",
+        FILE,
+        "rows = self.tensor(first)",
+        "rows = self.tensor(np.sort(first))",
         PARTS,
     ),
 )

@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.train.tiny import tiny_qwen3
+from tests.train.tiny import exact, tiny_qwen3
 from transformers import Qwen3ForCausalLM
 
 from artifact.train.examples import Distil, Example, Imitate, Prefer, Reinforce
 from artifact.train.objective import MicroBatch, denominators, has_gradient, objective, to_reference, to_score
 from artifact.train.packing import micro_batches, pack, response_hidden
 from artifact.train.scoring import TeacherScores
-from artifact.train.settings import DistilSettings, Losses, PolicyGradientSettings
+from artifact.train.settings import ContrastSettings, DistilSettings, Losses, PolicyGradientSettings
 
 V = 23
 
 
 @pytest.fixture(scope="module")
 def model() -> Qwen3ForCausalLM:
-    return tiny_qwen3(V).double()
+    return exact(tiny_qwen3(V))
 
 
 def _examples(rng: np.random.Generator, n: int = 8) -> list[Example]:
@@ -114,6 +114,64 @@ def test_distillation_equals_the_papers_token_by_token_loop(model):
     assert loss == pytest.approx(5.0 * expected / 3, abs=1e-10)
 
 
+@pytest.mark.parametrize("form", ["dpo", "simpo"])
+def test_readers_of_one_sequence_share_its_pass_and_their_gradients_add_up(model, form):
+    """Right y, wrong a and b: seven examples of ten sequences are three rows; plain torch, one sequence at a time."""
+    rng = np.random.default_rng(7)
+    prompt, y, a, b = (1, 2, 3), (4, 5, 6, 7), (8, 9), (5, 5, 5)
+    examples = [
+        Distil("p", prompt, y, 1.0),
+        Distil("p", prompt, a, 0.5),
+        Prefer("p", prompt, y, a),
+        Prefer("p", prompt, y, b),
+        Distil("p", prompt, y, 0.25),
+        Prefer("p", prompt, y, a, chosen_mask=(True, False, True, True)),
+        Imitate("p", prompt, b),
+    ]
+    scores = _teacher(examples, rng, 4)
+    reference = {i: [rng.normal(-2, 0.3, len(r)) for _, r in e.sequences] for i, e in enumerate(examples)}
+    losses = Losses(distil=DistilSettings(top_k=4), contrast=ContrastSettings(form=form))
+    shapes = []
+    hook = model.model.embed_tokens.register_forward_pre_hook(lambda _, given: shapes.append(tuple(given[0].shape)))
+    loss, gradient = _gradient(model, examples, scores, reference, losses, [list(range(len(examples)))])
+    hook.remove()
+    assert shapes == [(3, 7)]
+
+    def rows(response):
+        logits = model(input_ids=torch.tensor([[*prompt, *response]])).logits[0]
+        return torch.log_softmax(logits[len(prompt) - 1 : -1], -1)
+
+    def score(response, known, mask):
+        kept = [t for t, m in enumerate(mask or (True,) * len(response)) if m]
+        own = rows(response)
+        values = [own[t, response[t]] - (known[t] if form == "dpo" else 0.0) for t in kept]
+        return sum(values) / (len(kept) if form == "simpo" else 1)
+
+    model.zero_grad()
+    expected, beta = torch.zeros((), dtype=torch.float64), losses.contrast.beta_in_force
+    teacher = scores.by_example()
+    for i, e in enumerate(examples):
+        if isinstance(e, Distil):
+            p = torch.tensor(np.exp(teacher[i].logprobs))
+            mine = rows(e.response_ids).gather(1, torch.tensor(teacher[i].ids.astype(np.int64)))
+            expected = expected - 5.0 * e.weight / 3 * (p / p.sum(1, keepdim=True) * mine).sum(1).mean()
+        elif isinstance(e, Imitate):
+            own = rows(e.response_ids)
+            expected = expected - 0.5 * sum(own[t, y] for t, y in enumerate(e.response_ids)) / len(e.response_ids)
+        else:
+            chosen, rejected = (
+                score(r, k, m)
+                for (_, r), k, m in zip(e.sequences, reference[i], (e.chosen_mask, e.rejected_mask), strict=True)
+            )
+            margin = beta * (chosen - rejected) - (losses.contrast.margin_in_force if form == "simpo" else 0.0)
+            expected = expected - torch.nn.functional.logsigmoid(margin) / 3
+    expected.backward()
+    assert loss == pytest.approx(float(expected.detach()), abs=1e-12)
+    torch.testing.assert_close(
+        gradient, torch.cat([p.grad.reshape(-1) for p in model.parameters()]), atol=1e-12, rtol=0
+    )
+
+
 def test_a_prompt_of_weight_zero_counts_in_the_denominator(model):
     rng = np.random.default_rng(3)
     one = Distil("a", (1, 2), (3, 4, 5), 1.0)
@@ -144,7 +202,7 @@ def test_packed_positions_predict_their_own_response_tokens(model):
 
 def test_micro_batches_cover_every_item_once_within_the_limit():
     rng = np.random.default_rng(4)
-    items = [((0,) * int(rng.integers(1, 30)), (0,) * int(rng.integers(1, 30))) for _ in range(50)]
+    items = [((i,) * int(rng.integers(1, 30)), (0,) * int(rng.integers(1, 30))) for i in range(50)]
     batches = list(micro_batches(items, lambda s: [s], 100))
     assert sorted(i for b in batches for i in b) == list(range(50))
     for b in batches:

@@ -126,3 +126,23 @@ def test_a_response_that_is_chosen_for_several_is_scored_once(
     assert passed == [[first, second]]
     for values, sequence in zip(found, (first, second, first, second), strict=True):
         np.testing.assert_allclose(values, token_logprobs(network, *sequence), atol=2e-6)
+
+
+def test_what_is_distilled_more_than_once_is_scored_once(network: Network) -> None:
+    """Three examples of two sequences: two rows of the teacher's input, and three of scores, each its own copy."""
+    given: list[tuple[int, ...]] = []
+    network.model.register_forward_pre_hook(
+        lambda _, args, named: given.append(tuple(named["input_ids"].shape)), with_kwargs=True
+    )
+    first, second = SEQUENCES[7], SEQUENCES[2]
+    scores = FrozenModel(network).teacher_scores({4: first, 1: second, 0: first}, K, with_tail=True)
+    assert given == [(2, 7)]
+    assert scores.offsets.tolist() == [0, 3, 9, 12] and scores.example.tolist() == [4, 1, 0]
+    found = scores.by_example()
+    for example, (prompt, response) in {4: first, 1: second, 0: first}.items():
+        expected = rows(network, prompt, response).numpy()
+        np.testing.assert_allclose(found[example].logprobs, np.sort(expected, 1)[:, : -K - 1 : -1], atol=2e-6)
+        np.testing.assert_allclose(found[example].entropy, -(np.exp(expected) * expected).sum(1), atol=2e-6)
+        tail = np.log(np.exp(np.sort(expected, 1)[:, :-K]).sum(1))
+        assert found[example].tail is not None
+        np.testing.assert_allclose(found[example].tail, tail, atol=2e-6)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from artifact.train.examples import KINDS, Asked, Distil, Example, Imitate, Mask, Prefer, Reinforce, TokenPair
-from artifact.train.losses.diagnostics import distillation_diagnostics
+from artifact.train.losses.diagnostics import distillation_diagnostics, token_mean
 from artifact.train.losses.divergence import token_divergence
 from artifact.train.losses.finite import LossContext, check_finite
 from artifact.train.losses.lm_head import log_probs_at
@@ -177,7 +177,7 @@ class _Part:
         first = np.cumsum([0, *(len(e.sequences) for e in batch.examples)])  # each example's first sequence
         per_example = len(self.examples[0].sequences)
         sequences = [int(first[i]) + j for j in range(per_example) for i in members]
-        counts = torch.bincount(packed.segment_T, minlength=int(packed.input_BT.shape[0]))
+        counts = torch.bincount(packed.segment_T)
         starts = torch.cumsum(counts, 0) - counts
         masks = [_masks(e)[j] for j in range(per_example) for e in self.examples]
         lengths = [len(e.sequences[j][1]) for j in range(per_example) for e in self.examples]
@@ -190,6 +190,7 @@ class _Part:
         self.n_responses = len(sequences)
         self.hidden_TH = hidden_TH[self.row_T]
         self.target_T = packed.target_T[self.row_T]
+        self.position_T = packed.position_T[self.row_T].cpu().numpy()
         self.mask_T = torch.ones_like(self.row_T, dtype=torch.bool)
 
     def tensor(self, values: np.ndarray | Sequence[float], dtype: torch.dtype | None = None) -> Tensor:
@@ -216,9 +217,14 @@ class _Part:
         return self.tensor([e.weight for e in self.examples], self.real)
 
     def target_logprobs(self, temperature: float = 1.0) -> Tensor:
-        """log p_S of the actual response token at each row, full vocabulary, at `temperature`, [T]."""
-        head = log_probs_at(self.hidden_TH, self.weight_VH, self.target_T[:, None], temperature=temperature)
-        return head.logprobs_TK[:, 0]
+        """log p_S of the actual response token at each row, full vocabulary, at `temperature`, [T].
+
+        Rows of one position, those of a response that is chosen for several, are taken through the head once.
+        """
+        _, first, place_T = np.unique(self.position_T, return_index=True, return_inverse=True)
+        rows = self.tensor(first)
+        head = log_probs_at(self.hidden_TH[rows], self.weight_VH, self.target_T[rows, None], temperature=temperature)
+        return head.logprobs_TK[:, 0][self.tensor(place_T)]
 
     def reference_logprobs(self, why: str) -> Tensor:
         """log p_ref of the actual response tokens, [T]; ValueError, saying `why` they are needed, without them."""
@@ -314,7 +320,7 @@ def imitation_loss(part: _Part, losses: Losses) -> tuple[Tensor, Diagnostics]:
     """Negative log-likelihood of the responses (`losses/nll.py`), reduced as distillation is."""
     loss_T = token_nll(part.target_logprobs())
     value = reduce(loss_T, part.segment_T, part.weight_S, part.mask_T, losses.distil.reduction, part.denominator)
-    return value, {"tokens": float(part.mask_T.sum()), "nll": _mean(loss_T, part.mask_T)}
+    return value, {"tokens": float(part.mask_T.sum()), "nll": token_mean(loss_T, part.mask_T)}
 
 
 def policy_gradient_loss(part: _Part, losses: Losses) -> tuple[Tensor, Diagnostics]:
@@ -352,11 +358,11 @@ def policy_gradient_loss(part: _Part, losses: Losses) -> tuple[Tensor, Diagnosti
     value = reduce(out.loss_T, part.segment_T, ones_S, part.mask_T, settings.reduction, part.denominator)
     diagnostics = {
         "tokens": float(part.mask_T.sum()),
-        "clip_fraction": _mean(out.clipped_T, part.mask_T),
-        "ratio": _mean(out.ratio_T, part.mask_T),
+        "clip_fraction": token_mean(out.clipped_T, part.mask_T),
+        "ratio": token_mean(out.ratio_T, part.mask_T),
     }
     if out.kl_T is not None:
-        diagnostics["reference_kl"] = _mean(out.kl_T, part.mask_T)
+        diagnostics["reference_kl"] = token_mean(out.kl_T, part.mask_T)
     return value, diagnostics
 
 
@@ -392,9 +398,3 @@ LOSS_OF: dict[type[Example], Callable[[_Part, Losses], tuple[Tensor, Diagnostics
     Reinforce: policy_gradient_loss,
     Prefer: preference_loss,
 }
-
-
-def _mean(value_T: Tensor, mask_T: Tensor) -> float:
-    """Mean over the unmasked tokens; 0 where there is none (a response of tool output only)."""
-    chosen = value_T.detach()[mask_T].double()
-    return float(chosen.mean()) if chosen.numel() else 0.0

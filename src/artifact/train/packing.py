@@ -1,6 +1,7 @@
 """From sequences to the tensors of one forward pass, and back to response positions.
 
-Sequences are right-padded and sorted by length, so padding is small and, under causal attention, never visible to a
+Equal sequences of a pass are computed once, whatever reads them: a response that is distilled and chosen for several
+rejected ones is one row of the body's input, and the gradients of its readers add up there. Rows are right-padded and sorted by length, so padding is small and, under causal attention, never visible to a
 response position: no attention mask is needed. The hidden state at position t predicts token t + 1; the states that
 predict the |y| response tokens of a sequence with |x| prompt tokens are therefore |x| − 1 … |x| + |y| − 2. Response
 token 0 is predicted by the last *prompt* position, and the EOS at the end is a response token.
@@ -8,7 +9,7 @@ token 0 is predicted by the last *prompt* position, and the EOS at the end is a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -35,11 +36,11 @@ class Body(Protocol):
 
 @dataclass(frozen=True)
 class Packed:
-    """One forward pass: input_BT token ids, and for the ΣT response positions of all sequences, in order:
+    """One forward pass: input_BT token ids of the distinct sequences, and for the ΣT response positions of all, in order:
 
-    position_T  index into the flattened [B·T] hidden states
+    position_T  index into the flattened [B·T] hidden states; the same ones for equal sequences
     target_T    the response token to be predicted there
-    segment_T   which sequence it belongs to
+    segment_T   which of all sequences it belongs to
     """
 
     input_BT: Tensor
@@ -48,19 +49,27 @@ class Packed:
     segment_T: Tensor
 
 
+def distinct(sequences: Iterable[TokenPair]) -> tuple[list[TokenPair], list[int]]:
+    """Each sequence once, in the order of its first appearance, and for each of `sequences` its place among them."""
+    place: dict[TokenPair, int] = {}
+    places = [place.setdefault((tuple(prompt), tuple(response)), len(place)) for prompt, response in sequences]
+    return list(place), places
+
+
 def pack(sequences: Sequence[TokenPair], device: str = "cpu") -> Packed:
-    """Right-pad `sequences` and index their response positions; every response must have at least one token."""
-    width = max(len(p) + len(r) for p, r in sequences)
-    tokens = np.zeros((len(sequences), width), dtype=np.int64)
+    """Right-pad the distinct `sequences` and index the response positions of all, each of at least one token."""
+    once, places = distinct(sequences)
+    width = max(len(p) + len(r) for p, r in once)
+    tokens = np.zeros((len(once), width), dtype=np.int64)
     positions, targets, segments = [], [], []
-    for b, (prompt, response) in enumerate(sequences):
+    for s, (b, (prompt, response)) in enumerate(zip(places, sequences, strict=True)):
         n, m = len(prompt), len(response)
         if n == 0 or m == 0:
-            raise ValueError(f"sequence {b} has {n} prompt and {m} response tokens; both must be positive")
+            raise ValueError(f"sequence {s} has {n} prompt and {m} response tokens; both must be positive")
         tokens[b, :n], tokens[b, n : n + m] = prompt, response
         positions.append(np.arange(n - 1, n + m - 1) + b * width)
         targets.append(np.asarray(response, dtype=np.int64))
-        segments.append(np.full(m, b, dtype=np.int64))
+        segments.append(np.full(m, s, dtype=np.int64))
     flat = [torch.from_numpy(np.concatenate(a)).to(device) for a in (positions, targets, segments)]
     return Packed(torch.from_numpy(tokens).to(device), *flat)
 
@@ -76,19 +85,32 @@ def micro_batches(
 ) -> Iterator[list[int]]:
     """Indices of items that share a forward pass: longest first, at most `max_tokens` padded tokens per pass.
 
-    An item (an example, or a preference pair of two sequences) is never split. A single item over the limit gets a
-    pass of its own.
+    Equal sequences of a pass count once, as `pack` lays them out, and an item that brings no new one joins the pass at
+    once. So of equally long items the one of more sequences comes first: the others may be parts of it. An item (an
+    example, or a preference pair of two sequences) is never split. A single item over the limit gets a pass of its own.
     """
-    shape = [(max(len(p) + len(r) for p, r in s), len(s)) for s in map(sequences_of, items)]
-    order = sorted(range(len(items)), key=lambda i: (-shape[i][0], i))
+    needs = [set(distinct(sequences_of(item))[0]) for item in items]
+    length = [max(len(p) + len(r) for p, r in need) for need in needs]
+    readers: dict[TokenPair, list[int]] = {}
+    for i, need in enumerate(needs):
+        for sequence in need:
+            readers.setdefault(sequence, []).append(i)
+    waiting = set(range(len(items)))
     batch: list[int] = []
-    width = rows = 0
-    for i in order:
-        length, n = shape[i]
-        if batch and max(width, length) * (rows + n) > max_tokens:
+    rows: set[TokenPair] = set()
+    width = 0
+    for i in sorted(waiting, key=lambda i: (-length[i], -len(needs[i]), i)):
+        if i not in waiting:
+            continue
+        new = needs[i] - rows
+        if batch and width * (len(rows) + len(new)) > max_tokens:
             yield batch
-            batch, width, rows = [], 0, 0
-        batch.append(i)
-        width, rows = max(width, length), rows + n
+            batch, rows, new = [], set(), needs[i]
+        width = width if batch else length[i]
+        rows |= new
+        for j in sorted({i}.union(*(readers[sequence] for sequence in new))):
+            if j in waiting and needs[j] <= rows:
+                waiting.remove(j)
+                batch.append(j)
     if batch:
         yield batch

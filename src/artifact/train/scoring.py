@@ -18,7 +18,7 @@ from torch import Tensor
 
 from artifact.train.examples import Asked, TokenPair
 from artifact.train.losses.lm_head import project
-from artifact.train.packing import Body, Packed, micro_batches, pack, response_hidden
+from artifact.train.packing import Body, Packed, distinct, micro_batches, pack, response_hidden
 
 CHUNK = 1024
 """Response positions whose logits are held at once."""
@@ -127,17 +127,17 @@ class FrozenModel:
                     are in neither the top-k nor the soft-max. None = every row of the head
 
         k is capped at V; k = V gives the full distribution, whose tail is −∞. At most `max_tokens` padded tokens share
-        a forward pass.
+        a forward pass, and equal sequences are scored once.
         """
-        pairs = list(sequences.values())
-        offsets = np.concatenate([[0], np.cumsum([len(response) for _, response in pairs])]).astype(np.int64)
+        once, places = distinct(sequences.values())
+        offsets = np.concatenate([[0], np.cumsum([len(response) for _, response in once])]).astype(np.int64)
         size = self.vocabulary if vocabulary is None else min(vocabulary, self.vocabulary)
         k = min(k, size)
         ids = np.empty((offsets[-1], k), dtype=np.int32)
         logprobs = np.empty((offsets[-1], k), dtype=np.float32)
         entropy = np.empty(offsets[-1], dtype=np.float32)
         tail = np.empty(offsets[-1], dtype=np.float32) if with_tail else None
-        for batch, _, hidden_TH, weight_VH in self.passes(pairs, max_tokens):
+        for batch, _, hidden_TH, weight_VH in self.passes(once, max_tokens):
             rows_of_batch = np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in batch])
 
             def keep(rows: slice, logprobs_TV: Tensor, target: np.ndarray = rows_of_batch) -> None:
@@ -150,15 +150,26 @@ class FrozenModel:
                     tail[where] = logprobs_TV.scatter(1, top.indices, -torch.inf).logsumexp(-1).cpu().numpy()
 
             log_softmax_chunks(hidden_TH, weight_VH[:size], keep, temperature)
-        return TeacherScores(ids, logprobs, entropy, offsets, np.fromiter(sequences, dtype=np.int64), tail)
+        rows_T = np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in places])
+        return TeacherScores(
+            ids[rows_T],
+            logprobs[rows_T],
+            entropy[rows_T],
+            np.concatenate([[0], np.cumsum(np.diff(offsets)[places])]),
+            np.fromiter(sequences, dtype=np.int64),
+            None if tail is None else tail[rows_T],
+        )
 
     def logprobs(
         self, sequences: Sequence[TokenPair], max_tokens: int = 16384, temperature: float = 1.0
     ) -> list[np.ndarray]:
-        """Log-probability of every response token at `temperature`, one float32 array per sequence."""
-        distinct = list(dict.fromkeys((tuple(prompt), tuple(response)) for prompt, response in sequences))
-        found: dict[TokenPair, np.ndarray] = {}
-        for batch, packed, hidden_TH, weight_VH in self.passes(distinct, max_tokens):
+        """Log-probability of every response token at `temperature`, one float32 array per sequence.
+
+        Equal sequences are scored once.
+        """
+        once, places = distinct(sequences)
+        found: dict[int, np.ndarray] = {}
+        for batch, packed, hidden_TH, weight_VH in self.passes(once, max_tokens):
             flat = np.empty(hidden_TH.shape[0], dtype=np.float32)
 
             def keep(
@@ -167,9 +178,9 @@ class FrozenModel:
                 values[rows] = logprobs_TV.gather(1, target_T[rows, None])[:, 0].cpu().numpy()
 
             log_softmax_chunks(hidden_TH, weight_VH, keep, temperature)
-            pieces = np.split(flat, np.cumsum([len(distinct[i][1]) for i in batch])[:-1])
-            found |= {distinct[i]: piece for i, piece in zip(batch, pieces, strict=True)}
-        return [found[tuple(prompt), tuple(response)] for prompt, response in sequences]
+            pieces = np.split(flat, np.cumsum([len(once[i][1]) for i in batch])[:-1])
+            found |= dict(zip(batch, pieces, strict=True))
+        return [found[i] for i in places]
 
     def reference_logprobs(self, asked: Mapping[int, Asked], max_tokens: int = 16384) -> dict[int, list[np.ndarray]]:
         """`logprobs` of each example's sequences, by index of the example; those of one temperature scored together."""

@@ -60,6 +60,12 @@ def distillation_diagnostics(
     return {"tokens": float(n_tokens)} | means
 
 
+def token_mean(value_T: Tensor, mask_T: Tensor) -> float:
+    """Mean over the unmasked tokens; 0 where there is none (a response of tool output only)."""
+    chosen = value_T.detach()[mask_T].double()
+    return float(chosen.mean()) if chosen.numel() else 0.0
+
+
 def topk_entropy(logprobs_TK: Tensor) -> Tensor:
     """Entropy in nats of each row renormalised over its K entries, [T], no gradient; entries of probability 0 add 0."""
     log_p = logprobs_TK.detach().log_softmax(dim=1)

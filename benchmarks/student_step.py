@@ -1,0 +1,147 @@
+"""Processor seconds of the student's step and of teacher scoring with equal sequences computed once, and each by itself.
+
+One step's examples of CORE, plain distillation and GRPO on the embedded pair: 32 prompts x 4 rollouts of the student,
+verified and scored. *Apart* are the same examples with the repeats of a sequence told apart by a token of their prompt,
+so that nothing is equal and every shape stays. Both are timed by processor time in turns, on one thread, and what is
+printed is the median of the ratios. The head, the losses and AdamW are in the student's time.
+
+    python benchmarks/student_step.py --repeats 9
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from artifact.actors.answering import answer
+from artifact.actors.checkpoints import load_frozen, load_network
+from artifact.config import Config, load
+from artifact.paths import resolve_model
+from artifact.records import Group
+from artifact.studies.inputs import build_inputs, stop_token_ids
+from artifact.train.examples import Example, TokenPair
+from artifact.train.local import LocalWorkers
+from artifact.train.methods.base import StepContext, no_teacher_at_hand
+from artifact.train.objective import denominators
+from artifact.train.packing import distinct
+from artifact.train.rollouts import build_rollouts, verify_groups
+from artifact.train.scoring import FrozenModel
+from artifact.train.workers import StepWork
+
+METHODS = ("core", "opd", "grpo")
+
+
+class Bench:
+    """The embedded pair, and `prompts` groups of rollouts of its student."""
+
+    def __init__(self, prompts: int) -> None:
+        self.config: Config = load("tiny", {"train.curve_every": 0})
+        self.inputs = build_inputs(self.config)
+        self.networks = [resolve_model(m) for m in (self.config.models.student, self.config.teacher_path)]
+        problems, k = self.inputs.train[:prompts], self.config.sampling.samples_per_prompt
+        encoded = [(p.id, self.inputs.encode(p, "none")) for p in problems]
+        sampling = self.config.sampling
+        completions = answer(
+            FrozenModel(load_frozen(self.networks[0], "float32")),
+            [ids for _, ids in encoded for _ in range(k)],
+            "generate",
+            top_k=1,
+            temperature=sampling.temperature,
+            max_new_tokens=sampling.max_new_tokens,
+            stop_token_ids=stop_token_ids(self.config.models.student),
+            seed=0,
+            vocabulary=self.inputs.vocabulary,
+        )
+        drawn = [completions[i * k : (i + 1) * k] for i in range(len(problems))]
+        groups = verify_groups(problems, build_rollouts(encoded, drawn, self.inputs.decode), self.inputs.verify)
+        self.groups = [Group(p, x, g) for p, (_, x), g in zip(problems, encoded, groups, strict=True)]
+
+    def examples(self, method: str) -> tuple[list[Example], dict[str, float]]:
+        """A step's examples of `method` and the coefficients of their losses."""
+        inputs = self.inputs
+        context = StepContext(0, inputs.encode, inputs.encode_text, {}, {}, inputs.mask_text, no_teacher_at_hand)
+        batch = load("tiny", {"train.curve_every": 0, "method": method}).make_method().batch(self.groups, context)
+        return list(batch.examples), dict(batch.coefficients)
+
+    def workers(self) -> LocalWorkers:
+        """A fresh student with plain AdamW, and the teacher."""
+        student, teacher = load_network(self.networks[0], "float32"), load_frozen(self.networks[1], "float32")
+        stops, vocabulary = stop_token_ids(self.config.models.student), self.inputs.vocabulary
+        workers = LocalWorkers(student, teacher, self.config.run_settings, self.inputs.decode, stops, vocabulary)
+        workers.start(1000)
+        return workers
+
+
+def apart(examples: Sequence[Example], vocabulary: int) -> list[Example]:
+    """The same examples, of the same shapes, of which no two share a sequence."""
+    seen: Counter[tuple[Any, ...]] = Counter()
+    out = []
+    for e in examples:
+        repeat = max(seen[s] for s in e.sequences)
+        seen.update({s: repeat + 1 - seen[s] for s in e.sequences})
+        prompt = list(e.prompt_ids)
+        for at in range(len(prompt)):  # the number of the repeat, one digit a token
+            repeat, digit = divmod(repeat, vocabulary)
+            prompt[at] = (prompt[at] + digit) % vocabulary
+        out.append(replace(e, prompt_ids=tuple(prompt)))
+    return out
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Processor seconds of this process."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def sequences(examples: Sequence[Example]) -> list[TokenPair]:
+    """What the student computes, repeats included."""
+    return [s for e in examples for s in e.sequences]
+
+
+def main() -> None:
+    """Print a line per method."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompts", type=int, default=32, help="prompts of the step (default 32)")
+    parser.add_argument("--repeats", type=int, default=9, help="pairs of steps that are timed (default 9)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    bench = Bench(arguments.prompts)
+    for method in METHODS:
+        once, coefficients = bench.examples(method)
+        several = apart(once, bench.inputs.vocabulary)
+        assert len(distinct(sequences(several))[0]) == len(sequences(several))
+        both = {"once": (once, bench.workers()), "apart": (several, bench.workers())}
+        teacher: dict[str, list[float]] = {name: [] for name in both}
+        student: dict[str, list[float]] = {name: [] for name in both}
+        for step in range(arguments.repeats + 1):
+            for name, (examples, workers) in both.items():
+                scores: list[Any] = []
+                spent = seconds(lambda w=workers, e=examples, s=scores: s.extend(w.teacher_scores([e])))
+                reference = workers.reference_logprobs([examples])
+                of_step = denominators(examples, bench.config.losses, bench.config.sampling.max_new_tokens)
+                work = StepWork(step, coefficients, of_step)
+                teacher[name].append(spent)
+                student[name].append(
+                    seconds(lambda w=workers, e=examples, k=work, s=scores, r=reference: w.step(k, [e], s, r))
+                )
+        print(
+            f"{method}: {len(sequences(once))} sequences, {len(distinct(sequences(once))[0])} of them distinct; "
+            + "; ".join(
+                f"{what} {statistics.median(times['once'][1:]):.3f} s, "
+                f"{statistics.median(a / b for a, b in zip(times['once'][1:], times['apart'][1:], strict=True)):.2f} "
+                "of each by itself"
+                for what, times in (("student", student), ("teacher", teacher))
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()
