@@ -1,4 +1,4 @@
-"""Processor seconds of the student's step and of teacher scoring with equal sequences computed once, and each by itself.
+"""Processor seconds of student and teacher in a step, with equal sequences computed once against each by itself.
 
 One step's examples of CORE, plain distillation and GRPO on the embedded pair: 32 prompts x 4 rollouts of the student,
 verified and scored. *Apart* are the same examples with the repeats of a sequence told apart by a token of their prompt,

@@ -252,7 +252,7 @@ MUTANTS = (
         "train/losses/diagnostics.py",
         "chosen = value_T.detach()[mask_T].double()",
         "chosen = value_T.detach().double()",
-        PARTS,
+        ("train/losses/test_small_parts.py",),
     ),
     Mutant(
         "a response chosen for several read from the first row of all",

@@ -174,8 +174,8 @@ MUTANTS = (
     Mutant(
         "a micro-batch loses the item that did not fit",
         "train/packing.py",
-        "batch, width, rows = [], 0, 0\n        batch.append(i)",
-        "batch, width, rows = [], 0, 0\n            continue\n        batch.append(i)",
+        "batch, rows, new = [], set(), needs[i]\n",
+        "batch, rows, new = [], set(), needs[i]\n            continue\n",
         PACKING,
     ),
     Mutant(

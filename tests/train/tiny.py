@@ -50,7 +50,7 @@ def tiny_qwen3(vocabulary: int, *, tied: bool = True, seed: int = 0) -> Qwen3For
 
 
 def exact(model: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
-    """`model` in float64 throughout: transformers' norm rounds to float32, and rounded gradients do not quite add up."""
+    """`model` in float64 throughout: transformers' norm rounds to float32, whose gradients do not quite add up."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child).__name__ == "Qwen3RMSNorm":

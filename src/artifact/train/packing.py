@@ -1,10 +1,11 @@
 """From sequences to the tensors of one forward pass, and back to response positions.
 
 Equal sequences of a pass are computed once, whatever reads them: a response that is distilled and chosen for several
-rejected ones is one row of the body's input, and the gradients of its readers add up there. Rows are right-padded and sorted by length, so padding is small and, under causal attention, never visible to a
-response position: no attention mask is needed. The hidden state at position t predicts token t + 1; the states that
-predict the |y| response tokens of a sequence with |x| prompt tokens are therefore |x| − 1 … |x| + |y| − 2. Response
-token 0 is predicted by the last *prompt* position, and the EOS at the end is a response token.
+rejected ones is one row of the body's input, and the gradients of its readers add up there. Rows are right-padded and
+sorted by length, so padding is small and, under causal attention, never visible to a response position: no attention
+mask is needed. The hidden state at position t predicts token t + 1; the states that predict the |y| response tokens of
+a sequence with |x| prompt tokens are therefore |x| − 1 … |x| + |y| − 2. Response token 0 is predicted by the last
+*prompt* position, and the EOS at the end is a response token.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Body(Protocol):
 
 @dataclass(frozen=True)
 class Packed:
-    """One forward pass: input_BT token ids of the distinct sequences, and for the ΣT response positions of all, in order:
+    """One forward pass: input_BT token ids of the distinct sequences; for the ΣT response positions of all, in order:
 
     position_T  index into the flattened [B·T] hidden states; the same ones for equal sequences
     target_T    the response token to be predicted there

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artifact.train.losses.diagnostics import distillation_diagnostics, merge_diagnostics, topk_entropy
+from artifact.train.losses.diagnostics import distillation_diagnostics, merge_diagnostics, token_mean, topk_entropy
 from artifact.train.losses.finite import LossContext, NonFiniteLoss, check_finite
 from artifact.train.losses.mix import mix_coefficients
 from artifact.train.losses.nll import token_nll
@@ -201,3 +201,9 @@ def test_only_the_sequences_at_fault_are_named() -> None:
     with pytest.raises(NonFiniteLoss, match="2 non-finite of 8") as caught:
         check_finite("distil", loss_TK, CONTEXT, segment_T=torch.tensor([0, 1, 1, 2]))
     assert caught.value.example_ids == ("gsm8k/2", "gsm8k/3")
+
+
+def test_the_mean_over_tokens_is_that_of_the_unmasked_ones() -> None:
+    values = torch.tensor([1.0, 5.0, float("nan"), 3.0])
+    assert token_mean(values, torch.tensor([True, False, False, True])) == 2.0
+    assert token_mean(values, torch.zeros(4, dtype=torch.bool)) == 0.0
