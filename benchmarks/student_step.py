@@ -79,8 +79,9 @@ class Bench:
         return workers
 
 
-def apart(examples: Sequence[Example], vocabulary: int) -> list[Example]:
+def apart(examples: Sequence[Example], vocabulary: int | None) -> list[Example]:
     """The same examples, of the same shapes, of which no two share a sequence."""
+    assert vocabulary is not None  # `build_inputs` says it
     seen: Counter[tuple[Any, ...]] = Counter()
     out = []
     for e in examples:
@@ -94,11 +95,11 @@ def apart(examples: Sequence[Example], vocabulary: int) -> list[Example]:
     return out
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Processor seconds of this process."""
+def timed(call: Callable[..., Any], *arguments: object) -> tuple[float, Any]:
+    """Processor seconds of this process in `call(*arguments)`, and what it gives."""
     start = time.process_time()
-    work()
-    return time.process_time() - start
+    found = call(*arguments)
+    return time.process_time() - start, found
 
 
 def sequences(examples: Sequence[Example]) -> list[TokenPair]:
@@ -123,15 +124,12 @@ def main() -> None:
         student: dict[str, list[float]] = {name: [] for name in both}
         for step in range(arguments.repeats + 1):
             for name, (examples, workers) in both.items():
-                scores: list[Any] = []
-                spent = seconds(lambda w=workers, e=examples, s=scores: s.extend(w.teacher_scores([e])))
+                spent, scores = timed(workers.teacher_scores, [examples])
                 reference = workers.reference_logprobs([examples])
                 of_step = denominators(examples, bench.config.losses, bench.config.sampling.max_new_tokens)
                 work = StepWork(step, coefficients, of_step)
                 teacher[name].append(spent)
-                student[name].append(
-                    seconds(lambda w=workers, e=examples, k=work, s=scores, r=reference: w.step(k, [e], s, r))
-                )
+                student[name].append(timed(workers.step, work, [examples], scores, reference)[0])
         print(
             f"{method}: {len(sequences(once))} sequences, {len(distinct(sequences(once))[0])} of them distinct; "
             + "; ".join(

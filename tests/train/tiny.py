@@ -49,15 +49,18 @@ def tiny_qwen3(vocabulary: int, *, tied: bool = True, seed: int = 0) -> Qwen3For
     return Qwen3ForCausalLM(config)
 
 
-def exact(model: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
+def exact(model: Any) -> Qwen3ForCausalLM:
     """`model` in float64 throughout: transformers' norm rounds to float32, whose gradients do not quite add up."""
     for module in list(model.modules()):
+        name: str
+        child: Any
         for name, child in module.named_children():
             if type(child).__name__ == "Qwen3RMSNorm":
                 norm = nn.RMSNorm(child.weight.shape, eps=child.variance_epsilon)
                 norm.weight = child.weight
                 setattr(module, name, norm)
-    return model.double()
+    exact_model: Qwen3ForCausalLM = model.double()
+    return exact_model
 
 
 class Decoder(nn.Module):
