@@ -153,7 +153,7 @@ def test_what_is_not_counted_is_said() -> None:
         shape_of_model("org/name")
     with pytest.raises(ConfigError, match="x: model_type 'gpt2' is not counted"):
         shape_of({"model_type": "gpt2"}, "x")
-    with pytest.raises(ConfigError, match="x: its config.json says nothing of hidden_size"):
+    with pytest.raises(ConfigError, match=r"x: its config\.json says nothing of hidden_size"):
         shape_of({"model_type": "qwen3", "num_attention_heads": 2}, "x")
     with pytest.raises(ConfigError, match="a student with experts has not been measured"):
         shape_of_model("Qwen/Qwen3-30B-A3B").kept_per_token(2)
