@@ -7,7 +7,7 @@ With P parameters of b bytes, w data-parallel ranks, ZeRO stage z, T tokens a mi
 | weights | bP, over w at z = 3 |
 | optimiser | AdamW's two moments in float32, and float32 weights beside bfloat16 ones: 8P + 4P, over w from z = 1 |
 | gradients | bP below z = 2; in float32 for the update 4P, over w from z = 1; float32 ones are both at once |
-| buffers | from z = 1 one bucket of DeepSpeed's exchange, 5e8 numbers, no more than P |
+| buffers | from z = 1 one bucket of DeepSpeed's exchange, 5e8 numbers; below z = 3 no more than P |
 | activations | T · L · kept, or under gradient checkpointing T · (L · bH + kept) |
 | output head | logits of a chunk of the vocabulary in float32, twice: 8 T · chunk |
 
@@ -78,7 +78,7 @@ def student(
         Held(role, "weights", b * p * shared[2]),
         Held(role, "optimiser", (12 if half else 8) * p * shared[0]),
         Held(role, "gradients", gradients),
-        Held(role, "buffers", min(BUCKET_NUMBERS, p) * b if stage else 0.0),
+        Held(role, "buffers", (BUCKET_NUMBERS if stage == 3 else min(BUCKET_NUMBERS, p)) * b if stage else 0.0),
         Held(role, "activations", float(tokens * layers)),
         Held(role, "output head", 8.0 * tokens * chunk),
     ]
