@@ -20,9 +20,11 @@ compares. Left out: the libraries themselves (1 to 2 GiB a process), and fragmen
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
+
+import pandas as pd
 
 from artifact.actors.placement import Placement, place
 from artifact.config import Config, apply_overrides, checked
@@ -240,3 +242,24 @@ def require_memory(config: Config, device_gib: float = DEVICE_GIB) -> None:
         "smaller model"
     )
     raise ConfigError(f"{why}: {remedy}")
+
+
+def planned(configs: Mapping[str, Config], device_gib: float = DEVICE_GIB) -> pd.DataFrame:
+    """GiB that each role of each configuration is planned to hold, by device and component.
+
+    `configs`: how a layout is printed → its configuration. Columns: layout, device, role, component, planned, capacity.
+    """
+    rows = [
+        {
+            "layout": layout,
+            "device": device,
+            "role": held.role,
+            "component": held.component,
+            "planned": held.nbytes / GIB,
+            "capacity": device_gib,
+        }
+        for layout, config in configs.items()
+        for device, inside in by_device(config, device_gib).items()
+        for held in inside
+    ]
+    return pd.DataFrame(rows)
