@@ -39,8 +39,10 @@ def test_ranks_are_merged_by_what_a_number_means() -> None:
         "distil/divergence": 3.0,
         "lr": 0.1,
         "micro_batches": 1.0,
+        "bytes/teacher": 10.0,
     }
-    merged = merge_ranks([first, second])
+    merged = merge_ranks([first | {"bytes/teacher": 30.0}, second])
+    assert merged["bytes/teacher"] == 40.0
     assert merged["loss"] == merged["loss/distil"] == 0.75  # shares of one loss
     assert merged["distil/tokens"] == 40.0
     assert merged["distil/divergence"] == pytest.approx((30 * 1.0 + 10 * 3.0) / 40)  # 1.5, not the plain mean 2

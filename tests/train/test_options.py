@@ -202,6 +202,8 @@ CASES = (
     optimiser(betas=(0.5, 0.6), eps=0.3, weight_decay=0.2),
     optimiser(clip=0.05, lr=0.2),
     optimiser(micro_batch_tokens=1000),
+    optimiser(gradient_checkpointing=True),
+    Case("core", {}, {"optimiser__gradient_checkpointing": True, "train__component_norms_every": 1}),
     Case("opd", {}, {"optimiser__micro_batch_tokens": 1}),
     Case("core", {}, {"train__component_norms_every": 1, "train__curve_every": 1, "train__checkpoint_every": 1}),
     Case("opd", {}, {"train__with_replacement": True, "train__prompts_per_step": 4}),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from artifact.records import Problem, Rollout, Status, Verdict
 from artifact.train.inputs import RunInputs
@@ -71,12 +72,23 @@ class Decoder(nn.Module):
         self.embedding = nn.Embedding(vocabulary, hidden)
         self.recurrent = nn.GRU(hidden, hidden, batch_first=True)
 
+    checkpointed = False
+
     def forward(self, *, input_ids: Tensor, use_cache: bool) -> SimpleNamespace:
-        return SimpleNamespace(last_hidden_state=self.recurrent(self.embedding(input_ids))[0])
+        embedded = self.embedding(input_ids)
+        if self.checkpointed and self.training:
+            return SimpleNamespace(last_hidden_state=checkpoint(self.recurrent, embedded, use_reentrant=False)[0])
+        return SimpleNamespace(last_hidden_state=self.recurrent(embedded)[0])
 
 
 class Network(nn.Module):
     """`model` and `lm_head`, as transformers has them; the same weights for the same seed."""
+
+    supports_gradient_checkpointing = True
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, bool]) -> None:
+        assert gradient_checkpointing_kwargs == {"use_reentrant": False}
+        self.model.checkpointed = True
 
     def __init__(self, seed: int = 0, vocabulary: int = 11, hidden: int = 6) -> None:
         super().__init__()

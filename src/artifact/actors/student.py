@@ -110,7 +110,7 @@ class StudentActor:
             self.engine = self.student = None
             gc.collect()  # DeepSpeed's engine and its hooks refer to one another; old weights go before new ones come
         network = load_network(model, self.dtype)
-        policy = Policy(network, losses)
+        policy = Policy(network, losses, optimiser.gradient_checkpointing)
         spec = spec_of(with_explicit_head(network.named_parameters(), bool(network.config.tie_word_embeddings)))
         self.engine = ShardedEngine(policy, optimiser, self.cluster.zero_stage, self.dtype)
         self.student = Student(
@@ -135,6 +135,8 @@ class StudentActor:
 
         assert self.student is not None, "reset comes first"
         metrics = self.student.step(work, examples, scores, reference)
+        metrics["bytes/teacher"] = float(sum(piece.nbytes for piece in scores))
+        metrics["bytes/reference"] = float(sum(a.nbytes for rows in (reference or {}).values() for a in rows))
         torch.set_num_threads(self.slot.threads)  # DeepSpeed's optimiser step may have changed it
         return metrics
 

@@ -124,6 +124,8 @@ class RayWorkers:
             for s, shard, sc, ref in zip(self.actors.students, shards, scores, reference, strict=True)
         ]
         metrics: list[dict[str, float]] = self._call(refs, f"optimiser step {work.step}")
+        assert self._spec is not None, "start comes first"
+        metrics[0]["bytes/weights"] = float(self._spec.nbytes * len(self.actors.engines))  # of the sync that follows
         self._last = work.step, metrics
         return metrics
 

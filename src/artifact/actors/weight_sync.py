@@ -35,6 +35,13 @@ class Spec:
     shapes: tuple[tuple[int, ...], ...]
     dtypes: tuple[str, ...]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all parameters: what a sync sends to each engine."""
+        import torch
+
+        return sum(math.prod(s) * getattr(torch, d).itemsize for s, d in zip(self.shapes, self.dtypes, strict=True))
+
     def buckets(self) -> Iterator[list[int]]:
         """Indices of parameters that travel together: same dtype, at most `BUCKET_BYTES`."""
         import torch

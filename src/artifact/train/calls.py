@@ -101,14 +101,14 @@ def rollout_metrics(groups: Sequence[Sequence[Rollout]], batch: Batch) -> dict[s
 def merge_ranks(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
     """One account of a step from those of its data-parallel ranks.
 
-    Losses (each rank holds a share of the step's) and counts are summed; a component's diagnostics are averaged by its
-    tokens, `<component>/tokens`; what every rank knows alike (`lr`, `grad_norm`) is averaged.
+    Losses (each rank holds a share of the step's), counts and bytes are summed; a component's diagnostics are averaged
+    by its tokens, `<component>/tokens`; what every rank knows alike (`lr`, `grad_norm`) is averaged.
     """
 
     def merged(name: str) -> float:
         component, _, quantity = name.partition("/")
         having = [m for m in metrics if name in m]
-        if component == "loss" or quantity == "tokens" or name == "micro_batches":
+        if component in ("loss", "bytes") or quantity == "tokens" or name == "micro_batches":
             return float(sum(m[name] for m in having))
         weights = [m.get(f"{component}/tokens", 1.0) for m in having]
         return float(np.average([m[name] for m in having], weights=weights)) if sum(weights) else 0.0

@@ -94,7 +94,7 @@ class LocalWorkers:
     def start(self, total_steps: int) -> None:
         """The initial weights, a fresh optimiser, a schedule over `total_steps`."""
         self.network.load_state_dict(self._initial)
-        policy = Policy(self.network, self.settings.losses)
+        policy = Policy(self.network, self.settings.losses, self.settings.optimiser.gradient_checkpointing)
         engine = PlainEngine(policy, self.settings)
         self.student = Student(policy, engine, self.settings.optimiser, self.settings.losses, total_steps)
 

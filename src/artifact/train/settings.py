@@ -184,6 +184,8 @@ class Optimiser(Settings):
     final_fraction      share of the peak learning rate left at the last step
     clip                largest global gradient norm
     micro_batch_tokens  packed tokens in one forward pass
+    gradient_checkpointing  keep each layer's input alone and compute the layer again in the backward pass: about a
+                            third more computing, and the memory of one layer in place of all of them
     """
 
     lr: Positive
@@ -195,6 +197,7 @@ class Optimiser(Settings):
     final_fraction: Annotated[float, Bound(ge=0, le=1)] = 0.0
     clip: Positive = 1.0
     micro_batch_tokens: Count = 16384
+    gradient_checkpointing: bool = False
 
 
 @dataclass(frozen=True)

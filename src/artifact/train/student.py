@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from artifact.errors import NonFinite
+from artifact.errors import ConfigError, NonFinite
 from artifact.train.examples import Example, TokenPair
 from artifact.train.gradients import ComponentGradients
 from artifact.train.losses.diagnostics import merge_diagnostics
@@ -50,11 +50,16 @@ class OutputHead(torch.nn.Linear):
 
 
 class Policy(torch.nn.Module):
-    """Body, head and losses in one forward pass, so that an engine's hooks see every parameter's use."""
+    """Body, head and losses in one forward pass, so that an engine's hooks see every parameter's use.
 
-    def __init__(self, network: torch.nn.Module, losses: Losses) -> None:
+    gradient_checkpointing  layers are computed again in the backward pass; ConfigError where the network cannot
+    """
+
+    def __init__(self, network: torch.nn.Module, losses: Losses, gradient_checkpointing: bool = False) -> None:
         super().__init__()
         self.network, self.losses = network, losses
+        if gradient_checkpointing:
+            checkpoint_layers(network)
         if not isinstance(network.lm_head, OutputHead):
             network.lm_head = OutputHead(network.lm_head)  # type: ignore[arg-type]
 
@@ -72,6 +77,17 @@ class Policy(torch.nn.Module):
             return found.loss, found.weighted_losses, found.components, found.diagnostics
 
         return Outcome(*head(hidden_TH, share))
+
+
+def checkpoint_layers(network: Any) -> None:
+    """Make a transformers model keep the inputs of its layers alone; it does so while it is in training mode."""
+    if not getattr(network, "supports_gradient_checkpointing", False):
+        raise ConfigError(
+            f"optimiser.gradient_checkpointing: {type(network).__name__} cannot compute its layers again; set it "
+            "to false"
+        )
+    network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    network.train()
 
 
 class TrainingEngine(Protocol):

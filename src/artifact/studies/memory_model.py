@@ -1,0 +1,265 @@
+"""What each role of a run holds on its device, component by component: what a tier needs, before it is started.
+
+With P parameters of b bytes, w data-parallel ranks, ZeRO stage z, T tokens a micro-batch, L layers of inputs bH:
+
+| of a student rank | bytes |
+|---|---|
+| weights | bP, over w at z = 3 |
+| optimiser | AdamW's two moments in float32, and float32 weights beside bfloat16 ones: 8P + 4P, over w from z = 1 |
+| gradients | bP below z = 2; in float32 for the update 4P, over w from z = 1; float32 ones are both at once |
+| buffers | from z = 1 one bucket of DeepSpeed's exchange, 5e8 numbers; below z = 3 no more than P |
+| activations | T · L · kept, or under gradient checkpointing T · (L · bH + kept) |
+| output head | logits of a chunk of the vocabulary in float32, twice: 8 T · chunk |
+
+A frozen model that scores holds bP, and at most the widest of a layer and of the logits of `CHUNK` positions, which
+exist four times in float32. An engine takes the share of its device that it is given; what weights leave of it is its
+KV cache. `results/gpu/*.json` holds these numbers as measured on a GPU, and `tests/studies/test_memory_model.py`
+compares. Left out: the libraries themselves (1 to 2 GiB a process), and fragmentation.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+
+import pandas as pd
+
+from artifact.actors.placement import Placement, place
+from artifact.config import Config, apply_overrides, checked
+from artifact.errors import ConfigError
+from artifact.studies.model_shape import ModelShape, shape_of_model
+from artifact.train.losses.lm_head import CHUNK_VOCAB
+from artifact.train.scoring import CHUNK
+
+GIB = 2**30
+BUCKET_NUMBERS = 500_000_000
+"""DeepSpeed's `reduce_bucket_size`."""
+
+PROCESS_GIB = 1.5
+"""Of every process on a GPU: the CUDA context and its libraries."""
+
+DEVICE_GIB = 79.2
+"""What an H100 of 80 GB has (results/gpu/h100.json)."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Bytes of one component of one role on its device."""
+
+    role: str
+    component: str
+    nbytes: float
+
+
+def bytes_of(dtype: str) -> int:
+    """Bytes of a number."""
+    return {"float32": 4, "bfloat16": 2}[dtype]
+
+
+def student(
+    shape: ModelShape,
+    dtype: str,
+    *,
+    stage: int,
+    ranks: int,
+    tokens: int,
+    checkpointed: bool,
+    kernel: str = "triton",
+    role: str = "student-0",
+) -> list[Held]:
+    """What a student rank holds at its fullest (see the module)."""
+    p, b, half = shape.parameters, bytes_of(dtype), dtype == "bfloat16"
+    shared = [1.0 if stage < first else 1.0 / ranks for first in (1, 2, 3)]  # optimiser, gradients, weights
+    gradients = 4 * p * shared[0 if half else 1] + (b * p if half and stage < 2 else 0.0)
+    kept = shape.kept_per_token(b)
+    layers = shape.layers * b * shape.hidden + kept if checkpointed else shape.layers * kept
+    chunk = min(CHUNK_VOCAB[kernel], shape.vocabulary)
+    return [
+        Held(role, "weights", b * p * shared[2]),
+        Held(role, "optimiser", (12 if half else 8) * p * shared[0]),
+        Held(role, "gradients", gradients),
+        Held(role, "buffers", (BUCKET_NUMBERS if stage == 3 else min(BUCKET_NUMBERS, p)) * b if stage else 0.0),
+        Held(role, "activations", float(tokens * layers)),
+        Held(role, "output head", 8.0 * tokens * chunk),
+    ]
+
+
+def scorer(shape: ModelShape, dtype: str, tokens: int, role: str) -> list[Held]:
+    """What a frozen model holds that scores `tokens` at a time."""
+    b = bytes_of(dtype)
+    logits = 4 * 4 * min(CHUNK, tokens) * shape.vocabulary + tokens * b * shape.hidden
+    passing = max(tokens * shape.passing_per_token(b), logits)
+    return [Held(role, "weights", float(b * shape.parameters)), Held(role, "activations", float(passing))]
+
+
+def engine(shape: ModelShape, dtype: str, share: float, device_gib: float, ranks: int, role: str) -> list[Held]:
+    """What an engine of `ranks` tensor-parallel ranks holds on each device: its share, weights and KV cache apart."""
+    b = bytes_of(dtype)
+    weights = b * shape.parameters / ranks
+    return [Held(role, "weights", weights), Held(role, "KV cache", share * device_gib * GIB - weights)]
+
+
+def held(config: Config, device_gib: float = DEVICE_GIB) -> list[Held]:
+    """Every component of every role of phase 2 of `config`."""
+    c, tokens, dtype = config.cluster, config.optimiser.micro_batch_tokens, config.models.dtype
+    own, teacher = shape_of_model(config.models.student), shape_of_model(config.teacher_path)
+    needs = config.make_method().needs
+    kernel = "triton" if c.device == "cuda" else "reference"
+    rows: list[Held] = []
+    for rank in range(c.student_workers):
+        rows += student(
+            own,
+            dtype,
+            stage=c.zero_stage,
+            ranks=c.student_workers,
+            tokens=tokens,
+            checkpointed=config.optimiser.gradient_checkpointing,
+            kernel=kernel,
+            role=f"student-{rank}",
+        )
+    if needs.scorer:
+        rows += scorer(own if needs.self_teacher else teacher, dtype, tokens, "teacher")
+    if needs.reference:
+        rows += scorer(own, dtype, tokens, "reference")
+    share, ranks = c.engine.gpu_memory_utilization, c.engine.tensor_parallel_size
+    for i in range(c.engine.count):
+        if c.device == "cuda":
+            rows += engine(own, dtype, share, device_gib, ranks, f"engine-{i}")
+        else:
+            weights = bytes_of(dtype) * own.parameters / ranks
+            rows += [
+                Held(f"engine-{i}", "weights", weights),
+                Held(f"engine-{i}", "KV cache", c.engine.kv_cache_gib * GIB),
+            ]
+    return rows
+
+
+def devices(placement: Placement, gpus: int) -> dict[str, int]:
+    """Role → the first of the devices it is on: bundles take GPUs in their order, fractions share one that has room."""
+    free = [1.0] * gpus
+    of_bundle: dict[int, int] = {}
+    for index, bundle in enumerate(placement.bundles):
+        wanted = bundle.get("GPU", 0.0)
+        start = next(
+            (d for d in range(gpus) if all(f >= min(wanted, 1.0) - 1e-9 for f in free[d : d + max(1, round(wanted))])),
+            None,
+        )
+        if start is None:
+            raise ConfigError(
+                f"the roles of this run need more than cluster.gpus = {gpus}: raise it, or lower the counts"
+            )
+        for d in range(start, start + max(1, round(wanted))):
+            free[d] -= min(wanted, 1.0)
+        of_bundle[index] = start
+    return {role: of_bundle[index] for role, index in placement.bundle_of.items()}
+
+
+def by_device(config: Config, device_gib: float = DEVICE_GIB) -> dict[int, list[Held]]:
+    """Device → what is held there; on a CPU everything is in one memory."""
+    rows = held(config, device_gib)
+    roles = tuple(dict.fromkeys(row.role for row in rows))
+    if config.cluster.device == "cpu":
+        return {0: rows}
+    where = devices(place(config.cluster, roles), config.cluster.gpus)
+    out: dict[int, list[Held]] = {}
+    for row in rows:
+        span = config.cluster.engine.tensor_parallel_size if row.role.startswith("engine") else 1
+        for d in range(where[row.role], where[row.role] + span):
+            out.setdefault(d, []).append(row)
+    for d, inside in out.items():
+        inside += [Held(role, "process", PROCESS_GIB * GIB) for role in dict.fromkeys(r.role for r in inside)]
+        out[d] = inside
+    return dict(sorted(out.items()))
+
+
+def fullest(config: Config, device_gib: float = DEVICE_GIB) -> tuple[int, float]:
+    """The device that holds most, and how many GiB."""
+    sums = {d: sum(row.nbytes for row in rows) / GIB for d, rows in by_device(config, device_gib).items()}
+    device = max(sums, key=lambda d: sums[d])
+    return device, sums[device]
+
+
+def short_of(config: Config, device_gib: float = DEVICE_GIB) -> str | None:
+    """Why the GPUs do not hold this run, None where they do: the fullest device, or an engine without room for a
+    response of full length.
+    """
+    if config.cluster.device == "cpu":
+        return None
+    device, gib = fullest(config, device_gib)
+    if gib > device_gib:
+        return f"GPU {device} would hold {gib:.1f} GiB and has {device_gib:.1f}"
+    shape, e = shape_of_model(config.models.student), config.cluster.engine
+    room = next(row.nbytes for row in held(config, device_gib) if row.component == "KV cache")
+    needed = shape.cache_per_token(bytes_of(config.models.dtype)) / e.tensor_parallel_size * e.max_model_len
+    if room < needed:
+        return (
+            f"an engine's KV cache would have {room / GIB:.1f} GiB, and one response of engine.max_model_len = "
+            f"{e.max_model_len} needs {needed / GIB:.1f}"
+        )
+    return None
+
+
+def changes(config: Config) -> Iterator[dict[str, object]]:
+    """Settings that need less memory, the mildest first, each on top of those before it."""
+    o, c = config.optimiser, config.cluster
+    steps: list[dict[str, object]] = []
+    if not o.gradient_checkpointing:
+        steps.append({"optimiser.gradient_checkpointing": True})
+    tokens = o.micro_batch_tokens
+    while tokens > 2048:
+        tokens //= 2
+        steps.append({"optimiser.micro_batch_tokens": tokens})
+    if c.student_workers > 1 and c.zero_stage < 3:
+        steps.append({"cluster.zero_stage": 3, "train.component_norms_every": 0})
+    for share in (0.8, 0.6, 0.4, 0.25):
+        if share < c.engine.gpu_memory_utilization:
+            steps.append({"cluster.engine.gpu_memory_utilization": share})
+    yield from accumulate(steps, operator.or_)
+
+
+def nearest_change(config: Config, device_gib: float = DEVICE_GIB) -> dict[str, object] | None:
+    """The mildest of `changes` with which the run fits; None where none of them is enough."""
+    settings = config.model_dump()
+    for change in changes(config):
+        trial = checked(Config, apply_overrides(settings, change), "the plan", change)
+        if short_of(trial, device_gib) is None:
+            return change
+    return None
+
+
+def require_memory(config: Config, device_gib: float = DEVICE_GIB) -> None:
+    """ConfigError where the GPUs do not hold this run, with the nearest change that makes it fit."""
+    why = short_of(config, device_gib)
+    if why is None:
+        return
+    change = nearest_change(config, device_gib)
+    remedy = (
+        "set " + ", ".join(f"{key} = {str(value).lower()}" for key, value in change.items())
+        if change
+        else "no single setting is enough: use more GPUs (cluster.student_workers with cluster.zero_stage = 3), or a "
+        "smaller model"
+    )
+    raise ConfigError(f"{why}: {remedy}")
+
+
+def planned(configs: Mapping[str, Config], device_gib: float = DEVICE_GIB) -> pd.DataFrame:
+    """GiB that each role of each configuration is planned to hold, by device and component.
+
+    `configs`: how a layout is printed → its configuration. Columns: layout, device, role, component, planned, capacity.
+    """
+    rows = [
+        {
+            "layout": layout,
+            "device": device,
+            "role": held.role,
+            "component": held.component,
+            "planned": held.nbytes / GIB,
+            "capacity": device_gib,
+        }
+        for layout, config in configs.items()
+        for device, inside in by_device(config, device_gib).items()
+        for held in inside
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,159 @@
+"""Bytes by formula against what torch keeps at true widths, and against a GPU's own account (results/gpu/h100.json)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+from artifact.config import load
+from artifact.errors import ConfigError
+from artifact.paths import project_root
+from artifact.studies import memory_model
+from artifact.studies.memory_model import GIB, by_device, nearest_change, require_memory, scorer, short_of, student
+from artifact.studies.model_shape import shape_of, shape_of_model
+
+ROOT = project_root()
+H100 = json.loads((ROOT / "results" / "gpu" / "h100.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [
+        ("Qwen/Qwen3-1.7B", H100["student"]["parameters"]),
+        ("Qwen/Qwen3-8B", H100["teacher"]["parameters"]),
+        ("Qwen/Qwen3-30B-A3B", 30.5e9),  # as its page says
+        ("Qwen/Qwen3-4B", 4.0e9),
+        ("Qwen/Qwen2.5-3B-Instruct", 3.09e9),
+    ],
+)
+def test_parameters_of_the_models_of_the_papers(model: str, parameters: float) -> None:
+    exact = isinstance(parameters, int)
+    assert shape_of_model(model).parameters == pytest.approx(parameters, rel=0 if exact else 0.01)
+
+
+def network(family: str, **widths: Any) -> Any:
+    """A random model of transformers with these widths."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **widths))
+
+
+SMALL = {
+    "hidden_size": 48,
+    "intermediate_size": 80,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 100,
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "more"),
+    [
+        ("qwen3", {"head_dim": 16, "tie_word_embeddings": True}),
+        ("qwen3", {"head_dim": 16, "tie_word_embeddings": False}),
+        ("qwen2", {"tie_word_embeddings": True}),
+        ("llama", {"tie_word_embeddings": False}),
+        ("qwen3_moe", {"head_dim": 16, "moe_intermediate_size": 24, "num_experts": 4, "num_experts_per_tok": 2}),
+    ],
+)
+def test_parameters_are_those_of_transformers(family: str, more: dict[str, Any]) -> None:
+    made = network(family, **SMALL, **more)
+    assert shape_of(made.config.to_dict(), family).parameters == sum(p.numel() for p in made.parameters())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("model", ["Qwen/Qwen3-0.6B", "Qwen/Qwen3-1.7B"])
+def test_what_autograd_keeps_of_a_layer(model: str, dtype: str) -> None:
+    """At true widths: what a second layer adds, counted by torch's own hooks, within 10 %."""
+    shape, tokens, kept = shape_of_model(model), 96, []
+    for layers in (1, 2):
+        made = network(
+            "qwen3",
+            hidden_size=shape.hidden,
+            intermediate_size=shape.inner,
+            num_hidden_layers=layers,
+            num_attention_heads=shape.queries // shape.head,
+            num_key_value_heads=shape.keys // shape.head,
+            head_dim=shape.head,
+            vocab_size=32,
+        ).to(getattr(torch, dtype))
+        weights = {p.untyped_storage().data_ptr() for p in made.parameters()}
+        seen: dict[int, int] = {}
+
+        def keep(t: torch.Tensor, seen: dict[int, int] = seen, weights: set[int] = weights) -> torch.Tensor:
+            storage = t.untyped_storage()
+            if storage.data_ptr() not in weights:
+                seen[storage.data_ptr()] = storage.nbytes()
+            return t
+
+        with saved_tensors_hooks(keep, lambda t: t):
+            out = made.model(input_ids=torch.zeros(1, tokens, dtype=torch.long), use_cache=False)
+        kept.append(sum(seen.values()))
+        del out
+    expected = tokens * shape.kept_per_token(memory_model.bytes_of(dtype))
+    assert kept[1] - kept[0] == pytest.approx(expected, rel=0.1)
+
+
+def test_a_student_on_a_gpu() -> None:
+    """Activations of a plain pass, and peaks of a step under DeepSpeed at ZeRO 1, 2 and 3, within 10 %."""
+    shape, tokens = shape_of_model("Qwen/Qwen3-1.7B"), H100["student"]["tokens"]
+    plain = tokens * shape.layers * shape.kept_per_token(2) / GIB
+    assert plain == pytest.approx(H100["student"]["plain"]["extra_gib"], rel=0.1)
+    for stage in (1, 2, 3):
+        rows = student(shape, "bfloat16", stage=stage, ranks=1, tokens=tokens, checkpointed=True)
+        total = sum(row.nbytes for row in rows) / GIB
+        assert total == pytest.approx(H100["engine"][f"zero {stage}"]["peak_gib"], rel=0.1), stage
+
+
+def test_a_teacher_on_a_gpu() -> None:
+    rows = scorer(shape_of_model("Qwen/Qwen3-8B"), "bfloat16", H100["teacher"]["tokens"], "teacher")
+    measured = H100["teacher"]["teacher_scores"]
+    assert sum(row.nbytes for row in rows) / GIB == pytest.approx(measured["peak_gib"], rel=0.1)
+    assert rows[1].nbytes / GIB == pytest.approx(measured["extra_gib"], rel=0.1)
+
+
+def test_ranks_share_what_the_stage_says() -> None:
+    shape = shape_of_model("Qwen/Qwen3-1.7B")
+    p = shape.parameters
+
+    def of(stage: int, ranks: int) -> dict[str, float]:
+        rows = student(shape, "bfloat16", stage=stage, ranks=ranks, tokens=1, checkpointed=True)
+        return {row.component: row.nbytes for row in rows}
+
+    for ranks in (1, 4):
+        assert [of(z, ranks)["weights"] for z in range(4)] == [2 * p, 2 * p, 2 * p, 2 * p / ranks]
+        assert [of(z, ranks)["optimiser"] for z in range(4)] == [12 * p] + [12 * p / ranks] * 3
+        assert of(0, ranks)["gradients"] == 6 * p and of(2, ranks)["gradients"] == 4 * p / ranks
+
+
+def test_the_gpu_tiers_fit_and_what_does_not_is_refused_with_the_nearest_change() -> None:
+    paper = load("paper", {"method": "core"})
+    assert short_of(paper) is None and short_of(load("single-gpu", {"method": "core"})) is None
+    placed = by_device(paper)
+    assert {row.role for row in placed[0]} == {"student-0", "reference"} and len(placed) == 4
+    plain = {"method": "core", "optimiser.gradient_checkpointing": False}
+    with pytest.raises(ConfigError, match=r"GPU 0 would hold .* set optimiser\.gradient_checkpointing = true$"):
+        require_memory(load("paper", plain))
+    assert nearest_change(load("paper", plain)) == {"optimiser.gradient_checkpointing": True}
+    with pytest.raises(ConfigError, match=r"no single setting is enough: use more GPUs"):
+        require_memory(load("paper", {"models.student": "Qwen/Qwen3-8B"}))
+    with pytest.raises(ConfigError, match=r"an engine's KV cache would have .* one response of engine.max_model_len"):
+        require_memory(load("paper", {"cluster.engine.gpu_memory_utilization": 0.041}))
+    assert short_of(load("paper"), device_gib=24.0) is not None
+
+
+def test_what_is_not_counted_is_said() -> None:
+    with pytest.raises(ConfigError, match="the widths of org/name are not known on this machine: fetch it, or add"):
+        shape_of_model("org/name")
+    with pytest.raises(ConfigError, match="x: model_type 'gpt2' is not counted"):
+        shape_of({"model_type": "gpt2"}, "x")
+    with pytest.raises(ConfigError, match=r"x: its config\.json says nothing of hidden_size"):
+        shape_of({"model_type": "qwen3", "num_attention_heads": 2}, "x")
+    with pytest.raises(ConfigError, match="a student with experts has not been measured"):
+        shape_of_model("Qwen/Qwen3-30B-A3B").kept_per_token(2)
