@@ -72,7 +72,7 @@ def overhead(metrics: pd.DataFrame, cell: str, reference: str) -> pd.DataFrame:
     """
     seconds = phase_seconds(metrics)
     seconds["whole step"] = seconds.sum(axis=1)
-    means = seconds.groupby([metrics[name] for name in ("teacher", "cell", "seed")], sort=False).mean()
+    means = seconds.groupby([metrics[name] for name in ("teacher", "cell", "seed")]).mean()
     rows = []
     for teacher in dict.fromkeys(metrics["teacher"]):
         own, other = (means.loc[(teacher, one)] for one in (cell, reference))
