@@ -16,6 +16,7 @@ SMALL = {
     "chunked_head": ["--hidden", "16", "--vocab", "300", "--top-k", "4", "--tokens", "8", "--repeats", "1"],
     "clustering": ["--per-kind", "1"],
     "gpu_check": ["--toy", "--out", "{tmp}/toy.json"],
+    "rollouts": ["--eager", "--problems", "8", "--prompts", "2", "--repeats", "1"],
     "verdicts": [],
 }
 """Arguments that make a benchmark take seconds; those that need the actors are in tests/integration."""
