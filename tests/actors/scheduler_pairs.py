@@ -15,9 +15,11 @@ import numpy as np
 from artifact.actors.engine import Decoding, Request, RolloutEngine
 from artifact.actors.placement import place
 from artifact.config import load
+from artifact.studies.inputs import build_inputs, problems_of
 
 MODEL = sys.argv[1]
-STOPS = (2, 13, 21)  # the end of sequence and two tokens the model writes often
+STOPS = (2, 16)  # the end of sequence and a digit
+NEVER = (0,)  # padding, which no model writes
 
 
 class Watched(RolloutEngine):
@@ -59,10 +61,18 @@ class Watched(RolloutEngine):
     gib_a_block = 0.0
 
 
-def requests(n: int, shortest: int, longest: int) -> list[Request]:
+def requests(n: int) -> list[Request]:
+    """Prompts of the embedded world, 2 for each problem."""
+    config = load("tiny")
+    encode = build_inputs(config).encode
+    problems = problems_of(config.task, "train", n // 2)
+    return [Request(encode(problem, "none"), seed) for seed, problem in enumerate([*problems, *problems])]
+
+
+def long_requests(n: int) -> list[Request]:
+    """Prompts of 100 to 127 tokens."""
     rng = random.Random(0)
-    lengths = [rng.randint(shortest, longest) for _ in range(n)]
-    return [Request(tuple(rng.randrange(3, 60) for _ in range(length)), seed) for seed, length in enumerate(lengths)]
+    return [Request(tuple(rng.randrange(7, 60) for _ in range(rng.randint(100, 127))), seed) for seed in range(n)]
 
 
 def shown(answer: tuple[int, list[Any]]) -> list[Any]:
@@ -77,7 +87,7 @@ def foreign(engine: Watched) -> list[Any]:
     """Requests of which every second asks for what the lean scheduler leaves to vLLM."""
     from vllm import SamplingParams
 
-    asked = requests(9, 4, 30)
+    asked = requests(10)
     kinds: list[dict[str, Any]] = [{}, {"min_tokens": 12}, {"logprobs": 3}, {"presence_penalty": 0.5}, {"n": 2}]
     outputs = engine.llm.generate(
         [{"prompt_token_ids": list(r.prompt_ids)} for r in asked],  # type: ignore[misc]
@@ -93,14 +103,14 @@ def foreign(engine: Watched) -> list[Any]:
 
 
 def scores(engine: Watched) -> list[Any]:
-    asked = [(r.prompt_ids, r.prompt_ids[:5]) for r in requests(15, 6, 40)]
+    asked = [(r.prompt_ids, r.prompt_ids[:5]) for r in requests(16)]
     tokens = engine.next_token_logprobs([p for p, _ in asked], [5, 6, 7])
     return [np.concatenate(engine.score(asked)).tobytes().hex(), tokens.tobytes().hex()]
 
 
 def sampled(engine: Watched, temperature: float, logprobs: bool = True, calculator: bool = False) -> list[Any]:
     decoding = Decoding(temperature, 0.95 if temperature else 1.0, 40, STOPS, logprobs, calculator)
-    return shown(engine.generate(requests(40, 3, 90), decoding))
+    return shown(engine.generate(requests(40), decoding))
 
 
 CASES = {
@@ -117,11 +127,11 @@ def main() -> None:
     found = {}
     for name, blocks, cases in (
         ("", None, CASES),
-        # 8 sequences that each grow into a second block of 128 tokens, where 12 are to be had
+        # sequences that each grow into a second block of 128 tokens, where 12 are to be had
         (
             "few blocks: ",
             13,
-            {"sampled": lambda e: shown(e.generate(requests(20, 100, 127), Decoding(1.0, 1.0, 40, (2,))))},
+            {"sampled": lambda e: shown(e.generate(long_requests(20), Decoding(1.0, 1.0, 40, NEVER)))},
         ),
     ):
         engines = [Watched(scheduler, blocks) for scheduler in ("vllm", "lean")]

@@ -4,8 +4,8 @@ With a model of half a million parameters vLLM's own bookkeeping costs as much a
 a batch is a decode step: the same sequences as before, one token each. `LeanScheduler` makes such a step's
 `SchedulerOutput` in one pass, asks vLLM's block manager only for the sequences whose last block is full, and keeps the
 tokens and log-probabilities of a sequence until it ends: then they are handed over once, where vLLM hands over every
-token by itself. Every other step (a prompt enters, a block is missing and a sequence must be preempted) is vLLM's own,
-from the same state: what is drawn is the same bit for bit.
+token by itself. Every other step (a prompt enters, a block is missing and a sequence must be preempted) is scheduled by
+vLLM's own method, from the same state: what is drawn is the same bit for bit.
 
 vLLM takes it by its engine argument `scheduler_cls`; that interface is not public, so it is written for one version of
 vLLM, which `scheduler_class` in `engine.py` holds it to, and refuses engines with features it was not written for
@@ -44,16 +44,14 @@ class Held:
     """A sequence that has not ended, and what vLLM's front end has not been given of it."""
 
     request: Request
-    stop_ids: frozenset[int]
+    stop_ids: frozenset[int | None]
     most_tokens: int  # prompt and response
     with_logprobs: bool
     logprobs: list[float] = field(default_factory=list)
     ranks: list[int] = field(default_factory=list)
-    prefill_stats: Any = None
 
     def keep(self, part: EngineCoreOutput) -> None:
         """Take over what vLLM would have handed over after one of its own steps."""
-        self.prefill_stats = self.prefill_stats or part.prefill_stats
         if part.new_logprobs is not None:
             self.logprobs += part.new_logprobs.logprobs[:, 0].tolist()
             self.ranks += part.new_logprobs.sampled_token_ranks.tolist()
@@ -75,12 +73,11 @@ class Held:
             new_logprobs=logprobs,
             finish_reason=request.get_finished_reason(),
             stop_reason=request.stop_reason,
-            prefill_stats=self.prefill_stats,
         )
 
 
 class LeanScheduler(Scheduler):
-    """vLLM's scheduler, cheaper in decode steps. ArtifactError for another vLLM and for features it does not handle."""
+    """vLLM's scheduler, cheaper in decode steps; ArtifactError for an engine with features it does not handle."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
