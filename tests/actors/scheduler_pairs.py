@@ -6,7 +6,6 @@ A child of `test_lean_scheduler.py`: vLLM sets up a process for good. Argument: 
 from __future__ import annotations
 
 import json
-import random
 import sys
 from typing import Any
 
@@ -19,7 +18,6 @@ from artifact.studies.inputs import build_inputs, problems_of
 
 MODEL = sys.argv[1]
 STOPS = (2, 16)  # the end of sequence and a digit
-NEVER = (0,)  # padding, which no model writes
 
 
 class Watched(RolloutEngine):
@@ -70,9 +68,8 @@ def requests(n: int) -> list[Request]:
 
 
 def long_requests(n: int) -> list[Request]:
-    """Prompts of 100 to 127 tokens."""
-    rng = random.Random(0)
-    return [Request(tuple(rng.randrange(7, 60) for _ in range(rng.randint(100, 127))), seed) for seed in range(n)]
+    """The same prompts after so much of themselves that they have 120 tokens."""
+    return [Request((r.prompt_ids * 20)[-120:], r.seed) for r in requests(n)]
 
 
 def shown(answer: tuple[int, list[Any]]) -> list[Any]:
@@ -128,11 +125,7 @@ def main() -> None:
     for name, blocks, cases in (
         ("", None, CASES),
         # sequences that each grow into a second block of 128 tokens, where 12 are to be had
-        (
-            "few blocks: ",
-            13,
-            {"sampled": lambda e: shown(e.generate(long_requests(20), Decoding(1.0, 1.0, 40, NEVER)))},
-        ),
+        ("few blocks: ", 13, {"sampled": lambda e: shown(e.generate(long_requests(20), Decoding(1.0, 1.0, 40, (2,))))}),
     ):
         engines = [Watched(scheduler, blocks) for scheduler in ("vllm", "lean")]
         for case, run in cases.items():
