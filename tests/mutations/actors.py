@@ -423,8 +423,8 @@ MUTANTS = (
     Mutant(
         "lean scheduler: only the end of sequence stops",
         "actors/lean_scheduler.py",
-        "frozenset([*(params.stop_token_ids or ()), params.eos_token_id])",
-        "frozenset([*(params.stop_token_ids or ())][:1])",
+        "frozenset({*(params.stop_token_ids or ()), params.eos_token_id})",
+        "frozenset({*(params.stop_token_ids or ())[:1]})",
         LEAN,
     ),
     Mutant(

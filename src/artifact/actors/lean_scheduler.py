@@ -94,7 +94,7 @@ class LeanScheduler(Scheduler):
         if params is not None and _plain(request):
             self._held[request.request_id] = Held(
                 request,
-                stop_ids=frozenset([*(params.stop_token_ids or ()), params.eos_token_id]),
+                stop_ids=frozenset({*(params.stop_token_ids or ()), params.eos_token_id}),
                 most_tokens=min(self.max_model_len, request.num_prompt_tokens + request.max_tokens),
                 with_logprobs=params.logprobs is not None,
             )
