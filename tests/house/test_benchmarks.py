@@ -17,6 +17,7 @@ SMALL = {
     "clustering": ["--per-kind", "1"],
     "gpu_check": ["--toy", "--out", "{tmp}/toy.json"],
     "student_step": ["--prompts", "4", "--repeats", "1"],
+    "rollouts": ["--eager", "--problems", "8", "--prompts", "2", "--repeats", "1"],
     "verdicts": [],
 }
 """Arguments that make a benchmark take seconds; those that need the actors are in tests/integration."""

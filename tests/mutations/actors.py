@@ -7,6 +7,7 @@ from tests.mutations.mutant import Mutant
 SAMPLER, ANSWERING = ("actors/test_sampler.py",), ("actors/test_answering.py",)
 SYNC = ("train/test_sync_check.py", "actors/test_team.py")
 TEAM, PLACEMENT = ("actors/test_team.py",), ("actors/test_placement.py",)
+LEAN = ("actors/test_lean_scheduler.py",)
 
 MUTANTS = (
     Mutant(
@@ -376,5 +377,68 @@ MUTANTS = (
         'os.environ[name] = "1"',
         'os.environ[name] = "0"',
         ("actors/test_resumption.py::test_no_pickle_is_executed_whatever_the_caller_asks_for",),
+    ),
+    Mutant(
+        "lean scheduler: a sequence whose last block is full gets no new one",
+        "actors/lean_scheduler.py",
+        "if request.num_computed_tokens % size == 0]",
+        "if request.num_computed_tokens % size == 1]",
+        LEAN,
+    ),
+    Mutant(
+        "lean scheduler: blocks are taken that are not there",
+        "actors/lean_scheduler.py",
+        "return needs_block if len(needs_block) <= free else None",
+        "return needs_block",
+        LEAN,
+    ),
+    Mutant(
+        "lean scheduler: whoever waits is not let in",
+        "actors/lean_scheduler.py",
+        "(self.waiting or self.kv_holding_waiting) and len(ids) < self.max_num_active_reqs",
+        "False",
+        LEAN,
+    ),
+    Mutant(
+        "lean scheduler: requests it does not know are taken for its own",
+        "actors/lean_scheduler.py",
+        "if params is not None and _plain(request):",
+        "if params is not None:",
+        LEAN,
+    ),
+    Mutant(
+        "lean scheduler: log-probabilities of another row",
+        "actors/lean_scheduler.py",
+        "held.logprobs.append(logprobs[row])",
+        "held.logprobs.append(logprobs[row - 1])",
+        LEAN,
+    ),
+    Mutant(
+        "lean scheduler: a response may be one token longer",
+        "actors/lean_scheduler.py",
+        "request.num_tokens >= held.most_tokens:",
+        "request.num_tokens > held.most_tokens:",
+        LEAN,
+    ),
+    Mutant(
+        "lean scheduler: only the end of sequence stops",
+        "actors/lean_scheduler.py",
+        "frozenset({*(params.stop_token_ids or ()), params.eos_token_id})",
+        "frozenset({*(params.stop_token_ids or ())[:1]})",
+        LEAN,
+    ),
+    Mutant(
+        "lean scheduler: any version of vLLM",
+        "actors/engine.py",
+        "if vllm.__version__ != LEAN_SCHEDULER_FOR:",
+        "if not vllm.__version__:",
+        LEAN,
+    ),
+    Mutant(
+        "lean scheduler: beside a prefix cache",
+        "config/__init__.py",
+        "or engine.prefix_cache or engine.tensor_parallel_size > 1",
+        "or engine.tensor_parallel_size > 1",
+        LEAN,
     ),
 )

@@ -20,6 +20,9 @@ from artifact.errors import ArtifactError, StaleEngine
 from artifact.tasks.tool_loop import CalculatorTool, generate_with_tool
 from artifact.train.rollouts import Completion
 
+LEAN_SCHEDULER_FOR = "0.32.0"
+"""The version of vLLM whose scheduler `lean_scheduler.py` takes the place of."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -68,6 +71,7 @@ class RolloutEngine:
                 max_model_len=settings["max_model_len"],
                 max_num_seqs=settings["max_num_seqs"],
                 max_num_batched_tokens=settings["max_num_batched_tokens"],
+                scheduler_cls=scheduler_class(settings["scheduler"]),
                 tensor_parallel_size=settings["tensor_parallel_size"],
                 disable_log_stats=True,
                 enable_prefix_caching=settings["prefix_cache"],
@@ -188,6 +192,22 @@ class RolloutEngine:
                 "the engine refused to empty its prefix cache after new weights had arrived (a request is still "
                 "running): rollouts would start from the old policy's prefixes; start the run again"
             )
+
+
+def scheduler_class(name: str) -> type | None:
+    """The class that `cluster.engine.scheduler` names, None for vLLM's own; ArtifactError where vLLM is another."""
+    if name == "vllm":
+        return None
+    import vllm
+
+    if vllm.__version__ != LEAN_SCHEDULER_FOR:
+        raise ArtifactError(
+            f"cluster.engine.scheduler = lean is written for vLLM {LEAN_SCHEDULER_FOR}, and this is vLLM "
+            f"{vllm.__version__}: install the locked version, or set cluster.engine.scheduler = vllm"
+        )
+    from artifact.actors.lean_scheduler import LeanScheduler
+
+    return LeanScheduler
 
 
 def _be_a_group_of_one(device: str) -> None:

@@ -97,6 +97,9 @@ class Engine(Section):
     tensor_parallel_size: int = Field(1, ge=1)
     enforce_eager: bool = True
     prefix_cache: bool = Field(True, description="reuse the KV cache of shared prompt prefixes; off for tiny models")
+    scheduler: Literal["vllm", "lean"] = Field(
+        "vllm", description="`lean`: vLLM's with a short way through decode steps, for tiny models on CPU; same tokens"
+    )
 
 
 class Cluster(Section):
@@ -133,6 +136,19 @@ class Cluster(Section):
             raise ValueError(
                 f"engine.max_num_batched_tokens = {budget} is below engine.max_model_len = {longest}; on CPU a prompt "
                 "is never divided, so raise the former"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_lean_scheduler_is_for_plain_engines(self) -> Cluster:
+        engine = self.engine
+        if engine.scheduler == "lean" and (
+            self.device != "cpu" or engine.prefix_cache or engine.tensor_parallel_size > 1
+        ):
+            raise ValueError(
+                f"engine.scheduler = lean is for engines on one CPU without prefix cache; here device = {self.device}, "
+                f"engine.prefix_cache = {str(engine.prefix_cache).lower()}, engine.tensor_parallel_size = "
+                f"{engine.tensor_parallel_size}: set engine.scheduler = vllm"
             )
         return self
 
