@@ -25,7 +25,6 @@ def test_counts_of_the_uopd_study() -> None:
         "task.train_limit": 20,
         "evaluation.limit": 30,
         "evaluation.max_new_tokens": 60,
-        "evaluation.sampled": {"k": 4},
     }
     stages, configs = plan("tiny", "uopd", settings)
     study = load_study("uopd")
@@ -40,7 +39,7 @@ def test_counts_of_the_uopd_study() -> None:
     ] * len(study.cells)
     assert [(s.times, s.rollouts) for s in by_name["curve"]] == [(len(configs), len(configs) * 3 * 30)]
     assert [(s.times, s.rollouts, s.tokens) for s in by_name["evaluate"]] == [
-        (len(configs), len(configs) * 30 * 5, len(configs) * 30 * 5 * 60)
+        (len(configs), len(configs) * 30, len(configs) * 30 * 60)
     ]
 
 

@@ -264,7 +264,7 @@ def annotated_examples(info: RunInfo, config: Config, per_group: int = 2) -> tup
     Returns the rows of `qualitative.examples` and the annotations behind them.
     """
     data = config.model_dump(mode="json") | {"teacher": info.teacher}
-    data["evaluation"] |= {"final": [config.task.train_split], "limit": EXAMPLE_POOL, "sampled": None}
+    data["evaluation"] |= {"final": [config.task.train_split], "limit": EXAMPLE_POOL}
     measured = type(config).model_validate(data)
     folder = annotate(measured)
     answers = []
