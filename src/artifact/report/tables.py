@@ -179,7 +179,8 @@ def format_accuracy(table: pd.DataFrame, differences: pd.DataFrame | None = None
 
 
 def format_differences(table: pd.DataFrame) -> pd.DataFrame:
-    """`difference_table` in percentage points."""
+    """`difference_table` in percentage points; of the two sources of error, SD over seeds and SE over problems."""
+    errors = zip(table["sd_seeds"], table["se_problems"], strict=True)
     return pd.DataFrame(
         {
             "split": table["split"],
@@ -190,12 +191,16 @@ def format_differences(table: pd.DataFrame) -> pd.DataFrame:
             "n": table["problems"].map(count),
             "difference, points": [percent(d, sign=True) for d in table["difference"]],
             "95 % interval": [bounds(r.low, r.high, percent, sign=True) for r in table.itertuples()],
-            "p": table["p_value"].map(p_value),
+            "p over problems": table["p_value"].map(p_value),
+            "p over seeds": [DASH if p is None or p != p else p_value(p) for p in table["p_seeds"]],
+            "p (both)": table["p_both"].map(p_value),
             "p (Holm)": table["p_holm"].map(p_value),
+            "SD over seeds, SE over problems": [f"{percent(sd, 2)}, {percent(se, 2)}" for sd, se in errors],
             "detectable, points": table["smallest_detectable"].map(percent),
+            "resolution": [number(r, 1) for r in table["resolution"]],
+            "seeds": table["seeds"].astype(str),
             "seeds agreeing": table["seeds_agreeing"].fillna(DASH),
             "verdict": table["verdict"],
-            "p over seeds": [DASH if p is None or p != p else p_value(p) for p in table["p_seeds"]],
         }
     )
 
