@@ -145,9 +145,10 @@ def _differences(evaluation: pd.DataFrame, reference: str, by: str | None, resam
             of = group.drop_duplicates("problem_id").set_index("problem_id")[by]
             scopes |= {value: [p for p in scopes["all"] if of[p] == value] for value in ordered(of)}
         for scope, problems in scopes.items():
+            known = {label: text_hash(table[problems].to_csv()) for label, table in tables.items()}
             who = {"split": split, "teacher": teacher, "reference": minus, "scope": scope}
             rows += [
-                {**who, "cell": cell, "label": label}
+                {**who, "cell": cell, "label": label, "compared": frozenset((known[label], known[minus]))}
                 | compared(tables[label][problems], tables[minus][problems], (cell, reference), resamples)
                 for cell, label in labels.items()
                 if cell != reference
@@ -190,7 +191,6 @@ def compared(a: pd.DataFrame, b: pd.DataFrame, cells: tuple[str, str], resamples
         "seeds_agreeing": None,
         "p_seeds": None,
         "seeds_can_vary": not all(fixed),
-        "compared": frozenset(text_hash(table.to_csv()) for table in (a, b)),
     }
     if not all(fixed):
         out |= _over_seeds(*((b, a) if fixed[0] else (a, b)), any(fixed))

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import nct, t
+from scipy.stats import ncf, t
 
 from artifact.errors import ArtifactError
 from artifact.stats.accuracy import check_outcomes
@@ -107,13 +107,23 @@ def components(d_SP: ArrayLike) -> Components:
 def power(of: Components, effect: float, seeds: int, problems: int, alpha: float = 0.05) -> float:
     """The share of experiments in which the crossed test finds a true difference `effect`, two-sided at `alpha`.
 
-    Of variances as in `of`, with V_S, V_P and V_R at their expectations.
+    Of variances as in `of`, with V_S, V_P and V_R at their expectations. 1 where nothing varies.
     """
     rest = of.rest / (seeds * problems)
     V_S, V_P = of.seeds / seeds + rest, of.problems / problems + rest
-    se, df = _combined(V_S, seeds - 1, V_P, problems - 1, rest)
+    return _t_power(effect, *_combined(V_S, seeds - 1, V_P, problems - 1, rest), alpha)
+
+
+def power_over_seeds(of: Components, effect: float, seeds: int, problems: int, alpha: float = 0.05) -> float:
+    """The same of the t-test over seeds alone, whose error is σ²_S/S + σ²_R/SP."""
+    return _t_power(effect, float(np.sqrt(of.seeds / seeds + of.rest / (seeds * problems))), seeds - 1, alpha)
+
+
+def _t_power(effect: float, standard_error: float, df: float, alpha: float) -> float:
+    if standard_error == 0:
+        return 1.0
     critical = t.ppf(1 - alpha / 2, df)
-    return float(nct.sf(critical, df, effect / se) + nct.cdf(-critical, df, effect / se))
+    return float(ncf.sf(critical**2, 1, df, (effect / standard_error) ** 2))  # T² of a non-central t
 
 
 def _over_seeds(d_SP: np.ndarray) -> tuple[float, float]:
