@@ -29,6 +29,7 @@ def evaluation(outcomes: dict[tuple[str, int], str], teacher: str = "A") -> pd.D
                     "cell": CELLS.get(label, label.lower()),
                     "teacher": teacher,
                     "seed": seed,
+                    "reads_gold": label in ("GRPO", "SFT"),
                     "split": "evaluation",
                     "problem_id": f"p{i}",
                     "difficulty": "easy" if i < len(bits) / 2 else "hard",
@@ -316,4 +317,5 @@ def test_auroc_table_on_a_perfect_and_a_useless_score() -> None:
 def test_shown_numbers() -> None:
     accuracy = tables.accuracy_table(FRAME, resamples=200)
     shown = tables.format_accuracy(accuracy, tables.difference_table(FRAME, resamples=200))
+    assert shown["reads labels"].tolist() == ["no", "no", "no"]
     assert shown[f"against {REF}"].tolist()[1] == "reference" and shown["easy"].tolist()[1] == "75.0 ± 35.4"

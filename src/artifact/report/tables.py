@@ -32,9 +32,9 @@ from artifact.stats.bootstrap import RESAMPLES
 def accuracy_table(evaluation: pd.DataFrame, *, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Accuracy of each label under each teacher (UOPD Table 1 and 2).
 
-    Columns: split, teacher, cell, label, seeds, problems, samples (per problem), accuracy, sd (over seeds; missing with
-    one), low, high (over problems, seeds averaged), response_tokens (mean), `difficulty:<name>`, `sd:<name>` per
-    difficulty.
+    Columns: split, teacher, cell, label, reads_gold (whether its training read gold answers or solutions), seeds,
+    problems, samples (per problem), accuracy, sd (over seeds; missing with one), low, high (over problems, seeds
+    averaged), response_tokens (mean), `difficulty:<name>`, `sd:<name>` per difficulty.
     """
     evaluation = with_base(evaluation)
     rows = []
@@ -46,6 +46,7 @@ def accuracy_table(evaluation: pd.DataFrame, *, resamples: int = RESAMPLES) -> p
             "teacher": teacher,
             "cell": cell,
             "label": label,
+            "reads_gold": bool(group["reads_gold"].iloc[0]),
             "seeds": len(table),
             "problems": table.shape[1],
             "samples": int(group["sample"].nunique()),
@@ -161,6 +162,7 @@ def annotation_summary(annotations: Mapping[str, pd.DataFrame], by: str = "diffi
 def format_accuracy(table: pd.DataFrame, differences: pd.DataFrame | None = None) -> pd.DataFrame:
     """`accuracy_table` in percent. With a `difference_table`, a column says how each row stands to the reference."""
     shown = pd.DataFrame({"split": table["split"], "teacher": table["teacher"], "method": table["label"]})
+    shown["reads labels"] = yes_no(table["reads_gold"])
     shown["seeds"] = table["seeds"].astype(str)
     shown["accuracy %, mean ± SD over seeds"] = list(map(spread, table["accuracy"], table["sd"]))
     ends = zip(table["low"], table["high"], strict=True)

@@ -62,9 +62,13 @@ def sampled_evaluations(
 
     measured = side_by_side(distinct, first.cluster.lanes, work)
     of = {info.key: found for info, found in zip(distinct, measured, strict=True)}
-    return [
-        replace(info, key=of[info.key].key, folder=of[info.key].folder, manifest=of[info.key].manifest) for info in runs
-    ]
+    return [_of_run(info, of[info.key]) for info in runs]
+
+
+def _of_run(info: RunInfo, found: RunInfo) -> RunInfo:
+    """The result `found` under the names of the run whose weights were measured, and with what its training read."""
+    read = {"needs": info.manifest["needs"]} if "needs" in info.manifest else {}
+    return replace(info, key=found.key, folder=found.folder, manifest=found.manifest | read)
 
 
 def _config_of(info: RunInfo) -> Config:
