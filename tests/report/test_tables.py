@@ -106,7 +106,6 @@ def test_problems_and_seeds_that_each_support_a_claim_need_not_support_it_togeth
     assert row["p_both"] > 0.05 and row["verdict"] == tables.SAME
 
 
-
 def test_equal_methods_show_no_significant_difference() -> None:
     frame = evaluation({(REF, 0): "10101010", ("UOPD (soft)", 0): "01010101"})
     row = tables.difference_table(frame, resamples=500).iloc[0]

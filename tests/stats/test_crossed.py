@@ -60,7 +60,11 @@ def test_seeds_that_differ_are_compared_by_both_their_spreads() -> None:
 def test_one_seed_says_nothing_and_other_problems_are_refused() -> None:
     assert crossed_difference([[1, 0, 1]], [[0, 0, 1]], paired=True) is None
     assert crossed_difference([[1, 0], [1, 1]], [[0, 0]], paired=False) is None
-    for a, b, paired in (([[1, 0]], [[1, 0, 1]], True), ([[1, 0]] * 3, [[1, 0]] * 2, True), ([[1]] * 2, [[0]] * 2, True)):
+    for a, b, paired in (
+        ([[1, 0]], [[1, 0, 1]], True),
+        ([[1, 0]] * 3, [[1, 0]] * 2, True),
+        ([[1]] * 2, [[0]] * 2, True),
+    ):
         with pytest.raises(ArtifactError, match="same problems"):
             crossed_difference(a, b, paired=paired)
     with pytest.raises(ArtifactError, match="at least 2 seeds"):

@@ -89,7 +89,9 @@ def test_mistakes_in_a_study_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cells: list[Any], more: dict[str, Any], said: str
 ) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump({"study": "mine", "title": "t", "outputs": [], "seeds": [0], "cells": cells, **more}))
+    path.write_text(
+        yaml.safe_dump({"study": "mine", "title": "t", "outputs": [], "seeds": [0], "cells": cells, **more})
+    )
     monkeypatch.setattr(matrix, "named_file", lambda *a: path)
     with pytest.raises(ConfigError, match=said):
         load_study("mine")

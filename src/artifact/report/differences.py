@@ -1,11 +1,11 @@
 """Methods compared on the same problems: their outcomes, their differences, and which of those may be claimed.
 
-A difference reads "no significant difference" unless problems *and* seeds support it. Over problems: the interval leaves
-out 0 and the sign-flip test rejects (on few problems the bootstrap alone claims too much). Over training seeds: a t-test
-rejects, paired where the two methods share them (what three seeds happened to do would pass for what a method does).
-Over both at once: the crossed test rejects after Holm's correction over the whole table (two tests of one mean, each
-blind to the other's error, reject together too often). `CLAIMS` says so to a reader, and `verdicts.py` measures how
-often the rule is wrong. Left out: how a table is shown (`tables.py`), and the tests themselves (`stats/paired.py`,
+A difference reads "no significant difference" unless problems *and* seeds support it. Over problems: the interval
+leaves out 0 and the sign-flip test rejects (on few problems the bootstrap alone claims too much). Over training seeds:
+a t-test rejects, paired where the two methods share them (what three seeds happened to do would pass for what a method
+does). Over both at once: the crossed test rejects after Holm's correction over the whole table (two tests of one mean,
+each blind to the other's error, reject together too often). `CLAIMS` says so to a reader, and `verdicts.py` measures
+how often the rule is wrong. Left out: how a table is shown (`tables.py`), and the tests themselves (`stats/paired.py`,
 `stats/crossed.py`).
 """
 
@@ -38,8 +38,8 @@ UNTRAINED = (BASE, "teacher")
 CLAIMS = (
     "A difference is claimed only where problems and seeds support it: the interval over problems leaves out 0, a "
     "sign-flip test over problems and a t-test over training seeds (paired, because runs of one seed share their "
-    "prompts) each give p ≤ 0.05, and so does, after Holm's correction over all comparisons of the table, a t-test that "
-    "counts problems and seeds as samples at once; one seed supports no claim."
+    "prompts) each give p ≤ 0.05, and so does, after Holm's correction over all comparisons of the table, a t-test "
+    "that counts problems and seeds as samples at once; one seed supports no claim."
 )
 """The sentence that stands under every table with verdicts."""
 

@@ -1,4 +1,4 @@
-"""The drafts' main tables in their own rows and columns (UOPD Table 1; CORE section 4.2): pass@1 and avg@k side by side.
+"""The drafts' main tables in their own rows and columns (UOPD Table 1; CORE section 4.2): pass@1 beside avg@k.
 
 One block of rows per student–teacher pair; of each benchmark the greedy accuracy and the mean over k samples. A number
 is marked as the best only where the rule of every verdict (`differences.CLAIMS`) supports it: the method is claimed to
@@ -59,7 +59,8 @@ def pair_names(config: Config) -> dict[str, str]:
     """Teacher → how the tables head its block: `Student: Qwen3-1.7B, teacher: Qwen3-8B`."""
     student = Path(config.models.student).name
     return {
-        name: f"Student: {student}, teacher: {Path(model).name}" for name, model in sorted(config.models.teachers.items())
+        name: f"Student: {student}, teacher: {Path(model).name}"
+        for name, model in sorted(config.models.teachers.items())
     }
 
 
@@ -69,7 +70,7 @@ def main_table(
     """One row per pair, method, benchmark and metric.
 
     measured  metric → evaluation frame (`results.evaluation_frame`), in the order of the columns: `pass@1`, `avg@16`
-    rows      cell → its name in the draft, in the order of the rows; cells of the frames that are not named are left out
+    rows      cell → its name in the draft, in the order of the rows; other cells of the frames are left out
 
     Columns: teacher, cell, label (the draft's name), reads_gold, split, metric, accuracy, sd (over seeds; missing with
     one), seeds, problems, samples (per problem), best. Raises ArtifactError for a row that was not measured.
@@ -103,13 +104,10 @@ def _best(block: pd.DataFrame, resamples: int) -> str | None:
 
 
 def format_main(table: pd.DataFrame, pairs: Mapping[str, str]) -> pd.DataFrame:
-    """`main_table` as the drafts print it: a block per pair (`pair_names`), a column per benchmark and metric, percent."""
-    one = table["split"].nunique() == 1
+    """`main_table` as the drafts print it: a block per pair (`pair_names`), a column per benchmark and metric."""
+    columns = [f"{split} {metric}" for split in table["split"].unique() for metric in table["metric"].unique()]
     cells = [spread(r.accuracy, r.sd) + (BEST if r.best else "") for r in table.itertuples()]
-    named = [metric if one else f"{split} {metric}" for split, metric in zip(table["split"], table["metric"], strict=True)]
-    long = table.assign(shown=cells, column=named)
-    order = [(split, metric) for split in dict.fromkeys(table["split"]) for metric in dict.fromkeys(table["metric"])]
-    columns = [metric if one else f"{split} {metric}" for split, metric in order]
+    long = table.assign(shown=cells, column=table["split"] + " " + table["metric"])
     wide = long.pivot(index=["teacher", "cell"], columns="column", values="shown")
     out = []
     for teacher, block in long.groupby("teacher", sort=False):

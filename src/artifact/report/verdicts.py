@@ -1,7 +1,7 @@
 """How often the rule behind every verdict (`differences.CLAIMS`) is wrong: false claims, and effects that it misses.
 
-The variances of a real difference d_sp (seeds s, problems p: `stats/crossed.py`) are measured on stored evaluations, and
-experiments of the same size are drawn from them and put through the rule itself:
+The variances of a real difference d_sp (seeds s, problems p: `stats/crossed.py`) are measured on stored evaluations,
+and experiments of the same size are drawn from them and put through the rule itself:
 
     A/A          σ² of seeds and of what is left, none of problems: two names of one method
     no mean      the measured σ² of problems too: methods that differ on problems, and on average do not
@@ -66,7 +66,8 @@ def calibration(
             row |= {"reference": labels[reference], **size, "comparisons": comparisons, "planted": planted}
             if len(shared) > 1:
                 found = components((a.loc[shared] - b.loc[shared]).to_numpy())
-                row |= _rates(found, size, comparisons, planted, rounds, rng) | _needs(found, size, comparisons, planted)
+                row |= _rates(found, size, comparisons, planted, rounds, rng)
+                row |= _needs(found, size, comparisons, planted)
             rows.append(row)
     return pd.DataFrame(rows, columns=CALIBRATION)
 
@@ -79,12 +80,7 @@ CALIBRATION = (
 
 
 def _rates(
-    of: Components,
-    size: Mapping[str, int],
-    comparisons: int,
-    planted: float,
-    rounds: int,
-    rng: np.random.Generator,
+    of: Components, size: Mapping[str, int], comparisons: int, planted: float, rounds: int, rng: np.random.Generator
 ) -> dict[str, Any]:
     def claims(true: Components, among: int = 1) -> list[list[bool]]:
         rows = [draw(true, size["seeds"], size["problems"], rng) for _ in range(rounds)]
@@ -126,16 +122,16 @@ def _needs(of: Components, size: Mapping[str, int], comparisons: int, planted: f
     enough = (seeds for seeds in range(2, MOST_SEEDS + 1) if lacking(planted, seeds) >= 0)
     return {
         "effect_found": _root(lambda effect: lacking(effect, size["seeds"])),
-        "seeds_needed": next(enough, None),
+        "seeds_needed": float(next(enough, np.nan)),
     }
 
 
-def _root(lacking: Callable[[float], float]) -> float | None:
+def _root(lacking: Callable[[float], float]) -> float:
     """Where `lacking` rises through 0, on (0, 1]; looked for upwards, as the power of a large effect has no number."""
     for effect in 2.0 ** np.arange(-14, 1):
         if lacking(effect) >= 0:
             return float(brentq(lacking, effect / 2, effect))
-    return None
+    return float("nan")
 
 
 def halves(evaluation: pd.DataFrame, cells: Sequence[str]) -> pd.DataFrame:
@@ -149,8 +145,8 @@ def halves(evaluation: pd.DataFrame, cells: Sequence[str]) -> pd.DataFrame:
     for (split, teacher, label), group in chosen.groupby(["split", "teacher", "label"], sort=False):
         table = outcomes(group)
         half = len(table) // 2
-        first, *others = table.index[: 2 * half]
-        parts = [(first, *more) for more in combinations(others, half - 1)] if half > 1 else []
+        seeds = tuple(table.index[: 2 * half])
+        parts = [(*seeds[:1], *more) for more in combinations(seeds[1:], half - 1)] if half > 1 else []
         found = [_between(table, part, 2 * half) for part in parts]
         rows.append(
             {
@@ -161,7 +157,7 @@ def halves(evaluation: pd.DataFrame, cells: Sequence[str]) -> pd.DataFrame:
                 "problems": table.shape[1],
                 "splits": len(found),
                 "false_claims": sum(verdict(r | {"p_holm": r["p_both"]}) != SAME for r in found),
-                "largest": max((abs(r["difference"]) for r in found), default=None),
+                "largest": max((abs(r["difference"]) for r in found), default=np.nan),
             }
         )
     return pd.DataFrame(rows)
@@ -221,7 +217,8 @@ def sentences(table: pd.DataFrame, real: pd.DataFrame) -> list[str]:
     if known.empty:
         return ["every method has one seed, from which nothing may be claimed, so there is nothing to calibrate"]
     told = []
-    for column, what in (("false_same", "two names of one method"), ("false_mean", "methods that differ on no average")):
+    nothing = {"false_same": "two names of one method", "false_mean": "methods that do not differ on average"}
+    for column, what in nothing.items():
         n = int(known["rounds"].sum())
         hits = round(float((known[column] * known["rounds"]).sum()))
         share = wilson_interval(hits, n)
@@ -230,14 +227,15 @@ def sentences(table: pd.DataFrame, real: pd.DataFrame) -> list[str]:
             f"{interval(100 * share.estimate, 100 * share.low, 100 * share.high, digits=1)} %"
         )
     if splits := int(real["splits"].sum()):
-        told.append(f"of {splits} real ones, halves of one method's seeds, {int(real['false_claims'].sum())} were claimed")
+        claimed = int(real["false_claims"].sum())
+        told.append(f"of {splits} real ones, halves of one method's seeds, {claimed} were claimed")
     for row in known.to_dict("records"):
         needed = "more than {most}" if row["seeds_needed"] != row["seeds_needed"] else "{seeds_needed:,}"
         told.append(
             say(
-                "teacher {teacher}, {label} against {reference}: {planted:%} points are found in {found:%} % of experiments "
-                "with {seeds} seeds and {problems:,} problems, in {found_in_table:%} % among {comparisons} comparisons; "
-                f"in four of five are found {{effect_found:%}} points, and {{planted:%}} points with {needed} seeds",
+                "teacher {teacher}, {label} against {reference}: {planted:%} points are found in {found:%} % of "
+                "experiments with {seeds} seeds and {problems:,} problems, in {found_in_table:%} % among {comparisons} "
+                f"comparisons; found in four of five: {{effect_found:%}} points, and {{planted:%}} with {needed} seeds",
                 row,
                 most=MOST_SEEDS,
             )

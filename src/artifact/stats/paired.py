@@ -2,7 +2,8 @@
 
 Seeds are averaged within a problem, so one problem gives one difference; problems are what is resampled and flipped.
 Whether the difference outlasts other seeds is another question, with a test of its own (`seeds_p_value`); both at once
-are counted in `crossed.py`. Left out: corrections for many comparisons (`report/differences.py`). Array axes: S seeds, P problems.
+are counted in `crossed.py`. Left out: corrections for many comparisons (`report/differences.py`). Array axes: S seeds,
+P problems.
 """
 
 from __future__ import annotations

@@ -75,8 +75,8 @@ def graded_frame(
 ) -> pd.DataFrame:
     """The stored responses of `evaluation_frame`, judged by every grader (`agreement.graded`); nothing is sampled.
 
-    One row per response: label, cell, teacher, seed, key, reads_gold, split, problem_id, sample, gold, question, response, and
-    `<grader>`, `<grader>_answer` for each grader; `math_verify` extracts by the run's own rules.
+    One row per response: label, cell, teacher, seed, key, reads_gold, split, problem_id, sample, gold, question,
+    response, and `<grader>`, `<grader>_answer` for each grader; `math_verify` extracts by the run's own rules.
     """
     parts = []
     for info in runs:
