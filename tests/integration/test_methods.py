@@ -100,13 +100,17 @@ def test_both_ways_to_answer_are_the_same_model_when_greedy(workers, config, wor
 
 
 def test_sampled_evaluation_keeps_every_response(workers, config):
+    from artifact.config import SampledEvaluation
     from artifact.studies.results import evaluation_frame
     from artifact.studies.runner import evaluate_checkpoint
+    from artifact.studies.sampled_evaluation import decoding_of, sampled_evaluations
 
-    chosen = {**SMALL, "evaluation.limit": 6, "evaluation.sampled": {"k": 3, "temperature": 1.2, "top_p": 0.95}}
-    info = evaluate_checkpoint(load("tiny", chosen), config.models.student, "Base", "base")
-    greedy, sampled = evaluation_frame([info]), evaluation_frame([info], "avg3")
-    assert len(greedy) == 6
-    assert len(sampled) == 18
+    base = evaluate_checkpoint(load("tiny", {**SMALL, "evaluation.limit": 6}), config.models.student, "Base", "base")
+    how = SampledEvaluation(k=3, limit=4)
+    once, again = (sampled_evaluations([base], how)[0] for _ in range(2))
+    greedy, sampled = evaluation_frame([base]), evaluation_frame([once], decoding_of(how))
+    assert len(greedy) == 6 and len(sampled) == 12
     assert sorted(sampled["sample"].unique()) == [0, 1, 2]
-    assert set(greedy["problem_id"]) == set(sampled["problem_id"])
+    assert list(sampled["problem_id"].unique()) == list(greedy["problem_id"])[:4]
+    assert (once.label, once.cell, once.seed) == (base.label, base.cell, base.seed) and once.key != base.key
+    assert again.key == once.key and again.run_info == once.run_info

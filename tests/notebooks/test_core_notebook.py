@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from artifact.stats.leak import CONTEXTS, FRACTIONS
-from artifact.studies import comparison, leak_check, learning_rates, results, runner
+from artifact.studies import comparison, leak_check, learning_rates, results, runner, sampled_evaluation
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -103,13 +103,14 @@ def results_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def info(label: str, teacher: str = "A") -> SimpleNamespace:
         facts = {"seconds": {"total": 9.0}}
         cell = frames.CELLS.get(label, label)
-        return SimpleNamespace(label=label, cell=cell, teacher=teacher, key=f"{label}{teacher}", run_info=facts)
+        return SimpleNamespace(label=label, cell=cell, teacher=teacher, seed=0, key=f"{label}{teacher}", run_info=facts)
 
     study_runs = [info(label, teacher) for teacher in ("A", "B") for label in ROWS]
     monkeypatch.setattr(runner, "run_study", lambda *a, **k: study_runs)
     monkeypatch.setattr(runner, "baselines", lambda config: [info("Base"), info("Teacher", config.teacher)])
     monkeypatch.setattr(runner, "run", lambda config, label: info(label))
-    monkeypatch.setattr(results, "evaluation_frame", lambda runs: frames.evaluation_frame(20))
+    monkeypatch.setattr(results, "evaluation_frame", lambda *a: frames.evaluation_frame(20))
+    monkeypatch.setattr(sampled_evaluation, "sampled_evaluations", lambda runs, how: list(runs))
     monkeypatch.setattr(results, "graded_frame", _graded)
     monkeypatch.setattr(results, "curve_frame", lambda runs: frames.curve_frame())
     monkeypatch.setattr(results, "metrics_frame", lambda runs: _metrics())
@@ -140,7 +141,15 @@ def test_every_cell_runs(results_at_hand: None, tmp_path: Path) -> None:
         "core_cost_times",
     }
     tables = {p.stem for p in (tmp_path / "results" / "tables" / "tiny").glob("*.md")}
-    assert tables == {"core_budget", "core_budget_times", "core_accuracy", "core_differences", "core_graders"}
+    assert tables == {
+        "core_budget",
+        "core_budget_times",
+        "core_main_table",
+        "core_accuracy",
+        "core_differences",
+        "core_verdict_calibration",
+        "core_graders",
+    }
     words = " ".join(s.data for s in shown if hasattr(s, "data") and isinstance(s.data, str))
     assert "CORE: 0.001, with" in words and "the share of correct rollouts went" in words
     assert "initial student, reading the solution" in words and "against SFT" not in words

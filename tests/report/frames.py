@@ -41,6 +41,7 @@ def evaluation_frame(problems: int = 60) -> pd.DataFrame:
                         "teacher": teacher,
                         "seed": seed,
                         "key": f"{label}{teacher}{seed}",
+                        "reads_gold": False,
                         "split": "evaluation",
                         "problem_id": f"p{i:03d}",
                         "difficulty": DIFFICULTIES[i % 4],

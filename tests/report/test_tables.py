@@ -29,6 +29,7 @@ def evaluation(outcomes: dict[tuple[str, int], str], teacher: str = "A") -> pd.D
                     "cell": CELLS.get(label, label.lower()),
                     "teacher": teacher,
                     "seed": seed,
+                    "reads_gold": label in ("GRPO", "SFT"),
                     "split": "evaluation",
                     "problem_id": f"p{i}",
                     "difficulty": "easy" if i < len(bits) / 2 else "hard",
@@ -74,7 +75,35 @@ def test_difference_by_hand() -> None:
     assert row["seeds_agreeing"] == "2/2"
     base = table[table["label"] == "Base"].iloc[0]
     assert base["difference"] == pytest.approx(-0.375) and pd.isna(base["seeds_agreeing"])
-    assert base["p_holm"] == pytest.approx(max(2 * min(base["p_value"], row["p_value"]), base["p_value"]))
+    assert base["p_holm"] == pytest.approx(max(2 * min(base["p_both"], row["p_both"]), base["p_both"]))
+    # seeds .5 and .5: no spread between them, so the SE is that over problems, √(var{0, .5, 1, .5} / 4)
+    assert row["sd_seeds"] == pytest.approx(0.0) and row["se_problems"] == pytest.approx(math.sqrt(1 / 6 / 4))
+    assert row["p_both"] == pytest.approx(2 * t.sf(0.5 / row["se_problems"], 3))
+    assert row["resolution"] == pytest.approx(0.5 / row["smallest_detectable"])
+    assert base["sd_seeds"] == pytest.approx(math.sqrt(2 * 0.125**2)), "an untrained model has no seeds of its own"
+
+
+def test_methods_are_compared_on_the_seeds_that_they_share() -> None:
+    """A headline pair has more seeds than the baselines beside it; each difference is over what both have."""
+    runs = {(REF, s): "1" * (4 + s) + "0" * (16 - s) for s in range(6)}
+    runs |= {("UOPD (soft)", s): "1" * (6 + s) + "0" * (14 - s) for s in range(6)}
+    runs |= {("GRPO", s): "1" * 8 + "0" * 12 for s in range(3)} | {("SFT", s): "1" * s + "0" * (20 - s) for s in (7, 9)}
+    table = tables.difference_table(evaluation(runs), resamples=200).set_index("label")
+    assert table["seeds"].to_dict() == {"UOPD (soft)": 6, "GRPO": 3, "SFT": 6}, "none shared: all of both, unpaired"
+    assert table["difference"].tolist() == pytest.approx([2 / 20, (8 - 5) / 20, (8 - 6.5) / 20])
+    assert table.loc["GRPO", "p_seeds"] == pytest.approx(2 * t.sf(3 / (1 / math.sqrt(3)), 2)), "4, 3, 2 of 20"
+    assert pd.isna(table.loc["SFT", "sd_seeds"]) and table.loc["SFT", "p_both"] > table.loc["SFT", "p_seeds"]
+
+
+def test_problems_and_seeds_that_each_support_a_claim_need_not_support_it_together() -> None:
+    """Each test divides one difference by its own error alone; over both errors it is within what they would do."""
+    ref = "0" * 100 + "1" * 100
+    won = (21, 9, 19, 9, 20, 12)  # of 200 problems at each of six seeds; six are lost at every seed
+    gains = {s: "1" * k + "0" * (100 - k) + "1" * 94 + "0" * 6 for s, k in enumerate(won)}
+    frame = evaluation({(REF, s): ref for s in gains} | {("UOPD (soft)", s): bits for s, bits in gains.items()})
+    row = tables.difference_table(frame).iloc[0]
+    assert row["low"] > 0 and row["p_value"] <= 0.05 and row["p_seeds"] <= 0.05
+    assert row["p_both"] > 0.05 and row["verdict"] == tables.SAME
 
 
 def test_equal_methods_show_no_significant_difference() -> None:
@@ -125,7 +154,7 @@ def test_a_claim_needs_problems_and_seeds(ref: list[int], other: list[int], verd
     row = tables.difference_table(seeds_frame(ref, other), resamples=500).iloc[0]
     assert row["verdict"] == verdict
     if other == [102, 130, 170]:
-        assert row["low"] > 0 and row["p_holm"] < 0.01 and row["p_seeds"] == pytest.approx(2 * t.sf(34 / 16, 2))
+        assert row["low"] > 0 and row["p_value"] < 0.01 and row["p_seeds"] == pytest.approx(2 * t.sf(34 / 16, 2))
 
 
 def test_holm_runs_over_all_rows_of_the_table() -> None:
@@ -135,10 +164,10 @@ def test_holm_runs_over_all_rows_of_the_table() -> None:
     assert len(table) == 12 and table["reference"].nunique() == 2
     # REF − Base and Base − REF are one comparison: three in each of three scopes
     once = table[(table["label"] != "Base")]
-    assert once["p_holm"].tolist() == pytest.approx(differences.holm(once["p_value"])) and len(once) == 9
+    assert once["p_holm"].tolist() == pytest.approx(differences.holm(once["p_both"])) and len(once) == 9
     mirrored = table[table["label"] == "Base"]
     assert mirrored["p_holm"].tolist() == once[(once["label"] == REF)]["p_holm"].tolist()
-    assert (table["p_holm"] > table["p_value"]).any()
+    assert (table["p_holm"] > table["p_both"]).any()
 
 
 def test_untrained_models_have_no_seeds_to_disagree() -> None:
@@ -287,4 +316,5 @@ def test_auroc_table_on_a_perfect_and_a_useless_score() -> None:
 def test_shown_numbers() -> None:
     accuracy = tables.accuracy_table(FRAME, resamples=200)
     shown = tables.format_accuracy(accuracy, tables.difference_table(FRAME, resamples=200))
+    assert shown["reads labels"].tolist() == ["no", "no", "no"]
     assert shown[f"against {REF}"].tolist()[1] == "reference" and shown["easy"].tolist()[1] == "75.0 ± 35.4"

@@ -23,6 +23,13 @@ def test_rows_stand_once_and_in_order_and_are_the_runs_of_their_own_study():
     assert {(c.id, config.model_dump_json()) for c, config in merged.runs("tiny")} == alone
 
 
+def test_the_seeds_of_a_row_are_those_that_any_of_its_studies_gives_it() -> None:
+    merged = merge_studies(["core", "uopd_methods"], ROWS)
+    more = {i for i in ROWS if len(merged.seeds_of(i)) > len(merged.seeds)}
+    assert more == {"opd", "uopd-soft", "core"}, "both headline pairs"
+    assert all(merged.seeds_of(i) == (0, 1, 2, 3, 4, 5) for i in more)
+
+
 def test_a_row_that_no_study_has_is_named():
     with pytest.raises(ConfigError, match="Sorcery"):
         merge_studies(["core", "uopd_methods"], [*ROWS, "Sorcery"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.studies.stored import seal
 
-from artifact.config import load
+from artifact.config import SampledEvaluation, load
 from artifact.records import Problem, Rollout, Status, Verdict, read_parquet, write_parquet
 from artifact.studies import runner
 from artifact.studies.results import curve_frame, metrics_frame
@@ -53,12 +53,12 @@ def test_a_split_that_is_on_disk_is_not_measured_again(tmp_path: Path, monkeypat
     monkeypatch.setattr(runner, "evaluate", evaluate)
     monkeypatch.setattr(runner, "evaluation_problems", lambda *a: PROBLEMS)
     sampled = {"k": 4, "temperature": 0.7, "top_p": 0.9}
-    config = load("tiny", {"seed": 5, "evaluation.final": ["validation"], "evaluation.sampled": sampled})
+    config = load("tiny", {"seed": 5, "evaluation.final": ["validation"]})
     inputs = SimpleNamespace(prompts=lambda problems: [], verify=None)
-    for _ in range(2):
-        runner.evaluate_splits(config, inputs, None, tmp_path)  # type: ignore[arg-type]
+    for how in (None, SampledEvaluation(**sampled, limit=1)) * 2:
+        runner.evaluate_splits(config, inputs, None, tmp_path, how)  # type: ignore[arg-type]
     budget = {"max_new_tokens": config.evaluation.max_new_tokens, "seed": 5}
     assert asked == [budget, budget | sampled], "greedy and sampled once each, whoever asks again"
-    for name in ("greedy", "avg4"):
+    for name, problems in (("greedy", ["p0", "p1"]), ("avg4", ["p0"])):
         stored = read_parquet(tmp_path / "evaluation" / f"validation.{name}.parquet", Rollout)
-        assert [r.problem_id for r in stored] == ["p0", "p1"]
+        assert [r.problem_id for r in stored] == problems, "sampled: the first so many problems"

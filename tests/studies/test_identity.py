@@ -74,21 +74,23 @@ CELL = {"id": "a", "label": "A", "method": "opd"}
 
 
 @pytest.mark.parametrize(
-    ("cells", "tiers", "said"),
+    ("cells", "more", "said"),
     [
         ([CELL, CELL | {"label": "B"}], {}, "has the id 'a' twice"),
         ([CELL, CELL | {"id": "b"}], {}, "has the label 'A' twice"),
         ([CELL | {"id": "OPD (uniform)"}], {}, "cells.0.id = 'OPD .uniform.'"),
         ([{"label": "A", "method": "opd"}], {}, "key 'cells.0.id' is missing"),
-        ([CELL], {"tinny": {}}, "tiers.tinny is no tier; the tiers are cpu-llm"),
+        ([CELL], {"tiers": {"tinny": {}}}, "tiers.tinny is no tier; the tiers are cpu-llm"),
+        ([CELL], {"more_seeds": {"b": [1]}}, "more_seeds names 'b', which is no cell of study 'mine'; it has a"),
+        ([CELL], {"more_seeds": {"a": [1, 0]}}, r"more_seeds.a repeats a seed: \[0, 1, 0\]"),
     ],
 )
 def test_mistakes_in_a_study_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cells: list[Any], tiers: dict[str, Any], said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cells: list[Any], more: dict[str, Any], said: str
 ) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(
-        yaml.safe_dump({"study": "mine", "title": "t", "outputs": [], "seeds": [0], "cells": cells, "tiers": tiers})
+        yaml.safe_dump({"study": "mine", "title": "t", "outputs": [], "seeds": [0], "cells": cells, **more})
     )
     monkeypatch.setattr(matrix, "named_file", lambda *a: path)
     with pytest.raises(ConfigError, match=said):

@@ -49,6 +49,7 @@ def test_what_a_run_depends_on_changes_its_key(change: dict[str, Any]) -> None:
         {"description": "other words"},
         {"cluster__step_timeout_s": 17.0},
         {"cluster__lanes": 1},
+        {"evaluation__sampled__k": 4},
         {"annotation__samples": 4},
         {"annotation__seed": 9},
     ],

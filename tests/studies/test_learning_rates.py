@@ -123,11 +123,14 @@ def test_overrides_of_what_the_selection_sets_itself_are_refused(
     assert not list(kept_elsewhere.iterdir())
 
 
+@pytest.mark.parametrize(
+    "more", [{"seeds": (0, learning_rates.SEED)}, {"more_seeds": {"uopd-soft": (3, learning_rates.SEED)}}]
+)
 def test_a_study_with_the_seed_of_the_selection_is_refused(
-    kept_elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+    kept_elsewhere: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
 ) -> None:
     study = load_study("uopd")
-    taken = study.model_copy(update={"seeds": (*study.seeds, learning_rates.SEED)})
+    taken = study.model_copy(update=more)
     monkeypatch.setattr(learning_rates, "load_study", lambda name: taken)
     monkeypatch.setattr(learning_rates, "run_study", lambda *a, **k: pytest.fail("a run was begun"))
     with pytest.raises(ConfigError, match="seed 1000, which is kept for choosing learning rates"):

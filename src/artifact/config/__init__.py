@@ -181,11 +181,12 @@ class Annotation(Section):
 
 
 class SampledEvaluation(Section):
-    """avg@k: k samples per problem."""
+    """avg@k: k samples per problem (UOPD section 4.3), of the weights that a run left (`sampled_evaluation.py`)."""
 
     k: int = Field(16, ge=1)
     temperature: float = Field(1.2, gt=0)
     top_p: float = Field(0.95, gt=0, le=1)
+    limit: int | None = Field(None, ge=1, description="only the first so many problems of each final split; None = all")
 
 
 class Evaluation(Section):

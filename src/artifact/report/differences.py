@@ -1,10 +1,12 @@
 """Methods compared on the same problems: their outcomes, their differences, and which of those may be claimed.
 
-A difference reads "no significant difference" unless problems *and* seeds support it: its interval over problems leaves
-out 0, the sign-flip test over problems rejects at the same level after Holm's correction over the whole table, and so
-does a t-test over training seeds, paired where the two methods share them. (On few problems the bootstrap alone claims
-too much; over problems alone, what three seeds happened to do passes for what a method does.) `CLAIMS` says so to a
-reader. Left out: how a table is shown (`tables.py`), and the tests themselves (`stats/paired.py`).
+A difference reads "no significant difference" unless problems *and* seeds support it. Over problems: the interval
+leaves out 0 and the sign-flip test rejects (on few problems the bootstrap alone claims too much). Over training seeds:
+a t-test rejects, paired where the two methods share them (what three seeds happened to do would pass for what a method
+does). Over both at once: the crossed test rejects after Holm's correction over the whole table (two tests of one mean,
+each blind to the other's error, reject together too often). `CLAIMS` says so to a reader, and `verdicts.py` measures
+how often the rule is wrong. Left out: how a table is shown (`tables.py`), and the tests themselves (`stats/paired.py`,
+`stats/crossed.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from artifact.provenance import text_hash
 from artifact.report.styles import ordered
 from artifact.report.text import SAME
 from artifact.stats.bootstrap import RESAMPLES
+from artifact.stats.crossed import crossed_difference
 from artifact.stats.interval import Interval
 from artifact.stats.paired import is_significant, paired_difference, seeds_p_value
 
@@ -33,10 +36,10 @@ UNTRAINED = (BASE, "teacher")
 """The ids of models that no run trained: they have no training seeds, so none can disagree."""
 
 CLAIMS = (
-    "A difference is claimed only where problems and seeds support it: the interval over problems leaves out 0, the "
-    "sign-flip test over problems gives p ≤ 0.05 after Holm's correction over all comparisons of the table, and a "
-    "t-test over training seeds, paired because runs of one seed share their prompts, gives p ≤ 0.05; one seed "
-    "supports no claim."
+    "A difference is claimed only where problems and seeds support it: the interval over problems leaves out 0, a "
+    "sign-flip test over problems and a t-test over training seeds (paired, because runs of one seed share their "
+    "prompts) each give p ≤ 0.05, and so does, after Holm's correction over all comparisons of the table, a t-test "
+    "that counts problems and seeds as samples at once; one seed supports no claim."
 )
 """The sentence that stands under every table with verdicts."""
 
@@ -90,32 +93,35 @@ def difference_table(
     """Each cell minus the cell `reference` (an id, or several in turn) on the same problems, under the same teacher.
 
     by  None: all problems; `family` or `difficulty`: one row for each of its values as well.
+    Two trained methods are compared on the seeds they share, where these are two at least; else on all of both.
     Columns: split, teacher, cell, label, reference (its label), scope (`all` or the value), problems, seeds,
-    difference, low, high, p_value (sign flips over problems), p_holm (over all comparisons of this table; what stands
-    in several rows, such as two methods without a teacher under each teacher, or a method and its reference with their
-    parts exchanged, is one comparison),
-    smallest_detectable (80 % power; missing where no problem differs), seeds_agreeing (per-seed differences with the
-    sign of the mean, `2/3`; missing where the seeds of the two differ or there is one), verdict (`CLAIMS`), p_seeds
-    (`seeds_p_value`; missing with one seed, and between two untrained models).
+    difference, low, high (over problems), p_value (sign flips over problems), p_both (problems and seeds at once;
+    `p_value` where seeds cannot vary or say nothing), p_holm (of `p_both`, over all comparisons of this table; what
+    stands in several rows, such as two methods without a teacher under each teacher, or a method and its reference with
+    their parts exchanged, is one comparison), smallest_detectable (80 % power before Holm; missing where nothing
+    varies), resolution (|difference| over it), sd_seeds (SD over seeds of the difference; missing with one, or where
+    the seeds are not the same), se_problems (SE of the difference over problems), seeds_agreeing (per-seed differences
+    with the sign of the mean, `2/3`; missing where the seeds of the two differ or there is one), verdict (`CLAIMS`),
+    p_seeds (`seeds_p_value`; missing with one seed, and between two untrained models).
     Raises ArtifactError when a reference was not run.
     """
     evaluation = with_base(evaluation)
     references = [reference] if isinstance(reference, str) else list(reference)
     rows = [row for one in references for row in _differences(evaluation, one, by, resamples)]
-    compared = {r["compared"]: r["p_value"] for r in rows}
-    adjusted = dict(zip(compared, holm(compared.values()), strict=True))
+    together = {r["compared"]: r["p_both"] for r in rows}
+    adjusted = dict(zip(together, holm(together.values()), strict=True))
     for row in rows:
         row["p_holm"] = adjusted[row["compared"]]
-        row["verdict"] = _verdict(row)
+        row["verdict"] = verdict(row)
     return pd.DataFrame(rows, columns=DIFFERENCES)
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
-    """`higher`, `lower`, or that there is no significant difference (`CLAIMS`)."""
+def verdict(row: Mapping[str, Any]) -> str:
+    """`higher`, `lower`, or that there is no significant difference (`CLAIMS`), of a comparison with its `p_holm`."""
     interval = Interval(row["difference"], row["low"], row["high"], LEVEL, "of the row")
     untrained = row["p_seeds"] is None and row["seeds_can_vary"] is False
     seeds = untrained or (row["p_seeds"] is not None and row["p_seeds"] <= 1 - LEVEL)
-    if not (seeds and is_significant(interval, row["p_holm"])):
+    if not (seeds and is_significant(interval, row["p_value"]) and row["p_holm"] <= 1 - LEVEL):
         return SAME
     return "higher" if row["difference"] > 0 else "lower"
 
@@ -131,16 +137,19 @@ def _differences(evaluation: pd.DataFrame, reference: str, by: str | None, resam
             )
         tables = {labels[cell]: outcomes(group[group["cell"] == cell]) for cell in labels}
         minus = labels[reference]
+        for label, table in tables.items():
+            if set(table.columns) != set(tables[minus].columns):
+                raise ArtifactError(f"{label!r} and {minus!r} (teacher {teacher}) were evaluated on different problems")
         scopes: dict[str, list[str]] = {"all": list(tables[minus].columns)}
         if by is not None:
             of = group.drop_duplicates("problem_id").set_index("problem_id")[by]
             scopes |= {value: [p for p in scopes["all"] if of[p] == value] for value in ordered(of)}
         for scope, problems in scopes.items():
+            known = {label: text_hash(table[problems].to_csv()) for label, table in tables.items()}
             who = {"split": split, "teacher": teacher, "reference": minus, "scope": scope}
             rows += [
-                {**who, "cell": cell, "label": label}
-                | _difference(tables, label, minus, problems, teacher, resamples)
-                | _over_seeds(tables[label][problems], tables[minus][problems], cell, reference)
+                {**who, "cell": cell, "label": label, "compared": frozenset((known[label], known[minus]))}
+                | compared(tables[label][problems], tables[minus][problems], (cell, reference), resamples)
                 for cell, label in labels.items()
                 if cell != reference
             ]
@@ -148,8 +157,8 @@ def _differences(evaluation: pd.DataFrame, reference: str, by: str | None, resam
 
 
 DIFFERENCES = (
-    "split teacher cell label reference scope problems seeds difference low high p_value p_holm smallest_detectable "
-    "seeds_agreeing verdict p_seeds"
+    "split teacher cell label reference scope problems seeds difference low high p_value p_both p_holm "
+    "smallest_detectable resolution sd_seeds se_problems seeds_agreeing verdict p_seeds"
 ).split()
 """The columns of `difference_table`, in order."""
 
@@ -157,37 +166,54 @@ LEVEL = 0.95
 """The level of the intervals; a claim needs p ≤ 1 − LEVEL."""
 
 
-def _over_seeds(a: pd.DataFrame, b: pd.DataFrame, cell: str, reference: str) -> dict[str, Any]:
-    """How the per-seed accuracies of two methods differ: p_seeds, seeds_agreeing, and whether seeds can vary at all."""
-    per_a, per_b = a.mean(axis=1), b.mean(axis=1)
-    out: dict[str, Any] = {"seeds_can_vary": not (cell in UNTRAINED and reference in UNTRAINED), "seeds_agreeing": None}
-    if len(a) > 1 and list(a.index) == list(b.index):
-        d = (a - b).mean(axis=1)
-        out["seeds_agreeing"] = f"{int((np.sign(d) == np.sign(d.mean())).sum())}/{len(d)}"
-    if not out["seeds_can_vary"]:
-        return out | {"p_seeds": None}
-    fixed = cell in UNTRAINED or reference in UNTRAINED
-    trained, other = (per_b, per_a) if cell in UNTRAINED else (per_a, per_b)
-    return out | {"p_seeds": seeds_p_value(trained.to_dict(), other.to_dict(), fixed=fixed)}
+def compared(a: pd.DataFrame, b: pd.DataFrame, cells: tuple[str, str], resamples: int = RESAMPLES) -> dict[str, Any]:
+    """One comparison, a minus b: the columns of `difference_table` that do not depend on the other rows.
 
-
-def _difference(
-    tables: Mapping[str, pd.DataFrame], label: str, reference: str, problems: list[str], teacher: object, resamples: int
-) -> dict[str, Any]:
-    a, b = tables[label], tables[reference]
-    missing = [p for p in problems if p not in a.columns]
-    if missing or len(a.columns) != len(b.columns):
-        raise ArtifactError(f"{label!r} and {reference!r} (teacher {teacher}) were evaluated on different problems")
-    a, b = a[problems], b[problems]
+    `a`, `b` are `outcomes` on the same problems, `cells` their ids.
+    """
+    fixed = [cell in UNTRAINED for cell in cells]
+    shared = a.index.intersection(b.index)
+    if not any(fixed) and len(shared) > 1:
+        a, b = a.loc[shared], b.loc[shared]
     paired = paired_difference(a.to_numpy(), b.to_numpy(), LEVEL, resamples)
     d = paired.difference
-    return {
+    out: dict[str, Any] = {
         "problems": paired.problems,
-        "seeds": len(a),
+        "seeds": max(len(a), len(b)),
         "difference": d.estimate,
         "low": d.low,
         "high": d.high,
         "p_value": paired.p_value,
+        "p_both": paired.p_value,
         "smallest_detectable": paired.smallest_detectable,
-        "compared": frozenset(text_hash(table.to_csv()) for table in (a, b)),
+        "sd_seeds": None,
+        "se_problems": paired.sd_problems / len(a.columns) ** 0.5,
+        "seeds_agreeing": None,
+        "p_seeds": None,
+        "seeds_can_vary": not all(fixed),
     }
+    if not all(fixed):
+        out |= _over_seeds(*((b, a) if fixed[0] else (a, b)), any(fixed))
+    known = out["smallest_detectable"] == out["smallest_detectable"]
+    return out | {"resolution": abs(out["difference"]) / out["smallest_detectable"] if known else None}
+
+
+def _over_seeds(a: pd.DataFrame, b: pd.DataFrame, fixed: bool) -> dict[str, Any]:
+    """What seeds say of a trained method `a` minus `b`, which is `fixed` where no seed varies it."""
+    per_a, per_b = a.mean(axis=1), b.mean(axis=1)
+    p_seeds = seeds_p_value(per_a.to_dict(), per_b.to_dict(), fixed=fixed)
+    paired = fixed or list(a.index) == list(b.index)
+    crossed = crossed_difference(a.to_numpy(), b.to_numpy(), paired=paired)
+    if p_seeds is None or crossed is None:
+        return {"p_seeds": None}
+    out: dict[str, Any] = {
+        "p_seeds": p_seeds,
+        "p_both": crossed.p_value,
+        "smallest_detectable": crossed.smallest_detectable,
+    }
+    if paired:
+        out["sd_seeds"] = crossed.se_seeds * len(a) ** 0.5
+    if paired and not fixed:
+        d = per_a - per_b
+        out["seeds_agreeing"] = f"{int((np.sign(d) == np.sign(d.mean())).sum())}/{len(d)}"
+    return out

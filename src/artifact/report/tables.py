@@ -32,9 +32,9 @@ from artifact.stats.bootstrap import RESAMPLES
 def accuracy_table(evaluation: pd.DataFrame, *, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Accuracy of each label under each teacher (UOPD Table 1 and 2).
 
-    Columns: split, teacher, cell, label, seeds, problems, samples (per problem), accuracy, sd (over seeds; missing with
-    one), low, high (over problems, seeds averaged), response_tokens (mean), `difficulty:<name>`, `sd:<name>` per
-    difficulty.
+    Columns: split, teacher, cell, label, reads_gold (whether its training read gold answers or solutions), seeds,
+    problems, samples (per problem), accuracy, sd (over seeds; missing with one), low, high (over problems, seeds
+    averaged), response_tokens (mean), `difficulty:<name>`, `sd:<name>` per difficulty.
     """
     evaluation = with_base(evaluation)
     rows = []
@@ -46,6 +46,7 @@ def accuracy_table(evaluation: pd.DataFrame, *, resamples: int = RESAMPLES) -> p
             "teacher": teacher,
             "cell": cell,
             "label": label,
+            "reads_gold": bool(group["reads_gold"].iloc[0]),
             "seeds": len(table),
             "problems": table.shape[1],
             "samples": int(group["sample"].nunique()),
@@ -161,6 +162,7 @@ def annotation_summary(annotations: Mapping[str, pd.DataFrame], by: str = "diffi
 def format_accuracy(table: pd.DataFrame, differences: pd.DataFrame | None = None) -> pd.DataFrame:
     """`accuracy_table` in percent. With a `difference_table`, a column says how each row stands to the reference."""
     shown = pd.DataFrame({"split": table["split"], "teacher": table["teacher"], "method": table["label"]})
+    shown["reads labels"] = yes_no(table["reads_gold"])
     shown["seeds"] = table["seeds"].astype(str)
     shown["accuracy %, mean ± SD over seeds"] = list(map(spread, table["accuracy"], table["sd"]))
     ends = zip(table["low"], table["high"], strict=True)
@@ -179,7 +181,8 @@ def format_accuracy(table: pd.DataFrame, differences: pd.DataFrame | None = None
 
 
 def format_differences(table: pd.DataFrame) -> pd.DataFrame:
-    """`difference_table` in percentage points."""
+    """`difference_table` in percentage points; of the two sources of error, SD over seeds and SE over problems."""
+    errors = zip(table["sd_seeds"], table["se_problems"], strict=True)
     return pd.DataFrame(
         {
             "split": table["split"],
@@ -190,12 +193,16 @@ def format_differences(table: pd.DataFrame) -> pd.DataFrame:
             "n": table["problems"].map(count),
             "difference, points": [percent(d, sign=True) for d in table["difference"]],
             "95 % interval": [bounds(r.low, r.high, percent, sign=True) for r in table.itertuples()],
-            "p": table["p_value"].map(p_value),
+            "p over problems": table["p_value"].map(p_value),
+            "p over seeds": [DASH if p is None or p != p else p_value(p) for p in table["p_seeds"]],
+            "p (both)": table["p_both"].map(p_value),
             "p (Holm)": table["p_holm"].map(p_value),
+            "SD over seeds, SE over problems": [f"{percent(sd, 2)}, {percent(se, 2)}" for sd, se in errors],
             "detectable, points": table["smallest_detectable"].map(percent),
+            "resolution": [number(r, 1) for r in table["resolution"]],
+            "seeds": table["seeds"].astype(str),
             "seeds agreeing": table["seeds_agreeing"].fillna(DASH),
             "verdict": table["verdict"],
-            "p over seeds": [DASH if p is None or p != p else p_value(p) for p in table["p_seeds"]],
         }
     )
 

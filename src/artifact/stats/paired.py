@@ -1,8 +1,9 @@
 """Two methods on the same problems: difference, test, and the difference that could have been found.
 
 Seeds are averaged within a problem, so one problem gives one difference; problems are what is resampled and flipped.
-Whether the difference outlasts other seeds is another question, with a test of its own (`seeds_p_value`).
-Left out: corrections for many comparisons (`report/tables.py`). Array axes: S seeds, P problems.
+Whether the difference outlasts other seeds is another question, with a test of its own (`seeds_p_value`); both at once
+are counted in `crossed.py`. Left out: corrections for many comparisons (`report/differences.py`). Array axes: S seeds,
+P problems.
 """
 
 from __future__ import annotations
@@ -54,23 +55,31 @@ def is_significant(difference: Interval, p_value: float) -> bool:
 def smallest_detectable_difference(sd_problems: float, problems: int, power: float = 0.8, alpha: float = 0.05) -> float:
     """The true mean difference that a two-sided paired t-test on `problems` problems detects with the given power.
 
-    Solves P(T² > t_crit²) = power for the non-centrality λ = δ²P/sd² of T² ~ F(1, P − 1, λ), so it holds for 30
-    problems as well as for thousands. NaN for an SD of 0, from which no power follows. Raises ArtifactError unless
-    problems >= 2, sd >= 0 and 0 < alpha < power < 1.
+    `detectable_effect` at SE = sd/√P on P − 1 degrees of freedom, so it holds for 30 problems as well as for thousands.
     """
-    if problems < 2 or sd_problems < 0 or not 0 < alpha < power < 1:
+    if problems < 2:
+        raise ArtifactError(f"a paired t-test needs problems >= 2; got {problems}")
+    return detectable_effect(sd_problems / float(np.sqrt(problems)), problems - 1, power, alpha)
+
+
+def detectable_effect(standard_error: float, df: float, power: float = 0.8, alpha: float = 0.05) -> float:
+    """The true difference δ that a two-sided t-test with this standard error detects with the given power.
+
+    Solves P(T² > t_crit²) = power for the non-centrality λ = (δ/SE)² of T² ~ F(1, df, λ). NaN for a standard error of
+    0, from which no power follows. Raises ArtifactError unless df > 0, SE >= 0 and 0 < alpha < power < 1.
+    """
+    if df <= 0 or standard_error < 0 or not 0 < alpha < power < 1:
         raise ArtifactError(
-            f"needs problems >= 2, sd >= 0, 0 < alpha < power < 1; got {problems}, {sd_problems}, {alpha}, {power}"
+            f"needs df > 0, a standard error >= 0, 0 < alpha < power < 1; got {df}, {standard_error}, {alpha}, {power}"
         )
-    if sd_problems == 0:
+    if standard_error == 0:
         return float("nan")
-    critical = float(t.ppf(1 - alpha / 2, problems - 1))
+    critical = float(t.ppf(1 - alpha / 2, df))
 
-    def excess(shift: float) -> float:  # shift = δ√P/sd
-        return float(ncf.sf(critical**2, 1, problems - 1, shift**2)) - power
+    def excess(shift: float) -> float:  # shift = δ/SE
+        return float(ncf.sf(critical**2, 1, df, shift**2)) - power
 
-    shift = float(brentq(excess, 1e-6, 3 * critical + 5))
-    return shift * sd_problems / float(np.sqrt(problems))
+    return float(brentq(excess, 1e-6, 3 * critical + 5)) * standard_error
 
 
 def sign_flip_p_value(difference_P: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, bool]:

@@ -99,14 +99,15 @@ def locate_model(model: str) -> str:
 def protocols_for(
     config: Config, names: Sequence[str] | None, temperature: float | None = None, top_p: float | None = None
 ) -> list[Protocol]:
-    """The protocols by name, or those of the tier: greedy, and avgN where it samples.
+    """The protocols by name, or those of the tier: greedy, and avgN where it samples all problems of a split.
 
     avgN samples at `temperature` and `top_p`, else as the tier does (`evaluation.sampled`), else as the papers do.
     Raises ConfigError where one of the two is given and nothing is sampled.
     """
-    sampled = config.evaluation.sampled or SampledEvaluation()
+    of_tier = config.evaluation.sampled
+    sampled = of_tier or SampledEvaluation()
     if not names:
-        names = ["greedy", *([f"avg{config.evaluation.sampled.k}"] if config.evaluation.sampled else [])]
+        names = ["greedy", *([f"avg{of_tier.k}"] if of_tier and of_tier.limit is None else [])]
     chosen = (sampled.temperature if temperature is None else temperature, sampled.top_p if top_p is None else top_p)
     found = [parse_protocol(name, *chosen) for name in dict.fromkeys(names)]
     if (temperature, top_p) != (None, None) and all(p.greedy for p in found):

@@ -46,9 +46,15 @@ def merge_studies(names: Sequence[str], order: Sequence[str]) -> Study:
         outputs=tuple(dict.fromkeys(o for s in studies for o in s.outputs)),
         teachers=first.teachers,
         seeds=first.seeds,
+        more_seeds={i: tuple(more) for i in order if (more := _more_seeds(studies, i))},
         cells=tuple(cells[i] for i in order),
         tiers=first.tiers,
     )
+
+
+def _more_seeds(studies: Sequence[Study], cell: str) -> list[int]:
+    """The seeds that any of the studies gives to a cell beyond those they share."""
+    return list(dict.fromkeys(seed for s in studies for seed in s.more_seeds.get(cell, ())))
 
 
 def annotation_tokens(configs: Mapping[str, Config]) -> dict[str, float]:

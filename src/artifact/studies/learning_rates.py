@@ -72,7 +72,7 @@ def select(
         raise ConfigError(
             f"tier {tier!r} does not read chosen rates: say `learning_rates: chosen` in configs/tiers/{tier}.yaml first"
         )
-    if SEED in chosen.seeds:
+    if any(SEED in chosen.seeds_of(cell.id) for cell in chosen.cells):
         raise ConfigError(f"study {study!r} uses seed {SEED}, which is kept for choosing learning rates; use another")
     tried: dict[str, list[dict[str, Any]]] = {cell.id: [] for cell in chosen.cells if cell.learning_rate is None}
     if not tried:

@@ -109,13 +109,10 @@ def run_stages(label: str, configs: list[Config]) -> list[Stage]:
                 "curve", f"{first.evaluation.curve}, {points} points", times, rollouts, first.evaluation.max_new_tokens
             )
         )
-    samples = 1 + (first.evaluation.sampled.k if first.evaluation.sampled else 0)
     for split in first.evaluation.final:
         count, _ = problem_count(first, split)
-        rollouts = None if count is None else count * samples * times
-        stages.append(
-            Stage("evaluate", f"{split}, {samples} a problem", times, rollouts, first.evaluation.max_new_tokens)
-        )
+        rollouts = None if count is None else count * times
+        stages.append(Stage("evaluate", f"{split}, greedy", times, rollouts, first.evaluation.max_new_tokens))
     return stages
 
 

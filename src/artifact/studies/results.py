@@ -52,12 +52,17 @@ def _task(info: RunInfo) -> TaskSection:
 
 
 def evaluation_frame(runs: Iterable[RunInfo], decoding: str = "greedy") -> pd.DataFrame:
-    """One row per response on the final splits."""
+    """One row per response on the final splits; `reads_gold` says whose training read gold answers or solutions."""
     parts = []
     for info in runs:
         for path in store.files(info.folder, f"evaluation/*.{decoding}.parquet"):
-            parts.append(info.named(_frame(path, _task(info), split_of(path))))
+            parts.append(_read_labels(info, info.named(_frame(path, _task(info), split_of(path)))))
     return pd.concat(parts, ignore_index=True)
+
+
+def _read_labels(info: RunInfo, frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with a column that says whether training read labels; what no run trained read none."""
+    return frame.assign(reads_gold=bool(info.manifest.get("needs", {}).get("gold", False)))
 
 
 def split_of(path: Path) -> str:
@@ -70,8 +75,8 @@ def graded_frame(
 ) -> pd.DataFrame:
     """The stored responses of `evaluation_frame`, judged by every grader (`agreement.graded`); nothing is sampled.
 
-    One row per response: label, cell, teacher, seed, key, split, problem_id, sample, gold, question, response, and
-    `<grader>`, `<grader>_answer` for each grader; `math_verify` extracts by the run's own rules.
+    One row per response: label, cell, teacher, seed, key, reads_gold, split, problem_id, sample, gold, question,
+    response, and `<grader>`, `<grader>_answer` for each grader; `math_verify` extracts by the run's own rules.
     """
     parts = []
     for info in runs:
@@ -80,7 +85,7 @@ def graded_frame(
             groups, by_id = rollout_groups(path), stored_problems(info.folder, task, split_of(path))
             problems = [by_id[i] for i in groups]
             frame = graded(problems, list(groups.values()), graders, verifier_for(rules_of(task)))
-            parts.append(info.named(frame.assign(split=split_of(path))))
+            parts.append(_read_labels(info, info.named(frame.assign(split=split_of(path)))))
     if not parts:
         raise EmptyDataset(f"none of the runs holds an evaluation by {decoding!r}: there are no responses to grade")
     return pd.concat(parts, ignore_index=True)
@@ -264,7 +269,7 @@ def annotated_examples(info: RunInfo, config: Config, per_group: int = 2) -> tup
     Returns the rows of `qualitative.examples` and the annotations behind them.
     """
     data = config.model_dump(mode="json") | {"teacher": info.teacher}
-    data["evaluation"] |= {"final": [config.task.train_split], "limit": EXAMPLE_POOL, "sampled": None}
+    data["evaluation"] |= {"final": [config.task.train_split], "limit": EXAMPLE_POOL}
     measured = type(config).model_validate(data)
     folder = annotate(measured)
     answers = []

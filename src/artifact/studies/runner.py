@@ -13,7 +13,7 @@ from artifact.actors.memory import peak_memory_by_actor
 from artifact.actors.object_store import require_room, require_room_in_cluster
 from artifact.actors.session import Actors, connect, open_actors, release_samplers
 from artifact.actors.team import RayWorkers
-from artifact.config import Config
+from artifact.config import Config, SampledEvaluation
 from artifact.disk import told_when_full
 from artifact.errors import ConfigError, EmptyDataset
 from artifact.paths import resolve_model
@@ -210,43 +210,49 @@ def _train_and_evaluate(
     return {"seconds": {"train": trained, "total": watch()}, "peak_memory_gib": memory}
 
 
-def evaluate_splits(config: Config, inputs: RunInputs, sampler: Any, folder: Path) -> None:
-    """Measure what the engines hold on every final split; a split that is on disk, whole, is not measured again."""
-    e = config.evaluation
-    for split in e.final:
-        problems = evaluation_problems(config, split)
-        prompts = inputs.prompts(problems)
-        wanted: list[tuple[str, dict[str, Any]]] = [("greedy", {})]
-        if e.sampled is not None:
-            wanted.append(
-                (
-                    f"avg{e.sampled.k}",
-                    {"k": e.sampled.k, "temperature": e.sampled.temperature, "top_p": e.sampled.top_p},
-                )
+def evaluate_splits(
+    config: Config, inputs: RunInputs, sampler: Any, folder: Path, sampled: SampledEvaluation | None = None
+) -> None:
+    """Measure what the engines hold on every final split: one greedy response a problem, or as `sampled` says.
+
+    A split that is on disk, whole, is not measured again.
+    """
+    name, limit, decoding = "greedy", None, {}
+    if sampled is not None:
+        decoding = sampled.model_dump()
+        name, limit = f"avg{sampled.k}", decoding.pop("limit")
+    for split in config.evaluation.final:
+        path = folder / "evaluation" / f"{split}.{name}.parquet"
+        if not vouched(path):
+            problems = evaluation_problems(config, split)[:limit]
+            groups = evaluate(
+                sampler,
+                problems,
+                inputs.prompts(problems),
+                inputs.verify,
+                max_new_tokens=config.evaluation.max_new_tokens,
+                seed=config.seed,
+                **decoding,
             )
-        for name, decoding in wanted:
-            path = folder / "evaluation" / f"{split}.{name}.parquet"
-            if not vouched(path):
-                groups = evaluate(
-                    sampler,
-                    problems,
-                    prompts,
-                    inputs.verify,
-                    max_new_tokens=e.max_new_tokens,
-                    seed=config.seed,
-                    **decoding,
-                )
-                write_parquet(path, (r for g in groups for r in g), Rollout)
-                vouch(path)
+            write_parquet(path, (r for g in groups for r in g), Rollout)
+            vouch(path)
 
 
-def evaluate_checkpoint(config: Config, model: str, label: str, cell: str, force: bool = False) -> RunInfo:
-    """Measure an untrained checkpoint on the final splits (Base and Teacher rows of every table), cached."""
+def evaluate_checkpoint(
+    config: Config,
+    model: str,
+    label: str,
+    cell: str,
+    force: bool = False,
+    sampled: SampledEvaluation | None = None,
+    lane: int = 0,
+) -> RunInfo:
+    """Measure a checkpoint on the final splits, greedy or as `sampled` says, cached; `lane` picks its engines."""
     inputs, report = build_inputs(config), start_up(config, model)  # the student's tokenizer makes the prompts
-    sampled = {"seed": config.seed} if config.evaluation.sampled is not None else {}
+    decoding = {} if sampled is None else {"sampled": sampled.model_dump(), "seed": config.seed}
     key = digest(
         {
-            **sampled,
+            **decoding,
             "prompts": prompts_hash(config, inputs, model),
             "checkpoint": keys.model_hash(model),
             "evaluation": keys.settings(config, "evaluation", "task"),
@@ -259,13 +265,13 @@ def evaluate_checkpoint(config: Config, model: str, label: str, cell: str, force
     )
     with store.result("checkpoints", key, config, force=force) as out:
         if not out.finished:
-            with store.actors_of(0):
-                actors: Actors = open_actors(config, engines_for=model, reference=True)
+            with store.actors_of(lane):
+                actors: Actors = open_actors(config, engines_for=model, reference=True, lane=lane)
                 gap = load_checkpoint(config, actors, model, inputs)
-                evaluate_splits(config, inputs, sampler_for(config, actors, model), out.folder)
+                evaluate_splits(config, inputs, sampler_for(config, actors, model), out.folder, sampled)
                 release_samplers(config)
             identity = {"checkpoint": keys.model_identity(model)}
-            out.manifest |= {"model": model, "models": identity, "load_max_logprob_diff": gap}
+            out.manifest |= {"model": model, "models": identity, "load_max_logprob_diff": gap, **decoding}
             out.manifest["start_up"] = report.to_json()
     return RunInfo(label, "none", config.teacher, 0, key, out.folder, out.manifest, cell)
 

@@ -63,6 +63,9 @@ class Study(Section):
     outputs: tuple[str, ...] = Field(description="ids of the figures and tables it feeds: `artifact plan --output`")
     teachers: tuple[str, ...] | Literal["all"] = "all"
     seeds: tuple[int, ...]
+    more_seeds: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict, description="by cell: seeds beyond those of the study, for pairs that its claims rest on"
+    )
     cells: tuple[Cell, ...]
     tiers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="dotted overrides for one tier")
 
@@ -71,9 +74,20 @@ class Study(Section):
         for name, values in (("id", [c.id for c in self.cells]), ("label", [c.label for c in self.cells])):
             if twice := [value for value, n in Counter(values).items() if n > 1]:
                 raise ValueError(f"study {self.study!r} has the {name} {twice[0]!r} twice; rows need distinct ones")
+        if unknown := [i for i in self.more_seeds if i not in {c.id for c in self.cells}]:
+            raise ValueError(
+                f"more_seeds names {unknown[0]!r}, which is no cell of study {self.study!r}; it has "
+                f"{', '.join(c.id for c in self.cells)}"
+            )
+        if twice := [i for i in self.more_seeds if len({*(seeds := self.seeds_of(i))}) < len(seeds)]:
+            raise ValueError(f"more_seeds.{twice[0]} repeats a seed: {list(self.seeds_of(twice[0]))}")
         if unknown := [tier for tier in self.tiers if tier not in tier_names()]:
             raise ValueError(f"tiers.{unknown[0]} is no tier; the tiers are {', '.join(tier_names())}")
         return self
+
+    def seeds_of(self, cell: str) -> tuple[int, ...]:
+        """The seeds of the cell with this id: those of the study, which all its rows share, then its own."""
+        return (*self.seeds, *self.more_seeds.get(cell, ()))
 
     def runs(self, tier: str, overrides: dict[str, Any] | None = None) -> list[tuple[Cell, Config]]:
         """Every run of the study on `tier`, teacher by teacher, then cell, then seed.
@@ -89,7 +103,7 @@ class Study(Section):
                 "configs/studies"
             )
         facts = load_tier(tier)
-        of_tier, seeds = self.tiers.get(facts.base, {}), self.seeds[: facts.seeds]
+        of_tier = self.tiers.get(facts.base, {})
         base = {**of_tier, **(overrides or {})}
         teachers = sorted(load(tier, base).models.teachers) if self.teachers == "all" else self.teachers
         rates = {key: entry["lr"] for key, entry in read_learning_rates(tier).get("cells", {}).items()}
@@ -100,7 +114,7 @@ class Study(Section):
                 layers = {**of_tier, **cell.overrides, **(overrides or {})}
                 if reads_chosen and cell.learning_rate != "tier" and "optimiser.lr" not in layers:
                     layers["optimiser.lr"] = self._chosen_rate(cell, rates, tier)
-                for seed in seeds:
+                for seed in self.seeds_of(cell.id)[: facts.seeds]:
                     chosen = {"teacher": teacher, "method": cell.method, "method_options": cell.options, "seed": seed}
                     out.append((cell, load(tier, {**layers, **chosen})))
         return out
