@@ -48,6 +48,7 @@ def merge_studies(names: Sequence[str], order: Sequence[str]) -> Study:
         seeds=first.seeds,
         cells=tuple(cells[i] for i in order),
         tiers=first.tiers,
+        tiers_of=first.tiers_of,
     )
 
 
