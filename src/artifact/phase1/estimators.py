@@ -4,11 +4,11 @@ N samples fall into C classes, n_c in class c; f is the number of classes seen o
 
     plug-in       H  = −Σ_c (n_c / N) log (n_c / N)                         too small: unseen classes are not in it
     Miller–Madow  H + (C − 1) / 2N                                          Miller 1955
-    Chao–Shen     −Σ_c p̃_c log p̃_c / (1 − (1 − p̃_c)^N),  p̃_c = (1 − f/N) n_c / N   Chao & Shen 2003
+    Chao–Shen     −Σ_c p̃_c log p̃_c / (1 − (1 − p̃_c)^N),  p̃_c = (1 − f/N) n_c / N  Chao & Shen 2003
 
-In Chao–Shen 1 − f/N estimates how much of the mass was seen, and the denominator is the chance of seeing a class at all;
-where every class was seen once, f = N − 1 stands for it, as in the authors' program. Both may exceed log N, and are
-clipped where a weight is made of them (`weights.py`). Left out: the probability-weighted entropy (`entropy.py`).
+In Chao–Shen 1 − f/N estimates how much of the mass was seen, and the denominator is the chance of seeing a class at
+all; where every class was seen once, f = N − 1 stands for it. Both may exceed log N, and are clipped where a weight is
+made of them (`weights.py`). Left out: the probability-weighted entropy (`entropy.py`).
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Cell(Section):
     options: dict[str, Any] = Field(default_factory=dict)
     overrides: dict[str, Any] = Field(default_factory=dict)
     factors: dict[str, float] = Field(
-        default_factory=dict, description="dotted numbers that are multiplied, last of all: the same ratio on every tier"
+        default_factory=dict, description="dotted numbers that are multiplied, last of all: one ratio on every tier"
     )
     learning_rate: str | None = Field(
         None, description="None: the rate chosen for this id; `tier`: the tier's own; else the id whose rate holds"
@@ -87,9 +87,9 @@ class Study(Section):
         """Every run of the study on `tier`, teacher by teacher, then cell, then seed.
 
         A tier may say that only the first few seeds are run. Later wins: tier file, the learning rate chosen for the
-        cell (`configs/learning_rates`), the study's overrides for the tier, the cell's, the caller's; the factors of the
-        cell multiply what then stands there. Raises ConfigError for a cell without a learning rate, a factor on what is
-        no number, and for a caller who overrides what the matrix itself varies.
+        cell (`configs/learning_rates`), the study's overrides for the tier, the cell's, the caller's. The cell's
+        factors multiply what then stands there. Raises ConfigError for a cell without a learning rate, a factor on what
+        is no number, and for a caller who overrides what the matrix itself varies.
         """
         fixed = sorted({"teacher", "method", "method_options", "seed"} & {key.split(".")[0] for key in overrides or {}})
         if fixed:
@@ -128,8 +128,8 @@ class Study(Section):
             value = value.get(name) if isinstance(value, dict) else None
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ConfigError(
-                f"study {self.study!r}, cell {cell.id!r}: factors.{key} would multiply {value!r}, which is no number on "
-                f"tier {config.tier!r}; name a setting that has one, or set it under `tiers`"
+                f"study {self.study!r}, cell {cell.id!r}: factors.{key} would multiply {value!r}, which is no number "
+                f"on tier {config.tier!r}; name a setting that has one, or set it under `tiers`"
             )
         return max(1, round(value * times)) if isinstance(value, int) else value * times
 
