@@ -95,3 +95,11 @@ def test_a_fifth_holds_a_fifth() -> None:
     table = weightings.length_audit({"B": records}, {"B": wrong}, resamples=20)
     sizes = table[table["row"].str.startswith("fifth")]["n"].tolist()
     assert sum(sizes) == 23 and max(sizes) - min(sizes) <= 1
+
+
+def test_entropy_that_has_nothing_to_do_with_length_ranks_as_well_within_a_length() -> None:
+    records = [annotation(i, (0, 1, 2, 3) if i % 2 else (0, 0, 0, 0), 1, 5 if i < 10 else 50) for i in range(20)]
+    wrong = {a.problem_id: i % 2 == 1 for i, a in enumerate(records)}
+    table = weightings.length_audit({"B": records}, {"B": wrong}, groups=2, resamples=20).set_index("row")
+    assert table.loc["length", "auroc"] == 0.5
+    assert table.loc["within", "auroc"] == table.loc["all", "auroc"] == table.loc["group 1", "auroc"] == 1.0

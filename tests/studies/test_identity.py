@@ -181,3 +181,23 @@ def test_a_study_may_take_over_the_tiers_of_another() -> None:
 def test_every_tier_says_where_its_rates_come_from(tier: str) -> None:
     facts = load_tier(tier)
     assert (facts.learning_rates == "chosen") == matrix.learning_rates_path(facts.base).is_file()
+
+
+def test_the_values_of_a_setting_are_those_of_the_runs() -> None:
+    from artifact.studies.comparison import reads_gold, setting_values
+
+    planned = load_study("core_alpha").runs("tiny")
+    alpha = setting_values(planned, "options.alpha")
+    assert [alpha[f"core-alpha-{a:g}"] for a in (0.1, 1, 10)] == [0.1, 1.0, 10.0] and alpha["core"] == 5.0
+    beta = setting_values(load_study("core_sensitivity").runs("tiny"), "losses.contrast.beta_in_force")
+    assert (beta["core"], beta["core-beta-0.03"]) == (0.1, 0.03)
+    assert set(setting_values(load_study("uopd_samples").runs("tiny"), "annotation.samples").values()) == {2, 4, 8, 16}
+    for wrong, part in (("train.stepz", "stepz"), ("options.tau", "tau")):
+        with pytest.raises(ConfigError, match=f"has no setting '{wrong}': there is no '{part}' in it"):
+            setting_values(planned, wrong)
+    with pytest.raises(ConfigError, match="seed is 0 in one run and 1 in another"):
+        setting_values(planned, "seed")
+    gold = reads_gold([*load_study("uopd_controls").runs("tiny"), *planned])
+    assert {cell for cell, reads in gold.items() if not reads} == {
+        "opd", "uopd-soft", "uopd-shuffled", "uopd-majority", "uopd-miller-madow", "uopd-chao-shen"
+    }  # fmt: skip
