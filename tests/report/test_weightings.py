@@ -34,10 +34,10 @@ def test_a_threshold_that_keeps_nothing_has_no_accuracy() -> None:
 def test_curves_draw_accuracy_share_and_the_papers_thresholds() -> None:
     figure, data = weightings.threshold_curves({"A": FRAME, "B": FRAME.iloc[::-1]})
     assert list(dict.fromkeys(data["teacher"])) == ["A", "B"] and len(figure.axes) == 2
-    accuracy, share = figure.axes[0].get_lines()[:2]
-    of_a = data[data["teacher"] == "A"]
-    assert list(accuracy.get_ydata()) == of_a["accuracy"].tolist() and list(share.get_ydata()) == of_a["share"].tolist()
-    assert [ln.get_xdata()[0] for ln in figure.axes[0].get_lines()[2:]] == [0.3, 0.5]  # type: ignore[index]
+    lines, of_a = figure.axes[0].get_lines(), data[data["teacher"] == "A"]
+    accuracy, share = (np.asarray(line.get_ydata()).tolist() for line in lines[:2])
+    assert accuracy == of_a["accuracy"].tolist() and share == of_a["share"].tolist()
+    assert [float(np.asarray(line.get_xdata())[0]) for line in lines[2:]] == [0.3, 0.5]
 
 
 def annotation(i: int, classes: tuple[int, ...], right: int, tokens: int = 10) -> Annotation:

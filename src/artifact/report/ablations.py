@@ -129,13 +129,13 @@ def difference_forest(differences: pd.DataFrame, gold: Mapping[str, bool]) -> Fi
 
 
 def with_gold(shown: pd.DataFrame, cells: pd.Series, gold: Mapping[str, bool]) -> pd.DataFrame:
-    """A table as a reader sees it, with a column `reads gold` behind `method`: `cells` are the ids of its rows.
+    """A table as a reader sees it, with a column `reads labels` behind `method`: `cells` are the ids of its rows.
 
     An id that `gold` does not name was not trained: base and teacher, with a dash.
     """
     column: Any = [{True: "yes", False: "no"}.get(gold.get(cell), "–") for cell in cells]  # type: ignore[arg-type]
     out = shown.copy()
-    out.insert(list(out.columns).index("method") + 1, "reads gold", column)
+    out.insert(list(out.columns).index("method") + 1, "reads labels", column)
     return out
 
 

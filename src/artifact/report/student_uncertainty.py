@@ -24,9 +24,10 @@ from artifact.evaluate.protocol import problem_values, vote_classes
 from artifact.phase1.entropy import discrete_semantic_entropy
 from artifact.report.text import count, interval, intervals, number, percent
 from artifact.stats.auroc import auroc_bootstrap
-from artifact.stats.bootstrap import bootstrap_values, percentiles
+from artifact.stats.bootstrap import bootstrap_values, percentile_interval
 from artifact.stats.calibration import calibration
-from artifact.stats.checks import OneClassOnly
+from artifact.stats.checks import Floats, OneClassOnly
+from artifact.stats.interval import Interval
 
 
 def self_uncertainty(frame: pd.DataFrame) -> pd.DataFrame:
@@ -72,17 +73,13 @@ def student_table(
             raise ArtifactError(f"{' / '.join(map(str, names))}: give one seed; samples of several are not one model's")
         own, values = self_uncertainty(part), problem_values(part, ks)
         right = own["right"] == 1
-        gap = (own["confidence"] - own["right"]).to_numpy()
-        resampled = bootstrap_values(
-            lambda block, gap=gap: gap[block].mean(1), [np.arange(len(gap))], resamples=resamples, seed=0
-        )
-        low, high = percentiles(resampled, 0.95)
+        gap = _mean_interval((own["confidence"] - own["right"]).to_numpy(), resamples)
         row = dict(zip(("split", "teacher", "cell", "label"), names, strict=True))
         row |= {"problems": len(own), "samples": int(own["samples"].iloc[0]), "avg": float(values.iloc[:, 0].mean())}
         row |= {f"pass@{k}": float(values[f"pass@{k}"].mean()) for k in ks}
         row |= {"majority": float(own["right"].mean()), "confidence": float(own["confidence"].mean())}
-        row |= {"normalised": float(own["normalised"].mean()), "over": float(gap.mean())}
-        row |= {"over_lower": float(low), "over_upper": float(high)}
+        row |= {"normalised": float(own["normalised"].mean()), "over": gap.estimate}
+        row |= {"over_lower": gap.low, "over_upper": gap.high}
         row["ece"] = calibration(own["confidence"], right, bins=bins).ece
         try:
             found = auroc_bootstrap(own["normalised"], ~right, resamples=resamples)
@@ -91,6 +88,14 @@ def student_table(
             row |= dict.fromkeys(("auroc", "auroc_lower", "auroc_upper"), math.nan)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _mean_interval(values_P: Floats, resamples: int) -> Interval:
+    """Mean over problems with its 95 % percentile bootstrap interval."""
+    means = bootstrap_values(
+        lambda rows: values_P[rows].mean(1), [np.arange(len(values_P))], resamples=resamples, seed=0
+    )
+    return percentile_interval(float(values_P.mean()), means, 0.95, "percentile bootstrap over problems")
 
 
 def format_student(table: pd.DataFrame) -> pd.DataFrame:

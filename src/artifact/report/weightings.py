@@ -120,7 +120,7 @@ def format_weightings(table: pd.DataFrame) -> pd.DataFrame:
             .str.replace("_", "–")
             .str.replace("miller–madow", "Miller–Madow")
             .str.replace("chao–shen", "Chao–Shen"),
-            "reads gold": yes_no(table["reads_gold"]),
+            "reads labels": yes_no(table["reads_gold"]),
             "problems": table["problems"].map(count),
             "mean weight %": table["mean_weight"].map(percent),
             "weight 0, %": table["zero"].map(percent),
