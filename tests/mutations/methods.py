@@ -181,4 +181,32 @@ MUTANTS = (
         'return tuple(r for r in self.rollouts if r.verdict and r.verdict.status == "wrong")',
         TESTS,
     ),
+    Mutant(
+        "negative: correct rollouts are pushed down too",
+        "train/methods/negative.py",
+        "self.trained_on(g.incorrect)",
+        "self.trained_on(g.rollouts)",
+        ("train/methods/test_methods.py",),
+    ),
+    Mutant(
+        "negative: wrong rollouts are pushed up",
+        "train/methods/negative.py",
+        "Reinforce.of(r, -1.0,",
+        "Reinforce.of(r, 1.0,",
+        ("train/methods/test_methods.py",),
+    ),
+    Mutant(
+        "negative: a cut distribution is let through",
+        "train/methods/negative.py",
+        '        require_whole_distribution(settings.sampling, "the fixed negative advantage")\n',
+        "",
+        ("train/methods/test_methods.py",),
+    ),
+    Mutant(
+        "UOPD: a verified weight reads no gold",
+        "train/methods/base.py",
+        'READS_GOLD: tuple[Scheme, ...] = ("verified", "gold")',
+        'READS_GOLD: tuple[Scheme, ...] = ("gold",)',
+        ("train/methods/test_methods.py",),
+    ),
 )

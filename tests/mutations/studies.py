@@ -688,4 +688,32 @@ MUTANTS = (
         "        discard(path)\n    rename(partial, path)",
         ("test_files.py::test_a_replacement_that_fails_half_way_is_undone_at_the_next_start",),
     ),
+    Mutant(
+        "a factor is not applied",
+        "studies/study.py",
+        "load(tier, {**layers, **chosen, **scaled}) if scaled else config",
+        "config",
+        ("studies/test_identity.py::test_factors_multiply_what_stands_there_last_of_all",),
+    ),
+    Mutant(
+        "a scaled count may be nought",
+        "studies/study.py",
+        "max(1, round(value * times))",
+        "int(value * times)",
+        ("studies/test_identity.py::test_factors_multiply_what_stands_there_last_of_all",),
+    ),
+    Mutant(
+        "teachers of a tier are those of all tiers",
+        "studies/study.py",
+        'self.teachers.get(facts.base, "all")',
+        "next(iter(self.teachers.values()))",
+        ("studies/test_identity.py::test_teachers_may_be_named_for_one_tier",),
+    ),
+    Mutant(
+        "tiers of another study win over the own",
+        "studies/study.py",
+        "{**inherited, **self.tiers.get(base, {})}",
+        "{**self.tiers.get(base, {}), **inherited}",
+        ("studies/test_identity.py::test_a_study_may_take_over_the_tiers_of_another",),
+    ),
 )

@@ -69,10 +69,10 @@ def test_shuffled_is_a_permutation_of_soft_fixed_by_the_seed_not_the_order():
 
 def test_unknown_scheme_lists_the_right_ones():
     with pytest.raises(
-        ValueError, match=r"unknown weighting scheme 'sof'; use one of uniform, binary, soft, shuffled, gold"
+        ValueError, match=r"unknown weighting scheme 'sof'; use one of uniform, binary, soft, majority, .*, gold"
     ):
         weights_for(Weighting("sof"), THREE)  # type: ignore[arg-type]
-    assert list(SCHEMES) == ["uniform", "binary", "soft", "shuffled", "gold"]
+    assert list(SCHEMES) == "uniform binary soft majority miller_madow chao_shen shuffled verified gold".split()
 
 
 @pytest.mark.parametrize("tau", [None, -0.1, 1.1, float("nan")])
@@ -86,9 +86,43 @@ def test_shuffled_needs_a_seed():
         weights_for(Weighting("shuffled"), THREE)
 
 
-def test_gold_refuses_unknown_labels_by_name():
-    with pytest.raises(ValueError, match=r"1 of 4 annotations do not say, first 'd'"):
-        weights_for(Weighting("gold"), [*THREE, annotation("d", 0.1, -1)])
+@pytest.mark.parametrize("scheme", ["verified", "gold"])
+def test_gold_refuses_unknown_labels_by_name(scheme):
+    with pytest.raises(ValueError, match=rf"'{scheme}' needs .*1 of 4 annotations do not say, first 'd'"):
+        weights_for(Weighting(scheme), [*THREE, annotation("d", 0.1, -1)])
+
+
+def test_verified_is_the_soft_weight_where_the_majority_is_right():
+    half = annotation("d", 0.5)
+    assert weights_for(Weighting("verified"), [*THREE, half]) == {"b": 0.0, "a": 1.0, "c": 0.0, "d": 0.5}
+
+
+def of_classes(classes, parsed=None, normaliser="n"):
+    n = len(classes)
+    return replace(
+        annotation("a", 0.0),
+        n=n,
+        normaliser=normaliser,
+        cluster_ids=tuple(classes),
+        answers=("1",) * n,
+        parsed=tuple(parsed or [1] * n),
+        token_counts=(1,) * n,
+        mean_logprobs=(-1.0,) * n,
+        majority_share=max(map(classes.count, classes)) / n,
+    )
+
+
+def test_majority_is_the_share_of_the_largest_class():
+    assert weights_for(Weighting("majority"), [of_classes([0, 1, 1, 2])]) == {"a": 0.5}
+
+
+@pytest.mark.parametrize("scheme", ["miller_madow", "chao_shen"])
+def test_corrected_weights_count_what_the_normaliser_counts_and_end_at_nought(scheme):
+    assert weights_for(Weighting(scheme), [of_classes([0, 0, 0, 0])]) == {"a": 1.0}
+    assert weights_for(Weighting(scheme), [of_classes([0, 1, 2, 3])]) == {"a": 0.0}
+    valid = of_classes([0, 0, 0, 1], [1, 1, 1, 0], "n_valid")
+    assert weights_for(Weighting(scheme), [valid]) == {"a": 1.0}, "the one without an answer is not counted"
+    assert weights_for(Weighting(scheme), [replace(valid, normaliser="n")])["a"] < 1.0
 
 
 def test_a_problem_annotated_twice_is_refused():

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from artifact.config import ConfigError, load_tier, tier_names
+from artifact.config import ConfigError, load, load_tier, tier_names
 from artifact.report import tables
 from artifact.report.styles import METHODS, label_styles
 from artifact.studies import comparison
@@ -102,10 +102,104 @@ def test_studies_of_controls_are_planned(name: str) -> None:
     stages, configs = plan("tiny", name)
     study = load_study(name)
     trained = [stage for stage in stages if stage.name == "train"]
-    assert len(trained) == len(study.cells) and len(configs) == 2 * len(study.seeds) * len(study.cells)
+    assert len(trained) == len(study.cells) and len(configs) == len(study.seeds) * len(study.cells)
+    assert {config.teacher for config in configs} == {"B"}
+
+
+@pytest.mark.parametrize("tier", ["tiny", "tiny-quick"])
+def test_a_reference_row_of_an_ablation_is_the_run_of_the_main_study(tier: str) -> None:
+    """Same id, teacher and seed, same configuration, in every study: found by its key and not trained twice."""
+    known: dict[tuple[str, str, int], Any] = {}
+    for name in study_names():
+        if name in ("language_model", "language_model_gsm8k"):
+            continue  # those are trained with the settings of tier cpu-llm alone
+        for cell, config in load_study(name).runs(tier):
+            found = known.setdefault((cell.id, config.teacher, config.seed), config)
+            assert found == config, f"{cell.id} of {name} is another run elsewhere"
+
+
+@pytest.mark.parametrize("tier", ["single-gpu", "paper"])
+def test_studies_of_core_share_the_settings_of_its_main_study(tier: str) -> None:
+    names = [n for n in study_names() if load_study(n).tiers_of == "core"]
+    assert {"core_alpha", "core_controls", "core_fallback", "core_top_k", "loss_forms"} <= set(names)
+    [main] = [c for cell, c in load_study("core").runs(tier) if cell.id == "core" and c.seed == 0]
+    for name in names:
+        for cell, config in load_study(name).runs(tier):
+            assert (config.task.name, config.task.template) == (main.task.name, main.task.template)
+            assert cell.id != "core" or config.seed or config == main, name
+
+
+def one_cell(**of_study: Any) -> Study:
+    cell = {"id": "a", "label": "A", "method": "opd", "learning_rate": "tier"} | of_study.pop("cell", {})
+    return Study.model_validate(
+        {"study": "mine", "title": "t", "outputs": [], "seeds": [0], "cells": [cell]} | of_study
+    )
+
+
+def test_factors_multiply_what_stands_there_last_of_all() -> None:
+    """A count is rounded and stays at least 1; a caller's value is multiplied too, a whole number stays one."""
+    tier = load("tiny")
+    study = one_cell(
+        cell={"factors": {"train.steps": 2.1, "optimiser.lr": 0.3, "losses.distil.top_k": 0.25}}, teachers=["B"]
+    )
+    [(_, config)] = study.runs("tiny")
+    assert (config.train.steps, config.losses.distil.top_k) == (round(2.1 * tier.train.steps), 2)
+    assert config.optimiser.lr == pytest.approx(0.3 * tier.optimiser.lr)
+    [(_, small)] = study.runs("tiny", {"train.steps": 3, "losses.distil.top_k": 1})
+    assert (small.train.steps, small.losses.distil.top_k) == (6, 1)
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("train.stepz", "None"),
+        ("task.train_limit", "None"),
+        ("models.dtype", "'float32'"),
+        ("task.calculator", "False"),
+    ],
+)
+def test_a_factor_on_what_is_no_number_is_told(key: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"cell 'a': factors.{key} would multiply {said}, which is no number"):
+        one_cell(cell={"factors": {key: 2}}).runs("tiny")
+
+
+def test_teachers_may_be_named_for_one_tier() -> None:
+    study = one_cell(teachers={"tiny": ["B"]})
+    assert [c.teacher for _, c in study.runs("tiny")] == [c.teacher for _, c in study.runs("tiny-quick")] == ["B"]
+    assert [c.teacher for _, c in study.runs("paper")] == ["qwen3-8b"], "all teachers of a tier that is not named"
+    with pytest.raises(ValueError, match=r"teachers.tinny is no tier"):
+        one_cell(teachers={"tinny": ["B"]})
+
+
+def test_a_study_may_take_over_the_tiers_of_another() -> None:
+    core = load_study("core").tiers["paper"]
+    study = one_cell(tiers_of="core", tiers={"paper": {"train.episodes": 1}})
+    assert study.overrides_on("paper") == core | {"train.episodes": 1} and study.overrides_on("tiny") == {}
+    with pytest.raises(ConfigError, match="unknown study 'cor'"):
+        one_cell(tiers_of="cor").runs("tiny")
 
 
 @pytest.mark.parametrize("tier", tier_names())
 def test_every_tier_says_where_its_rates_come_from(tier: str) -> None:
     facts = load_tier(tier)
     assert (facts.learning_rates == "chosen") == matrix.learning_rates_path(facts.base).is_file()
+
+
+def test_the_values_of_a_setting_are_those_of_the_runs() -> None:
+    from artifact.studies.comparison import reads_gold, setting_values
+
+    planned = load_study("core_alpha").runs("tiny")
+    alpha = setting_values(planned, "options.alpha")
+    assert [alpha[f"core-alpha-{a:g}"] for a in (0.1, 1, 10)] == [0.1, 1.0, 10.0] and alpha["core"] == 5.0
+    beta = setting_values(load_study("core_sensitivity").runs("tiny"), "losses.contrast.beta_in_force")
+    assert (beta["core"], beta["core-beta-0.03"]) == (0.1, 0.03)
+    assert set(setting_values(load_study("uopd_samples").runs("tiny"), "annotation.samples").values()) == {2, 4, 8, 16}
+    for wrong, part in (("train.stepz", "stepz"), ("options.tau", "tau")):
+        with pytest.raises(ConfigError, match=f"has no setting '{wrong}': there is no '{part}' in it"):
+            setting_values(planned, wrong)
+    with pytest.raises(ConfigError, match="seed is 0 in one run and 1 in another"):
+        setting_values(planned, "seed")
+    gold = reads_gold([*load_study("uopd_controls").runs("tiny"), *planned])
+    assert {cell for cell, reads in gold.items() if not reads} == {
+        "opd", "uopd-soft", "uopd-shuffled", "uopd-majority", "uopd-miller-madow", "uopd-chao-shen"
+    }  # fmt: skip

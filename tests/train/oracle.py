@@ -265,6 +265,8 @@ def routed(
         terms.distil = [(own(r), 1.0) for r in usable(s, wrong)]
         terms.nll = [own(r) for r in usable(s, [r for r in flat if r.correct])]
         terms.coefficients |= {"distil": o["alpha"], "nll": 1.0}
+    elif method == "negative":
+        terms.reinforce = [(own(r), -1.0, r.logprobs) for r in usable(s, wrong)]
     elif method == "grpo":
         for g in groups:
             rewards = [float(r.correct) for r in g]

@@ -9,6 +9,7 @@ would hide its size.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -76,6 +77,7 @@ class Case:
             "sft": {DistilSettings},
             "seqkd": {DistilSettings},
             "grpo": {PolicyGradientSettings},
+            "negative": {PolicyGradientSettings},
             "core": {
                 "both": {DistilSettings, ContrastSettings},
                 "distil": {DistilSettings},
@@ -129,7 +131,8 @@ CASES = (
     replace(distil(token_weight="divergence_share", reduction="token_mean"), tool=True),
     Case("opd", {}, {"losses__mask_truncated_completions": True, "sampling__max_new_tokens": 12}, tool=True),
     Case("opd", {}, {"losses__mask_truncated_completions": True, "sampling__max_new_tokens": 1}),
-    *(Case("uopd", {"weighting": w}) for w in ("uniform", "soft", "binary", "shuffled", "gold")),
+    *(Case("uopd", {"weighting": w}) for w in ("uniform", "soft", "binary", "shuffled", "gold", "verified")),
+    *(Case("uopd", {"weighting": w}) for w in ("majority", "miller_madow", "chao_shen")),
     Case("uopd", {"weighting": "binary", "tau": 0.2}),
     Case("uopd", {"weighting": "binary", "tau": 0.0}, {"train__steps": 3}),
     Case("uopd", {}, {"losses__mask_truncated_completions": True, "sampling__max_new_tokens": 12}),
@@ -140,6 +143,9 @@ CASES = (
     Case("seqkd", {}, {"losses__mask_truncated_completions": True}, tool=True),
     Case("opposite"),
     Case("opposite", {"alpha": 0.3}, {"losses__mask_truncated_completions": True, "sampling__max_new_tokens": 12}),
+    Case("negative", {}, {"sampling__temperature": 0.7}, tool=True),
+    Case("negative", {}, {"policy_gradient__kl_coefficient": 0.3}, drift=0.6),
+    Case("negative", {}, {"losses__mask_truncated_completions": True, "sampling__max_new_tokens": 12}),
     Case("core"),
     *(Case("core", {"parts": p}, tool=True) for p in ("both", "distil", "contrast")),
     Case("core", {"mix": "weighted", "alpha": 0.7}),
@@ -258,9 +264,21 @@ def problems(every_solution: bool) -> list[Problem]:
     ]
 
 
+CLASSES = ((0, 0, 0, 0), (0, 0, 0, 1), (0, 0, 1, 1), (0, 0, 1, 2), (0, 1, 2, 3))
+"""The answer classes of the teacher's four samples, by problem."""
+
 ANNOTATIONS = [
-    SimpleNamespace(problem_id=f"p{i}", normalised=h, weight=1 - h, majority_correct=right)
-    for i, (h, right) in enumerate([(0.0, 1), (0.15, 0), (0.5, 1), (0.75, 0), (1.0, 1)])
+    SimpleNamespace(
+        problem_id=f"p{i}",
+        normalised=h,
+        weight=1 - h,
+        majority_correct=right,
+        majority_share=max(map(classes.count, classes)) / 4,
+        cluster_ids=classes,
+        parsed=(1, 1, 1, 1),
+        normaliser="n",
+    )
+    for i, (h, right, classes) in enumerate(zip([0.0, 0.15, 0.5, 0.75, 1.0], [1, 0, 1, 0, 1], CLASSES, strict=True))
 ]
 SAMPLES = {
     f"p{i}": verify_groups(
@@ -281,8 +299,13 @@ SAMPLES = {
 
 
 def weights_by_hand(scheme: str, tau: float, seed: int) -> dict[str, float]:
-    """UOPD Eq. 6 and the controls, from the table above."""
+    """UOPD Eq. 6 and the controls, from the table above; the corrected entropies of its classes worked out by hand."""
     entropy = [0.0, 0.15, 0.5, 0.75, 1.0]
+    # Chao–Shen of 3+1: coverage 3/4, p̃ = 9/16 and 3/16; of 2+2: 1, 1/2 twice; of 2+1+1: 1/2, p̃ = 1/4, 1/8, 1/8.
+    term = [-p * math.log(p) / (1 - (1 - p) ** 4) for p in (9 / 16, 3 / 16, 1 / 2, 1 / 4, 1 / 8)]
+    chao_shen = [0.0, term[0] + term[1], 2 * term[2], term[3] + 2 * term[4], math.inf]
+    quarters = 0.75 * math.log(4 / 3) + 0.25 * math.log(4)
+    miller_madow = [0.0, quarters + 1 / 8, math.log(2) + 1 / 8, 1.5 * math.log(2) + 2 / 8, math.inf]
     order = np.random.default_rng(seed).permutation(5)
     of = {
         "uniform": [1.0] * 5,
@@ -290,6 +313,10 @@ def weights_by_hand(scheme: str, tau: float, seed: int) -> dict[str, float]:
         "binary": [1.0 if h <= tau else 0.0 for h in entropy],
         "shuffled": [1 - entropy[i] for i in order],
         "gold": [1.0, 0.0, 1.0, 0.0, 1.0],
+        "verified": [1.0, 0.0, 0.5, 0.0, 0.0],
+        "majority": [1.0, 0.75, 0.5, 0.5, 0.25],
+        "miller_madow": [max(0.0, 1 - h / math.log(4)) for h in miller_madow],
+        "chao_shen": [max(0.0, 1 - h / math.log(4)) for h in chao_shen],
     }[scheme]
     return {f"p{i}": w for i, w in enumerate(of)}
 
@@ -379,7 +406,8 @@ def test_training_ends_where_plain_torch_ends(case: Case, tmp_path: Path) -> Non
         moved = max(moved, float((p - start[name]).abs().max().detach()))
     assert moved > 1e-3 or str(case) in IDLE, "a run that does not move shows nothing"
     used = {name for t in terms for name in ("distil", "nll", "reinforce", "pairs") if getattr(t, name)}
-    wanted = {"sft": {"nll"}, "seqkd": {"nll"}, "grpo": {"reinforce"}, "opposite": {"distil", "nll"}}
+    reinforced = {"grpo": {"reinforce"}, "negative": {"reinforce"}}
+    wanted = {"sft": {"nll"}, "seqkd": {"nll"}, "opposite": {"distil", "nll"}} | reinforced
     parts = {"both": {"distil", "pairs"}, "distil": {"distil"}, "contrast": {"pairs"}}
     of_core = parts[case.options.get("parts", "both")] if case.method == "core" else {"distil"}
     assert used == wanted.get(case.method, of_core) or str(case) in IDLE

@@ -7,6 +7,7 @@ once. Left out: running.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -49,6 +50,7 @@ def merge_studies(names: Sequence[str], order: Sequence[str]) -> Study:
         more_seeds={i: tuple(more) for i in order if (more := _more_seeds(studies, i))},
         cells=tuple(cells[i] for i in order),
         tiers=first.tiers,
+        tiers_of=first.tiers_of,
     )
 
 
@@ -88,3 +90,27 @@ def run_settings(planned: Iterable[tuple[Cell, Config]]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def setting_values(planned: Iterable[tuple[Cell, Config]], name: str) -> dict[str, Any]:
+    """The value of one setting in every cell of a study, by cell id, for the axis of an ablation.
+
+    name  dotted, of a configuration (`annotation.samples`, `losses.contrast.beta_in_force`), or of the method's options
+          with their defaults (`options.alpha`)
+    Raises ConfigError for a name that is not there, and where it differs between the runs of a cell.
+    """
+    values: dict[str, Any] = {}
+    for cell, config in planned:
+        value: Any = config.make_method() if name.startswith("options.") else config
+        for part in name.split("."):
+            if not hasattr(value, part):
+                raise ConfigError(f"cell {cell.id!r} has no setting {name!r}: there is no {part!r} in it")
+            value = getattr(value, part)
+        if values.setdefault(cell.id, value) != value:
+            raise ConfigError(f"cell {cell.id!r}: {name} is {values[cell.id]!r} in one run and {value!r} in another")
+    return values
+
+
+def reads_gold(planned: Iterable[tuple[Cell, Config]]) -> dict[str, bool]:
+    """Whether a cell reads ground-truth answers or solutions while training, by id: the mark every comparison shows."""
+    return {cell.id: config.make_method().needs.gold for cell, config in planned}

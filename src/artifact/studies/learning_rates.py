@@ -43,6 +43,7 @@ def selection_study(study: Study, tier: str, rates: Mapping[str, Sequence[float]
             method=cell.method,
             options=cell.options,
             overrides={**cell.overrides, "optimiser.lr": rate, "evaluation.final": [measured], "train.curve_every": 0},
+            factors=cell.factors,
         )
         for cell in study.cells
         for rate in rates.get(cell.id, ())
@@ -56,6 +57,7 @@ def selection_study(study: Study, tier: str, rates: Mapping[str, Sequence[float]
         seeds=(SEED,),
         cells=tuple(cells),
         tiers=study.tiers,
+        tiers_of=study.tiers_of,
     )
 
 

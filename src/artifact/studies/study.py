@@ -50,6 +50,9 @@ class Cell(Section):
     method: str
     options: dict[str, Any] = Field(default_factory=dict)
     overrides: dict[str, Any] = Field(default_factory=dict)
+    factors: dict[str, float] = Field(
+        default_factory=dict, description="dotted numbers that are multiplied, last of all: one ratio on every tier"
+    )
     learning_rate: str | None = Field(
         None, description="None: the rate chosen for this id; `tier`: the tier's own; else the id whose rate holds"
     )
@@ -61,13 +64,16 @@ class Study(Section):
     study: str
     title: str
     outputs: tuple[str, ...] = Field(description="ids of the figures and tables it feeds: `artifact plan --output`")
-    teachers: tuple[str, ...] | Literal["all"] = "all"
+    teachers: tuple[str, ...] | Literal["all"] | dict[str, tuple[str, ...]] = Field(
+        "all", description="names, or names by tier, where a tier that is not named has all of its own"
+    )
     seeds: tuple[int, ...]
     more_seeds: dict[str, tuple[int, ...]] = Field(
         default_factory=dict, description="by cell: seeds beyond those of the study, for pairs that its claims rest on"
     )
     cells: tuple[Cell, ...]
     tiers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="dotted overrides for one tier")
+    tiers_of: str | None = Field(None, description="the study whose `tiers` hold as well, below its own")
 
     @model_validator(mode="after")
     def _one_meaning_each(self) -> Study:
@@ -81,8 +87,10 @@ class Study(Section):
             )
         if twice := [i for i in self.more_seeds if len({*(seeds := self.seeds_of(i))}) < len(seeds)]:
             raise ValueError(f"more_seeds.{twice[0]} repeats a seed: {list(self.seeds_of(twice[0]))}")
-        if unknown := [tier for tier in self.tiers if tier not in tier_names()]:
-            raise ValueError(f"tiers.{unknown[0]} is no tier; the tiers are {', '.join(tier_names())}")
+        by_tier = self.teachers if isinstance(self.teachers, dict) else {}
+        for field, named in (("tiers", self.tiers), ("teachers", by_tier)):
+            if unknown := [tier for tier in named if tier not in tier_names()]:
+                raise ValueError(f"{field}.{unknown[0]} is no tier; the tiers are {', '.join(tier_names())}")
         return self
 
     def seeds_of(self, cell: str) -> tuple[int, ...]:
@@ -93,8 +101,9 @@ class Study(Section):
         """Every run of the study on `tier`, teacher by teacher, then cell, then seed.
 
         A tier may say that only the first few seeds are run. Later wins: tier file, the learning rate chosen for the
-        cell (`configs/learning_rates`), the study's overrides for the tier, the cell's, the caller's. Raises
-        ConfigError for a cell without a learning rate, and for a caller who overrides what the matrix itself varies.
+        cell (`configs/learning_rates`), the study's overrides for the tier, the cell's, the caller's. The cell's
+        factors multiply what then stands there. Raises ConfigError for a cell without a learning rate, a factor on what
+        is no number, and for a caller who overrides what the matrix itself varies.
         """
         fixed = sorted({"teacher", "method", "method_options", "seed"} & {key.split(".")[0] for key in overrides or {}})
         if fixed:
@@ -103,9 +112,9 @@ class Study(Section):
                 "configs/studies"
             )
         facts = load_tier(tier)
-        of_tier = self.tiers.get(facts.base, {})
-        base = {**of_tier, **(overrides or {})}
-        teachers = sorted(load(tier, base).models.teachers) if self.teachers == "all" else self.teachers
+        of_tier = self.overrides_on(facts.base)
+        wanted = self.teachers.get(facts.base, "all") if isinstance(self.teachers, dict) else self.teachers
+        teachers = sorted(load(tier, {**of_tier, **(overrides or {})}).models.teachers) if wanted == "all" else wanted
         rates = {key: entry["lr"] for key, entry in read_learning_rates(tier).get("cells", {}).items()}
         reads_chosen = facts.learning_rates == "chosen"
         out = []
@@ -116,8 +125,27 @@ class Study(Section):
                     layers["optimiser.lr"] = self._chosen_rate(cell, rates, tier)
                 for seed in self.seeds_of(cell.id)[: facts.seeds]:
                     chosen = {"teacher": teacher, "method": cell.method, "method_options": cell.options, "seed": seed}
-                    out.append((cell, load(tier, {**layers, **chosen})))
+                    config = load(tier, {**layers, **chosen})
+                    scaled = {key: self._scaled(cell, config, key, times) for key, times in cell.factors.items()}
+                    out.append((cell, load(tier, {**layers, **chosen, **scaled}) if scaled else config))
         return out
+
+    def overrides_on(self, base: str) -> dict[str, Any]:
+        """The dotted overrides of the tier `base`: those of the study `tiers_of`, then its own."""
+        inherited = load_study(self.tiers_of).overrides_on(base) if self.tiers_of else {}
+        return {**inherited, **self.tiers.get(base, {})}
+
+    def _scaled(self, cell: Cell, config: Config, key: str, times: float) -> float:
+        """The number at `key`, multiplied; a count is rounded and stays at least 1."""
+        value: Any = config.model_dump()
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ConfigError(
+                f"study {self.study!r}, cell {cell.id!r}: factors.{key} would multiply {value!r}, which is no number "
+                f"on tier {config.tier!r}; name a setting that has one, or set it under `tiers`"
+            )
+        return max(1, round(value * times)) if isinstance(value, int) else value * times
 
     def _chosen_rate(self, cell: Cell, rates: dict[str, float], tier: str) -> float:
         wanted = cell.learning_rate or cell.id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
@@ -72,9 +73,31 @@ def test_uopd_refuses_prompts_without_an_annotation():
         _batch("uopd", p=0.25)
 
 
-def test_uopd_reads_gold_answers_only_for_the_oracle():
-    assert not make(_config("uopd")).needs.gold
-    assert make(_config("uopd", {"weighting": "gold"})).needs.gold
+@pytest.mark.parametrize("scheme", get_args(base.Scheme))
+def test_uopd_reads_gold_answers_only_where_its_weights_do(scheme):
+    assert make(_config("uopd", {"weighting": scheme})).needs.gold == (scheme in ("verified", "gold"))
+
+
+def test_the_fixed_advantage_pushes_down_the_incorrect_and_asks_no_teacher():
+    batch = _batch("negative")
+    assert [(e.problem_id, e.response_ids, e.advantage) for e in batch.examples] == [
+        ("p", (11, 3), -1.0),
+        ("p", (12, 3), -1.0),
+        ("q", (10, 3), -1.0),
+        ("q", (11, 3), -1.0),
+        ("q", (12, 3), -1.0),
+    ]
+    assert all(isinstance(e, Reinforce) and e.temperature == 0.7 for e in batch.examples)
+    assert batch.coefficients == {"policy_gradient": 1.0} and batch.metrics == {"negatives": 5.0}
+    needs = make(_config("negative")).needs
+    assert (needs.verdicts, needs.gold, needs.scorer, needs.reference) == (True, True, False, False)
+    assert make(_config("negative", losses__policy_gradient__kl_coefficient=0.1)).needs.reference
+
+
+@pytest.mark.parametrize(("key", "value"), [("top_p", 0.9), ("temperature", 0.0)])
+def test_the_fixed_advantage_refuses_a_cut_distribution(key, value):
+    with pytest.raises(ConfigError, match=rf"sampling\.{key} = {value}: the fixed negative advantage needs rollouts"):
+        make(_config("negative", **{f"sampling__{key}": value}))
 
 
 def test_core_distils_the_correct_and_contrasts_the_rest_with_the_reference():

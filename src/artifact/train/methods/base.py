@@ -60,6 +60,13 @@ class Needs:
         return self.uncertainty or self.teacher_samples
 
 
+Scheme = Literal["uniform", "binary", "soft", "majority", "miller_madow", "chao_shen", "shuffled", "verified", "gold"]
+"""How phase 1 becomes a weight; what each means stands in `phase1/weights.py`."""
+
+READS_GOLD: tuple[Scheme, ...] = ("verified", "gold")
+"""The schemes that need ground-truth answers."""
+
+
 @dataclass(frozen=True)
 class Weighting:
     """Which weights w(x) of phase 1 a method wants (`phase1/weights.py`): a scheme, with the parameter it reads.
@@ -68,7 +75,7 @@ class Weighting:
     seed  of the permutation of `shuffled`
     """
 
-    scheme: Literal["uniform", "binary", "soft", "shuffled", "gold"] = "soft"
+    scheme: Scheme = "soft"
     tau: float | None = None
     seed: int | None = None
 

@@ -22,7 +22,20 @@ from artifact.errors import ConfigError
 from artifact.records import Group
 from artifact.train.examples import Reinforce
 from artifact.train.methods.base import Batch, Method, Needs, StepContext, register
-from artifact.train.settings import RunSettings, Settings
+from artifact.train.settings import RunSettings, Sampling, Settings
+
+
+def require_whole_distribution(sampling: Sampling, who: str) -> None:
+    """ConfigError where rollouts are greedy or drawn from a cut distribution: a policy gradient has no such policy."""
+    for name, value, fault in (
+        ("temperature", sampling.temperature, sampling.temperature == 0.0),
+        ("top_p", sampling.top_p, sampling.top_p < 1.0),
+    ):
+        if fault:
+            raise ConfigError(
+                f"sampling.{name} = {value}: {who} needs rollouts drawn from the whole distribution, whose "
+                "log-probabilities its gradient takes; set temperature above 0 and top_p to 1"
+            )
 
 
 @register("grpo")
@@ -42,15 +55,7 @@ class GroupRelativePolicyOptimisation(Method):
                 "GRPO compares rollouts of one prompt: sampling.samples_per_prompt = "
                 f"{settings.sampling.samples_per_prompt}, it needs at least 2"
             )
-        for name, value, fault in (
-            ("temperature", settings.sampling.temperature, settings.sampling.temperature == 0.0),
-            ("top_p", settings.sampling.top_p, settings.sampling.top_p < 1.0),
-        ):
-            if fault:
-                raise ConfigError(
-                    f"sampling.{name} = {value}: GRPO needs rollouts drawn from the whole distribution, whose "
-                    "log-probabilities its gradient takes; set temperature above 0 and top_p to 1"
-                )
+        require_whole_distribution(settings.sampling, "GRPO")
         self.needs = Needs(verdicts=True, reference=settings.losses.policy_gradient.kl_coefficient > 0, gold=True)
 
     def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:

@@ -3,25 +3,37 @@
     L = 1/|B| Σ_x 1/K Σ_j w(x) · mean_t ℓ_t(x, y_j)
 
 w comes from semantic entropy measured before training (`phase1/`). Besides the paper's `soft` and `binary` forms
-there are two controls: `shuffled` (soft weights dealt to random prompts: is it *which* prompts, or only the smaller
-step?) and `gold` (1 if the teacher's majority answer is right: what a perfect uncertainty estimate would give).
+there are other measures of the same samples (`majority`, `miller_madow`, `chao_shen`) and controls: `shuffled` (soft
+weights dealt to random prompts: is it *which* prompts, or only the smaller step?), `verified` (soft, and 0 where the
+teacher's majority answer is wrong: what labels add) and `gold` (1 where that answer is right, else 0: what a perfect
+uncertainty estimate would give).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from artifact.records import Group
-from artifact.train.methods.base import Batch, Method, Needs, StepContext, Weighting, register, require_annotated
+from artifact.train.methods.base import (
+    READS_GOLD,
+    Batch,
+    Method,
+    Needs,
+    Scheme,
+    StepContext,
+    Weighting,
+    register,
+    require_annotated,
+)
 from artifact.train.methods.opd import distil_all
 from artifact.train.settings import Bound, RunSettings, Settings
 
 
 @register("uopd")
 class UncertaintyWeightedDistillation(Method):
-    """Needs the teacher and its uncertainty weights; reads gold answers only under `weighting: gold`."""
+    """Needs the teacher and its uncertainty weights; reads gold answers only under `weighting: verified | gold`."""
 
     @dataclass(frozen=True)
     class Options(Settings):
@@ -31,12 +43,12 @@ class UncertaintyWeightedDistillation(Method):
         the weights, by the momentum of earlier steps, decays its moments, and goes on in its schedule.
         """
 
-        weighting: Literal["uniform", "soft", "binary", "shuffled", "gold"] = "soft"
+        weighting: Scheme = "soft"
         tau: Annotated[float, Bound(ge=0, le=1)] = 0.5
 
     def __init__(self, settings: RunSettings, options: Options | None = None) -> None:
         super().__init__(settings, options)
-        self.needs = Needs(teacher=True, uncertainty=True, gold=self.options.weighting == "gold")
+        self.needs = Needs(teacher=True, uncertainty=True, gold=self.options.weighting in READS_GOLD)
 
     def weighting(self) -> Weighting:
         scheme = self.options.weighting
