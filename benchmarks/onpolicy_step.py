@@ -202,31 +202,28 @@ def trl_version() -> str:
 def table(found: dict[str, Any]) -> str:
     """The tables of docs/speed.md, made of a file's contents."""
     lines: list[str] = []
-    for pair in (p for name, p in found.items() if name in PAIRS):
-        tokens = next(iter(pair["sides"].values()))["response_tokens"]["median"]
+    for pair in (found[name] for name in PAIRS if name in found):
+        sides = {side: pair["sides"][side] for side in SIDES if side in pair["sides"]}
+        tokens = next(iter(sides.values()))["response_tokens"]["median"]
         lines += [
             f"Tier {pair['tier']}: {pair['prompts']} prompts × {pair['rollouts'] // pair['prompts']} rollouts of at "
             f"most {pair['max_new_tokens']} tokens ({tokens:,.0f} a step), {pair['repetitions']} repetitions of "
             f"{pair['steps']} steps. {report.machine(pair['provenance'])}",
             "",
         ]
-        header = ["seconds a step", *(NAMES[side] for side in pair["sides"])]
         rows = []
         for kind in KINDS:
-            for phase in (*PHASES, "total"):
-                cells = [side[kind].get(phase) for side in pair["sides"].values()]
-                shown = [
-                    report.with_interval(c) if phase == "total" else f"{c['median']:.2f}" if c else "–" for c in cells
-                ]
-                rows.append([f"{kind}, {phase}", *shown])
+            for phase in PHASES:
+                cells = [side[kind].get(phase) for side in sides.values()]
+                rows.append([f"{kind}, {phase}", *(f"{c['median']:.2f}" if c else "–" for c in cells)])
+            totals = [report.with_interval(side[kind]["total"]) for side in sides.values()]
+            rows.append([f"{kind}, total", *totals])
         for name, key in (("peak resident memory, GiB", "peak_rss"), ("memory held, GiB", "pss")):
-            rows.append([name, *(f"{side['memory_gib'][key]:.2f}" for side in pair["sides"].values())])
+            rows.append([name, *(f"{side['memory_gib'][key]:.2f}" for side in sides.values())])
         for kind in KINDS:
-            over = [
-                report.with_interval(pair["ratios"][s][kind]) if s in pair["ratios"] else "–" for s in pair["sides"]
-            ]
-            rows.append([f"ours over it, {kind}", *over])
-        lines += [*report.table(header, rows), ""]
+            ratios = [pair["ratios"].get(side) for side in sides]
+            rows.append([f"ours over it, {kind}", *(report.with_interval(r[kind]) if r else "–" for r in ratios)])
+        lines += [*report.table(["seconds a step", *(NAMES[side] for side in sides)], rows), ""]
     return "\n".join(lines[:-1])
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from artifact.paths import resolve_model
 
 BASE = "models/tiny/student"
-FLOOR = 100.0
-"""What the end of sequence lacks against every other token, in units of the residual stream's constant part."""
+FLOOR = 30.0
+"""What the logit of the end of sequence lacks: one token in 10¹³, and log-probabilities still exact to 10⁻⁵."""
 
 
 def random_model(folder: Path, width: int, seed: int) -> str:
     """A Qwen3 of four layers, hidden size `width`, at `folder`; returns its path.
 
-    Dimension 0 of every embedding is 1, no layer writes to it, and the head's row of the end of sequence counts it
-    negatively: so a response has the length that is asked for.
+    Dimension 0 of every embedding is 1 and dominates, no layer writes to it, and the head's row of the end of sequence
+    counts it negatively: so a response has the length that is asked for. The last norm makes it about √width.
     """
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -39,7 +39,7 @@ def random_model(folder: Path, width: int, seed: int) -> str:
             layer.self_attn.o_proj.weight[0] = 0.0
             layer.mlp.down_proj.weight[0] = 0.0
         network.lm_head.weight[:, 0] = 0.0
-        network.lm_head.weight[base["eos_token_id"], 0] = -FLOOR
+        network.lm_head.weight[base["eos_token_id"], 0] = -FLOOR / width**0.5
     network.save_pretrained(folder)
     for path in source.iterdir():
         if "token" in path.name or path.suffix == ".jinja" or path.name == "generation_config.json":
