@@ -22,7 +22,7 @@ from typing import Any
 
 from artifact.config import Config, load
 from artifact.files import write_json
-from artifact.studies.step_cost import PHASES, Point, Shape, Size, as_json, fit, growth_file, shape_of, size_of
+from artifact.studies.step_cost import PHASES, Point, Shape, as_json, fit, growth_file, shape_of
 from measuring import report
 from measuring.meter import KINDS
 
@@ -74,15 +74,15 @@ def config_of(ask: Ask, student: str, teacher: str, steps: int) -> Config:
     )
 
 
-def measure(axis: str, asks: Sequence[Ask], steps: int) -> list[dict[str, Any]]:
-    """The points of an axis, each with its quartiles over `PASSES` × `steps` steps."""
+def measure(asks: Sequence[Ask], steps: int) -> dict[str, Any]:
+    """An axis: its points, each with quartiles over `PASSES` × `steps` steps, and their provenance."""
     from artifact.studies.store import actors_of
     from measuring import ours
     from measuring.models import random_model
 
     now = report.Provenance()
     found: dict[Ask, list[dict[str, Any]]] = {ask: [] for ask in asks}
-    sizes: dict[int, Size] = {}
+    shapes: dict[Ask, Shape] = {}
     with tempfile.TemporaryDirectory() as scratch, actors_of(0):
         models = {
             width: [random_model(Path(scratch) / f"{width}-{seed}", width, seed) for seed in (0, 1)]
@@ -90,45 +90,25 @@ def measure(axis: str, asks: Sequence[Ask], steps: int) -> list[dict[str, Any]]:
         }
         for i in range(PASSES):
             for ask in asks[:: -1 if i % 2 else 1]:
-                student, teacher = models[ask.width]
-                sizes[ask.width] = size_of(student)
-                config = config_of(ask, student, teacher, WARM_UP + steps)
+                config = config_of(ask, *models[ask.width], WARM_UP + steps)
                 made = ours.measured_steps(config, ours.open_step(config), to_the_end=True)[WARM_UP:]
                 found[ask] += made
-                total = report.mean_step(made)["processor"]["total"]
-                print(f"{axis}: {ask}: {total:.2f} processor seconds a step", flush=True)
-    provenance = now()
-    return [point(axis, ask, sizes[ask.width], made, provenance) for ask, made in found.items()]
+                mean = report.mean_step(found[ask])
+                shapes[ask] = ours.shape_of_step(config, mean)
+                print(f"{ask}: {mean['processor']['total']:.2f} processor seconds a step", flush=True)
+    points = [
+        {"held_out": ask.held_out, "shape": as_json(shapes[ask]), "n": len(made), **report.by_phase(made)}
+        for ask, made in found.items()
+    ]
+    return {"provenance": now(), "points": points}
 
 
-def point(
-    axis: str, ask: Ask, size: Size, steps: Sequence[dict[str, Any]], provenance: dict[str, Any]
-) -> dict[str, Any]:
-    """A measured point in the file's form."""
-    mean = report.mean_step(steps)
-    shape = Shape(
-        ask.rollouts,
-        mean["prompt_tokens"] / mean["rollouts"],
-        mean["response_tokens"] / mean["rollouts"],
-        mean["longest"],
-        size,
-        size,
-        ask.engines,
-        ask.ranks,
-        load("tiny").cluster.engine.max_num_seqs,
-    )
-    return {
-        "axis": axis,
-        "held_out": ask.held_out,
-        "shape": as_json(shape),
-        "n": len(steps),
-        **report.by_phase(steps),
-        "provenance": provenance,
-    }
+def fitted(axes: dict[str, Any], pairs: dict[str, Any]) -> dict[str, Any]:
+    """The file: axes, coefficients fitted to the points not held out, and their error on both kinds of points.
 
-
-def fitted(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The file: points, the coefficients fitted to those not held out, and the error on both kinds."""
+    pairs  what `onpolicy_step.py` measured: steps of trained models, for which the error is stated too
+    """
+    points = [p for axis in axes.values() for p in axis["points"]]
     at = {held: [as_point(p) for p in points if p["held_out"] == held] for held in (False, True)}
     model = fit(at[False])
 
@@ -136,9 +116,15 @@ def fitted(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
         absolute = [abs(e) for e in model.errors(of)]
         return {"n": len(of), "median": report.quartiles(absolute)["median"], "largest": max(absolute)}
 
-    errors = {"fitted": error(at[False]), "held_out": error(at[True])}
-    said = [p | {"predicted": model.total(shape_of(p["shape"]))} for p in points]
-    return {"points": said, "model": model.coefficients, "error": errors}
+    for p in points:
+        p["predicted"] = model.total(shape_of(p["shape"]))
+    trained = {
+        name: model.errors([as_point({"shape": pair["shape"], **pair["sides"]["ours"]})])[0]
+        for name, pair in pairs.items()
+        if "shape" in pair
+    }
+    errors = {"fitted": error(at[False]), "held_out": error(at[True]), "trained": trained}
+    return {"axes": axes, "model": model.coefficients, "error": errors}
 
 
 def as_point(found: dict[str, Any]) -> Point:
@@ -148,11 +134,11 @@ def as_point(found: dict[str, Any]) -> Point:
 
 def table(found: dict[str, Any]) -> str:
     """The tables of docs/speed.md, made of a file's contents."""
-    error, lines = found["error"], []
-    for axis in dict.fromkeys(p["axis"] for p in found["points"]):
-        points = [p for p in found["points"] if p["axis"] == axis]
+    header = ["rollouts × tokens", "10⁶ weights", "engines, ranks", *PHASES, *(f"step, {k}" for k in KINDS), "model"]
+    lines = []
+    for name, axis in ((name, found["axes"][name]) for name in AXES if name in found["axes"]):
         rows = []
-        for p in points:
+        for p in axis["points"]:
             s = shape_of(p["shape"])
             rows.append(
                 [
@@ -164,25 +150,15 @@ def table(found: dict[str, Any]) -> str:
                     f"{p['predicted']:.2f}",
                 ]
             )
-        header = [
-            "rollouts × tokens",
-            "10⁶ weights",
-            "engines, ranks",
-            *PHASES,
-            *(f"step, {k}" for k in KINDS),
-            "model",
-        ]
-        lines += [
-            f"Along {axis}, n = {points[0]['n']} steps; {report.machine(points[0]['provenance'])}",
-            "",
-            *report.table(header, rows),
-            "",
-        ]
+        said = f"Along {name}, n = {axis['points'][0]['n']} steps. {report.machine(axis['provenance'])}"
+        lines += [said, "", *report.table(header, rows), ""]
+    near, out = found["error"]["fitted"], found["error"]["held_out"]
     lines.append(
-        f"The model is off by {error['fitted']['median']:.0%} in the median and {error['fitted']['largest']:.0%} at "
-        f"most on the {error['fitted']['n']} steps it is fitted to, by {error['held_out']['median']:.0%} and "
-        f"{error['held_out']['largest']:.0%} on the {error['held_out']['n']} held out."
+        f"The model is off by {near['median']:.0%} in the median and {near['largest']:.0%} at most on the {near['n']} "
+        f"points it is fitted to, by {out['median']:.0%} and {out['largest']:.0%} on the {out['n']} held out."
     )
+    for name, error in found["error"]["trained"].items():
+        lines.append(f"Of the trained pair `{name}` it says {error:+.0%} of what was measured.")
     return "\n".join(lines)
 
 
@@ -199,14 +175,13 @@ def main() -> None:
     if arguments.table:
         print(table(report.known(arguments.out)))
         return
-    points = report.known(arguments.out).get("points", [])
+    axes, pairs = report.known(arguments.out).get("axes", {}), report.known(report.FOLDER / "onpolicy_step.json")
     asked = TOY if arguments.toy else {axis: AXES[axis] for axis in arguments.axis}
     for axis, asks in () if arguments.fit else asked.items():
-        made = measure(axis, asks, 1 if arguments.toy else arguments.steps)
-        points = [p for p in points if p["axis"] != axis] + made
-        write_json(arguments.out, fitted(points))
+        axes[axis] = measure(asks, 1 if arguments.toy else arguments.steps)
+        write_json(arguments.out, fitted(axes, pairs))
     if arguments.fit:
-        write_json(arguments.out, fitted(points))
+        write_json(arguments.out, fitted(axes, pairs))
     print(table(report.known(arguments.out)))
 
 

@@ -29,6 +29,7 @@ from typing import Any
 from artifact.config import Config, load
 from artifact.files import write_json
 from artifact.paths import project_root, resolve_model
+from artifact.studies.step_cost import as_json
 from artifact.train.inputs import prompt_order
 from measuring import ANSWER, report
 from measuring.meter import KINDS, memory_gib
@@ -175,6 +176,7 @@ def measure(pair: Pair, sides: Sequence[str], warm_up: int, settings: dict[str, 
         "prompts": config.train.prompts_per_step,
         "rollouts": config.train.prompts_per_step * config.sampling.samples_per_prompt,
         "max_new_tokens": config.sampling.max_new_tokens,
+        **({"shape": as_json(ours.shape_of_step(config, report.mean_step(found["ours"])))} if "ours" in sides else {}),
         "sides": {side: side_of(found[side], memory[side]) for side in sides},
         "ratios": {side: ratios(found["ours"], found[side]) for side in sides if side != "ours" and "ours" in sides},
         "provenance": now({"trl": trl_version()} if "trl" in sides else {}),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from artifact.config import Config
 from artifact.records import Rollout
 from artifact.studies.inputs import build_inputs, sampler_for
 from artifact.studies.runlog import RunLog
+from artifact.studies.step_cost import Shape, size_of
 from artifact.train.inputs import TeacherAnnotations
 from artifact.train.loop import train
 from measuring.meter import Meter, Metered, processor_clock
@@ -74,12 +75,40 @@ def open_step(config: Config) -> Actors:
 
 
 def processes(actors: Actors, without: Sequence[int] = ()) -> list[int]:
-    """Ids of this process, the processes it started, the actors' and Ray's; those in `without` (peers) left out."""
-    raylet = call(actors.students[0].__ray_call__.remote(lambda _: os.getppid()), 60, "asking for the raylet")
-    roots = [psutil.Process(), psutil.Process(raylet)]
+    """Ids of this process, those it started, the actors' and Ray's; actors of other settings and `without` left out."""
+    mine = [*actors.engines, *actors.students, actors.teacher]
+    asked = [a.__ray_call__.remote(lambda _: (os.getpid(), os.getppid())) for a in mine]
+    pids, parents = zip(*call(asked, 60, "asking actors for their process ids"), strict=True)
+    roots = [psutil.Process(), psutil.Process(parents[0])]  # an actor's parent is the raylet
     if (head := roots[1].parent()) is not None and head.pid != 1:
         roots.append(head)
-    return sorted({p.pid for root in roots for p in [root, *root.children(recursive=True)]} - set(without))
+    found = {p.pid: p for root in roots for p in [root, *root.children(recursive=True)]}
+    idle = {pid for pid, p in found.items() if _is_actor(p) and pid not in pids}
+    return sorted(found.keys() - idle - set(without))
+
+
+def shape_of_step(config: Config, step: Mapping[str, float]) -> Shape:
+    """What a measured step of `config` computed."""
+    return Shape(
+        config.train.prompts_per_step * config.sampling.samples_per_prompt,
+        step["prompt_tokens"] / step["rollouts"],
+        step["response_tokens"] / step["rollouts"],
+        step["longest"],
+        size_of(config.models.student),
+        size_of(config.teacher_path),
+        config.cluster.engine.count,
+        config.cluster.student_workers,
+        config.cluster.engine.max_num_seqs,
+    )
+
+
+def _is_actor(process: psutil.Process) -> bool:
+    """Whether Ray has named it after a class; its workers without one are called `ray::IDLE`."""
+    try:
+        name = " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+    return name.startswith("ray::") and "IDLE" not in name
 
 
 def measured_steps(

@@ -66,12 +66,15 @@ def test_growth_is_measured_and_fitted(scripts, tmp_path: Path, monkeypatch: pyt
     out = tmp_path / "growth.json"
     run(scripts[1], monkeypatch, "--toy", "--out", str(out))
     found = json.loads(out.read_text())
-    assert [p["held_out"] for p in found["points"]] == [False, False, True]
-    for point, ask in zip(found["points"], scripts[1].TOY["rollouts"], strict=True):
-        shape = shape_of(point["shape"])
-        assert shape.longest <= ask.length and set(point["processor"]) == PHASES, "no response exceeds what was asked"
     read = measured(out)
-    assert read is not None and read.error["held_out"]["n"] == 1
+    assert read is not None
+    points = found["axes"]["rollouts"]["points"]
+    assert [p["held_out"] for p in points] == [False, False, True]
+    for point, ask in zip(points, scripts[1].TOY["rollouts"], strict=True):
+        shape = shape_of(point["shape"])
+        assert shape.longest <= ask.length and set(point["processor"]) == PHASES
+        assert point["predicted"] == pytest.approx(read.model.total(shape))
+    assert read.error["held_out"]["n"] == 1
     shown = capsys.readouterr().out
     run(scripts[1], monkeypatch, "--fit", "--out", str(out))
     assert json.loads(out.read_text()) == found, "the same points give the same coefficients"

@@ -712,8 +712,8 @@ MUTANTS = (
     Mutant(
         "points held out say how large a model was fitted",
         "studies/step_cost.py",
-        'for p in found["points"] if not p["held_out"])',
-        'for p in found["points"])',
+        'for p in points if not p["held_out"])',
+        "for p in points)",
         ("studies/test_step_cost.py::test_what_was_measured_says_how_far_it_is_off",),
     ),
     Mutant(

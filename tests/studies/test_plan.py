@@ -103,14 +103,11 @@ def priced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, largest: int = 10
     shape = Shape(4, 1.0, 1.0, 1.0, size, size)
     free = {phase: dict.fromkeys(terms, 0.0) for phase, terms in shape.terms().items()}
     free["rollout"]["iteration"], free["rest"]["step"] = 3.6, 36.0
-    point = {
-        "shape": as_json(shape),
-        "held_out": False,
-        "provenance": {"cpu": "a processor", "date": "2026-11-27T08:00:00Z"},
-    }
+    points = [{"shape": as_json(shape), "held_out": False}]
+    axis = {"provenance": {"cpu": "a processor", "date": "2026-11-27T08:00:00Z"}, "points": points}
     known = {"n": 9, "median": 0.03, "largest": 0.08}
     path = tmp_path / "growth.json"
-    write_json(path, {"points": [point], "model": free, "error": {"fitted": known, "held_out": known}})
+    write_json(path, {"axes": {"width": axis}, "model": free, "error": {"fitted": known, "held_out": known}})
     monkeypatch.setattr("artifact.studies.step_cost.growth_file", lambda: path)
 
 

@@ -111,14 +111,11 @@ def test_an_untied_head_is_counted_once(tmp_path: Path) -> None:
 
 def test_what_was_measured_says_how_far_it_is_off(tmp_path: Path) -> None:
     assert measured(tmp_path / "absent.json") is None
-    point = {
-        "shape": as_json(shapes()[0]),
-        "held_out": False,
-        "provenance": {"cpu": "a processor", "date": "2026-11-27T08:00:00Z"},
-    }
-    far = point | {"held_out": True, "shape": as_json(replace(shapes()[0], student=LARGE))}
+    near = {"shape": as_json(shapes()[0]), "held_out": False}
+    far = {"shape": as_json(replace(shapes()[0], student=LARGE)), "held_out": True}
+    axis = {"provenance": {"cpu": "a processor", "date": "2026-11-27T08:00:00Z"}, "points": [near, far]}
     error = {"fitted": {"n": 20, "median": 0.02, "largest": 0.1}, "held_out": {"n": 5, "median": 0.04, "largest": 0.12}}
-    write_json(tmp_path / "growth.json", {"points": [point, far], "model": truth().coefficients, "error": error})
+    write_json(tmp_path / "growth.json", {"axes": {"width": axis}, "model": truth().coefficients, "error": error})
     found = measured(tmp_path / "growth.json")
     assert found is not None and found.model.total(shapes()[0]) == pytest.approx(truth().total(shapes()[0]))
     assert found.largest == SMALL.weights  # a point held out was not fitted to

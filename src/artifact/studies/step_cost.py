@@ -210,8 +210,9 @@ def measured(path: Path | None = None) -> Measured | None:
     if not path.is_file():
         return None
     found = read_json(path, "measure again by benchmarks/growth.py")
-    of = found["points"][0]["provenance"]
-    largest = max(shape_of(p["shape"]).student.weights for p in found["points"] if not p["held_out"])
+    axes = list(found["axes"].values())
+    of, points = axes[0]["provenance"], [p for axis in axes for p in axis["points"]]
+    largest = max(shape_of(p["shape"]).student.weights for p in points if not p["held_out"])
     return Measured(CostModel(found["model"]), found["error"], of["cpu"], of["date"][:10], largest)
 
 
