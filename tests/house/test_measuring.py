@@ -116,7 +116,7 @@ def test_a_random_model_never_ends_a_response(benchmarks: Path, tmp_path: Path) 
     with torch.no_grad():
         logprobs = network(input_ids=torch.randint(3, 76, (4, 60))).logits.log_softmax(-1)
     eos = network.config.eos_token_id
-    assert network.config.hidden_size == 128 and float(logprobs[..., eos].max()) < -25
+    assert network.config.hidden_size == 128 and float(logprobs[..., eos].max()) < -20
     assert float(logprobs.max()) < -2, "no other token is all but certain: 75 of them share what there is"
 
 
