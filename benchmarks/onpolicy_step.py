@@ -8,8 +8,8 @@ One thread each, the same student, teacher, prompts, number of rollouts, tempera
 KL. TRL samples by transformers' `generate` and compares whole vocabularies, and so does the plain loop
 (`measuring/peers.py`); ours samples by vLLM and moves the teacher's top-k through Ray. The sides take turns, each in
 processes of its own that stay alive, and every repetition starts from the same weights; the first is not counted, nor
-are the first steps of each. A repetition counts by the mean of its steps, a side by the median of its repetitions.
-Processor time is that of all processes of a side.
+is the first step of each where steps are short. A repetition counts by the mean of its steps, a side by the median of
+its repetitions. Processor time is that of all processes of a side.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,18 +45,23 @@ PHASES = ("rollout", "teacher", "student", "sync", "rest")
 
 @dataclass(frozen=True)
 class Pair:
-    """Student and teacher of a tier, and how much is measured of them."""
+    """Student and teacher of a tier, and how much is measured of them; the `warm_up` of a repetition is not counted."""
 
     tier: str
     repetitions: int
     steps: int
+    warm_up: int
     settings: dict[str, Any] = field(default_factory=dict)
 
 
 PAIRS = {
-    "tiny": Pair("tiny", 5, 4),
+    "tiny": Pair("tiny", 5, 3, 1),
     "smollm2": Pair(
-        "cpu-llm", 3, 1, {"train.prompts_per_step": 2, "sampling.samples_per_prompt": 2, "sampling.max_new_tokens": 128}
+        "cpu-llm",
+        3,
+        1,
+        0,
+        {"train.prompts_per_step": 2, "sampling.samples_per_prompt": 2, "sampling.max_new_tokens": 96},
     ),
 }
 TOY = {"train.prompts_per_step": 2, "sampling.samples_per_prompt": 2, "sampling.max_new_tokens": 8}
@@ -142,12 +147,12 @@ class Peer:
         self.process.wait()
 
 
-def measure(pair: Pair, sides: Sequence[str], warm_up: int, settings: dict[str, Any]) -> dict[str, Any]:
+def measure(pair: Pair, sides: Sequence[str], settings: dict[str, Any]) -> dict[str, Any]:
     """All repetitions of one pair, the sides in turn; SystemExit where a peer is missing or fails."""
     from artifact.studies.store import actors_of
     from measuring import ours
 
-    config = config_of(pair, warm_up + pair.steps, settings)
+    config = config_of(pair, pair.warm_up + pair.steps, settings)
     peers = {side: Peer(job_of(config, side)) for side in sides if side != "ours"}
     pids = [p.process.pid for p in peers.values()]
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
@@ -165,7 +170,7 @@ def measure(pair: Pair, sides: Sequence[str], warm_up: int, settings: dict[str, 
                     answer = peers[side].measure()
                     steps, memory[side] = answer["steps"], answer["memory_gib"]
                 if repetition >= 0:
-                    found[side].append(report.mean_step(steps[warm_up:]))
+                    found[side].append(report.mean_step(steps[pair.warm_up :]))
                     print(f"{side} {repetition}: {found[side][-1]['processor']['total']:.2f} s a step", flush=True)
     for peer in peers.values():
         peer.close()
@@ -236,7 +241,6 @@ def main() -> None:
     parser.add_argument("--sides", choices=SIDES, nargs="+", default=list(SIDES), help="sides to measure (all)")
     parser.add_argument("--repetitions", type=int, help="repetitions that are counted")
     parser.add_argument("--steps", type=int, help="steps of a repetition that are counted")
-    parser.add_argument("--warm-up", type=int, default=1, help="steps of a repetition before those (1)")
     parser.add_argument("--out", type=Path, default=OUT, help="the JSON file to write")
     parser.add_argument("--toy", action="store_true", help="a few tokens: that the script runs")
     parser.add_argument("--table", action="store_true", help="print the file as the tables of docs/speed.md")
@@ -249,8 +253,8 @@ def main() -> None:
         repetitions, steps = arguments.repetitions or pair.repetitions, arguments.steps or pair.steps
         if arguments.toy:
             repetitions, steps = 1, 1
-        chosen = Pair(pair.tier, repetitions, steps, pair.settings)
-        found = measure(chosen, arguments.sides, arguments.warm_up, TOY if arguments.toy else {})
+        chosen = replace(pair, repetitions=repetitions, steps=steps)
+        found = measure(chosen, arguments.sides, TOY if arguments.toy else {})
         write_json(arguments.out, {**report.known(arguments.out), name: found})
     print(table(report.known(arguments.out)))
 
