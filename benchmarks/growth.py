@@ -173,7 +173,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the file as the tables of docs/speed.md")
     arguments = parser.parse_args()
     if arguments.table:
-        print(table(report.known(arguments.out)))
+        print(report.shown(arguments.out, table, "python benchmarks/growth.py"))
         return
     axes, pairs = report.known(arguments.out).get("axes", {}), report.known(report.FOLDER / "onpolicy_step.json")
     asked = TOY if arguments.toy else {axis: AXES[axis] for axis in arguments.axis}

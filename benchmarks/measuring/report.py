@@ -61,6 +61,12 @@ class Provenance:
         }
 
 
+def shown(path: Path, table: Callable[[dict[str, Any]], str], command: str) -> str:
+    """The tables of the file at `path`, or how it is made where there is none."""
+    found = known(path)
+    return table(found) if found else f"Not measured yet: `{command}`."
+
+
 def known(path: Path) -> dict[str, Any]:
     """What an earlier measurement left at `path`; empty where there is none."""
     found = read_json(path, "delete it and measure again") if path.is_file() else {}
