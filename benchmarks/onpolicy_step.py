@@ -1,154 +1,262 @@
-"""Seconds of one on-policy distillation step, by phase, beside TRL's DistillationTrainer.
+"""One step of on-policy distillation: ours, TRL's DistillationTrainer, and the loop a newcomer would write.
 
-Same pair (tiny student, teacher A), same 32 prompts x 4 rollouts, same temperature and token budget, AdamW, two
-threads. TRL samples with transformers' `generate` and forms full-vocabulary logits; ours samples with two vLLM engines
-and moves the teacher's top-8. The first steps warm caches up and are not counted. Run on an otherwise idle machine:
+    python benchmarks/onpolicy_step.py                       # both pairs
+    python benchmarks/onpolicy_step.py --pair smollm2        # one; the file keeps the other
+    python benchmarks/onpolicy_step.py --table               # the tables of docs/speed.md
 
-    python benchmarks/onpolicy_step.py            # both, and their ratio
-    pip install --no-deps trl==1.16.0 accelerate  # what `--peer` needs besides the lock file (extra `bench`)
+One thread each, the same student, teacher, prompts, number of rollouts, temperature and token budget, AdamW, forward
+KL. TRL samples by transformers' `generate` and compares whole vocabularies, and so does the plain loop
+(`measuring/peers.py`); ours samples by vLLM and moves the teacher's top-k through Ray. The sides take turns, each in
+processes of its own that stay alive, and every repetition starts from the same weights; the first is not counted, nor
+is the first step of each where steps are short. A repetition counts by the mean of its steps, a side by the median of
+its repetitions. Processor time is that of all processes of a side.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
-import statistics
+import os
 import subprocess
 import sys
-import tempfile
-import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-WARM_UP = 3
+from artifact.config import Config, load
+from artifact.files import write_json
+from artifact.paths import project_root, resolve_model
+from artifact.studies.step_cost import as_json
+from artifact.train.inputs import prompt_order
+from measuring import ANSWER, report
+from measuring.meter import KINDS, memory_gib
+
+TRL = "trl==1.16.0"
+TRL_FOLDER = project_root() / ".venv-trl"
+INSTALL = f"python -m pip install --no-deps --target {TRL_FOLDER.name} {TRL}"
+OUT = report.FOLDER / "onpolicy_step.json"
+SIDES = ("ours", "trl", "generate")
+NAMES = {"ours": "this artifact", "trl": "TRL's DistillationTrainer", "generate": "a plain `generate` loop"}
+PHASES = ("rollout", "teacher", "student", "sync", "rest")
 
 
-def ours(steps: int) -> dict[str, float]:
-    """Median seconds per step by phase, over the steps after the warm-up, through the product's own loop."""
-    from artifact.actors.session import open_actors
-    from artifact.actors.team import RayWorkers
-    from artifact.config import load
-    from artifact.studies.inputs import build_inputs, sampler_for
-    from artifact.studies.runlog import RunLog
-    from artifact.train.inputs import TeacherAnnotations
-    from artifact.train.loop import train
+@dataclass(frozen=True)
+class Pair:
+    """Student and teacher of a tier, and how much is measured of them; the `warm_up` of a repetition is not counted."""
 
-    two_threads = {
-        "cluster.lanes": 1,
-        "cluster.engine.count": 2,
-        "cluster.student_threads": 2,
-        "cluster.teacher_threads": 2,
+    tier: str
+    repetitions: int
+    steps: int
+    warm_up: int
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+PAIRS = {
+    "tiny": Pair("tiny", 5, 3, 1),
+    "smollm2": Pair(
+        "cpu-llm",
+        3,
+        1,
+        0,
+        {"train.prompts_per_step": 2, "sampling.samples_per_prompt": 2, "sampling.max_new_tokens": 96},
+    ),
+}
+TOY = {"train.prompts_per_step": 2, "sampling.samples_per_prompt": 2, "sampling.max_new_tokens": 8}
+
+
+def config_of(pair: Pair, steps: int, settings: dict[str, Any]) -> Config:
+    """The run whose steps are measured."""
+    from measuring.ours import PLAIN
+
+    return load(pair.tier, {**PLAIN, **pair.settings, **settings, "train.steps": steps})
+
+
+def job_of(config: Config, side: str) -> dict[str, Any]:
+    """What a peer is told: models, and for each step the prompts that ours has in that step."""
+    from artifact.studies.inputs import build_inputs, stop_token_ids, task_of, tokenizer_of
+
+    inputs, task, settings = build_inputs(config), task_of(config.task), config.run_settings
+    steps = [
+        [inputs.train[i] for i in prompt_order(len(inputs.train), settings, step)] for step in range(config.train.steps)
+    ]
+    return {
+        "side": side,
+        "student": resolve_model(config.models.student),
+        "teacher": resolve_model(config.teacher_path),
+        "prompt_ids": [[list(ids) for _, ids in inputs.prompts(problems)] for problems in steps],
+        "messages": [[task.messages(p) for p in problems] for problems in steps],
+        "samples": config.sampling.samples_per_prompt,
+        "temperature": config.sampling.temperature,
+        "max_new_tokens": config.sampling.max_new_tokens,
+        "lr": config.optimiser.lr,
+        "stop": list(stop_token_ids(config.models.student)),
+        "pad": tokenizer_of(config.models.student).pad_token_id or 0,
     }
-    length = {
-        "train.steps": steps + WARM_UP,
-        "train.curve_every": 0,
-        "train.checkpoint_every": 1000,
-        "train.component_norms_every": 0,
+
+
+def trl_path() -> str:
+    """What a peer's process needs on its path to import TRL; SystemExit says how to install it."""
+    if (TRL_FOLDER / "trl").is_dir():
+        return str(TRL_FOLDER)
+    if importlib.util.find_spec("trl") is not None:
+        return ""
+    sys.exit(f"TRL is not installed: run `{INSTALL}` in {project_root()}, or leave it out by `--sides ours generate`")
+
+
+class Peer:
+    """A peer's process: makes a repetition each time it is asked for one."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        paths = [str(Path(__file__).parent), trl_path() if job["side"] == "trl" else "", os.environ.get("PYTHONPATH")]
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "OMP_NUM_THREADS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_OFFLINE": "1",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "measuring.peers"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self._say(json.dumps(job))
+
+    def _say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def measure(self) -> dict[str, Any]:
+        """The steps and memory of one repetition; SystemExit where the process has ended."""
+        assert self.process.stdout is not None
+        self._say("again")
+        for line in self.process.stdout:
+            if line.startswith(ANSWER):
+                return dict(json.loads(line.removeprefix(ANSWER)))
+        sys.exit(f"a peer ended with exit code {self.process.wait()}; what it said stands above")
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def measure(pair: Pair, sides: Sequence[str], settings: dict[str, Any]) -> dict[str, Any]:
+    """All repetitions of one pair, the sides in turn; SystemExit where a peer is missing or fails."""
+    from artifact.studies.store import actors_of
+    from measuring import ours
+
+    config = config_of(pair, pair.warm_up + pair.steps, settings)
+    peers = {side: Peer(job_of(config, side)) for side in sides if side != "ours"}
+    pids = [p.process.pid for p in peers.values()]
+    found: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
+    memory: dict[str, dict[str, float]] = {}
+    now = report.Provenance()
+    with actors_of(0):
+        actors = ours.open_step(config) if "ours" in sides else None
+        for repetition in range(-1, pair.repetitions):
+            turn = sides if repetition % 2 else tuple(reversed(sides))  # nobody always follows the same
+            for side in turn:
+                if actors is not None and side == "ours":
+                    steps = ours.measured_steps(config, actors, pids)
+                    memory[side] = memory_gib(ours.processes(actors, pids))
+                else:
+                    answer = peers[side].measure()
+                    steps, memory[side] = answer["steps"], answer["memory_gib"]
+                if repetition >= 0:
+                    found[side].append(report.mean_step(steps[pair.warm_up :]))
+                    print(f"{side} {repetition}: {found[side][-1]['processor']['total']:.2f} s a step", flush=True)
+    for peer in peers.values():
+        peer.close()
+    return {
+        "tier": pair.tier,
+        "repetitions": pair.repetitions,
+        "steps": pair.steps,
+        "prompts": config.train.prompts_per_step,
+        "rollouts": config.train.prompts_per_step * config.sampling.samples_per_prompt,
+        "max_new_tokens": config.sampling.max_new_tokens,
+        **({"shape": as_json(ours.shape_of_step(config, report.mean_step(found["ours"])))} if "ours" in sides else {}),
+        "sides": {side: side_of(found[side], memory[side]) for side in sides},
+        "ratios": {side: ratios(found["ours"], found[side]) for side in sides if side != "ours" and "ours" in sides},
+        "provenance": now({"trl": trl_version()} if "trl" in sides else {}),
     }
-    config = load("tiny", {**two_threads, **length})
-    actors, inputs = (
-        open_actors(config, engines_for=config.models.student, student=True, teacher=True),
-        build_inputs(config),
-    )
-    sampler = sampler_for(config, actors, config.models.student)
-    workers = RayWorkers(config, actors, inputs, sampler.stop_token_ids, self_teacher=False)
-    with tempfile.TemporaryDirectory() as folder:
-        log = RunLog(Path(folder), "benchmark")
-        train(config.run_settings, config.make_method(), inputs, workers, sampler, log, TeacherAnnotations())
-        rows = [json.loads(line) for line in log.metrics_path.read_text().splitlines()][WARM_UP:]
-        log.close()
-    phases = sorted(k for k in rows[0] if k.startswith("seconds/"))
-    out = {p.removeprefix("seconds/"): statistics.median(r[p] for r in rows) for p in phases}
-    out["total"] = statistics.median(sum(r[p] for p in phases) for r in rows)
-    out["response tokens"] = statistics.median(r["response_tokens"] for r in rows)
-    return out
 
 
-def peer(steps: int) -> dict[str, float]:
-    """Median seconds per step of TRL's trainer on the same work."""
-    import torch
-    from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-    from trl import DistillationConfig, DistillationTrainer
+def side_of(repetitions: Sequence[dict[str, Any]], memory: dict[str, float]) -> dict[str, Any]:
+    """Quartiles of a side's repetitions by phase, its tokens a step and its memory."""
+    counts = {k: report.quartiles([r[k] for r in repetitions]) for k in ("prompt_tokens", "response_tokens")}
+    return {"n": len(repetitions), **report.by_phase(repetitions), **counts, "memory_gib": memory}
 
-    from artifact.config import load
-    from artifact.paths import resolve_model
-    from artifact.tasks import get_task
 
-    torch.set_num_threads(2)
-    config = load("tiny")
-    student = resolve_model(config.models.student)
-    task = get_task("tinymath")
-    problems = task.load("train")[: config.train.prompts_per_step * (steps + WARM_UP)]
-    k = config.sampling.samples_per_prompt
-    data = Dataset.from_list([{"prompt": task.messages(p)} for p in problems for _ in range(k)])
-    times: list[float] = []
+def ratios(mine: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Our seconds over theirs, repetition by repetition: quartiles for each kind of time."""
+    pairs = list(zip(mine, theirs, strict=True))
+    return {kind: report.quartiles([a[kind]["total"] / b[kind]["total"] for a, b in pairs]) for kind in KINDS}
 
-    class Timer(TrainerCallback):
-        def on_step_begin(self, *args: object, **kwargs: object) -> None:
-            self.begin = time.perf_counter()
 
-        def on_step_end(self, *args: object, **kwargs: object) -> None:
-            times.append(time.perf_counter() - self.begin)
+def trl_version() -> str:
+    """The version of TRL that the peer imports."""
+    folder = trl_path()
+    return next(iter(metadata.distributions(name="trl", path=[folder] if folder else sys.path))).version
 
-    with tempfile.TemporaryDirectory() as folder:
-        settings = DistillationConfig(
-            output_dir=folder,
-            per_device_train_batch_size=config.train.prompts_per_step * k,
-            max_steps=steps + WARM_UP,
-            learning_rate=config.optimiser.lr,
-            temperature=config.sampling.temperature,
-            max_completion_length=config.sampling.max_new_tokens,
-            shuffle_dataset=False,
-            report_to=[],
-            save_strategy="no",
-            logging_strategy="no",
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            disable_tqdm=True,
-        )
-        trainer = DistillationTrainer(
-            model=AutoModelForCausalLM.from_pretrained(student, dtype=torch.float32),
-            teacher_model=AutoModelForCausalLM.from_pretrained(resolve_model(config.teacher_path), dtype=torch.float32),
-            args=settings,
-            train_dataset=data,
-            processing_class=AutoTokenizer.from_pretrained(student),
-            callbacks=[Timer()],
-        )
-        begin = time.perf_counter()
-        trainer.train()
-        whole = time.perf_counter() - begin
-    # Generation happens before `on_step_begin` in this trainer when a batch is prepared, so the whole loop is the fair
-    # total.
-    return {"total": whole / (steps + WARM_UP), "inside the step": statistics.median(times[WARM_UP:])}
+
+def table(found: dict[str, Any]) -> str:
+    """The tables of docs/speed.md, made of a file's contents."""
+    lines: list[str] = []
+    for pair in (found[name] for name in PAIRS if name in found):
+        sides = {side: pair["sides"][side] for side in SIDES if side in pair["sides"]}
+        tokens = next(iter(sides.values()))["response_tokens"]["median"]
+        lines += [
+            f"Tier {pair['tier']}: {pair['prompts']} prompts × {pair['rollouts'] // pair['prompts']} rollouts of at "
+            f"most {pair['max_new_tokens']} tokens ({tokens:,.0f} a step), {pair['repetitions']} repetitions of "
+            f"{pair['steps']} steps. {report.machine(pair['provenance'])}",
+            "",
+        ]
+        rows = []
+        for kind in KINDS:
+            for phase in PHASES:
+                cells = [side[kind].get(phase) for side in sides.values()]
+                rows.append([f"{kind}, {phase}", *(f"{c['median']:.2f}" if c else "–" for c in cells)])
+            totals = [report.with_interval(side[kind]["total"]) for side in sides.values()]
+            rows.append([f"{kind}, total", *totals])
+        for name, key in (("peak resident memory, GiB", "peak_rss"), ("memory held, GiB", "pss")):
+            rows.append([name, *(f"{side['memory_gib'][key]:.2f}" for side in sides.values())])
+        for kind in KINDS:
+            ratios = [pair["ratios"].get(side) for side in sides]
+            rows.append([f"ours over it, {kind}", *(report.with_interval(r[kind]) if r else "–" for r in ratios)])
+        lines += [*report.table(["seconds a step", *(NAMES[side] for side in sides)], rows), ""]
+    return "\n".join(lines[:-1])
 
 
 def main() -> None:
-    """Measure both sides, or the one given by `--only`, and print seconds per step and their ratio."""
+    """Measure the pairs asked for, and write what was found beside what the file already holds of the others."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=12, help="steps that are counted (default 12)")
-    parser.add_argument("--only", choices=("ours", "peer"), help="measure one side, print JSON")
+    parser.add_argument("--pair", choices=PAIRS, nargs="+", default=list(PAIRS), help="pairs to measure (all)")
+    parser.add_argument("--sides", choices=SIDES, nargs="+", default=list(SIDES), help="sides to measure (all)")
+    parser.add_argument("--repetitions", type=int, help="repetitions that are counted")
+    parser.add_argument("--steps", type=int, help="steps of a repetition that are counted")
+    parser.add_argument("--out", type=Path, default=OUT, help="the JSON file to write")
+    parser.add_argument("--toy", action="store_true", help="a few tokens: that the script runs")
+    parser.add_argument("--table", action="store_true", help="print the file as the tables of docs/speed.md")
     arguments = parser.parse_args()
-    if arguments.only:
-        print(json.dumps({"ours": ours, "peer": peer}[arguments.only](arguments.steps)))
+    if arguments.table:
+        print(report.shown(arguments.out, table, "python benchmarks/onpolicy_step.py"))
         return
-    measured = {}
-    for side in ("ours", "peer"):  # one process each: neither sees the other's imports or threads
-        done = subprocess.run(
-            [sys.executable, __file__, "--only", side, "--steps", str(arguments.steps)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if side == "ours":
-            from artifact.actors.session import stop
-
-            stop()
-        if done.returncode != 0:
-            sys.exit(f"measuring {side} failed:\n{done.stderr[-2000:]}")
-        measured[side] = json.loads(done.stdout.strip().splitlines()[-1])
-        print(side, json.dumps({k: round(v, 3) for k, v in measured[side].items()}))
-    print(f"ours / TRL: {measured['ours']['total'] / measured['peer']['total']:.2f}")
+    for name in arguments.pair:
+        pair = PAIRS[name]
+        repetitions, steps = arguments.repetitions or pair.repetitions, arguments.steps or pair.steps
+        if arguments.toy:
+            repetitions, steps = 1, 1
+        chosen = replace(pair, repetitions=repetitions, steps=steps)
+        found = measure(chosen, arguments.sides, TOY if arguments.toy else {})
+        write_json(arguments.out, {**report.known(arguments.out), name: found})
+    print(table(report.known(arguments.out)))
 
 
 if __name__ == "__main__":

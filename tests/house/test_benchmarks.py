@@ -21,7 +21,8 @@ SMALL = {
     "verdicts": [],
 }
 """Arguments that make a benchmark take seconds; those that need the actors are in tests/integration."""
-NEED_ACTORS = {"onpolicy_step"}
+AXES = ("rollouts", "length", "width", "engines", "ranks")
+NEED_ACTORS = {"growth", "onpolicy_step"}
 
 
 def test_every_benchmark_is_run_by_a_test() -> None:
@@ -48,6 +49,31 @@ def test_the_page_shows_what_was_measured_on_a_gpu() -> None:
         command = [sys.executable, str(BENCHMARKS / "gpu_check.py"), "--table", str(BENCHMARKS.parent / name)]
         assert subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout == shown
     assert "results/gpu/" in page
+
+
+@pytest.mark.parametrize("name", sorted(NEED_ACTORS))
+def test_the_page_shows_how_fast_a_step_is(name: str) -> None:
+    page = (BENCHMARKS.parent / "docs" / "speed.md").read_text(encoding="utf-8")
+    shown = re.search(rf"<!-- {name}\.py -->\n(.*?)<!-- end -->", page, re.DOTALL)
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--table"]
+    assert shown and subprocess.run(command, capture_output=True, text=True, check=True).stdout == shown[1]
+
+
+@pytest.mark.parametrize("name", sorted(NEED_ACTORS))
+def test_what_was_measured_of_a_step_is_whole(name: str) -> None:
+    """The committed numbers say on what machine, of what source and under what load they were measured."""
+    path = BENCHMARKS.parent / "results" / "benchmarks" / f"{name}.json"
+    if not path.is_file():
+        pytest.skip(f"not measured yet: python benchmarks/{name}.py")
+    found = json.loads(path.read_text())
+    parts = found["axes"] if name == "growth" else found
+    assert set(parts) == {"growth": {*AXES}, "onpolicy_step": {"tiny", "smollm2"}}[name]
+    for part in parts.values():
+        stamp = part["provenance"]
+        assert stamp["cpu"] and stamp["commit"] and stamp["source"] and stamp["versions"]["torch"]
+        assert set(stamp["load_average"]) == {"before", "after"}
+    if name == "onpolicy_step":
+        assert all(set(p["sides"]) == {"ours", "trl", "generate"} for p in parts.values())
 
 
 def test_what_was_measured_on_a_gpu_is_whole() -> None:

@@ -1,23 +1,82 @@
-"""The benchmark of a whole step goes through the product's own loop, on the actors that are up."""
+"""The benchmarks of whole steps go through the product's own loop, on the actors that are up, at toy size."""
 
 from __future__ import annotations
 
-import importlib.util
+import json
+import sys
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from artifact.config import Config
 
-BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "onpolicy_step.py"
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+PHASES = {"rollout", "teacher", "student", "sync", "rest", "total"}
 
 
-def test_a_step_is_measured_by_phase(workers, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = importlib.util.spec_from_file_location("onpolicy_step", BENCHMARK)
-    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-    spec.loader.exec_module(module)  # type: ignore[union-attr]
-    monkeypatch.setattr("artifact.config.load", lambda tier, overrides: config)
-    monkeypatch.setattr(module, "WARM_UP", 1)
-    found = module.ours(2)
-    assert {"rollout", "verify", "method", "teacher", "student", "sync", "total", "response tokens"} == set(found)
-    assert found["total"] > 0 and found["response tokens"] > 0
+@pytest.fixture
+def scripts(workers, config: Config, monkeypatch: pytest.MonkeyPatch) -> tuple[ModuleType, ModuleType]:
+    """Both scripts, on the actors and with the settings of these tests."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import growth
+    import onpolicy_step
+    from measuring import models
+
+    def small(steps: int, tokens: int, lr: float = 1e-3) -> Config:
+        changes = {
+            "train": replace(config.train, steps=steps, component_norms_every=0, checkpoint_every=1000),
+            "sampling": replace(config.sampling, max_new_tokens=tokens),
+        }
+        return config.model_copy(update=changes)
+
+    monkeypatch.setattr(onpolicy_step, "config_of", lambda pair, steps, settings: small(steps, 8))
+    monkeypatch.setattr(growth, "config_of", lambda ask, student, teacher, steps: small(steps, ask.length))
+    monkeypatch.setattr(models, "random_model", lambda folder, width, seed: models.BASE)
+    return onpolicy_step, growth
+
+
+def run(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", [module.__name__, *arguments])
+    module.main()
+
+
+def test_a_step_is_compared_by_phase(scripts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    out = tmp_path / "step.json"
+    arguments = ["--toy", "--pair", "tiny", "--sides", "ours", "generate", "--out", str(out)]
+    run(scripts[0], monkeypatch, *arguments)
+    found = json.loads(out.read_text())["tiny"]
+    ours = found["sides"]["ours"]
+    for kind in ("processor", "wall"):
+        assert set(ours[kind]) == PHASES and all(q["median"] >= 0 for q in ours[kind].values())
+        parts = [q["median"] for phase, q in ours[kind].items() if phase != "total"]
+        assert sum(parts) == pytest.approx(ours[kind]["total"]["median"]), "one repetition: the parts make the whole"
+    assert ours["prompt_tokens"] == found["sides"]["generate"]["prompt_tokens"], "the same prompts"
+    assert 0 < ours["memory_gib"]["pss"] <= ours["memory_gib"]["peak_rss"]
+    ratio = ours["wall"]["total"]["median"] / found["sides"]["generate"]["wall"]["total"]["median"]
+    assert found["ratios"]["generate"]["wall"]["median"] == pytest.approx(ratio)
+    assert found["provenance"]["load_average"]["before"] >= 0 and found["provenance"]["source"]
+    assert "ours over it, processor" in capsys.readouterr().out
+
+
+def test_growth_is_measured_and_fitted(scripts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    from artifact.studies.step_cost import measured, shape_of
+
+    out = tmp_path / "growth.json"
+    run(scripts[1], monkeypatch, "--toy", "--out", str(out))
+    found = json.loads(out.read_text())
+    read = measured(out)
+    assert read is not None
+    points = found["axes"]["rollouts"]["points"]
+    assert [p["held_out"] for p in points] == [False, False, True]
+    for point, ask in zip(points, scripts[1].TOY["rollouts"], strict=True):
+        shape = shape_of(point["shape"])
+        assert shape.longest <= ask.length and set(point["processor"]) == PHASES
+        assert point["predicted"] == pytest.approx(read.model.total(shape))
+    assert read.error["held_out"]["n"] == 1
+    shown = capsys.readouterr().out
+    run(scripts[1], monkeypatch, "--fit", "--out", str(out))
+    assert json.loads(out.read_text()) == found, "the same points give the same coefficients"
+    run(scripts[1], monkeypatch, "--table", "--out", str(out))
+    assert capsys.readouterr().out.strip().splitlines()[-1] == shown.strip().splitlines()[-1]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from artifact.config import load
+from artifact.files import write_json
 from artifact.studies.plan import plan, print_plan, problem_count, roles_of, studies_of, study_names
+from artifact.studies.step_cost import Shape, Size, as_json
 from artifact.studies.study import load_study
 
 
@@ -90,3 +94,67 @@ def test_the_start_up_report_is_in_the_plan_where_models_are_at_hand() -> None:
         and "none of the 200 problems of split 'curve[:200]' fits" in stops
     )
     assert "models/absent is not on this machine" in shown({"models.student": "models/absent"})
+
+
+def priced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, largest: int = 10**6) -> None:
+    """A model of costs: 3.6 s an iteration of an engine, 36 s of the driver a step, and nothing else."""
+    size = Size(largest, 0, 4, 64)
+    shape = Shape(4, 1.0, 1.0, 1.0, size, size)
+    free = {phase: dict.fromkeys(terms, 0.0) for phase, terms in shape.terms().items()}
+    free["rollout"]["iteration"], free["rest"]["step"] = 3.6, 36.0
+    points = [{"shape": as_json(shape), "held_out": False}]
+    axis = {"provenance": {"cpu": "a processor", "date": "2026-11-27T08:00:00Z"}, "points": points}
+    known = {"n": 9, "median": 0.03, "largest": 0.08}
+    path = tmp_path / "growth.json"
+    write_json(path, {"axes": {"width": axis}, "model": free, "error": {"fitted": known, "held_out": known}})
+    monkeypatch.setattr("artifact.studies.step_cost.growth_file", lambda: path)
+
+
+def test_prices_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    priced(tmp_path, monkeypatch)
+    settings = {
+        "train.steps": 10,
+        "train.prompts_per_step": 75,  # 300 rollouts: two waves of at most 256 sequences, 100 iterations each
+        "train.curve_every": 5,
+        "sampling.samples_per_prompt": 4,
+        "sampling.max_new_tokens": 100,
+        "cluster.engine.max_num_seqs": 256,
+        "evaluation.limit": 30,
+        "evaluation.max_new_tokens": 50,
+        "annotation.samples": 8,
+        "annotation.draw": 9,
+        "annotation.max_new_tokens": 20,
+        "task.train_limit": 100,
+    }
+    stages, configs = plan("tiny", "uopd", settings)
+    times = 2 * len(load_study("uopd").seeds)
+    found = {
+        name: [s.processor_s for s in stages if s.name == name] for name in ("annotate", "train", "curve", "evaluate")
+    }
+    assert found["train"] == [pytest.approx(times * 10 * (200 * 3.6 + 36))] * len(load_study("uopd").cells)
+    assert found["curve"] == [pytest.approx(len(configs) * 3 * 50 * 3.6)]
+    assert found["evaluate"] == [pytest.approx(len(configs) * 50 * 3.6)]
+    assert found["annotate"] == [pytest.approx(4 * 20 * 3.6)] * 2  # 1,000 answers, 256 at a time
+
+
+def test_the_error_of_prices_is_quoted_and_what_was_not_measured_is_not_priced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown(tier: str, study: str) -> str:
+        out = io.StringIO()
+        print_plan(tier, [study], None, Console(file=out, width=300))
+        return out.getvalue()
+
+    monkeypatch.setattr("artifact.studies.step_cost.growth_file", lambda: tmp_path / "absent.json")
+    assert "processor hours" not in shown("tiny", "uopd")
+    priced(tmp_path, monkeypatch)
+    page = shown("tiny", "uopd")
+    assert "processor hours at most" in page and "extrapolated" not in page
+    assert "fitted to 9 steps measured on a processor (2026-11-27); over 9 steps held out it is off by 3%" in page
+    assert "processor hours" not in shown("paper", "uopd"), "the model is of CPUs"
+    stages, _ = plan("tiny", "core")
+    price = {s.what.split(":")[0]: s.processor_s for s in stages if s.name == "train"}
+    assert any(v is None for v in price.values()), "preference pairs and references were not measured"
+    assert "of what is known" in shown("tiny", "core")
+    priced(tmp_path, monkeypatch, largest=10_000)
+    assert "processor hours are extrapolated: a model here has 0." in shown("tiny", "uopd")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from artifact.actors.checkpoints import load_config, load_tokenizer
@@ -202,6 +203,13 @@ def evaluation_problems(config: Config, split: str) -> tuple[Problem, ...]:
     """The problems of a split on which a run of `config` is measured."""
     e = config.evaluation
     return that_fit(config, Reading(split, e.limit, e.max_new_tokens, "evaluation.max_new_tokens"))
+
+
+def mean_prompt_tokens(config: Config) -> float:
+    """Mean tokens of the prompts of the training split."""
+    reading = readings(config)[0]
+    found = _measured(config.models.student, config.task, reading.split, reading.limit, reading.contexts)
+    return fmean(found.prompts["none"])
 
 
 def build_inputs(config: Config) -> RunInputs:

@@ -1,7 +1,8 @@
-"""What a tier would run, before it is run: stages, runs, placement, rollouts and tokens.
+"""What a tier would run, before it is run: stages, runs, placement, rollouts, tokens, and on CPUs processor time.
 
-Tokens are an upper bound: rollouts × `max_new_tokens`, as if no response ended early. Problem counts come from the
-task; where its data is not on this machine only what does not depend on it is counted, and the table says so.
+Tokens are an upper bound: rollouts × `max_new_tokens`, as if no response ended early, and so is the time that a model
+of measured steps gives them (`pricing.py`). Problem counts come from the task; where its data is not on this machine
+only what does not depend on it is counted, and the table says so.
 """
 
 from __future__ import annotations
@@ -20,19 +21,21 @@ from artifact.errors import ArtifactError
 from artifact.paths import project_root
 from artifact.studies import keys
 from artifact.studies.inputs import start_up, task_of
+from artifact.studies.pricing import price_lines, pricer
 from artifact.studies.study import load_study
 from artifact.tasks import load_problems
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One row: what, how often, and how much is sampled by whom. None = not known on this machine."""
+    """One row: what, how often, how much is sampled by whom, and processor seconds at most. None = not known here."""
 
     name: str
     what: str
     times: int
     rollouts: int | None
     max_new_tokens: int
+    processor_s: float | None = None
 
     @property
     def tokens(self) -> int | None:
@@ -76,44 +79,42 @@ def annotation_stages(configs: list[Config]) -> list[Stage]:
     stages = []
     for config in distinct.values():
         count, _ = problem_count(config, "train")
-        rollouts = (
-            None if count is None else count * (1 + (config.annotation.draw or config.annotation.samples))
-        )  # one greedy
+        a, priced = config.annotation, pricer(config)
+        rollouts = None if count is None else count * (1 + (a.draw or a.samples))  # one greedy
+        spent = priced.sample(rollouts, a.max_new_tokens, by_teacher=True) if priced else None
         stages.append(
-            Stage(
-                "annotate",
-                f"teacher {config.teacher}, N = {config.annotation.samples}",
-                1,
-                rollouts,
-                config.annotation.max_new_tokens,
-            )
+            Stage("annotate", f"teacher {config.teacher}, N = {a.samples}", 1, rollouts, a.max_new_tokens, spent)
         )
     return stages
 
 
 def run_stages(label: str, configs: list[Config]) -> list[Stage]:
     """Training, learning curve and final evaluation of runs that differ only in seed or teacher."""
-    first, times = configs[0], len(configs)
+    first, times, priced = configs[0], len(configs), pricer(configs[0])
     samples_per_prompt = first.sampling.samples_per_prompt if first.make_method().needs.rollouts else 0
     problems, _ = problem_count(first, "train")
     steps = first.train.total_steps(problems) if problems else None if first.train.episodes else first.train.steps
     train = None if steps is None else steps * first.train.prompts_per_step * samples_per_prompt * times
     length = f"{first.train.episodes} episodes" if first.train.episodes else f"{first.train.steps} steps"
-    stages = [Stage("train", f"{label}: {length}", times, train, first.sampling.max_new_tokens)]
+    spent = _times(times, priced.train(steps) if priced else None)
+    stages = [Stage("train", f"{label}: {length}", times, train, first.sampling.max_new_tokens, spent)]
+    budget = first.evaluation.max_new_tokens
     if first.train.curve_every:
         count, _ = problem_count(first, first.evaluation.curve)
         points = 1 + (steps or first.train.steps) // first.train.curve_every  # the first before any step
+        spent = _times(points * times, priced.sample(count, budget) if priced else None)
         rollouts = None if count is None else count * points * times
-        stages.append(
-            Stage(
-                "curve", f"{first.evaluation.curve}, {points} points", times, rollouts, first.evaluation.max_new_tokens
-            )
-        )
+        stages.append(Stage("curve", f"{first.evaluation.curve}, {points} points", times, rollouts, budget, spent))
     for split in first.evaluation.final:
         count, _ = problem_count(first, split)
+        spent = _times(times, priced.sample(count, budget) if priced else None)
         rollouts = None if count is None else count * times
-        stages.append(Stage("evaluate", f"{split}, greedy", times, rollouts, first.evaluation.max_new_tokens))
+        stages.append(Stage("evaluate", f"{split}, greedy", times, rollouts, budget, spent))
     return stages
+
+
+def _times(n: int, value: float | None) -> float | None:
+    return None if value is None else n * value
 
 
 def merge(stages: list[Stage]) -> list[Stage]:
@@ -126,7 +127,12 @@ def merge(stages: list[Stage]) -> list[Stage]:
             rows[key] = stage
         else:
             both = None if known.rollouts is None or stage.rollouts is None else known.rollouts + stage.rollouts
-            rows[key] = replace(known, times=known.times + stage.times, rollouts=both)
+            spent = (
+                None
+                if known.processor_s is None or stage.processor_s is None
+                else known.processor_s + stage.processor_s
+            )
+            rows[key] = replace(known, times=known.times + stage.times, rollouts=both, processor_s=spent)
     order = {"annotate": 0, "train": 1, "curve": 2, "evaluate": 3}
     return sorted(rows.values(), key=lambda s: order[s.name])
 
@@ -175,6 +181,10 @@ def _number(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
 
 
+def _hours(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds / 3600:.2f}"
+
+
 def _print_lines(lines: Sequence[str], console: Console) -> None:
     for line in lines:
         console.print(line, markup=False, highlight=False)
@@ -206,20 +216,24 @@ def print_plan(tier: str, studies: list[str], overrides: dict[str, object] | Non
     _print_lines(start_up_lines([config], whole=True), console)
     for name in studies:
         stages, configs = plan(tier, name, overrides)
-        table = Table(
+        prices = price_lines(configs[0])
+        header = [
             "stage",
             "what",
             "runs",
             "rollouts",
             "tokens at most",
-            title=f"Study {name}: {len(configs)} runs",
-            title_justify="left",
-        )
-        for stage in stages:
-            table.add_row(stage.name, stage.what, str(stage.times), _number(stage.rollouts), _number(stage.tokens))
+            *(["processor hours at most"] if prices else []),
+        ]
+        table = Table(*header, title=f"Study {name}: {len(configs)} runs", title_justify="left")
+        for s in stages:
+            row = [s.name, s.what, str(s.times), _number(s.rollouts), _number(s.tokens), _hours(s.processor_s)]
+            table.add_row(*row[: len(header)])
         known = [s.tokens for s in stages if s.tokens is not None]
-        partly = "" if len(known) == len(stages) else " (of what is known)"
+        spent = [s.processor_s for s in stages if s.processor_s is not None]
+        partly = "" if len(known) == len(stages) == (len(spent) if prices else len(known)) else "(of what is known)"
         table.add_section()
-        table.add_row("total", partly.strip(), str(len(configs)), "", _number(sum(known)))
+        table.add_row(*["total", partly, str(len(configs)), "", _number(sum(known)), _hours(sum(spent))][: len(header)])
         console.print(table)
+        _print_lines(prices, console)
         _print_lines(start_up_lines(configs), console)

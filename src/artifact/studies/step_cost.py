@@ -1,0 +1,221 @@
+"""Processor seconds of a step of on-policy distillation on CPUs, as a function of what is computed in it.
+
+Every phase is a sum of terms, each with a coefficient of its own that is not negative. With N rollouts of x prompt and
+y response tokens, E engines, R ranks, B parameters of a model's body and V·H of its head:
+
+    rollout  vLLM's iterations, E · ⌈N / (E · max_num_seqs)⌉ · longest response; the same times the weights they read;
+             sampled tokens, rollouts, products, attention
+    teacher  the call itself, tokens, products, attention
+    student  the ranks, the weights they update, tokens, products, attention
+    sync     engines, weights they receive
+    rest     the step itself (driver, verifier, log), rollouts, response tokens
+
+products: 2 · (B · N (x + y) + V·H · N y) multiplications and additions, three times that in the student's phase, which
+its coefficient takes up; attention: N (x + y)² · width · layers. The coefficients are fitted to steps measured by
+`benchmarks/growth.py`, relative errors squared, and lie with their error in the file it writes; they belong to the
+machine it names. Left out: GPUs, wall-clock time, losses other than distillation, equal sequences computed once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from artifact.actors.checkpoints import load_config
+from artifact.files import read_json
+from artifact.models import weight_files
+from artifact.paths import project_root, resolve_model
+
+PHASES = ("rollout", "teacher", "student", "sync", "rest")
+GIGA = 1e9
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a model costs: parameters of body and output head, decoder layers, hidden width."""
+
+    body: int
+    head: int
+    layers: int
+    width: int
+
+    @property
+    def weights(self) -> int:
+        """Parameters that an iteration reads."""
+        return self.body + self.head
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a step computes: `prompt` and `response` are mean tokens of a rollout, `longest` the longest response's."""
+
+    rollouts: int
+    prompt: float
+    response: float
+    longest: float
+    student: Size
+    teacher: Size
+    engines: int = 1
+    ranks: int = 1
+    max_num_seqs: int = 256
+
+    @property
+    def iterations(self) -> float:
+        """Forward passes that the engines make while sampling, over all of them."""
+        return self.engines * math.ceil(self.rollouts / (self.engines * self.max_num_seqs)) * self.longest
+
+    def products(self, size: Size) -> float:
+        """Operations of the matrix products of one forward pass over all tokens, the head on responses alone; 10⁹."""
+        whole = self.rollouts * (self.prompt + self.response)
+        return 2 * (size.body * whole + size.head * self.rollouts * self.response) / GIGA
+
+    def attention(self, size: Size) -> float:
+        """Squared lengths times width and layers, 10⁹."""
+        return self.rollouts * (self.prompt + self.response) ** 2 * size.width * size.layers / GIGA
+
+    def terms(self) -> dict[str, dict[str, float]]:
+        """The terms of every phase."""
+        sampled, tokens = self.rollouts * self.response, self.rollouts * (self.prompt + self.response)
+        s, t = self.student, self.teacher
+        return {
+            "rollout": {
+                "iteration": self.iterations,
+                "weights read": self.iterations * s.weights / GIGA,
+                "sampled token": sampled,
+                "rollout": self.rollouts,
+                "products": self.products(s),
+                "attention": self.attention(s),
+            },
+            "teacher": {"call": 1.0, "token": tokens, "products": self.products(t), "attention": self.attention(t)},
+            "student": {
+                "rank": self.ranks,
+                "weights updated": s.weights / GIGA,
+                "token": tokens,
+                "products": self.products(s),
+                "attention": self.attention(s),
+            },
+            "sync": {"engine": self.engines, "weights sent": self.engines * s.weights / GIGA},
+            "rest": {"step": 1.0, "rollout": self.rollouts, "response token": sampled},
+        }
+
+
+@dataclass(frozen=True)
+class Point:
+    """A step that was measured: its shape and the processor seconds of its phases."""
+
+    shape: Shape
+    seconds: Mapping[str, float]
+
+    @property
+    def total(self) -> float:
+        """Processor seconds of the whole step."""
+        return sum(self.seconds[phase] for phase in PHASES)
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Coefficients by phase and term, seconds per unit of the term."""
+
+    coefficients: Mapping[str, Mapping[str, float]]
+
+    def seconds(self, shape: Shape) -> dict[str, float]:
+        """Processor seconds of each phase of a step."""
+        return {
+            phase: sum(self.coefficients[phase][name] * value for name, value in terms.items())
+            for phase, terms in shape.terms().items()
+        }
+
+    def total(self, shape: Shape) -> float:
+        """Processor seconds of a step."""
+        return sum(self.seconds(shape).values())
+
+    def errors(self, points: Sequence[Point]) -> list[float]:
+        """(predicted − measured) / measured of each point's whole step."""
+        return [self.total(p.shape) / p.total - 1 for p in points]
+
+
+def fit(points: Sequence[Point]) -> CostModel:
+    """The coefficients that leave the smallest sum of squared relative errors, phase by phase; none is negative.
+
+    Raises ValueError without points.
+    """
+    if not points:
+        raise ValueError("no measured step to fit to: run benchmarks/growth.py")
+    from scipy.optimize import nnls
+
+    fitted: dict[str, dict[str, float]] = {}
+    for phase in PHASES:
+        names = list(points[0].shape.terms()[phase])
+        terms_PK = np.array([[p.shape.terms()[phase][name] for name in names] for p in points])
+        measured_P = np.array([max(p.seconds[phase], 1e-6) for p in points])
+        relative_PK = terms_PK / measured_P[:, None]
+        scale_K = relative_PK.max(0)  # a term's unit must not decide how well the system is conditioned
+        found_K, _ = nnls(relative_PK / scale_K, np.ones(len(points)))
+        fitted[phase] = dict(zip(names, (found_K / scale_K).tolist(), strict=True))
+    return CostModel(fitted)
+
+
+def size_of(model: str) -> Size:
+    """The size of a checkpoint. Raises FileNotFoundError or ArtifactError where it is not on this machine."""
+    from safetensors import safe_open
+
+    folder = Path(resolve_model(model))
+    config, total = load_config(str(folder)), 0
+    for path in weight_files(folder):
+        with safe_open(str(path), framework="numpy") as tensors:
+            shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118  # no mapping
+        total += sum(math.prod(shape) for shape in shapes)
+    head = config.vocab_size * config.hidden_size
+    body = total - head * (1 if config.tie_word_embeddings else 2)
+    return Size(body, head, config.num_hidden_layers, config.hidden_size)
+
+
+def shape_of(found: Mapping[str, Any]) -> Shape:
+    """The shape in a file's form (`asdict`)."""
+    return Shape(**{**found, "student": Size(**found["student"]), "teacher": Size(**found["teacher"])})
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What `benchmarks/growth.py` found: the model, its error, and where it holds."""
+
+    model: CostModel
+    error: Mapping[str, Any]
+    machine: str
+    date: str
+    largest: int
+
+    def says(self) -> str:
+        """Where the model comes from and how far it is off, in a line."""
+        out = self.error["held_out"]
+        return (
+            f"fitted to {self.error['fitted']['n']} steps measured on {self.machine} ({self.date}); over {out['n']} "
+            f"steps held out it is off by {out['median']:.0%} in the median, {out['largest']:.0%} at most"
+        )
+
+
+def growth_file() -> Path:
+    """Where `benchmarks/growth.py` keeps what it measured."""
+    return project_root() / "results" / "benchmarks" / "growth.json"
+
+
+def measured(path: Path | None = None) -> Measured | None:
+    """What the file at `path` (`growth_file`) holds; None where there is none."""
+    path = path or growth_file()
+    if not path.is_file():
+        return None
+    found = read_json(path, "measure again by benchmarks/growth.py")
+    axes = list(found["axes"].values())
+    of, points = axes[0]["provenance"], [p for axis in axes for p in axis["points"]]
+    largest = max(shape_of(p["shape"]).student.weights for p in points if not p["held_out"])
+    return Measured(CostModel(found["model"]), found["error"], of["cpu"], of["date"][:10], largest)
+
+
+def as_json(shape: Shape) -> dict[str, Any]:
+    """A shape in a file's form."""
+    return asdict(shape)
