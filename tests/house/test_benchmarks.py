@@ -12,10 +12,10 @@ import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 SMALL = {
-    "annotation_memory": ["--prompts", "20"],
     "chunked_head": ["--hidden", "16", "--vocab", "300", "--top-k", "4", "--tokens", "8", "--repeats", "1"],
     "clustering": ["--per-kind", "1"],
     "gpu_check": ["--toy", "--out", "{tmp}/toy.json"],
+    "memory": ["--prompts", "20", "40", "--rollouts", "4", "--tokens", "8", "--top-k", "4", "--out", "{tmp}/toy.json"],
     "verdicts": [],
 }
 """Arguments that make a benchmark take seconds; those that need the actors are in tests/integration."""
