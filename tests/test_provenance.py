@@ -20,6 +20,11 @@ def test_hashes_are_sha256(tmp_path: Path) -> None:
     assert provenance.digest({"a": 1, "b": 2}) == provenance.digest({"b": 2, "a": 1}) != provenance.digest({"a": 1})
 
 
+@pytest.mark.parametrize("values", [[], [{"b": 1, "a": "é"}], [1, "two", None, {"c": [1.5, '"', True]}]])
+def test_the_digest_of_a_list_needs_no_list(values: list[object]) -> None:
+    assert provenance.digest_of_list(iter(values)) == provenance.digest(values)
+
+
 def test_a_folder_is_its_names_and_contents(tmp_path: Path) -> None:
     def made(name: str, files: dict[str, str]) -> str:
         for path, text in files.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +16,12 @@ from artifact.records import (
     Problem,
     RecordError,
     Rollout,
+    RowGroups,
     Status,
     Verdict,
     index_by_id,
     read_parquet,
+    stream_parquet,
     write_parquet,
 )
 
@@ -65,6 +69,26 @@ def test_round_trip(
     assert read_parquet(folder / "r.parquet", Rollout) == some_rollouts
     assert read_parquet(folder / "p.parquet", Problem) == some_problems
     assert sorted(p.name for p in folder.iterdir()) == ["p.parquet", "r.parquet"]
+
+
+def test_a_file_is_read_few_rows_at_a_time(tmp_path: Path) -> None:
+    """Of one row group: what is held beside Arrow's table is far less than all its records."""
+    path, count = tmp_path / "rollouts.parquet", 8000
+    write_parquet(path, (make(f"p{i}", logprobs=(-0.5,) * 40) for i in range(count)), Rollout)
+
+    def peak(read: Callable[[], object]) -> int:
+        read()
+        tracemalloc.start()
+        try:
+            assert read() == count
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert RowGroups(path, Rollout).table(0).num_rows == count
+    streamed = peak(lambda: sum(1 for _ in stream_parquet(path, Rollout)))
+    assert streamed < peak(lambda: len(read_parquet(path, Rollout))) / 8
+    assert [r.problem_id for r in stream_parquet(path, Rollout)] == [f"p{i}" for i in range(count)]
 
 
 def make(

@@ -63,6 +63,15 @@ def digest(value: Any) -> str:
     return text_hash(json.dumps(value, sort_keys=True))
 
 
+def digest_of_list(values: Iterable[Any]) -> str:
+    """`digest` of the list of `values`, of which one is held at a time."""
+    found = hashlib.sha256(b"[")
+    for i, value in enumerate(values):
+        found.update(f"{', ' if i else ''}{json.dumps(value, sort_keys=True)}".encode())
+    found.update(b"]")
+    return found.hexdigest()[:SHORT]
+
+
 def _voucher(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256{PARTIAL}")
 

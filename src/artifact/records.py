@@ -253,6 +253,9 @@ class Group:
 
 R = TypeVar("R", bound=Record)
 
+ROWS_AT_ONCE = 256
+"""Rows of a file that are Python objects at the same time while it is read."""
+
 
 def write_parquet(path: Path, records: Iterable[Record], kind: type[Record]) -> None:
     """Write `records` of one `kind` to `path`, atomically: a half-written file never carries the final name."""
@@ -288,13 +291,19 @@ def concat_parquet(paths: Iterable[Path], target: Path, kind: type[Record], grou
 
 
 def read_parquet(path: Path, kind: type[R]) -> list[R]:
-    """Read all records of `kind` from `path`.
+    """All records of `kind` in `path`; RecordError as `stream_parquet`."""
+    return list(stream_parquet(path, kind))
+
+
+def stream_parquet(path: Path, kind: type[R]) -> Iterator[R]:
+    """The records of `kind` in `path`, in order; one row group is in memory at a time, and few of its rows as records.
 
     Raises RecordError, naming the file, when it is truncated or has other columns than `kind` promises.
     """
-    table = _table(path)
-    _require_columns(path, table.column_names, kind)
-    return [kind.from_row(row) for row in table.to_pylist()]
+    groups = RowGroups(path, kind)
+    for i in range(len(groups)):
+        for some in groups.table(i).to_batches(max_chunksize=ROWS_AT_ONCE):
+            yield from map(kind.from_row, some.to_pylist())
 
 
 class RowGroups:

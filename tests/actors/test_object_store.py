@@ -118,7 +118,7 @@ def test_a_run_is_refused_before_its_key_where_its_method_has_scores(
         raise Reached
 
     monkeypatch.setattr(runner, "run_key", key)
-    monkeypatch.setattr(runner, "build_inputs", lambda config: SimpleNamespace(vocabulary=78))
+    monkeypatch.setattr(runner, "build_inputs", lambda config: SimpleNamespace(vocabulary=78, train=()))
     with pytest.raises(ConfigError if refused else Reached):
         runner.run(load("tiny", LARGE | {"method": method}))
 

@@ -21,7 +21,7 @@ from artifact.actors import imported, ray_head, reservation, session
 from artifact.config import Config, load
 from artifact.errors import ActorDied, ActorTimeout, ArtifactError, NonFinite
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 CONFIG = load("tiny", {"cluster.start_timeout_s": 60})
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,6 +124,7 @@ def test_actors_serve_the_next_user_until_code_or_environment_change(
     assert until(lambda: not any(map(psutil.pid_exists, first))), "and does not stay"
 
 
+@pytest.mark.faults
 def test_training_actors_of_earlier_settings_do_not_pile_up(cluster: Path) -> None:
     """F14."""
     first = pids(opened())
@@ -133,6 +134,7 @@ def test_training_actors_of_earlier_settings_do_not_pile_up(cluster: Path) -> No
     assert until(lambda: not any(map(psutil.pid_exists, first)))
 
 
+@pytest.mark.faults
 def test_actors_that_somebody_holds_stay(cluster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = pids(opened())
     opened(load("tiny", {"cluster.student_threads": 2, "cluster.start_timeout_s": 60}))
@@ -159,6 +161,7 @@ def test_an_engine_that_dies_again_and_again_is_replaced_and_nothing_stays_reser
     assert len(reservation.reservations()) == 1
 
 
+@pytest.mark.faults
 def test_a_hung_engine_ends_with_its_lane(cluster: Path) -> None:
     """F4 (c): SIGSTOP, a deadline, and the next run starts."""
     import ray
@@ -181,6 +184,7 @@ def test_after_a_value_that_is_not_finite_the_lane_ends_and_no_other(cluster: Pa
     assert pids(opened(lane=1)) == other
 
 
+@pytest.mark.faults
 def test_a_busy_actor_is_waited_for_and_never_killed(cluster: Path) -> None:
     """F14: a run whose driver was killed may still be at work."""
     import ray
@@ -193,6 +197,7 @@ def test_a_busy_actor_is_waited_for_and_never_killed(cluster: Path) -> None:
     assert ray.get(opened().engines[0].ready.remote()) == first
 
 
+@pytest.mark.faults
 def test_actors_that_nobody_uses_end_by_themselves(cluster: Path) -> None:
     quick = load("tiny", {"cluster.idle_timeout_s": 2, "cluster.start_timeout_s": 60})
     held = pids(opened(quick))
@@ -214,6 +219,7 @@ except Exception as err:
 """
 
 
+@pytest.mark.faults
 def test_a_pending_reservation_ends_with_its_caller(cluster: Path) -> None:
     """F14: after a time-out, and after kill -9."""
     waiting = child(ASKS_TOO_MUCH % 600)
@@ -225,6 +231,7 @@ def test_a_pending_reservation_ends_with_its_caller(cluster: Path) -> None:
     assert "Ray cannot place" in told.communicate(timeout=60)[0] and not reservation.reservations()
 
 
+@pytest.mark.faults
 def test_a_start_that_fails_leaves_nothing(cluster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> tuple[type, tuple[Any, ...]]:
         class Broken(light()):  # type: ignore[misc]
@@ -276,6 +283,7 @@ def waiting_child() -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.faults
 def test_two_starts_at_once_make_one_head_which_no_user_loses(folder: Path) -> None:
     """F10, F11: and stop ends all of it, one whose starter was killed too."""
     from artifact.cli import cluster as cli
@@ -307,6 +315,7 @@ def _is_head(process: psutil.Process, folder: Path) -> bool:
     return "--head" in command and any(a.startswith(f"--temp-dir={folder}") for a in command)
 
 
+@pytest.mark.faults
 def test_on_a_shared_cluster_stop_ends_what_is_ours_and_nothing_else(
     cluster: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,7 +98,7 @@ def read_everything(folder: Path) -> None:
     evaluation_frame([info])
     metrics_frame([info])
     curve_frame([info])
-    rollouts_of(info)
+    list(rollouts_of(info))
     transcripts(folder, "evaluation")
     assert info.run_info["seconds"]["total"] >= 0
     (folder / "weights" / "config.json").is_file() and model_hash(str(folder / "weights"))

@@ -12,13 +12,14 @@ import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 SMALL = {
-    "annotation_memory": ["--prompts", "20"],
     "chunked_head": ["--hidden", "16", "--vocab", "300", "--top-k", "4", "--tokens", "8", "--repeats", "1"],
     "clustering": ["--per-kind", "1"],
     "gpu_check": ["--toy", "--out", "{tmp}/toy.json"],
     "student_step": ["--prompts", "4", "--repeats", "1"],
     "rollouts": ["--eager", "--problems", "8", "--prompts", "2", "--repeats", "1"],
+    "memory": ["--prompts", "20", "40", "--rollouts", "4", "--tokens", "8", "--top-k", "4", "--out", "{tmp}/toy.json"],
     "verdicts": [],
+    "zero_memory": ["--toy", "--out", "{tmp}/toy.json"],
 }
 """Arguments that make a benchmark take seconds; those that need the actors are in tests/integration."""
 AXES = ("rollouts", "length", "width", "engines", "ranks")

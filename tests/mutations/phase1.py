@@ -183,15 +183,15 @@ MUTANTS = (
     Mutant(
         "shuffled weights stay in place",
         "phase1/weights.py",
-        "[annotations[i].weight for i in order]",
-        "[annotations[i].weight for i in sorted(order)]",
+        "weights[ordered[i]] for problem, i in zip(ordered, order, strict=True)}",
+        "weights[ordered[i]] for problem, i in zip(ordered, sorted(order), strict=True)}",
         ("phase1/test_weights.py::test_shuffled_is_a_permutation_of_soft_fixed_by_the_seed_not_the_order",),
     ),
     Mutant(
         "gold weights for problems without a verdict",
         "phase1/weights.py",
-        "if a.majority_correct not in (0, 1)]",
-        "if a.majority_correct not in (0, 1, -1)]",
+        "if a.majority_correct in (0, 1) else math.nan",
+        "if a.majority_correct in (0, 1, -1) else math.nan",
         ("phase1/test_weights.py::test_gold_refuses_unknown_labels_by_name",),
     ),
     Mutant(

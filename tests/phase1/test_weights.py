@@ -46,6 +46,9 @@ def test_definitions():
     assert weights_for(Weighting("soft"), THREE) == {"b": 0.5, "a": 1.0, "c": 0.25}
     assert weights_for(Weighting("gold"), THREE) == {"b": 0.0, "a": 1.0, "c": 0.0}
     assert list(weights_for(Weighting("soft"), THREE)) == ["b", "a", "c"]
+    for scheme in ("soft", "gold", "shuffled"):
+        weighting = Weighting(scheme, seed=1)
+        assert weights_for(weighting, iter(THREE)) == weights_for(weighting, THREE), "each annotation is read once"
 
 
 @pytest.mark.parametrize(("tau", "kept"), [(0, {"a"}), (0.49, {"a"}), (0.5, {"a", "b"}), (1, {"a", "b", "c"})])

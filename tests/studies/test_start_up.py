@@ -21,6 +21,7 @@ from artifact.paths import resolve_model
 from artifact.phase1 import llm_judge, stream
 from artifact.records import Problem, Rollout, Status, Verdict
 from artifact.studies import annotate, runner, store
+from artifact.studies import start_up as start_up_module
 from artifact.studies.annotate import samples_key
 from artifact.studies.inputs import build_inputs, evaluation_problems, problems_of, start_up, task_of, tokenizer_of
 from artifact.studies.language_model import held_out_problems
@@ -162,7 +163,10 @@ def test_every_method_trains_on_the_same_problems_and_a_restart_too(
     assert set(made["start_up"]["splits"][0]["dropped"]) == {everything[2].id, everything[4].id}
 
 
-def test_lengths_are_those_of_the_prompts_that_are_fed(long_prompts: dict[str, Any]) -> None:
+def test_lengths_are_those_of_the_prompts_that_are_fed(
+    long_prompts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start_up_module, "AT_ONCE", 7)
     config = load("tiny", long_prompts | {"task.train_limit": 40})
     tokenizer, task = tokenizer_of(config.models.student), task_of(config.task)
     budget = max(config.sampling.max_new_tokens, config.annotation.max_new_tokens)
@@ -340,7 +344,7 @@ def report_of(
 ) -> Report:
     problem = Problem("p", question, "16", "7+9=16;\\boxed{16}", "t", "easy", {})
     task = TinyMath()
-    found = Measured((problem,), lambda c: [task.messages(problem, c)], dict.fromkeys(CONTEXTS, (30,)), (12,))
+    found = Measured((problem,), lambda c: [[task.messages(problem, c)]], dict.fromkeys(CONTEXTS, (30,)), (12,))
     reading = Reading("train", None, 100, "sampling.max_new_tokens", trained=True)
     return examine(
         student, teacher or replace(world(), name="teacher"), {reading: found}, max_model_len=ROOM, thinking=thinking

@@ -2,7 +2,7 @@
 
 `samples.parquet` holds a row group for each batch of phase 1 (`annotation.batch_prompts` problems). What stays in
 memory is where each problem's rows are: some 90 bytes per problem, less than 200. A look-up reads one row group, of
-which the rows of one problem become rollouts. `benchmarks/annotation_memory.py` measures both. Left out: making the
+which the rows of one problem become rollouts. `benchmarks/memory.py` measures both. Left out: making the
 file (`stream.py`), and whether it is the right one (`studies/store.py`).
 """
 

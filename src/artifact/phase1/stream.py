@@ -2,7 +2,8 @@
 
 Both stages work through the problems in batches of a fixed size, one Parquet file per batch, written under another name
 and renamed. So a killed annotation goes on with the next batch, repeats none and loses none, and ends with the same
-bytes as an uninterrupted one (sampling is a function of seed, problem and sample number). At most one batch is held.
+bytes as an uninterrupted one (sampling is a function of seed, problem and sample number). At most one batch is held; of
+a problem nothing stays but a hash of its id (some 70 bytes), and the problem where the caller holds it.
 
 Left out: who samples (an engine, or in a test canned answers) and who judges; both are passed in.
 """
@@ -36,7 +37,7 @@ def in_batches(problems: Iterable[Problem], size: int) -> Iterator[tuple[int, tu
     start, source = 0, iter(problems)
     while batch := tuple(islice(source, size)):
         for p in batch:
-            if hash(p.id) in seen:  # hashes, not strings: 8 bytes per id; a false alarm among 10⁹ pairs is 1 in 10¹⁰
+            if hash(p.id) in seen:  # hashes: a third of the strings' bytes; a false alarm among 10⁹ pairs is 1 in 10¹⁰
                 raise RecordError(f"problem id {p.id!r} comes twice in this set: ids must be unique within a dataset")
             seen.add(hash(p.id))
         yield start, batch

@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Mapping
 from typing import get_args
 
 import numpy as np
@@ -33,42 +32,45 @@ CORRECTED = {"miller_madow": miller_madow_entropy, "chao_shen": chao_shen_entrop
 """Scheme → the entropy of class counts behind it."""
 
 
-def weights_for(weighting: Weighting, annotations: Sequence[Annotation]) -> dict[str, float]:
+def weights_for(weighting: Weighting, annotations: Iterable[Annotation]) -> dict[str, float]:
     """Weight of each problem under `weighting`, by problem id, in the order of `annotations`.
 
-    Raises ValueError for a scheme without its parameter, an unknown scheme, or a problem annotated twice.
+    Each annotation is read once, and its weight alone is kept. Raises ValueError for a scheme without its parameter, an
+    unknown scheme, a problem annotated twice, or annotations that do not say what the scheme needs to know.
     """
-    ordered = sorted(annotations, key=lambda a: a.problem_id)
-    for before, after in pairwise(ordered):
-        if before.problem_id == after.problem_id:
-            raise ValueError(f"problem {after.problem_id!r} is annotated twice; keep one annotation per problem")
-    by_id = dict(zip([a.problem_id for a in ordered], _weights(weighting, ordered), strict=True))
-    return {a.problem_id: by_id[a.problem_id] for a in annotations}
+    weight, weights = _scheme(weighting), {}
+    for a in annotations:
+        if a.problem_id in weights:
+            raise ValueError(f"problem {a.problem_id!r} is annotated twice; keep one annotation per problem")
+        weights[a.problem_id] = weight(a)
+    _require_known(weighting.scheme, weights)
+    return _permuted(weights, weighting.seed) if weighting.scheme == "shuffled" else weights
 
 
-def _weights(weighting: Weighting, annotations: Sequence[Annotation]) -> list[float]:
+def _scheme(weighting: Weighting) -> Callable[[Annotation], float]:
+    """The weight of one annotation; NaN where it does not say what the scheme needs to know."""
     match weighting.scheme:
         case "uniform":
-            return [1.0] * len(annotations)
+            return lambda a: 1.0
         case "soft":
-            return [a.weight for a in annotations]
+            return lambda a: a.weight
         case "binary":
             tau = weighting.tau
             if tau is None or not 0 <= tau <= 1:
                 raise ValueError(f"scheme 'binary' needs a threshold 0 ≤ tau ≤ 1 on H / log N, got tau = {tau}")
-            return [float(a.normalised <= tau) for a in annotations]
+            return lambda a: float(a.normalised <= tau)
         case "shuffled":
             if weighting.seed is None:
                 raise ValueError("scheme 'shuffled' needs a seed for its permutation")
-            order = np.random.default_rng(weighting.seed).permutation(len(annotations))
-            return [annotations[i].weight for i in order]
+            return lambda a: a.weight
         case "majority":
-            return [a.majority_share for a in annotations]
+            return lambda a: a.majority_share
         case "miller_madow" | "chao_shen" as scheme:
-            return [_corrected_weight(scheme, a) for a in annotations]
-        case "verified" | "gold" as scheme:
-            right = _majority_right(scheme, annotations)
-            return [w * a.weight if scheme == "verified" else w for w, a in zip(right, annotations, strict=True)]
+            return lambda a: _corrected_weight(scheme, a)
+        case "verified":
+            return lambda a: _majority_right(a) * a.weight
+        case "gold":
+            return _majority_right
         case _:
             raise ValueError(f"unknown weighting scheme {weighting.scheme!r}; use one of {', '.join(SCHEMES)}")
 
@@ -79,13 +81,25 @@ def _corrected_weight(scheme: str, a: Annotation) -> float:
     return max(0.0, 1.0 - CORRECTED[scheme](list(Counter(counted).values())) / math.log(len(counted)))
 
 
-def _majority_right(scheme: str, annotations: Sequence[Annotation]) -> list[float]:
-    """1 where the teacher's majority answer is right, else 0; ValueError where an annotation does not say."""
-    unknown = [a.problem_id for a in annotations if a.majority_correct not in (0, 1)]
+def _majority_right(a: Annotation) -> float:
+    """1 where the teacher's majority answer is right, 0 where it is wrong, NaN where the annotation does not say."""
+    return float(a.majority_correct) if a.majority_correct in (0, 1) else math.nan
+
+
+def _require_known(scheme: str, weights: Mapping[str, float]) -> None:
+    """ValueError where the teacher's majority answer is neither known to be right nor to be wrong."""
+    unknown = sorted(problem for problem, weight in weights.items() if math.isnan(weight))
     if unknown:
         raise ValueError(
             f"scheme {scheme!r} needs to know whether the majority answer is right; {len(unknown)} of "
-            f"{len(annotations)} annotations do not say, first {unknown[0]!r}: verify those teacher samples "
+            f"{len(weights)} annotations do not say, first {unknown[0]!r}: verify those teacher samples "
             "again or leave them out"
         )
-    return [float(a.majority_correct) for a in annotations]
+
+
+def _permuted(weights: dict[str, float], seed: int | None) -> dict[str, float]:
+    """The same weights for other problems; which, `seed` and the ids decide, not their order."""
+    ordered = sorted(weights)
+    order = np.random.default_rng(seed).permutation(len(ordered))
+    given = {problem: weights[ordered[i]] for problem, i in zip(ordered, order, strict=True)}
+    return {problem: given[problem] for problem in weights}

@@ -165,7 +165,7 @@ def verdict_counts(metrics: pd.DataFrame) -> pd.DataFrame:
     return table.assign(rollouts=table.sum(axis=1)).reset_index()
 
 
-def two_rollouts(rollouts: Sequence[Rollout]) -> list[Rollout]:
+def two_rollouts(rollouts: Iterable[Rollout]) -> list[Rollout]:
     """The last correct rollout and the last that is not, in the order of training; one where all verdicts agree."""
     by_verdict = {r.correct: r for r in rollouts}
     return [by_verdict[flag] for flag in (True, False) if flag in by_verdict]

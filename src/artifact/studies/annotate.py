@@ -24,6 +24,7 @@ from artifact.phase1.stored import StoredSamples
 from artifact.provenance import digest, file_hash
 from artifact.records import Rollout
 from artifact.studies import keys, store
+from artifact.studies.driver_memory import require_memory
 from artifact.studies.inputs import build_inputs, check_judge, prompts_hash, sampler_for, start_up
 from artifact.train.inputs import RunInputs
 from artifact.train.rollouts import verify_groups
@@ -144,6 +145,7 @@ def annotate(config: Config, force: bool = False) -> Path:
         if out.finished:
             _require_usable_judge(out, config)
             return out.folder
+        require_memory(config, inputs.train)
         if judge_model := used_judge(config):  # before the teacher is sampled for hours
             check_model(resolve_model(judge_model))
         asked = check_judge(config)

@@ -103,8 +103,8 @@ def model_state(model: str) -> str:
 
 
 def data_hash(problems: Iterable[Problem]) -> str:
-    """The hash of problems: ids, texts, answers, in order."""
-    return digest([p.to_row() for p in problems])
+    """The hash of problems, `digest` of their rows: ids, texts, answers, in order. One row is held at a time."""
+    return provenance.digest_of_list(p.to_row() for p in problems)
 
 
 def environment_hash(device: str) -> str:

@@ -6,7 +6,8 @@ actor.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
@@ -21,13 +22,21 @@ from artifact.studies.inputs import build_inputs, tokenizer_of
 from artifact.studies.runner import RunInfo, rollouts_of
 
 
-def spread_over(rollouts: Sequence[Rollout], limit: int) -> list[Rollout]:
-    """At most `limit` rollouts with a box, evenly spaced over training, the first of each group only."""
-    firsts = [r for r in rollouts if r.sample == 0 and "\\boxed{" in r.text]
-    if not firsts:
-        raise EmptyDataset(f"none of the run's {len(rollouts)} rollouts has a box to cut before")
-    n = min(limit, len(firsts))
-    return [firsts[i * len(firsts) // n] for i in range(n)]
+def spread_over(rollouts: Callable[[], Iterable[Rollout]], limit: int) -> list[Rollout]:
+    """At most `limit` rollouts with a box, evenly spaced over training, the first of each group only.
+
+    rollouts  begins anew at each call: they are counted first, and then those that are wanted are kept
+    """
+    counted = Counter(map(_first_with_a_box, rollouts()))
+    if not counted[True]:
+        raise EmptyDataset(f"none of the run's {counted[False]} rollouts has a box to cut before")
+    n = min(limit, counted[True])
+    wanted = {i * counted[True] // n for i in range(n)}
+    return [r for i, r in enumerate(filter(_first_with_a_box, rollouts())) if i in wanted]
+
+
+def _first_with_a_box(rollout: Rollout) -> bool:
+    return rollout.sample == 0 and "\\boxed{" in rollout.text
 
 
 def leak_check(info: RunInfo, *, limit: int = 64, contexts: Sequence[str] = CONTEXTS) -> pd.DataFrame:
@@ -40,7 +49,7 @@ def leak_check(info: RunInfo, *, limit: int = 64, contexts: Sequence[str] = CONT
     inputs, tokenizer = build_inputs(config), tokenizer_of(config.models.student)
     probes = build_probes(
         index_by_id(inputs.train),
-        spread_over(rollouts_of(info), limit),
+        spread_over(lambda: rollouts_of(info), limit),
         inputs.encode,
         lambda text: tokenizer(text, add_special_tokens=False)["input_ids"],
         lambda ids: tokenizer.decode(list(ids), skip_special_tokens=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ from artifact.paths import resolve_model
 from artifact.phase1.records import Annotation
 from artifact.phase1.weights import weights_for
 from artifact.provenance import digest, vouch, vouched
-from artifact.records import Rollout, read_parquet, write_parquet
+from artifact.records import Rollout, stream_parquet, write_parquet
 from artifact.report.output_manifest import say
 from artifact.studies import keys, store
 from artifact.studies.annotate import annotate, annotation_key, load_checkpoint, teacher_samples
+from artifact.studies.driver_memory import require_memory
 from artifact.studies.inputs import build_inputs, evaluation_problems, prompts_hash, sampler_for, start_up, tokenizer_of
 from artifact.studies.lanes import side_by_side
 from artifact.studies.runlog import RunLog
@@ -93,7 +95,7 @@ def phase_one(config: Config, method: Method) -> TeacherAnnotations:
     folder = annotate(config)
     weights: dict[str, float] = {}
     if method.needs.uncertainty:
-        annotations = read_parquet(store.file(folder, "annotations.parquet"), Annotation)
+        annotations = stream_parquet(store.file(folder, "annotations.parquet"), Annotation)
         weights = weights_for(method.weighting(), annotations)
     samples = teacher_samples(folder, config.annotation.samples) if method.needs.teacher_samples else {}
     return TeacherAnnotations(weights, samples)
@@ -119,6 +121,7 @@ def run(
             "task.calculator = false"
         )
     inputs = build_inputs(config)
+    require_memory(config, inputs.train)
     if method.needs.scorer:
         require_room(config, inputs.vocabulary)
     key = run_key(config, method, inputs)
@@ -310,6 +313,7 @@ def run_study(
     return side_by_side(todo, lanes, work)
 
 
-def rollouts_of(info: RunInfo) -> list[Rollout]:
-    """Every training rollout of a run, in step order."""
-    return [r for path in store.files(info.folder, "rollouts/*.parquet") for r in read_parquet(path, Rollout)]
+def rollouts_of(info: RunInfo) -> Iterator[Rollout]:
+    """Every training rollout of a run, in step order, read as they are asked for."""
+    paths = store.files(info.folder, "rollouts/*.parquet")
+    return (r for path in paths for r in stream_parquet(path, Rollout))

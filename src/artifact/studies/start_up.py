@@ -16,7 +16,8 @@ Left out: loading and caching (`inputs.py`), and `artifact evaluate`, which fits
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,6 +31,7 @@ from artifact.tasks.checks import (
     check_round_trip,
     check_thinking,
     eos_ids,
+    in_slices,
     model_checks,
     vocabulary_size,
 )
@@ -38,6 +40,9 @@ from artifact.tasks.prompts import encode_prompts
 
 CONTEXTS: tuple[Context, ...] = ("none", "answer", "solution")
 """What a prompt of a training problem may reveal to whoever reads it."""
+
+AT_ONCE = 1000
+"""Problems whose prompts are held as tokens at the same time."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +82,15 @@ class Reading:
 class Measured:
     """The problems of a split in tokens.
 
-    conversations  by context, for each problem: its messages, None where it has no such prompt
+    conversations  by context, for each problem: its messages, None where it has no such prompt; `AT_ONCE` at a time
     prompts        by context, for each problem: the length of its prompt, 0 where it has none
     solutions      for each problem: the length of its reference solution as a response, 0 without one
     """
 
     problems: tuple[Problem, ...]
-    conversations: Callable[[Context], list[Messages | None]]
-    prompts: Mapping[str, tuple[int, ...]]
-    solutions: tuple[int, ...]
+    conversations: Callable[[Context], Iterable[list[Messages | None]]]
+    prompts: Mapping[str, Sequence[int]]
+    solutions: Sequence[int]
 
 
 def too_long(prompts: Mapping[str, int], solution: int, budget: int, room: int) -> str:
@@ -126,14 +131,17 @@ class Fit:
 
 def fit(reading: Reading, found: Measured, room: int) -> Fit:
     """What is left of a split where prompt and response have `room` tokens."""
-    reasons = {
-        problem.id: too_long({c: n[i] for c, n in found.prompts.items()}, found.solutions[i], reading.budget, room)
-        for i, problem in enumerate(found.problems)
-    }
-    dropped = {name: why for name, why in reasons.items() if why}
-    longest_of = [max(n[i] for n in found.prompts.values()) for i in range(len(found.problems))]
-    kept = [n for n, problem in zip(longest_of, found.problems, strict=True) if problem.id not in dropped]
-    return Fit(reading, len(found.problems), max(kept, default=0), min(longest_of), dropped)
+    dropped: dict[str, str] = {}
+    kept, all_of_them = array("q"), array("q")
+    for i, problem in enumerate(found.problems):
+        prompts = {context: lengths[i] for context, lengths in found.prompts.items()}
+        longest = max(prompts.values())
+        all_of_them.append(longest)
+        if why := too_long(prompts, found.solutions[i], reading.budget, room):
+            dropped[problem.id] = why
+        else:
+            kept.append(longest)
+    return Fit(reading, len(found.problems), max(kept, default=0), min(all_of_them), dropped)
 
 
 def require_any(fit: Fit, room: int) -> list[Finding]:
@@ -192,19 +200,24 @@ def measure(
     thinking: bool | None,
     encode_response: Callable[[Sequence[str]], list[int]],
 ) -> Measured:
-    """The problems in tokens; `encode_response` gives the lengths of texts as responses."""
+    """The problems in tokens, `AT_ONCE` at a time; `encode_response` gives the lengths of texts as responses."""
 
-    def conversations(context: Context) -> list[Messages | None]:
-        return [messages_of(task, problem, context) for problem in problems]
+    def conversations(context: Context) -> Iterator[list[Messages | None]]:
+        for some in in_slices(problems, AT_ONCE):
+            yield [messages_of(task, problem, context) for problem in some]
 
     prompts = {}
     for context in contexts:
-        found = conversations(context)
-        lengths = iter(map(len, encode_prompts(tokenizer, [m for m in found if m is not None], thinking)))
-        prompts[str(context)] = tuple(0 if m is None else next(lengths) for m in found)
-    solved = [p.solution for p in problems if p.solution] if "solution" in contexts else []
-    responses = iter(encode_response(solved))
-    solutions = tuple(next(responses) if p.solution and solved else 0 for p in problems)
+        counts = array("q")
+        for found in conversations(context):
+            lengths = iter(map(len, encode_prompts(tokenizer, [m for m in found if m is not None], thinking)))
+            counts.extend(0 if m is None else next(lengths) for m in found)
+        prompts[str(context)] = counts
+    solutions = array("q")
+    for some in in_slices(problems, AT_ONCE):
+        solved = [p.solution for p in some if p.solution] if "solution" in contexts else []
+        responses = iter(encode_response(solved))
+        solutions.extend(next(responses) if p.solution and solved else 0 for p in some)
     return Measured(problems, conversations, prompts, solutions)
 
 
@@ -281,10 +294,11 @@ def _check_prompts(
     count = 0
     for reading, found in measured.items():
         for context in reading.contexts:
-            conversations = [m for m in found.conversations(context) if m is not None]
-            ours, theirs = (encode_prompts(m.tokenizer, conversations, thinking) for m in (student, teacher))
-            check_prompts(student.tokenizer, teacher.tokenizer, conversations, ours, theirs, thinking)
-            count += len(conversations)
+            for some in found.conversations(context):
+                conversations = [m for m in some if m is not None]
+                ours, theirs = (encode_prompts(m.tokenizer, conversations, thinking) for m in (student, teacher))
+                check_prompts(student.tokenizer, teacher.tokenizer, conversations, ours, theirs, thinking)
+                count += len(conversations)
     return [Finding("prompts", f"teacher and student put all {count:,} prompts alike", notable=True)]
 
 

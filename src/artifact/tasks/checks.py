@@ -11,9 +11,9 @@ head.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from artifact.errors import ConfigError, Mismatch
 from artifact.tasks.base import Messages
@@ -29,6 +29,7 @@ PROBES = (
 EXCHANGE = ("How much is 17 + 25?", "17 + 25 = 42, so the answer is \\boxed{42}.")
 """A question and a response for the chat template."""
 
+T = TypeVar("T")
 
 Kind = Literal[
     "vocabulary",
@@ -121,14 +122,22 @@ def check_special_tokens(tokenizer: Any) -> list[Finding]:
     return found
 
 
+def in_slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """`items` in order, at most `size` at a time: what is made of one slice need not be held with the next."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
 def check_round_trip(tokenizer: Any, texts: Sequence[str] = PROBES) -> list[Finding]:
     """Text → ids → text is exact for all `texts`, so that verdicts on decoded text are verdicts on the tokens.
 
     A text that comes back in another Unicode normal form is counted; any other change is a Mismatch.
     """
-    ids = tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
-    back = tokenizer.batch_decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    changed = [(text, other) for text, other in zip(texts, back, strict=True) if text != other]
+    changed = []
+    for some in in_slices(texts, 1000):
+        ids = tokenizer(list(some), add_special_tokens=False)["input_ids"]
+        back = tokenizer.batch_decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        changed += [(text, other) for text, other in zip(some, back, strict=True) if text != other]
     lost = [(text, other) for text, other in changed if _normal_form(text) != _normal_form(other)]
     if lost:
         text, other = around_difference(*lost[0])
