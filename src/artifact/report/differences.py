@@ -90,10 +90,10 @@ def difference_table(
     """Each cell minus the cell `reference` (an id, or several in turn) on the same problems, under the same teacher.
 
     by  None: all problems; `family` or `difficulty`: one row for each of its values as well.
-    Columns: split, teacher, cell, label, reference (its label), scope (`all` or the value), problems, seeds,
-    difference, low, high, p_value (sign flips over problems), p_holm (over all comparisons of this table; what stands
-    in several rows, such as two methods without a teacher under each teacher, or a method and its reference with their
-    parts exchanged, is one comparison),
+    Columns: split, teacher, cell, label, reference (its label), reference_cell (its id), scope (`all` or the value),
+    problems, seeds, difference, low, high, p_value (sign flips over problems), p_holm (over all comparisons of this
+    table; what stands in several rows, such as two methods without a teacher under each teacher, or a method and its
+    reference with their parts exchanged, is one comparison),
     smallest_detectable (80 % power; missing where no problem differs), seeds_agreeing (per-seed differences with the
     sign of the mean, `2/3`; missing where the seeds of the two differ or there is one), verdict (`CLAIMS`), p_seeds
     (`seeds_p_value`; missing with one seed, and between two untrained models).
@@ -136,7 +136,7 @@ def _differences(evaluation: pd.DataFrame, reference: str, by: str | None, resam
             of = group.drop_duplicates("problem_id").set_index("problem_id")[by]
             scopes |= {value: [p for p in scopes["all"] if of[p] == value] for value in ordered(of)}
         for scope, problems in scopes.items():
-            who = {"split": split, "teacher": teacher, "reference": minus, "scope": scope}
+            who = {"split": split, "teacher": teacher, "reference": minus, "reference_cell": reference, "scope": scope}
             rows += [
                 {**who, "cell": cell, "label": label}
                 | _difference(tables, label, minus, problems, teacher, resamples)
@@ -148,8 +148,8 @@ def _differences(evaluation: pd.DataFrame, reference: str, by: str | None, resam
 
 
 DIFFERENCES = (
-    "split teacher cell label reference scope problems seeds difference low high p_value p_holm smallest_detectable "
-    "seeds_agreeing verdict p_seeds"
+    "split teacher cell label reference reference_cell scope problems seeds difference low high p_value p_holm "
+    "smallest_detectable seeds_agreeing verdict p_seeds"
 ).split()
 """The columns of `difference_table`, in order."""
 
