@@ -32,7 +32,7 @@ def check_claims(
 
 
 def _show(checked: Any, console: Any) -> None:
-    """Counts first, then each part of the claims, then what is damaged."""
+    """Each part of the claims, its counts first, then what is damaged."""
     from artifact.report.claims_page import PARTS, counted, part
 
     for heading, of in PARTS.items():
@@ -41,9 +41,11 @@ def _show(checked: Any, console: Any) -> None:
             continue
         console.print(f"{heading.format(tier=checked.tier)}: {counted(found)}", style="bold", markup=False)
         for j in found:
-            of_runs = f", {len(j.keys)} runs {' '.join(j.keys[:3])}{' …' if len(j.keys) > 3 else ''}" if j.keys else ""
-            n = f" [n = {j.n:,}{f', {j.seeds} seeds' if j.seeds else ''}{of_runs}]" if j.n else ""
-            lines = f"  {j.verdict:<15} {j.id}: {j.says}\n                  {j.numbers or j.reason}{n}"
+            runs = f"{len(j.keys)} runs {' '.join(j.keys[:3])}{' …' if len(j.keys) > 3 else ''}" if j.keys else ""
+            over = [f"n = {j.n:,}" if j.n else "", f"{j.seeds} seeds" if j.seeds else "", runs]
+            n = f" [{', '.join(filter(None, over))}]" if any(over) else ""
+            told = j.numbers or "; ".join(filter(None, (j.reason, j.cost)))
+            lines = f"  {j.verdict:<15} {j.id}: {j.says}\n                  {told}{n}"
             console.print(lines, markup=False, highlight=False, soft_wrap=True)
     for line in checked.damaged:
         console.print(f"DAMAGED {line}", markup=False, highlight=False, soft_wrap=True)

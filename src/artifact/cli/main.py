@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from artifact.cli import claims as cli_claims
 from artifact.cli import cluster as cli_cluster
 from artifact.cli import evaluate as cli_evaluate
 from artifact.cli import verify as cli_verify
@@ -339,6 +340,7 @@ def doctor(tier: Tier = "tiny", sets: Sets = None) -> None:
 
 
 app.command()(cli_verify.verify)
+app.command("check-claims")(cli_claims.check_claims)
 
 
 @app.command("check-verifier")

@@ -8,7 +8,7 @@
 For intervals [l, h] of an estimate x and a claimed value v: `within` tolerance t passes where |x − v| ≤ t, and is
 within the interval where l ≤ v ≤ h; `bound` above v passes where l > v and fails where h < v. A difference passes where
 its table claims it, which problems and seeds must both support (`differences.py`). A series is monotone where no pair
-of its points goes the other way; a pair that does, with overlapping intervals, decides nothing.
+of its points goes the other way; pairs that do, with overlapping intervals, decide nothing unless they are most.
 What cannot be found (`NotMade`) and what is not as it was saved or names no row (`BrokenEvidence`) is no verdict.
 Left out: the claims (`claims.py`), which are judged at which tier, and what it costs to make what is missing.
 """
@@ -221,8 +221,8 @@ def _monotone(test: Monotone, rows: Rows) -> Found:
     ends = [sorted((sign * low, sign * high)) for low, high in spans]
     against = [(i, j) for i, j in combinations(range(len(ends)), 2) if sign * (rows.values[j] - rows.values[i]) < 0]
     beyond = [(i, j) for i, j in against if ends[j][1] < ends[i][0]]
-    verdict = FAIL if beyond else WITHIN if against else PASS
     pairs = len(ends) * (len(ends) - 1) // 2
+    verdict = FAIL if beyond or 2 * len(against) > pairs else WITHIN if against else PASS
     words = (
         f"{len(ends)} points from {rows.values[0]:.3g} to {rows.values[-1]:.3g}; {len(against)} of {pairs} pairs go "
         f"the other way, {len(beyond)} beyond their intervals; claimed {test.direction}"

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from artifact.report.claim_rules import FAIL, PASS, VERDICTS
+from artifact.report.claim_rules import VERDICTS
 from artifact.report.text import DASH
 
 CLAIM, MECHANISM, DRAFT = "claim", "mechanism", "draft"
@@ -39,6 +39,7 @@ class Judged(Protocol):
     verdict: str
     numbers: str
     reason: str
+    cost: str
     evidence: tuple[str, ...]
     n: int | None
     seeds: int | None
@@ -82,8 +83,8 @@ def table(judgements: Iterable[Judged]) -> pd.DataFrame:
             "judged_on": j.tier,
             "verdict": j.verdict,
             "numbers": j.numbers or j.reason,
-            "problems": j.n,
-            "seeds": j.seeds,
+            "problems": "" if j.n is None else j.n,
+            "seeds": "" if j.seeds is None else j.seeds,
             "evidence": ", ".join(j.evidence),
             "runs": " ".join(j.keys),
         }

@@ -84,11 +84,13 @@ def difference_table(
     evaluation: pd.DataFrame,
     *,
     reference: str | Sequence[str] = REFERENCE,
+    of: str | None = None,
     by: str | None = None,
     resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
     """Each cell minus the cell `reference` (an id, or several in turn) on the same problems, under the same teacher.
 
+    of  only this cell's rows, so that a table holds the comparisons that are claimed and no other
     by  None: all problems; `family` or `difficulty`: one row for each of its values as well.
     Columns: split, teacher, cell, label, reference (its label), reference_cell (its id), scope (`all` or the value),
     problems, seeds, difference, low, high, p_value (sign flips over problems), p_holm (over all comparisons of this
@@ -97,11 +99,13 @@ def difference_table(
     smallest_detectable (80 % power; missing where no problem differs), seeds_agreeing (per-seed differences with the
     sign of the mean, `2/3`; missing where the seeds of the two differ or there is one), verdict (`CLAIMS`), p_seeds
     (`seeds_p_value`; missing with one seed, and between two untrained models).
-    Raises ArtifactError when a reference was not run.
+    Raises ArtifactError when a reference, or the cell `of`, was not run.
     """
     evaluation = with_base(evaluation)
     references = [reference] if isinstance(reference, str) else list(reference)
-    rows = [row for one in references for row in _differences(evaluation, one, by, resamples)]
+    if of is not None and of not in set(evaluation["cell"]):
+        raise ArtifactError(f"the cell {of!r} was not run; there are {', '.join(dict.fromkeys(evaluation['cell']))}")
+    rows = [row for one in references for row in _differences(evaluation, one, of, by, resamples)]
     compared = {r["compared"]: r["p_value"] for r in rows}
     adjusted = dict(zip(compared, holm(compared.values()), strict=True))
     for row in rows:
@@ -120,7 +124,9 @@ def _verdict(row: Mapping[str, Any]) -> str:
     return "higher" if row["difference"] > 0 else "lower"
 
 
-def _differences(evaluation: pd.DataFrame, reference: str, by: str | None, resamples: int) -> list[dict[str, Any]]:
+def _differences(
+    evaluation: pd.DataFrame, reference: str, of: str | None, by: str | None, resamples: int
+) -> list[dict[str, Any]]:
     """The rows of one reference, without what depends on all rows."""
     rows = []
     for (split, teacher), group in evaluation.groupby(["split", "teacher"], sort=False):
@@ -133,8 +139,8 @@ def _differences(evaluation: pd.DataFrame, reference: str, by: str | None, resam
         minus = labels[reference]
         scopes: dict[str, list[str]] = {"all": list(tables[minus].columns)}
         if by is not None:
-            of = group.drop_duplicates("problem_id").set_index("problem_id")[by]
-            scopes |= {value: [p for p in scopes["all"] if of[p] == value] for value in ordered(of)}
+            value_of = group.drop_duplicates("problem_id").set_index("problem_id")[by]
+            scopes |= {v: [p for p in scopes["all"] if value_of[p] == v] for v in ordered(value_of)}
         for scope, problems in scopes.items():
             who = {"split": split, "teacher": teacher, "reference": minus, "reference_cell": reference, "scope": scope}
             rows += [
@@ -142,7 +148,7 @@ def _differences(evaluation: pd.DataFrame, reference: str, by: str | None, resam
                 | _difference(tables, label, minus, problems, teacher, resamples)
                 | _over_seeds(tables[label][problems], tables[minus][problems], cell, reference)
                 for cell, label in labels.items()
-                if cell != reference
+                if cell != reference and of in (None, cell)
             ]
     return rows
 

@@ -4,7 +4,8 @@ A claim is judged at the tiers it names, from the outputs of that tier alone; it
 What was not made is NOT RUN, with the reason and with what `artifact plan` says it would cost. A FAIL is a finding;
 what is an error is evidence that cannot be trusted: an output that is not as it was saved, a run of another tier behind
 it, a row that is not there, a name that no notebook makes.
-Left out: the rules (`report/claim_rules.py`), and the page and the LaTeX of the claims (`report/claims_page.py`).
+Left out: the rules (`report/claim_rules.py`), the tables of the claims (`report/claims_page.py`), and whether page and
+LaTeX still say what is stored (`book/claims.py`).
 """
 
 from __future__ import annotations
@@ -12,26 +13,28 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from artifact.config import load_tier, tier_names
-from artifact.errors import ArtifactError, ConfigError
+from artifact.config import Config, load, load_tier, tier_names
+from artifact.errors import ConfigError
 from artifact.files import DamagedFile
 from artifact.paths import project_root, results_dir
 from artifact.report import stored
 from artifact.report.claim_rules import NOT_RUN, BrokenEvidence, NotMade, judge
 from artifact.report.claims import DRAFTS, Cells, Claim, Rule, cells_of, load_claims
+from artifact.report.claims_page import CLAIM, DRAFT, MECHANISM
 from artifact.studies import store
-from artifact.studies.plan import plan, studies_of
-
-ITSELF, MECHANISM = "claim", "mechanism"
-"""The two forms of a claim: as the draft makes it, and what a smaller tier can show of it."""
+from artifact.studies.plan import studies_of
+from artifact.studies.study import load_study
 
 BROKEN = "BROKEN"
 """In place of a verdict: the evidence cannot be trusted."""
+
+PHASE_ONE = ("U-F3", "U-F4", "U-D1")
+"""Outputs for which phase 1 is run and nothing trained."""
 
 OUTPUTS = re.compile(r'"([a-z0-9][a-z0-9_]*)"')
 """A name in the source of a notebook."""
@@ -39,19 +42,20 @@ OUTPUTS = re.compile(r'"([a-z0-9][a-z0-9_]*)"')
 
 @dataclass(frozen=True)
 class Judgement:
-    """What became of one form of a claim at one tier."""
+    """What became of a claim, or of a mechanism of it, at one tier; `cost` is that of what was not made."""
 
     id: str
     paper: str
     where: str
     kind: str
     output: str
-    form: str
+    part: str
     says: str
     tier: str
     verdict: str
     numbers: str = ""
     reason: str = ""
+    cost: str = ""
     evidence: tuple[str, ...] = ()
     n: int | None = None
     seeds: int | None = None
@@ -68,7 +72,7 @@ class Checked:
 
     tier: str
     judgements: tuple[Judgement, ...]
-    damaged: tuple[str, ...] = field(default=())
+    damaged: tuple[str, ...] = ()
 
     @property
     def broken(self) -> bool:
@@ -88,16 +92,12 @@ def check_claims(tier: str, only: str | None = None) -> Checked:
 
 def judgements(claim: Claim, tier: str) -> Iterator[Judgement]:
     """The claim itself and its mechanisms, each judged at `tier` or NOT RUN."""
+    who = {"id": claim.id, "paper": claim.paper, "where": claim.where, "kind": claim.kind, "output": claim.output}
     for number, (says, tiers, test) in enumerate(claim.forms()):
+        part = MECHANISM if number else DRAFT if DRAFTS in tiers else CLAIM
         evidence = tuple(dict.fromkeys(f"{c.kind} {c.name}" for c in cells_of(test)))
-        who = {"id": claim.id, "paper": claim.paper, "where": claim.where, "kind": claim.kind, "output": claim.output}
-        yield Judgement(
-            **who,
-            form=MECHANISM if number else ITSELF,
-            says=says,
-            evidence=evidence,
-            **_verdict(claim, tiers, test, tier),
-        )
+        verdict = _verdict(claim, tiers, test, tier)
+        yield Judgement(**who, part=part, says=says, evidence=evidence, **verdict)
 
 
 def _verdict(claim: Claim, tiers: Sequence[str], test: Rule, tier: str) -> dict[str, Any]:
@@ -109,20 +109,20 @@ def _verdict(claim: Claim, tiers: Sequence[str], test: Rule, tier: str) -> dict[
         for cells in cells_of(test):
             _known(cells)
         if where != tier:
-            return {"tier": where, "verdict": NOT_RUN, "reason": f"needs tier {where}: {cost(claim.output, where)}"}
+            return _not_run(f"needs tier {where}", claim, where)
         found = judge(test, tier)
         for key in found.keys:
             _of_tier(key, tier)
     except NotMade as err:
-        reason = err.cells.awaits or f"{err}; {_maker(err.cells, tier)}"
-        return {"tier": where, "verdict": NOT_RUN, "reason": f"{reason}: {cost(claim.output, where)}"}
+        return _not_run(err.cells.awaits or f"{err}; {_maker(err.cells, tier)}", claim, where)
     except (BrokenEvidence, stored.DamagedOutput, DamagedFile) as err:
         return {"tier": where, "verdict": BROKEN, "reason": str(err)}
-    return {"tier": where, "verdict": found.verdict, "numbers": found.numbers} | {
-        "n": found.n,
-        "seeds": found.seeds,
-        "keys": found.keys,
-    }
+    told = {"numbers": found.numbers, "n": found.n, "seeds": found.seeds, "keys": found.keys}
+    return {"tier": where, "verdict": found.verdict, **told}
+
+
+def _not_run(reason: str, claim: Claim, tier: str) -> dict[str, Any]:
+    return {"tier": tier, "verdict": NOT_RUN, "reason": reason, "cost": cost(claim.output, tier)}
 
 
 def _known(cells: Cells) -> None:
@@ -169,22 +169,34 @@ def _of_tier(key: str, tier: str) -> None:
 
 @lru_cache(maxsize=64)
 def cost(output: str, tier: str) -> str:
-    """What `artifact plan` says of the studies behind an output: runs, rollouts and tokens, or that it cannot say."""
+    """What `artifact plan` would say of the studies behind an output, as far as their settings alone tell it.
+
+    Runs, the machine, and an upper bound of the tokens sampled in training; no data is read and nothing is fetched.
+    """
     try:
         studies = studies_of(output)
     except ConfigError:
-        return "no study of its own feeds it, so `artifact plan` has no cost for it"
-    runs, tokens, whole = 0, 0, True
+        if not output.startswith(PHASE_ONE):
+            return "no study feeds it, so `artifact plan` counts no runs for it"
+        phase = load(tier).annotation
+        each = f"{phase.draw or phase.samples} samples and a greedy answer of at most {phase.max_new_tokens:,} tokens"
+        return f"phase 1 of `artifact plan --tier {tier}`: {each} a prompt"
     try:
-        for study in studies:
-            stages, configs = plan(tier, study)
-            runs += len(configs)
-            tokens += sum(s.tokens or 0 for s in stages)
-            whole &= all(s.tokens is not None for s in stages)
-    except ArtifactError as err:
+        configs = [config for study in studies for _, config in load_study(study).runs(tier)]
+    except ConfigError as err:
         return f"`artifact plan --tier {tier} --output {output}` cannot say: {str(err).splitlines()[0]}"
-    upper = f"at most {tokens:,} tokens" + ("" if whole else " of what is known on this machine")
-    return f"`artifact plan --tier {tier} --output {output}` counts {runs} runs and {upper}"
+    by_episode = sum(c.train.episodes is not None for c in configs)
+    tokens = sum(_training_tokens(c) for c in configs if c.train.episodes is None)
+    machine = {c.cluster.gpus for c in configs if c.cluster.device == "cuda"}
+    where = f" on {max(machine)} GPU{'s' * (max(machine) > 1)}" if machine else " on a processor"
+    upper = f", at most {tokens:,} tokens sampled in training" if tokens else ""
+    rest = f", {by_episode} of them over whole episodes of the data" if by_episode else ""
+    return f"`artifact plan --tier {tier} --output {output}`: {len(configs)} runs{where}{upper}{rest}"
+
+
+def _training_tokens(config: Config) -> int:
+    samples = config.sampling.samples_per_prompt if config.make_method().needs.rollouts else 0
+    return config.train.steps * config.train.prompts_per_step * samples * config.sampling.max_new_tokens
 
 
 def damaged(tier: str) -> Iterator[str]:
