@@ -12,7 +12,8 @@ from typing import Protocol
 
 import pandas as pd
 
-from artifact.report.claim_rules import VERDICTS
+from artifact.escape import markdown_text
+from artifact.report.claim_rules import NOT_RUN, VERDICTS
 from artifact.report.text import DASH
 
 CLAIM, MECHANISM, DRAFT = "claim", "mechanism", "draft"
@@ -23,6 +24,10 @@ PARTS = {
     "What the drafts say of themselves": DRAFT,
 }
 """Heading → part, in the order of the page."""
+
+
+PAPERS = ("UOPD", "CORE", "both")
+"""In the order of the page."""
 
 
 class Judged(Protocol):
@@ -58,15 +63,16 @@ def counted(judgements: Sequence[Judged]) -> str:
     return f"{', '.join(f'{counts[v]} {v}' for v in order if counts[v])} of {len(judgements)}"
 
 
-def counts(judgements: Sequence[Judged]) -> pd.DataFrame:
-    """Verdicts by part and paper: part, paper, claims, and a column for each verdict."""
+def counts(judgements: Sequence[Judged], tier: str) -> pd.DataFrame:
+    """Verdicts by part and paper: part, what (its heading), paper, claims, and a column for each verdict."""
     rows = []
+    verdicts = [*VERDICTS, *sorted({j.verdict for j in judgements} - set(VERDICTS))]
     for heading, of in PARTS.items():
         found = part(judgements, of)
-        for paper in dict.fromkeys(j.paper for j in found):
+        for paper in (p for p in PAPERS if any(j.paper == p for j in found)):
             mine = Counter(j.verdict for j in found if j.paper == paper)
-            rows.append({"part": of, "heading": heading, "paper": paper, "claims": sum(mine.values())})
-            rows[-1] |= {verdict: mine[verdict] for verdict in VERDICTS}
+            row = {"part": of, "what": heading.format(tier=tier), "paper": paper, "claims": sum(mine.values())}
+            rows.append(row | {verdict: mine[verdict] for verdict in verdicts})
     return pd.DataFrame(rows)
 
 
@@ -92,16 +98,49 @@ def table(judgements: Iterable[Judged]) -> pd.DataFrame:
     )
 
 
-def format_table(table: pd.DataFrame, pages: Mapping[str, str] | None = None) -> pd.DataFrame:
+def format_counts(table: pd.DataFrame) -> pd.DataFrame:
+    """`counts` for a reader: nothing is a dash."""
+    return table.drop(columns="part").replace(0, DASH)
+
+
+def in_short(judgements: Sequence[Judged], tier: str) -> list[str]:
+    """A sentence for each part: how many of its claims have which verdict."""
+    parts = {heading.format(tier=tier): part(judgements, of) for heading, of in PARTS.items()}
+    return [f"{heading}: {counted(found)}." for heading, found in parts.items() if found]
+
+
+def format_table(table: pd.DataFrame) -> pd.DataFrame:
     """`table` for a reader: the columns that one reads, dashes where there is nothing."""
     shown = {
         "verdict": table["verdict"],
         "claim": table["says"],
         "in": table["paper"] + ", " + table["where"],
         "what was found": table["numbers"],
-        "n": [DASH if n != n or n is None else f"{int(n):,}" for n in table["problems"]],
-        "seeds": [DASH if n != n or n is None else str(int(n)) for n in table["seeds"]],
+        "n": [f"{n:,}" if n != "" else DASH for n in table["problems"]],
+        "seeds": [str(n) if n != "" else DASH for n in table["seeds"]],
         "output": table["output"].replace("", DASH),
         "evidence": table["evidence"].replace("", DASH),
     }
     return pd.DataFrame(shown)
+
+
+def costs(judgements: Iterable[Judged]) -> list[str]:
+    """What it would take to judge what was not run: a sentence for each, with the claims that wait for it."""
+    waiting: dict[str, list[str]] = {}
+    for j in judgements:
+        if j.verdict == NOT_RUN:
+            waiting.setdefault(f"{j.reason}; {j.cost}", []).append(j.id)
+    return [f"{', '.join(dict.fromkeys(ids))}: {cost}." for cost, ids in waiting.items()]
+
+
+def evidence_links(judgements: Sequence[Judged], made_by: Mapping[str, str]) -> str:
+    """Markdown: each output that decides a claim, as a link to its place in the page of the notebook that makes it."""
+    names = dict.fromkeys(name for j in judgements for name in j.evidence)
+    lines = []
+    for name in names:
+        kind, stem = name.split(" ", 1)
+        ids = ", ".join(dict.fromkeys(j.id for j in judgements if name in j.evidence))
+        page = made_by.get(stem)
+        link = f"[{markdown_text(name)}]({page}.html#{kind}-{stem})" if page else markdown_text(name)
+        lines.append(f"- {link}: {markdown_text(ids)}")
+    return "\n".join(lines)
