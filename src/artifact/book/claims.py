@@ -1,31 +1,27 @@
-"""Whether page and LaTeX of the claims still say what is stored, and the claims of the appendix.
+"""Whether what a reader is shown of the claims and their evidence still says what is stored: `artifact check-claims`.
 
-`check` is `studies.claims.check_claims` and, beside it, what a reader is shown: the stored table of claims must be that
-of these claims and these outputs, and a caption or figure in an executed notebook that of the output's stamp.
-Left out: judging, and the LaTeX of all outputs (`paper.py`, which asks for `verdicts_latex`).
+`check` is `studies.claims.check_claims` and, beside it: the stored table of claims must be that of these claims and
+these outputs, a caption or figure in an executed notebook that of its stamp, and `paper/outputs/` what the stamps say.
+Left out: judging, and whether the evidence itself is whole (`studies/claims.py`).
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import pandas as pd
-
+from artifact.book import paper
+from artifact.errors import ArtifactError
 from artifact.files import DamagedFile, read_json
-from artifact.paths import results_dir
+from artifact.paths import figures_dir, project_root, results_dir
 from artifact.provenance import bytes_sha256
 from artifact.report import stored
-from artifact.report.claims_page import CLAIM, MECHANISM, table
-from artifact.report.latex import latex_table
+from artifact.report.claims_page import NAME, table
 from artifact.report.notebook import SHOWN
-from artifact.report.outputs import csv_text, stamp_line
+from artifact.report.outputs import csv_text
 from artifact.studies.claims import Checked, check_claims
-
-NAME = "claims"
-"""The stored table of all judgements."""
 
 
 def check(tier: str, only: str | None = None) -> Checked:
@@ -33,7 +29,8 @@ def check(tier: str, only: str | None = None) -> Checked:
     checked = check_claims(tier, only)
     if only is not None:
         return checked
-    return replace(checked, damaged=(*checked.damaged, *_stale_table(checked), *captions(tier)))
+    shown = [*_stale_table(checked), *captions(tier), *latex()]
+    return replace(checked, damaged=(*checked.damaged, *shown))
 
 
 def _stale_table(checked: Checked) -> Iterator[str]:
@@ -45,6 +42,16 @@ def _stale_table(checked: Checked) -> Iterator[str]:
     made = csv_text(table(checked.judgements), float_format="%.10g")
     if output is not None and output.path.with_suffix(".csv").read_text(encoding="utf-8") != made:
         yield f"table {NAME}: made from other claims or other outputs; run its notebook again (--only 13)"
+
+
+def latex() -> Iterator[str]:
+    """The files of `paper/outputs/` that say something else than the stamps of this clone."""
+    if (results_dir(), figures_dir()) != (project_root() / "results", project_root() / "figures"):
+        return  # made for somewhere else: the paper is not of these
+    try:
+        yield from (f"paper/outputs/{name}: not what the stamps say; run `artifact paper`" for name in paper.stale())
+    except ArtifactError as err:
+        yield f"paper/outputs: {err}"
 
 
 def captions(tier: str) -> Iterator[str]:
@@ -79,37 +86,3 @@ def _shown_otherwise(output: dict[str, Any], tier: str) -> Iterator[str]:
 
 def _text(lines: str | list[str]) -> str:
     return lines if isinstance(lines, str) else "".join(lines)
-
-
-def verdicts_latex(tiers: Sequence[str]) -> str:
-    """The claims of the appendix: one row each, its verdict at the papers' settings and those of its mechanisms.
-
-    From the stored tables of `tiers`, the first that has one; "" where none has.
-    """
-    for tier in tiers:
-        output = stored.read("table", NAME, tier)
-        if output is not None:
-            return _appendix(output.frame, tier)
-    return ""
-
-
-def _appendix(frame: pd.DataFrame, tier: str) -> str:
-    rows = []
-    for claim, group in frame[frame["part"].isin([CLAIM, MECHANISM])].groupby("id", sort=False):
-        itself, mechanisms = group[group["part"] == CLAIM], group[group["part"] == MECHANISM]
-        outputs = [o for o in dict.fromkeys(group["output"].fillna("")) if o]
-        rows.append(
-            {
-                "claim": claim,
-                "output": ", ".join(outputs),
-                "at its settings": ", ".join(itself["verdict"]),
-                f"mechanism, {tier}": ", ".join(mechanisms["verdict"]) or "–",
-            }
-        )
-    caption = (
-        "Each claim of the drafts at the settings it needs, and what the tier named shows of its mechanism, which is "
-        "no number of the drafts. The output leads to its command in the table above; words, numbers and the drafts' "
-        "contradictions are in the report."
-    )
-    shown = pd.DataFrame(rows)
-    return latex_table(shown, caption, stamp_line(tier, [], shown), "verdicts")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from artifact.book import claims, experiments
+from artifact.book import experiments
 from artifact.config import load_tier, tier_names
 from artifact.errors import ArtifactError
 from artifact.escape import latex_text
@@ -148,7 +148,7 @@ def contents() -> dict[str, str]:
         )
     places = {place: [o for o in found if o.place == place] for place in asked}
     made = {place: lines_of(inside, folder) for place, inside in places.items() if inside}
-    verdicts = claims.verdicts_latex([tier for tier in tiers if load_tier(tier).extends is None])
+    verdicts = experiments.claims([tier for tier in tiers if load_tier(tier).extends is None])
     made |= {"verdicts": verdicts} if verdicts else {}
     return made | {"experiments": experiments.table(asked), "facts": experiments.facts()}
 

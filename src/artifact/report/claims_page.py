@@ -16,6 +16,9 @@ from artifact.escape import markdown_text
 from artifact.report.claim_rules import NOT_RUN, VERDICTS
 from artifact.report.text import DASH
 
+NAME = "claims"
+"""The stored table of all judgements."""
+
 CLAIM, MECHANISM, DRAFT = "claim", "mechanism", "draft"
 
 PARTS = {
