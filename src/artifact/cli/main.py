@@ -180,14 +180,15 @@ def _print_summary(tier: str, console: Any) -> None:
 def paper(
     pdf: Annotated[bool, typer.Option("--pdf", help="set report.pdf and appendix.pdf as well; needs latexmk")] = False,
 ) -> None:
-    """Write paper/outputs/, which paper/report.tex (every figure and table) and paper/appendix.tex include."""
+    """Write the numbers of report, appendix and README: paper/outputs/, which paper/*.tex include, and README.md."""
     from artifact.book.paper import compile_pdf, write_paper
+    from artifact.book.readme import write_readme
 
     written = write_paper()
     if not written:
         _console().print("there are no figures or tables yet; `./run_all.sh` makes them")
         raise typer.Exit(2)
-    for path in [*written, *(compile_pdf(name) for name in ("report", "appendix") if pdf)]:
+    for path in [*written, write_readme(), *(compile_pdf(name) for name in ("report", "appendix") if pdf)]:
         _console().print(str(path), highlight=False)
 
 
