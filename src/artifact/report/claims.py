@@ -40,7 +40,7 @@ class Cells(Section):
     high: str | None = None
     spread: str | None = Field(None, description="column of an SD over seeds: the interval is ± 2 of it")
     sum: bool = Field(False, description="add the rows up to one number")
-    awaits: str = Field("", description="why nothing makes it yet, where nothing does")
+    awaits: str = Field("", description="why no notebook makes it yet, where none does")
 
     @model_validator(mode="after")
     def _one_place(self) -> Cells:

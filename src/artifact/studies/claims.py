@@ -114,7 +114,7 @@ def _verdict(claim: Claim, tiers: Sequence[str], test: Rule, tier: str) -> dict[
         for key in found.keys:
             _of_tier(key, tier)
     except NotMade as err:
-        return _not_run(err.cells.awaits or f"{err}; {_maker(err.cells, tier)}", claim, where)
+        return _not_run(_why(err.cells, tier), claim, where)
     except (BrokenEvidence, stored.DamagedOutput, DamagedFile) as err:
         return {"tier": where, "verdict": BROKEN, "reason": str(err)}
     told = {"numbers": found.numbers, "n": found.n, "seeds": found.seeds, "keys": found.keys}
@@ -154,9 +154,12 @@ def _made_by(state: tuple[tuple[str, int], ...]) -> dict[str, str]:
     return names
 
 
-def _maker(cells: Cells, tier: str) -> str:
-    notebook = made_by().get(cells.name, "")
-    return f"`./run_all.sh --tier {tier} --only {notebook[:2]}` makes it"
+def _why(cells: Cells, tier: str) -> str:
+    """Why an output is not there: the notebook that makes it was not run, or there is none yet."""
+    notebook = made_by().get(cells.name)
+    if notebook is None:
+        return cells.awaits
+    return f"{cells.kind} {cells.name} was not made; `./run_all.sh --tier {tier} --only {notebook[:2]}` makes it"
 
 
 def _of_tier(key: str, tier: str) -> None:
