@@ -1,7 +1,7 @@
 """What a student rank holds at every ZeRO stage, with one and two ranks: measured beside the model of `artifact plan`.
 
     python benchmarks/zero_memory.py --out results/benchmarks/zero_memory.json     # 74 M parameters; about 3 minutes
-    python benchmarks/zero_memory.py --out toy.json --toy                          # one case at toy widths: that the script runs
+    python benchmarks/zero_memory.py --out toy.json --toy                          # one case at toy widths
     python benchmarks/zero_memory.py --table results/benchmarks/zero_memory.json   # a table of what was measured
 
 The real student actor (DeepSpeed on CPU, gloo between ranks, without Ray) makes two optimiser steps on a random Qwen3

@@ -18,11 +18,12 @@ from artifact.book.notebooks import (
     declared_parameters,
     discover,
     left_out,
+    reads,
     run_notebook,
     target_of,
     title_of,
 )
-from artifact.book.summary import duration, entries, write_summary
+from artifact.book.summary import Standing, duration, entries, write_summary
 from artifact.config import ConfigError, load_tier, tier_names
 from artifact.errors import ArtifactError
 from artifact.provenance import file_hash
@@ -81,8 +82,8 @@ def test_what_a_tier_leaves_out_must_be_a_notebook(monkeypatch: pytest.MonkeyPat
 def test_every_tier_has_an_overview_and_results() -> None:
     """No tier of the project is left without notebooks, and the language model's is the cpu-llm tier's alone."""
     numbers = {tier: [p.stem[:2] for p in discover(tier=tier)] for tier in tier_names()}
-    assert numbers["cpu-llm"] == ["01", "09"]
-    assert numbers["tiny"] == [f"{i:02d}" for i in range(1, 9)]
+    assert numbers["cpu-llm"] == ["01", "09", "13"]
+    assert numbers["tiny"] == [*(f"{i:02d}" for i in range(1, 9)), "13"]
     assert all(n[0] == "01" and len(n) > 1 for n in numbers.values())
     for source, reason in left_out("cpu-llm").items():
         assert ": " in reason, f"{source.stem} does not say why"
@@ -274,3 +275,36 @@ def test_source_notebooks_of_the_project() -> None:
         assert {"tier", "overrides"} <= set(declared_parameters(path)), path.name
         cells = json.loads(path.read_text())["cells"]
         assert not [c for c in cells if c.get("outputs")], f"{path.name} stores outputs"
+
+
+def test_what_a_notebook_reads_of_others_makes_it_run_again(folder: Path, results: Path) -> None:
+    path = write(folder, "01_a.ipynb")
+    assert reads(path, "tiny") == [] and "reads" not in check(path, "tiny", [])[1]
+    notebook = json.loads(path.read_text())
+    patterns = ["configs/tiers/tiny.yaml", "results/tables/{tier}/*.json", "figures/{tier}/*"]
+    patterns.append("!results/tables/{tier}/own*")
+    notebook["metadata"]["artifact"] = {"reads": patterns}
+    path.write_text(json.dumps(notebook))
+    for name in ("tables/tiny/other.json", "tables/tiny/own.json", "tables/paper/other.json", "figures/tiny/f.csv"):
+        (results / name).parent.mkdir(parents=True, exist_ok=True)
+        (results / name).write_text(name)
+    found = [p.name for p in reads(path, "tiny")]
+    assert sorted(found) == ["f.csv", "other.json", "tiny.yaml"]
+    before = check(path, "tiny", [])[1]
+    (results / "tables" / "tiny" / "own.json").write_text("made by itself")
+    assert check(path, "tiny", [])[1] == before
+    (results / "tables" / "tiny" / "other.json").write_text("made anew")
+    after = check(path, "tiny", [])[1]
+    assert {part for part in before if before[part] != after[part]} == {"reads"}
+
+
+def test_the_summary_says_how_the_run_compares(folder: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder, "01_a.ipynb")
+    said = ["reproduction of tier tiny: 1 outside", "  outside: table <t>, accuracy: 0.5"]
+    monkeypatch.setattr("artifact.report.reference.lines", lambda tier: (said, True))
+    summary, index = write_summary("tiny", folder)
+    assert "- outside: table \\<t\\>, accuracy: 0.5" in summary.read_text()
+    page = index.read_text()
+    assert '<details open id="reproduction">' in page and "<li>outside: table &lt;t&gt;, accuracy: 0.5</li>" in page
+    running = write_summary("tiny", folder, now=Standing("At 10:00: 0 of 1", {}))[1].read_text()
+    assert "outside" not in running

@@ -91,3 +91,16 @@ def test_every_formula_of_the_project_can_be_typeset() -> None:
         notebook.cells = [c for c in notebook.cells if c.cell_type == "markdown"]
         written = sum(len(re.findall(r"\$\$.+?\$\$|\$[^$\n]+?\$", c.source, flags=re.DOTALL)) for c in notebook.cells)
         assert to_html(notebook, root, path.stem).count("<math") == written, path.name
+
+
+def test_links_of_an_output_lead_into_the_pages_and_nowhere_else(tmp_path: Path) -> None:
+    kept = ["#table-x", "07_uopd_training.html#table-uopd_claimed", "03_entropy.html"]
+    lost = ["../../secret.html", "file:///etc/passwd", "07_a.html/../../x", "javascript:alert(1)", "07_uopd.html?x=1"]
+    text = "\n".join(f"- [a link]({url})" for url in [*kept, *lost])
+    raw = "".join(f'<a href="{url}">a link</a>' for url in [*kept, *lost])
+    outputs = [new_output("display_data", {"text/markdown": text}), new_output("display_data", {"text/html": raw})]
+    page = to_html(new_notebook(cells=[new_code_cell("0", outputs=outputs)]), tmp_path, "a")
+    for url in kept:
+        assert page.count(f'href="{url}"') == 2, url
+    for url in lost:
+        assert f'href="{url}"' not in page, url

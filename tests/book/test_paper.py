@@ -33,7 +33,7 @@ def project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_the_report_asks_once_for_every_output_that_the_drafts_name() -> None:
-    assert sorted(paper.asked_for()) == sorted([*OWED, paper.WITHOUT_ID])
+    assert sorted(paper.asked_for()) == sorted([*OWED, "claims", paper.WITHOUT_ID])
 
 
 def test_every_kept_output_is_shown_once() -> None:

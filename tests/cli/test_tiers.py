@@ -157,3 +157,20 @@ def test_a_hundred_problems_are_annotated() -> None:
 
     studies = (load_study("language_model"), load_study("language_model_gsm8k"))
     assert sum(s.runs("cpu-llm")[0][1].task.train_limit or 0 for s in studies) >= 100
+
+
+@pytest.mark.parametrize(("failed", "outside", "code"), [([], False, 0), ([], True, 3), (["01_a"], True, 1)])
+def test_run_all_ends_with_the_comparison(
+    monkeypatch: pytest.MonkeyPatch, results: Path, failed: list[str], outside: bool, code: int
+) -> None:
+    """What is outside the reference is exit code 3, a failed notebook 1 as ever."""
+    from typer.testing import CliRunner
+
+    from artifact.book import notebooks
+    from artifact.cli import main as cli
+
+    monkeypatch.setattr(notebooks, "check", lambda source, tier, sets: (None, None, "never executed"))
+    monkeypatch.setattr(cli, "_execute_all", lambda *a, **k: failed)
+    monkeypatch.setattr("artifact.report.reference.lines", lambda tier: ([f"compared {tier}"], outside))
+    done = CliRunner().invoke(cli.app, ["run-all", "--only", "01"])
+    assert done.exit_code == code and "compared tiny" in done.output

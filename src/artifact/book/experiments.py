@@ -1,7 +1,7 @@
 """Which command makes which output, in how many minutes: the table and the facts of the artifact appendix.
 
 From the notebooks (who saves an output under which id), the studies (who feeds it) and `configs/costs` (what a notebook
-took on the machine named there). Left out: claims (`paper/claims.yml`).
+took on the machine named there). What became of the claims (`artifact check-claims`) stands there too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from artifact.book.notebooks import cell_source, discover, left_out, read_notebo
 from artifact.errors import ArtifactError
 from artifact.escape import latex_text
 from artifact.provenance import lock_path, lock_pins
+from artifact.report import stored
+from artifact.report.claims_page import CLAIM, MECHANISM, NAME
 from artifact.report.latex import latex_table
+from artifact.report.outputs import stamp_line
 from artifact.studies.doctor import CORES_WANTED, DISK_WANTED_GIB, MEMORY_WANTED_GIB
 from artifact.studies.plan import study_names
 from artifact.studies.study import load_study
@@ -98,3 +101,37 @@ def facts() -> str:
     }
     lines = ["% Made by `artifact paper`; do not edit by hand."]
     return "\n".join([*lines, *(rf"\newcommand{{\fact{k}}}{{{latex_text(v)}}}" for k, v in told.items()), ""])
+
+
+def claims(tiers: Sequence[str]) -> str:
+    """The claims as LaTeX: one row each, its verdict at the papers' settings and those of its mechanisms.
+
+    From the stored tables of `tiers`, the first that has one; "" where none has.
+    """
+    for tier in tiers:
+        output = stored.read("table", NAME, tier)
+        if output is not None:
+            return _claims(output.frame, tier)
+    return ""
+
+
+def _claims(frame: pd.DataFrame, tier: str) -> str:
+    rows = []
+    for claim, group in frame[frame["part"].isin([CLAIM, MECHANISM])].groupby("id", sort=False):
+        itself, mechanisms = group[group["part"] == CLAIM], group[group["part"] == MECHANISM]
+        outputs = [o for o in dict.fromkeys(group["output"].fillna("")) if o]
+        rows.append(
+            {
+                "claim": claim,
+                "output": ", ".join(outputs),
+                "at its settings": ", ".join(itself["verdict"]),
+                f"mechanism, {tier}": ", ".join(mechanisms["verdict"]) or "–",
+            }
+        )
+    caption = (
+        "Each claim of the drafts at the settings it needs, and what the tier named shows of its mechanism, which is "
+        "no number of the drafts. The output leads to its command in the table above; words, numbers and the drafts' "
+        "contradictions are in the report."
+    )
+    shown = pd.DataFrame(rows)
+    return latex_table(shown, caption, stamp_line(tier, [], shown), "verdicts")

@@ -7,8 +7,9 @@ error: papermill would only log it and run the defaults.
 A notebook belongs to every tier whose file (`configs/tiers`) does not leave it out; it says nothing of tiers itself.
 
 An executed notebook is kept while nothing it could depend on has changed: its source, its parameters, the whole package
-source, the resolved configuration and the studies, the models and the lock file; and while everything it made is still
-there with the same contents. `--force` runs it anyway. Left out: the execution itself (`execute.py`).
+source, the resolved configuration and the studies, the models and the lock file, and what it says that it reads of
+other notebooks (`reads`); and while everything it made is still there with the same contents. `--force` runs it anyway.
+Left out: the execution itself (`execute.py`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from artifact.config import load, load_tier, parse_overrides
 from artifact.errors import ArtifactError
 from artifact.files import DamagedFile, read_json, write_json
 from artifact.models import snapshot
-from artifact.paths import local_model, project_root, results_dir
+from artifact.paths import figures_dir, local_model, project_root, results_dir
 from artifact.provenance import file_hash, lock_path, model_hash, source_hash, stamp, text_hash, tree_hash
 from artifact.studies.study import read_learning_rates
 
@@ -146,6 +147,7 @@ def fingerprint(path: Path, tier: str, parameters: dict[str, Any], overrides: li
     """Everything the outputs of a notebook could depend on, as one short hash a part."""
     config = load(tier, parse_overrides(overrides))
     root = project_root()
+    read = reads(path, tier)
     named = (config.models.student, *config.models.teachers.values(), *filter(None, [config.models.judge]))
     lock = lock_path(config.cluster.device)
     return {
@@ -160,7 +162,23 @@ def fingerprint(path: Path, tier: str, parameters: dict[str, Any], overrides: li
         ),
         "models": text_hash("".join(map(_content, named))),
         "lock": file_hash(lock) if lock.is_file() else "none",
+        **({"reads": text_hash("".join(f"{portable(p)}\0{file_hash(p)}\0" for p in read))} if read else {}),
     }
+
+
+def reads(path: Path, tier: str) -> list[Path]:
+    """What a notebook says that it reads of others, in its metadata `artifact.reads`: patterns, `!` for what is not.
+
+    `{tier}` stands for the tier; below `results/` and `figures/` lie the folders where those go.
+    """
+    declared = read_notebook(path).get("metadata", {}).get("artifact", {}).get("reads", [])
+    places = {"results": results_dir(), "figures": figures_dir()}
+    found: set[Path] = set()
+    for pattern in declared:
+        first, _, rest = pattern.removeprefix("!").format(tier=tier).partition("/")
+        matched = set(places.get(first, project_root() / first).glob(rest))
+        found = found - matched if pattern.startswith("!") else found | matched
+    return sorted(p for p in found if p.is_file())
 
 
 def _content(model: str) -> str:

@@ -99,6 +99,9 @@ TEXT_STYLES = (
     "background background-color border border-collapse border-radius color display font-size font-style font-weight "
     "height margin margin-right max-width padding text-align vertical-align white-space width"
 ).split()
+LEADS = re.compile(r"#|https?://|\d\d_\w+\.html(#[\w-]+)?$")
+"""Links of an output that are kept: into the page, to the web, to the page of another notebook."""
+
 SHOWN_AS_IS = {"text/plain", "text/markdown", "text/latex", "image/png", "image/jpeg", "image/svg+xml", "metadata"}
 """Kinds of output that the template makes harmless: text by escaping it, pictures by <img>."""
 
@@ -162,7 +165,7 @@ def _exporter() -> type:
         """Of Markdown that a cell put out."""
 
         def link(self, text: str, url: str, title: str | None = None) -> str:
-            leads = re.match(r"#|https?://", url)
+            leads = LEADS.match(url)
             return f'<a href="{html_text(url)}" rel="noreferrer">{text}</a>' if leads else text
 
         def image(self, text: str, url: str, title: str | None = None) -> str:
@@ -219,8 +222,9 @@ _PANDAS_STYLE = re.compile(r"<style scoped>.*?</style>", flags=re.DOTALL)
 
 
 def _harmless_attribute(tag: str, name: str, value: str) -> bool:
-    """Whether an element of an output keeps an attribute: looks, spans, and links into the page itself."""
-    return name in {"id", "class", "style", "scope", "colspan", "rowspan"} or (name == "href" and value.startswith("#"))
+    """Whether an element of an output keeps an attribute: looks, spans, links into this page and those beside it."""
+    within = name == "href" and not value.startswith("http") and LEADS.match(value)
+    return name in {"id", "class", "style", "scope", "colspan", "rowspan"} or bool(within)
 
 
 def with_figures(notebook: NotebookNode) -> NotebookNode:

@@ -111,30 +111,46 @@ def _sentences(output: Output) -> list[str]:
 
 
 def write_paper() -> list[Path]:
-    """Write `paper/outputs/`: a file per place of the report, the experiments and the facts of the appendix.
+    """Write `paper/outputs/`: what `contents` says, and nothing else. Returns what was written."""
+    folder, made = project_root() / "paper" / "outputs", contents()
+    if not made:
+        return []
+    folder.mkdir(exist_ok=True)
+    for stale in folder.glob("*.tex"):
+        if stale.stem not in made:
+            stale.unlink()
+    return [write_text(folder / f"{name}.tex", text) for name, text in made.items()]
 
-    A tier that extends another is a look at it, not a result, and stays out. Returns what was written, none where no
-    output was made. Raises ArtifactError for an output whose id the report does not ask for.
+
+def stale() -> list[str]:
+    """The files of `paper/outputs/` that do not say what the stamps beside the outputs say."""
+    folder, made = project_root() / "paper" / "outputs", contents()
+    there = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.tex")}
+    return [f"{name}.tex" for name in sorted({*made, *there}) if made.get(name) != there.get(name)]
+
+
+def contents() -> dict[str, str]:
+    """A file per place of the report, the experiments, facts and verdicts of the appendix: name → LaTeX.
+
+    A tier that extends another is a look at it, not a result, and stays out. Nothing where no output was made. Raises
+    ArtifactError for an output whose id the report does not ask for.
     """
     folder = project_root() / "paper"
     known = [t for t in NEAREST_FIRST if t in tier_names()]
     tiers = [*known, *(t for t in tier_names() if t not in known)]
     found = [o for tier in tiers if load_tier(tier).extends is None for o in outputs(tier)]
     if not found:
-        return []
+        return {}
     asked = asked_for()
     if lost := sorted({o.place for o in found} - set(asked)):
         raise ArtifactError(
             rf"output {lost[0]} has no place in paper/report.tex: add \outputs{{{lost[0]}}} where it belongs"
         )
-    (folder / "outputs").mkdir(exist_ok=True)
     places = {place: [o for o in found if o.place == place] for place in asked}
-    for stale in (folder / "outputs").glob("*.tex"):
-        if stale.stem not in {p for p, inside in places.items() if inside}:
-            stale.unlink()
-    contents = {place: lines_of(inside, folder) for place, inside in places.items() if inside}
-    contents |= {"experiments": experiments.table(asked), "facts": experiments.facts()}
-    return [write_text(folder / "outputs" / f"{name}.tex", text) for name, text in contents.items()]
+    made = {place: lines_of(inside, folder) for place, inside in places.items() if inside}
+    verdicts = experiments.claims([tier for tier in tiers if load_tier(tier).extends is None])
+    made |= {"verdicts": verdicts} if verdicts else {}
+    return made | {"experiments": experiments.table(asked), "facts": experiments.facts()}
 
 
 def compile_pdf(name: str) -> Path:

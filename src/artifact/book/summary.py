@@ -1,13 +1,14 @@
 """What there is after a run: `results/SUMMARY.md` and `results/index.html`, from the stored accounts of the notebooks.
 
 Both list every notebook with its outputs, thumbnails, times and run keys, and both say the tier first: a number of the
-embedded tier must never pass for a number of the papers. While notebooks are executed both also say how far that is.
-Left out: the figures and tables themselves, and the claims report.
+embedded tier must never pass for a number of the papers. While notebooks are executed both also say how far that is,
+afterwards how what was made compares with the reference. Left out: the figures and tables themselves.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from artifact.config import load
 from artifact.escape import html_text, markdown_code, markdown_text, visible
 from artifact.files import write_text
 from artifact.paths import project_root, results_dir
+from artifact.report import reference
 
 IMAGES = {".png", ".svg", ".jpg"}
 REFRESH_S = 30
@@ -95,8 +97,13 @@ def _name(item: dict[str, Any]) -> str:
     return str(item.get("title") or Path(item["path"]).stem)
 
 
-def markdown(tier: str, description: str, found: list[Entry], now: Standing | None = None) -> str:
-    """The summary as Markdown, links relative to `results/`; with `now`, of a series that is still executed."""
+def markdown(
+    tier: str, description: str, found: list[Entry], now: Standing | None = None, reproduction: Sequence[str] = ()
+) -> str:
+    """The summary as Markdown, links relative to `results/`; with `now`, of a series that is still executed.
+
+    `reproduction` are the lines of the report on the reference (`report/reference.py`).
+    """
     total = sum(e.record["seconds"] for e in found if e.record)
     executed = [e for e in found if e.record]
     lines = [
@@ -109,6 +116,7 @@ def markdown(tier: str, description: str, found: list[Entry], now: Standing | No
     ]
     if now is not None:
         lines += ["", f"{markdown_text(now.line)}."]
+    lines += ["", *(f"- {markdown_text(line.strip())}" for line in reproduction)] if reproduction else []
     first = next((e.record for e in found if e.record), None)
     if first:
         dirty = f" with uncommitted changes `{first['dirty']}`" if first["dirty"] else ""
@@ -142,7 +150,9 @@ def _said(entry: Entry, now: Standing | None) -> str:
     return words or ("Not executed on this tier." if entry.record is None else "")
 
 
-def page(tier: str, description: str, found: list[Entry], now: Standing | None = None) -> str:
+def page(
+    tier: str, description: str, found: list[Entry], now: Standing | None = None, reproduction: Sequence[str] = ()
+) -> str:
     """The index page: the same content with thumbnails; no script, no outside resource.
 
     With `now`, of a series that is still executed, it loads itself again from time to time.
@@ -154,6 +164,11 @@ def page(tier: str, description: str, found: list[Entry], now: Standing | None =
     ]
     if now is not None:
         body.append(f"<p class=now>{esc(now.line)}</p>")
+    if reproduction:
+        said = "".join(f"<li>{esc(line.strip())}</li>" for line in reproduction)
+        body.append(
+            f'<details open id="reproduction"><summary>Compared with the reference</summary><ul>{said}</ul></details>'
+        )
     for entry in found:
         body.append(f"<h2>{esc(entry.source.stem[:2])}. {esc(entry.title)}</h2>")
         said = _said(entry, now)
@@ -197,10 +212,11 @@ def write_summary(tier: str, folder: Path | None = None, now: Standing | None = 
     """Write `results/SUMMARY.md` and `results/index.html` for `tier`, with `now` as `page`; returns both paths."""
     found = entries(tier, folder)
     description = load(tier).description or "no description"
+    compared = reference.lines(tier)[0] if now is None else []
     out = []
     for name, text in (
-        ("SUMMARY.md", markdown(tier, description, found, now)),
-        ("index.html", page(tier, description, found, now)),
+        ("SUMMARY.md", markdown(tier, description, found, now, compared)),
+        ("index.html", page(tier, description, found, now, compared)),
     ):
         path = results_dir() / name
         out.append(write_text(path, text))

@@ -16,8 +16,10 @@ from typing import Annotated, Any
 
 import typer
 
+from artifact.cli import claims as cli_claims
 from artifact.cli import cluster as cli_cluster
 from artifact.cli import evaluate as cli_evaluate
+from artifact.cli import reference as cli_reference
 from artifact.cli import verify as cli_verify
 from artifact.cli.options import Force, Sets, Tier
 from artifact.cli.options import console as _console
@@ -96,8 +98,9 @@ def run_all(
         write_paper()
     _print_summary(tier, console)
     console.print(f"[bold]{duration(time.monotonic() - start)}[/bold] · {index} · {summary}")
-    if failed:
-        raise typer.Exit(1)
+    outside = cli_reference.told(tier)
+    if failed or outside:
+        raise typer.Exit(1 if failed else cli_reference.OUTSIDE)
 
 
 @app.command()
@@ -177,14 +180,15 @@ def _print_summary(tier: str, console: Any) -> None:
 def paper(
     pdf: Annotated[bool, typer.Option("--pdf", help="set report.pdf and appendix.pdf as well; needs latexmk")] = False,
 ) -> None:
-    """Write paper/outputs/, which paper/report.tex (every figure and table) and paper/appendix.tex include."""
+    """Write the numbers of report, appendix and README: paper/outputs/, which paper/*.tex include, and README.md."""
     from artifact.book.paper import compile_pdf, write_paper
+    from artifact.book.readme import write_readme
 
     written = write_paper()
     if not written:
         _console().print("there are no figures or tables yet; `./run_all.sh` makes them")
         raise typer.Exit(2)
-    for path in [*written, *(compile_pdf(name) for name in ("report", "appendix") if pdf)]:
+    for path in [*written, write_readme(), *(compile_pdf(name) for name in ("report", "appendix") if pdf)]:
         _console().print(str(path), highlight=False)
 
 
@@ -339,19 +343,10 @@ def doctor(tier: Tier = "tiny", sets: Sets = None) -> None:
 
 
 app.command()(cli_verify.verify)
-
-
-@app.command("check-verifier")
-def check_verifier(
-    benchmarks: Annotated[str | None, typer.Option("--benchmarks", help="names, separated by commas")] = None,
-    pairs: Annotated[int, typer.Option("--pairs", min=0, help="random pairs of different gold answers")] = 20_000,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="processes for the algebra")] = 1,
-) -> None:
-    """Rewrite every gold answer, keeping and changing its meaning, and print the share of verdicts that are wrong."""
-    from artifact.evaluate.verifier_check import check, print_check
-
-    if not print_check(check(_names(benchmarks), pairs, workers), _console()):
-        raise typer.Exit(1)
+app.command("check-verifier")(cli_verify.check_verifier)
+app.command("check-claims")(cli_claims.check_claims)
+app.command()(cli_reference.compare)
+app.command()(cli_reference.reference)
 
 
 def is_known(err: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""The verb that reads every stored byte again: `artifact verify`."""
+"""The verbs that check the artifact itself: `artifact verify`, every stored byte, and `artifact check-verifier`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from artifact.cli.options import console
+from artifact.cli.options import console, names
 
 
 def verify(
@@ -28,4 +28,16 @@ def verify(
     else:
         print_findings(found, console())
     if any(f.wrong for f in found):
+        raise typer.Exit(1)
+
+
+def check_verifier(
+    benchmarks: Annotated[str | None, typer.Option("--benchmarks", help="names, separated by commas")] = None,
+    pairs: Annotated[int, typer.Option("--pairs", min=0, help="random pairs of different gold answers")] = 20_000,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="processes for the algebra")] = 1,
+) -> None:
+    """Rewrite every gold answer, keeping and changing its meaning, and print the share of verdicts that are wrong."""
+    from artifact.evaluate.verifier_check import check, print_check
+
+    if not print_check(check(names(benchmarks), pairs, workers), console()):
         raise typer.Exit(1)

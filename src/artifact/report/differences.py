@@ -87,15 +87,17 @@ def difference_table(
     evaluation: pd.DataFrame,
     *,
     reference: str | Sequence[str] = REFERENCE,
+    of: str | None = None,
     by: str | None = None,
     resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
     """Each cell minus the cell `reference` (an id, or several in turn) on the same problems, under the same teacher.
 
+    of  only this cell's rows, so that a table holds the comparisons that are claimed and no other
     by  None: all problems; `family` or `difficulty`: one row for each of its values as well.
     Two trained methods are compared on the seeds they share, where these are two at least; else on all of both.
-    Columns: split, teacher, cell, label, reference (its label), scope (`all` or the value), problems, seeds,
-    difference, low, high (over problems), p_value (sign flips over problems), p_both (problems and seeds at once;
+    Columns: split, teacher, cell, label, reference (its label), reference_cell (its id), scope (`all` or the value),
+    problems, seeds, difference, low, high (over problems), p_value (sign flips over problems), p_both (problems and seeds at once;
     `p_value` where seeds cannot vary or say nothing), p_holm (of `p_both`, over all comparisons of this table; what
     stands in several rows, such as two methods without a teacher under each teacher, or a method and its reference with
     their parts exchanged, is one comparison), smallest_detectable (80 % power before Holm; missing where nothing
@@ -103,11 +105,13 @@ def difference_table(
     the seeds are not the same), se_problems (SE of the difference over problems), seeds_agreeing (per-seed differences
     with the sign of the mean, `2/3`; missing where the seeds of the two differ or there is one), verdict (`CLAIMS`),
     p_seeds (`seeds_p_value`; missing with one seed, and between two untrained models).
-    Raises ArtifactError when a reference was not run.
+    Raises ArtifactError when a reference, or the cell `of`, was not run.
     """
     evaluation = with_base(evaluation)
     references = [reference] if isinstance(reference, str) else list(reference)
-    rows = [row for one in references for row in _differences(evaluation, one, by, resamples)]
+    if of is not None and of not in set(evaluation["cell"]):
+        raise ArtifactError(f"the cell {of!r} was not run; there are {', '.join(dict.fromkeys(evaluation['cell']))}")
+    rows = [row for one in references for row in _differences(evaluation, one, of, by, resamples)]
     together = {r["compared"]: r["p_both"] for r in rows}
     adjusted = dict(zip(together, holm(together.values()), strict=True))
     for row in rows:
@@ -126,7 +130,9 @@ def verdict(row: Mapping[str, Any]) -> str:
     return "higher" if row["difference"] > 0 else "lower"
 
 
-def _differences(evaluation: pd.DataFrame, reference: str, by: str | None, resamples: int) -> list[dict[str, Any]]:
+def _differences(
+    evaluation: pd.DataFrame, reference: str, of: str | None, by: str | None, resamples: int
+) -> list[dict[str, Any]]:
     """The rows of one reference, without what depends on all rows."""
     rows = []
     for (split, teacher), group in evaluation.groupby(["split", "teacher"], sort=False):
@@ -142,23 +148,23 @@ def _differences(evaluation: pd.DataFrame, reference: str, by: str | None, resam
                 raise ArtifactError(f"{label!r} and {minus!r} (teacher {teacher}) were evaluated on different problems")
         scopes: dict[str, list[str]] = {"all": list(tables[minus].columns)}
         if by is not None:
-            of = group.drop_duplicates("problem_id").set_index("problem_id")[by]
-            scopes |= {value: [p for p in scopes["all"] if of[p] == value] for value in ordered(of)}
+            value_of = group.drop_duplicates("problem_id").set_index("problem_id")[by]
+            scopes |= {v: [p for p in scopes["all"] if value_of[p] == v] for v in ordered(value_of)}
         for scope, problems in scopes.items():
             known = {label: text_hash(table[problems].to_csv()) for label, table in tables.items()}
-            who = {"split": split, "teacher": teacher, "reference": minus, "scope": scope}
+            who = {"split": split, "teacher": teacher, "reference": minus, "reference_cell": reference, "scope": scope}
             rows += [
                 {**who, "cell": cell, "label": label, "compared": frozenset((known[label], known[minus]))}
                 | compared(tables[label][problems], tables[minus][problems], (cell, reference), resamples)
                 for cell, label in labels.items()
-                if cell != reference
+                if cell != reference and of in (None, cell)
             ]
     return rows
 
 
 DIFFERENCES = (
-    "split teacher cell label reference scope problems seeds difference low high p_value p_both p_holm "
-    "smallest_detectable resolution sd_seeds se_problems seeds_agreeing verdict p_seeds"
+    "split teacher cell label reference reference_cell scope problems seeds difference low high p_value p_both "
+    "p_holm smallest_detectable resolution sd_seeds se_problems seeds_agreeing verdict p_seeds"
 ).split()
 """The columns of `difference_table`, in order."""
 

@@ -75,9 +75,9 @@ class Notebook:
         """Save a table (`save_table`) and show it, as `shown` where that is given, its caption and stamp below."""
         from IPython.display import display
 
-        data, told = printed(data), self._keys(keys)
+        told = self._keys(keys)
         save_table(data, name, tier=self.tier, keys=told, caption=caption, output=output, shown=shown)
-        cells = as_text(data if shown is None else shown)
+        cells = as_text(printed(data) if shown is None else shown)
         anchor, stamp = f"table-{name}", html_text(stamp_line(self.tier, told, data))
         below = f"{caption_html(anchor, output, caption)}<br><small>{stamp}</small>"
         whole = figure_html(anchor, table_html(cells), below)

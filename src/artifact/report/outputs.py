@@ -2,8 +2,9 @@
 
 `save_figure` and `save_table` are the only way to a file in `figures/` or `results/tables/`: each output carries its
 tier and the keys of the runs it shows, lies beside the data it was drawn from, and appears under its name only when
-whole. The id of a cell (column `cell`) finds rows and looks; only its label is printed. The same data give the same
-bytes. Left out: showing them (`report/notebook.py`), and which code and machine made a run (`provenance.py`).
+whole. The ids of cells (`IDS`) find rows and looks: the CSV has them, what a reader sees has only the labels. The same
+data give the same bytes. Left out: reading them back (`report/stored.py`), showing them (`report/notebook.py`), and
+which code and machine made a run (`provenance.py`).
 """
 
 from __future__ import annotations
@@ -25,13 +26,16 @@ from artifact.errors import ArtifactError
 from artifact.escape import csv_cell, figure_text, markdown_text, visible
 from artifact.files import atomically, write_json, write_text
 from artifact.paths import figures_dir, results_dir
-from artifact.provenance import file_sha256, text_hash
+from artifact.provenance import file_sha256, seal, text_hash
 from artifact.report.latex import latex_table
 from artifact.report.output_manifest import record_made
 from artifact.report.styles import DPI, FIXED, FIXED_DATE
 from artifact.report.text import markdown_table
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
+
+IDS = ("cell", "reference_cell")
+"""Columns of ids: what finds a row of a stored table, beside a label that is only printed."""
 
 
 def stamp_line(tier: str, keys: Sequence[str], data: pd.DataFrame) -> str:
@@ -43,13 +47,13 @@ def stamp_line(tier: str, keys: Sequence[str], data: pd.DataFrame) -> str:
 def save_figure(
     fig: Figure, name: str, data: pd.DataFrame, *, tier: str, keys: Sequence[str], caption: str, output: str = ""
 ) -> Path:
-    """Write `figures/<tier>/<name>` as .pdf, .png, .csv (the numbers drawn) and .json (tier, keys, caption, SHA-256s).
+    """Write `figures/<tier>/<name>` as .pdf, .png, .csv (the numbers drawn) and .json, the stamp.
 
-    A small line with the tier and a hash of the keys is put into the figure itself. `keys` are those of the runs and
-    annotations shown, empty where there are none; `output` is the id in the papers' list (`U-F2`). Returns the .png.
+    The stamp says tier, keys, caption and the SHA-256 of each file, and holds a checksum of itself. A small line with
+    the tier and a hash of the keys is put into the figure itself. `keys` are those of the runs and annotations shown,
+    empty where there are none; `output` is the id in the papers' list (`U-F2`). Returns the .png.
     """
     _check(name, tier, caption, data)
-    data = printed(data)
     _plain_labels(fig)
     _stamp_figure(fig, stamp_line(tier, keys, data))
     folder = figures_dir() / tier
@@ -61,7 +65,7 @@ def save_figure(
         with atomically(png) as partial:
             fig.savefig(partial, format="png", dpi=DPI, metadata={"Title": name, "Software": None})
     csv = write_text(folder / f"{name}.csv", _csv(data))
-    facts = write_json(folder / f"{name}.json", _facts(name, tier, keys, caption, output, [pdf, png, csv]))
+    facts = write_json(folder / f"{name}.json", seal(_facts(name, tier, keys, caption, output, [pdf, png, csv])))
     _record([png, pdf, csv, facts], caption, output, keys)
     return png
 
@@ -76,15 +80,14 @@ def save_table(
     output: str = "",
     shown: pd.DataFrame | None = None,
 ) -> Path:
-    """Write `results/tables/<tier>/<name>` as .csv (full precision), .md, .tex and .json (rows, tier, keys, SHA-256s).
+    """Write `results/tables/<tier>/<name>` as .csv (full precision), .md, .tex and .json, the stamp with the rows.
 
     `shown` is the table as a reader should see it (formatted text); without it the numbers are rounded to four digits.
     Both forms carry the caption and the stamp line. Returns the .md.
     """
     _check(name, tier, caption, data)
-    data = printed(data)
     line = stamp_line(tier, keys, data)
-    cells = as_text(data if shown is None else shown)
+    cells = as_text(printed(data) if shown is None else shown)
     folder = results_dir() / "tables" / tier
     contents = {
         ".csv": _csv(data),
@@ -94,14 +97,14 @@ def save_table(
     files = {suffix: write_text(folder / f"{name}{suffix}", content) for suffix, content in contents.items()}
     facts = _facts(name, tier, keys, caption, output, files.values())
     rows = json.loads(data.to_json(orient="records"))
-    files[".json"] = write_json(folder / f"{name}.json", facts | {"rows": rows})
+    files[".json"] = write_json(folder / f"{name}.json", seal(facts | {"rows": rows}))
     _record([files[s] for s in (".md", ".csv", ".tex", ".json")], caption, output, keys)
     return files[".md"]
 
 
 def printed(data: pd.DataFrame) -> pd.DataFrame:
     """`data` without the ids of cells, whose labels are printed."""
-    return data.drop(columns="cell", errors="ignore")
+    return data.drop(columns=list(IDS), errors="ignore")
 
 
 def _check(name: str, tier: str, caption: str, data: pd.DataFrame) -> None:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import copy
 import fcntl
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -46,7 +45,7 @@ from artifact.files import (
     write_json,
 )
 from artifact.paths import results_dir
-from artifact.provenance import digest, git_state, hardware, versions
+from artifact.provenance import git_state, hardware, seal, versions
 from artifact.report.output_manifest import say
 from artifact.studies.inventory import Account, account_of, altered, misplaced
 
@@ -146,12 +145,6 @@ def _checked(folder: Path, account: Account) -> list[Path]:
 def _damaged(folder: Path, wrong: list[str]) -> DamagedFile:
     more = f" (and {len(wrong) - 1} more: `artifact verify {folder.name}`)" if wrong[1:] else ""
     return DamagedFile(f"{folder} is damaged: {wrong[0]}{more}; {remedy(folder)}")
-
-
-def seal(facts: dict[str, Any]) -> dict[str, Any]:
-    """`facts`, as JSON holds them, with a checksum of themselves."""
-    plain: dict[str, Any] = json.loads(json.dumps({k: v for k, v in facts.items() if k != "checksum"}))
-    return plain | {"checksum": digest(plain)}
 
 
 _READ: dict[Path, tuple[tuple[int, int, int], dict[str, Any]]] = {}

@@ -19,8 +19,9 @@ from artifact.errors import ArtifactError
 from artifact.files import PARTIAL, DamagedFile, read_json
 from artifact.paths import figures_dir, project_root, results_dir
 from artifact.provenance import file_sha256
+from artifact.report import stored
 from artifact.studies import store
-from artifact.studies.inventory import faults, file_sizes
+from artifact.studies.inventory import faults
 
 KINDS = ("runs", "checkpoints", "evaluations", "distances", "samples", "annotations", "suremath")
 """The kinds of results that `store.result` keeps, each a folder of `results/`."""
@@ -71,9 +72,8 @@ def _stored() -> Iterator[tuple[str, Callable[[], Finding]]]:
     for stamp in sorted((root / "benchmarks").glob(f"*/*/{REPORT_STAMP}")):
         yield stamp.parent.name, lambda stamp=stamp: _report(stamp)  # type: ignore[misc]
     for kind, place in (("figure", figures_dir()), ("table", root / "tables")):
-        for folder in sorted(p for p in place.glob("*") if p.is_dir()):
-            for stem in sorted({p.stem for p in folder.iterdir() if p.is_file() and p.suffix != PARTIAL}):
-                yield stem, lambda kind=kind, of=folder / stem: _output(kind, of)  # type: ignore[misc]
+        for stem in (stem for folder in sorted(place.glob("*")) for stem in stored.stems(folder)):
+            yield stem.name, lambda kind=kind, stem=stem: _output(kind, stem)  # type: ignore[misc]
     for record in sorted((root / "notebooks").glob("*/*.json")):
         yield record.stem, lambda record=record: _notebook(record)  # type: ignore[misc]
 
@@ -137,21 +137,10 @@ def _report(stamp: Path) -> Finding:
 
 def _output(kind: str, stem: Path) -> Finding:
     """A figure or table: its stamp is `<stem>.json`, which holds the SHA-256 of the files of that name beside it."""
-    stamp, remedy = stem.with_name(f"{stem.name}.json"), f"artifact notebooks --tier {stem.parent.name} --force"
-    notebook = _maker(stamp)
+    notebook = _maker(stem.with_name(f"{stem.name}.json"))
+    remedy = f"artifact notebooks --tier {stem.parent.name} --force"
     remedy += f" --only {notebook}" if notebook else " (the notebook that makes it: --only NN)"
-    if not stamp.is_file():
-        return Finding(kind, stem.name, str(stem), (f"{stamp.name} is missing: nothing vouches for it",), remedy)
-    try:
-        sums = read_json(stamp, remedy)["sha256"]
-    except DamagedFile as err:
-        return Finding(kind, stem.name, str(stem), (str(err),), remedy)
-    beside = [n for n in file_sizes(stem.parent) if Path(n).stem == stem.name and n != stamp.name]
-    wrong = [f"{name} is missing" for name in sums if name not in beside]
-    wrong += [f"{name} is in no stamp" for name in beside if name not in sums]
-    wrong += [
-        f"{name} was altered" for name in sums if name in beside and file_sha256(stem.parent / name) != sums[name]
-    ]
+    wrong = stored.faults(stem)
     return Finding(kind, stem.name, str(stem), tuple(wrong), remedy if wrong else "")
 
 
