@@ -97,14 +97,15 @@ def difference_table(
     by  None: all problems; `family` or `difficulty`: one row for each of its values as well.
     Two trained methods are compared on the seeds they share, where these are two at least; else on all of both.
     Columns: split, teacher, cell, label, reference (its label), reference_cell (its id), scope (`all` or the value),
-    problems, seeds, difference, low, high (over problems), p_value (sign flips over problems), p_both (problems and seeds at once;
-    `p_value` where seeds cannot vary or say nothing), p_holm (of `p_both`, over all comparisons of this table; what
-    stands in several rows, such as two methods without a teacher under each teacher, or a method and its reference with
-    their parts exchanged, is one comparison), smallest_detectable (80 % power before Holm; missing where nothing
-    varies), resolution (|difference| over it), sd_seeds (SD over seeds of the difference; missing with one, or where
-    the seeds are not the same), se_problems (SE of the difference over problems), seeds_agreeing (per-seed differences
-    with the sign of the mean, `2/3`; missing where the seeds of the two differ or there is one), verdict (`CLAIMS`),
-    p_seeds (`seeds_p_value`; missing with one seed, and between two untrained models).
+    problems, seeds, difference, low, high (over problems), p_value (sign flips over problems), p_both (problems and
+    seeds at once; `p_value` where seeds cannot vary or say nothing), p_holm (of `p_both`, over all comparisons of
+    this table; what stands in several rows, such as two methods without a teacher under each teacher, or a method
+    and its reference with their parts exchanged, is one comparison), smallest_detectable (80 % power before Holm;
+    missing where nothing varies), resolution (|difference| over it), sd_seeds (SD over seeds of the difference;
+    missing with one, or where the seeds are not the same), se_problems (SE of the difference over problems),
+    seeds_agreeing (per-seed differences with the sign of the mean, `2/3`; missing where the seeds of the two differ
+    or there is one), verdict (`CLAIMS`), p_seeds (`seeds_p_value`; missing with one seed, and between two untrained
+    models).
     Raises ArtifactError when a reference, or the cell `of`, was not run.
     """
     evaluation = with_base(evaluation)
