@@ -61,7 +61,16 @@ PAIRS = {
         3,
         1,
         0,
-        {"train.prompts_per_step": 2, "sampling.samples_per_prompt": 2, "sampling.max_new_tokens": 96},
+        {
+            # The embedded world's problems: nothing but the models is fetched, and the answers do not matter here.
+            "task.name": "tinymath",
+            "task.template": None,
+            "task.train_split": "train",
+            "evaluation.final": ["evaluation"],
+            "train.prompts_per_step": 2,
+            "sampling.samples_per_prompt": 2,
+            "sampling.max_new_tokens": 96,
+        },
     ),
 }
 TOY = {"train.prompts_per_step": 2, "sampling.samples_per_prompt": 2, "sampling.max_new_tokens": 8}

@@ -756,7 +756,7 @@ MUTANTS = (
         "studies/pricing.py",
         "if steps is None or not distils_alone:",
         "if steps is None:",
-        ("studies/test_plan.py::test_the_error_of_prices_is_quoted_and_what_was_not_measured_is_not_priced",),
+        ("studies/test_plan.py::test_only_what_was_measured_is_priced",),
     ),
     Mutant(
         "the price of a run is that of its study",

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from artifact.config import load
 from artifact.files import write_json
-from artifact.studies.plan import plan, print_plan, problem_count, roles_of, studies_of, study_names
+from artifact.studies.plan import plan, print_plan, problem_count, roles_of, run_stages, studies_of, study_names
 from artifact.studies.step_cost import Shape, Size, as_json
 from artifact.studies.study import load_study
 
@@ -137,9 +137,16 @@ def test_prices_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert found["annotate"] == [pytest.approx(4 * 20 * 3.6)] * 2  # 1,000 answers, 256 at a time
 
 
-def test_the_error_of_prices_is_quoted_and_what_was_not_measured_is_not_priced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_what_was_measured_is_priced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Preference pairs and scores of a reference cost more than distillation: nobody has measured how much."""
+    priced(tmp_path, monkeypatch)
+    pairs = load("tiny", {"method": "core", "task.train_limit": 20})
+    alone = load("tiny", {"method": "opd", "task.train_limit": 20})
+    assert [s.processor_s is None for s in run_stages("", [pairs]) if s.name == "train"] == [True]
+    assert [s.processor_s is None for s in run_stages("", [alone]) if s.name == "train"] == [False]
+
+
+def test_the_error_of_prices_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def shown(tier: str, study: str) -> str:
         out = io.StringIO()
         print_plan(tier, [study], None, Console(file=out, width=300))
@@ -152,9 +159,5 @@ def test_the_error_of_prices_is_quoted_and_what_was_not_measured_is_not_priced(
     assert "processor hours at most" in page and "extrapolated" not in page
     assert "fitted to 9 steps measured on a processor (2026-11-27); over 9 steps held out it is off by 3%" in page
     assert "processor hours" not in shown("paper", "uopd"), "the model is of CPUs"
-    stages, _ = plan("tiny", "core")
-    price = {s.what.split(":")[0]: s.processor_s for s in stages if s.name == "train"}
-    assert any(v is None for v in price.values()), "preference pairs and references were not measured"
-    assert "of what is known" in shown("tiny", "core")
     priced(tmp_path, monkeypatch, largest=10_000)
     assert "processor hours are extrapolated: a model here has 0." in shown("tiny", "uopd")
