@@ -143,7 +143,7 @@ def top_k_table(table: pd.DataFrame, metrics: pd.DataFrame, bytes_per_token: Map
     """What each k sends and keeps, beside the accuracy of `by_setting` (`table`).
 
     `bytes_per_token` (cell id → bytes of the teacher's scores of a response token) is
-    `actors.object_store.bytes_per_token`. Columns of `table`, and bytes_per_token, mib_per_step (of teacher scores,
+    `actors.object_store.bytes_per_token`. Columns of `table`, and bytes_per_token, bytes_per_step (of teacher scores,
     mean over steps and seeds), teacher_mass, student_mass (on the support, mean over all distilled tokens of the last
     quarter of the steps).
     """
@@ -156,7 +156,7 @@ def top_k_table(table: pd.DataFrame, metrics: pd.DataFrame, bytes_per_token: Map
         rows.append(
             {
                 "bytes_per_token": bytes_per_token[str(r.cell)],
-                "mib_per_step": sent / 2**20,
+                "bytes_per_step": sent,
                 "teacher_mass": float((tokens * late["distil/teacher_mass"]).sum()),
                 "student_mass": float((tokens * late["distil/student_mass"]).sum()),
             }
@@ -177,7 +177,7 @@ def format_top_k(table: pd.DataFrame) -> pd.DataFrame:
                 bounds(lo, hi, percent) for lo, hi in zip(table["low"], table["high"], strict=True)
             ],
             "bytes a token": table["bytes_per_token"].map(count),
-            "MiB a step": [f"{mib:.2f}" for mib in table["mib_per_step"]],
+            "MiB a step": [f"{sent / 2**20:.2f}" for sent in table["bytes_per_step"]],
             "teacher mass": table["teacher_mass"].map(number),
             "student mass": table["student_mass"].map(number),
         }
