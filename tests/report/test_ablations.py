@@ -124,6 +124,9 @@ def test_top_k_counts_bytes_and_weighs_the_last_quarter_by_tokens() -> None:
     late = (300 * 0.9 + 100 * 0.6) / 400
     assert out["teacher_mass"].tolist() == pytest.approx([late] * 2)
     assert out["student_mass"].tolist() == pytest.approx([late / 2] * 2)
+    few = metrics("opd").query("step < 2")
+    [row] = ablations.top_k_table(table[table["cell"] == "opd"], few, {"opd": 68}).to_dict("records")
+    assert row["teacher_mass"] == pytest.approx(0.5), "of two steps the last quarter is the last one"
     shown = ablations.format_top_k(out)
     assert shown["bytes a token"].tolist() == ["20", "68"] and shown["MiB a step"].tolist() == ["20.00", "68.00"]
     assert not shown.isna().to_numpy().any()

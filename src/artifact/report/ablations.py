@@ -63,7 +63,9 @@ def setting_panels(panels: Panels, references: Mapping[str, float] | None = None
     """
     rows = -(-len(panels) // columns)
     width = min(1.0, 0.36 * len(panels)) if rows == 1 else 1.0
-    with canvas(rows, min(columns, len(panels)), ratio=1.0, width=max(width, 0.5), sharey=True) as (figure, axes):
+    with canvas(
+        rows, min(columns, len(panels)), ratio=1.0 if len(panels) < 3 else 1.4, width=max(width, 0.5), sharey=True
+    ) as (figure, axes):
         for axis, ((title, name), table) in zip(axes.flat, panels.items(), strict=False):
             for i, (teacher, line) in enumerate(table.groupby("teacher", sort=False)):
                 _line(axis, line, str(teacher), i)
@@ -150,7 +152,8 @@ def top_k_table(table: pd.DataFrame, metrics: pd.DataFrame, bytes_per_token: Map
     rows = []
     for r in table.itertuples():
         own = metrics[(metrics["cell"] == r.cell) & (metrics["teacher"] == r.teacher)]
-        late = own[own["step"] >= 0.75 * (own["step"].max() + 1)]
+        last = own["step"].max()
+        late = own[own["step"] >= min(0.75 * (last + 1), last)]
         sent = float(own["teacher_tokens"].mean()) * bytes_per_token[str(r.cell)]
         tokens = late["distil/tokens"] / late["distil/tokens"].sum()
         rows.append(
@@ -161,7 +164,7 @@ def top_k_table(table: pd.DataFrame, metrics: pd.DataFrame, bytes_per_token: Map
                 "student_mass": float((tokens * late["distil/student_mass"]).sum()),
             }
         )
-    return pd.concat([table, pd.DataFrame(rows)], axis=1)
+    return pd.concat([table.reset_index(drop=True), pd.DataFrame(rows)], axis=1)
 
 
 def format_top_k(table: pd.DataFrame) -> pd.DataFrame:
