@@ -120,10 +120,13 @@ def metrics(cell: str, seeds: int = 2) -> pd.DataFrame:
 def test_top_k_counts_bytes_and_weighs_the_last_quarter_by_tokens() -> None:
     table = ablations.by_setting(FRAME, {"n-2": 2, "opd": 8}, resamples=50)
     out = ablations.top_k_table(table, pd.concat([metrics("n-2"), metrics("opd")]), {"n-2": 20, "opd": 68})
-    assert out["mib_per_step"].tolist() == pytest.approx([20.0, 68.0])
+    assert out["bytes_per_step"].tolist() == pytest.approx([20 * 2**20, 68 * 2**20])
     late = (300 * 0.9 + 100 * 0.6) / 400
     assert out["teacher_mass"].tolist() == pytest.approx([late] * 2)
     assert out["student_mass"].tolist() == pytest.approx([late / 2] * 2)
+    few = metrics("opd").query("step < 2")
+    [row] = ablations.top_k_table(table[table["cell"] == "opd"], few, {"opd": 68}).to_dict("records")
+    assert row["teacher_mass"] == pytest.approx(0.5), "of two steps the last quarter is the last one"
     shown = ablations.format_top_k(out)
     assert shown["bytes a token"].tolist() == ["20", "68"] and shown["MiB a step"].tolist() == ["20.00", "68.00"]
     assert not shown.isna().to_numpy().any()

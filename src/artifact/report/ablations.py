@@ -63,7 +63,9 @@ def setting_panels(panels: Panels, references: Mapping[str, float] | None = None
     """
     rows = -(-len(panels) // columns)
     width = min(1.0, 0.36 * len(panels)) if rows == 1 else 1.0
-    with canvas(rows, min(columns, len(panels)), ratio=1.0, width=max(width, 0.5), sharey=True) as (figure, axes):
+    with canvas(
+        rows, min(columns, len(panels)), ratio=1.0 if len(panels) < 3 else 1.4, width=max(width, 0.5), sharey=True
+    ) as (figure, axes):
         for axis, ((title, name), table) in zip(axes.flat, panels.items(), strict=False):
             for i, (teacher, line) in enumerate(table.groupby("teacher", sort=False)):
                 _line(axis, line, str(teacher), i)
@@ -143,25 +145,26 @@ def top_k_table(table: pd.DataFrame, metrics: pd.DataFrame, bytes_per_token: Map
     """What each k sends and keeps, beside the accuracy of `by_setting` (`table`).
 
     `bytes_per_token` (cell id → bytes of the teacher's scores of a response token) is
-    `actors.object_store.bytes_per_token`. Columns of `table`, and bytes_per_token, mib_per_step (of teacher scores,
+    `actors.object_store.bytes_per_token`. Columns of `table`, and bytes_per_token, bytes_per_step (of teacher scores,
     mean over steps and seeds), teacher_mass, student_mass (on the support, mean over all distilled tokens of the last
     quarter of the steps).
     """
     rows = []
     for r in table.itertuples():
         own = metrics[(metrics["cell"] == r.cell) & (metrics["teacher"] == r.teacher)]
-        late = own[own["step"] >= 0.75 * (own["step"].max() + 1)]
+        last = own["step"].max()
+        late = own[own["step"] >= min(0.75 * (last + 1), last)]
         sent = float(own["teacher_tokens"].mean()) * bytes_per_token[str(r.cell)]
         tokens = late["distil/tokens"] / late["distil/tokens"].sum()
         rows.append(
             {
                 "bytes_per_token": bytes_per_token[str(r.cell)],
-                "mib_per_step": sent / 2**20,
+                "bytes_per_step": sent,
                 "teacher_mass": float((tokens * late["distil/teacher_mass"]).sum()),
                 "student_mass": float((tokens * late["distil/student_mass"]).sum()),
             }
         )
-    return pd.concat([table, pd.DataFrame(rows)], axis=1)
+    return pd.concat([table.reset_index(drop=True), pd.DataFrame(rows)], axis=1)
 
 
 def format_top_k(table: pd.DataFrame) -> pd.DataFrame:
@@ -177,7 +180,7 @@ def format_top_k(table: pd.DataFrame) -> pd.DataFrame:
                 bounds(lo, hi, percent) for lo, hi in zip(table["low"], table["high"], strict=True)
             ],
             "bytes a token": table["bytes_per_token"].map(count),
-            "MiB a step": [f"{mib:.2f}" for mib in table["mib_per_step"]],
+            "MiB a step": [f"{sent / 2**20:.2f}" for sent in table["bytes_per_step"]],
             "teacher mass": table["teacher_mass"].map(number),
             "student mass": table["student_mass"].map(number),
         }
