@@ -22,7 +22,7 @@ MADE_BY_COMMAND = {"faults.md": "tests/faults"}
 ALLOWED = (
     # names
     r"x86-64|Apache-2\.0|SHA-256|float32|float64|H100|UTF-8|GSM8K|MATH-500|AIME 2025|pass@1",
-    r"SmolLM2-135M-Instruct|Qwen3-[\d.]+B|Qwen2\.5-\w+",
+    r"SmolLM2-135M-Instruct|Qwen3(?:-[\d.]+B)?|Qwen2\.5-\w+",
     r"UOPD Eq\. \d+(?:–\d+)?|(?:equation|section|table|figure|Algorithm) \d[\d.]*",
     r"[Nn]otebooks? \d\d|[Pp]hase [12]|steps? \d(?: to \d)?|exit code \d|exits with \d",
     # versions

@@ -26,6 +26,7 @@ ROOMS = (
     "studies",
     "report",
     "book",
+    "claims",
 )
 """One file of mutants each."""
 

@@ -96,7 +96,14 @@ def test_within(results: Path, value: float, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("side", "value", "expected"),
-    [("above", 0.7, PASS), ("above", 0.8, WITHIN), ("above", 0.9, FAIL), ("below", 0.9, PASS), ("below", 0.7, FAIL)],
+    [
+        ("above", 0.7, PASS),
+        ("above", 0.77, WITHIN),
+        ("above", 0.8, WITHIN),
+        ("above", 0.9, FAIL),
+        ("below", 0.9, PASS),
+        ("below", 0.7, FAIL),
+    ],
 )
 def test_bound(results: Path, side: str, value: float, expected: str) -> None:
     store(x=[0.8, 0.81], l=[0.75, 0.76], h=[0.85, 0.86])

@@ -1,14 +1,16 @@
-"""The claims as a reader sees them: counts, tables and sentences, from the judgements of `studies/claims.py`.
+"""What became of the claims, as a reader sees it: counts, tables and sentences.
 
 Three parts that are never mixed: what the papers claim, judged at the papers' settings; what a smaller tier shows of
-it; where a draft contradicts itself. Left out: judging, and the LaTeX (`book/claims.py`).
+it; where a draft contradicts itself. Left out: judging (`studies/claims.py`), and the LaTeX of the appendix
+(`book/experiments.py`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -28,13 +30,13 @@ PARTS = {
 }
 """Heading → part, in the order of the page."""
 
-
 PAPERS = ("UOPD", "CORE", "both")
 """In the order of the page."""
 
 
-class Judged(Protocol):
-    """What is read of a judgement (`studies.claims.Judgement`)."""
+@dataclass(frozen=True)
+class Judgement:
+    """What became of a claim, or of a mechanism of it, at one tier; `cost` is that of what was not made."""
 
     id: str
     paper: str
@@ -45,28 +47,32 @@ class Judged(Protocol):
     says: str
     tier: str
     verdict: str
-    numbers: str
-    reason: str
-    cost: str
-    evidence: tuple[str, ...]
-    n: int | None
-    seeds: int | None
-    keys: tuple[str, ...]
+    numbers: str = ""
+    reason: str = ""
+    cost: str = ""
+    evidence: tuple[str, ...] = ()
+    n: int | None = None
+    seeds: int | None = None
+    keys: tuple[str, ...] = ()
+
+    def to_row(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {**self.__dict__, "evidence": list(self.evidence), "keys": list(self.keys)}
 
 
-def part(judgements: Iterable[Judged], of: str) -> list[Judged]:
+def part(judgements: Iterable[Judgement], of: str) -> list[Judgement]:
     """The judgements of one part, in the order of the file."""
     return [j for j in judgements if j.part == of]
 
 
-def counted(judgements: Sequence[Judged]) -> str:
+def counted(judgements: Sequence[Judgement]) -> str:
     """`3 PASS, 1 FAIL of 4`; verdicts in a fixed order, those that do not occur left out."""
     counts = Counter(j.verdict for j in judgements)
     order = [*VERDICTS, *sorted(set(counts) - set(VERDICTS))]
     return f"{', '.join(f'{counts[v]} {v}' for v in order if counts[v])} of {len(judgements)}"
 
 
-def counts(judgements: Sequence[Judged], tier: str) -> pd.DataFrame:
+def counts(judgements: Sequence[Judgement], tier: str) -> pd.DataFrame:
     """Verdicts by part and paper: part, what (its heading), paper, claims, and a column for each verdict."""
     rows = []
     verdicts = [*VERDICTS, *sorted({j.verdict for j in judgements} - set(VERDICTS))]
@@ -79,7 +85,7 @@ def counts(judgements: Sequence[Judged], tier: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def table(judgements: Iterable[Judged]) -> pd.DataFrame:
+def table(judgements: Iterable[Judgement]) -> pd.DataFrame:
     """One row per judgement: id, paper, where, part, claim, judged on (tier), verdict, numbers, n, seeds, evidence."""
     return pd.DataFrame(
         {
@@ -106,7 +112,7 @@ def format_counts(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns="part").replace(0, DASH)
 
 
-def in_short(judgements: Sequence[Judged], tier: str) -> list[str]:
+def in_short(judgements: Sequence[Judgement], tier: str) -> list[str]:
     """A sentence for each part: how many of its claims have which verdict."""
     parts = {heading.format(tier=tier): part(judgements, of) for heading, of in PARTS.items()}
     return [f"{heading}: {counted(found)}." for heading, found in parts.items() if found]
@@ -127,7 +133,7 @@ def format_table(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(shown)
 
 
-def costs(judgements: Iterable[Judged]) -> list[str]:
+def costs(judgements: Iterable[Judgement]) -> list[str]:
     """What it would take to judge what was not run: a sentence for each, with the claims that wait for it."""
     waiting: dict[str, list[str]] = {}
     for j in judgements:
@@ -136,7 +142,7 @@ def costs(judgements: Iterable[Judged]) -> list[str]:
     return [f"{', '.join(dict.fromkeys(ids))}: {cost}." for cost, ids in waiting.items()]
 
 
-def evidence_links(judgements: Sequence[Judged], made_by: Mapping[str, str]) -> str:
+def evidence_links(judgements: Sequence[Judgement], made_by: Mapping[str, str]) -> str:
     """Markdown: each output that decides a claim, as a link to its place in the page of the notebook that makes it."""
     names = dict.fromkeys(name for j in judgements for name in j.evidence)
     lines = []

@@ -25,7 +25,7 @@ from artifact.paths import project_root, results_dir
 from artifact.report import stored
 from artifact.report.claim_rules import NOT_RUN, BrokenEvidence, NotMade, judge
 from artifact.report.claims import DRAFTS, Cells, Claim, Rule, cells_of, load_claims
-from artifact.report.claims_page import CLAIM, DRAFT, MECHANISM
+from artifact.report.claims_page import CLAIM, DRAFT, MECHANISM, Judgement
 from artifact.studies import store
 from artifact.studies.plan import studies_of
 from artifact.studies.study import load_study
@@ -38,32 +38,6 @@ PHASE_ONE = ("U-F3", "U-F4", "U-D1")
 
 OUTPUTS = re.compile(r'"([a-z0-9][a-z0-9_]*)"')
 """A name in the source of a notebook."""
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What became of a claim, or of a mechanism of it, at one tier; `cost` is that of what was not made."""
-
-    id: str
-    paper: str
-    where: str
-    kind: str
-    output: str
-    part: str
-    says: str
-    tier: str
-    verdict: str
-    numbers: str = ""
-    reason: str = ""
-    cost: str = ""
-    evidence: tuple[str, ...] = ()
-    n: int | None = None
-    seeds: int | None = None
-    keys: tuple[str, ...] = ()
-
-    def to_row(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return {**self.__dict__, "evidence": list(self.evidence), "keys": list(self.keys)}
 
 
 @dataclass(frozen=True)
@@ -92,12 +66,18 @@ def check_claims(tier: str, only: str | None = None) -> Checked:
 
 def judgements(claim: Claim, tier: str) -> Iterator[Judgement]:
     """The claim itself and its mechanisms, each judged at `tier` or NOT RUN."""
-    who = {"id": claim.id, "paper": claim.paper, "where": claim.where, "kind": claim.kind, "output": claim.output}
     for number, (says, tiers, test) in enumerate(claim.forms()):
-        part = MECHANISM if number else DRAFT if DRAFTS in tiers else CLAIM
-        evidence = tuple(dict.fromkeys(f"{c.kind} {c.name}" for c in cells_of(test)))
-        verdict = _verdict(claim, tiers, test, tier)
-        yield Judgement(**who, part=part, says=says, evidence=evidence, **verdict)
+        yield Judgement(
+            id=claim.id,
+            paper=claim.paper,
+            where=claim.where,
+            kind=claim.kind,
+            output=claim.output,
+            part=MECHANISM if number else DRAFT if DRAFTS in tiers else CLAIM,
+            says=says,
+            evidence=tuple(dict.fromkeys(f"{c.kind} {c.name}" for c in cells_of(test))),
+            **_verdict(claim, tiers, test, tier),
+        )
 
 
 def _verdict(claim: Claim, tiers: Sequence[str], test: Rule, tier: str) -> dict[str, Any]:
