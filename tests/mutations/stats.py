@@ -41,7 +41,7 @@ MUTANTS = (
         "stats/crossed.py",
         "V = max(V_S + V_P - V_R, V_S, V_P)",
         "V = V_S + V_P",
-        ("stats/test_crossed.py::test_two_seeds_and_three_problems_by_hand",),
+        ("stats/test_crossed.py::test_seeds_problems_and_their_interaction_by_hand",),
     ),
     Mutant(
         "crossed: the larger error alone",
@@ -58,7 +58,7 @@ MUTANTS = (
         "stats/crossed.py",
         "max(0.0, (V_P - V_R) * P)",
         "V_P * P",
-        ("stats/test_crossed.py::test_components_are_those_that_were_put_in",),
+        ("stats/test_crossed.py::test_seeds_problems_and_their_interaction_by_hand",),
     ),
     Mutant(
         "an SD of 0 detects everything",

@@ -96,7 +96,7 @@ def test_methods_are_compared_on_the_seeds_that_they_share() -> None:
 
 
 def test_holm_decides_what_a_comparison_alone_would_claim() -> None:
-    """As below, four problems lost: p = 0.04 of both at once, and 0.13 beside two rows that are nearly the reference."""
+    """As below, four problems lost: p = 0.04 of both at once, and 0.13 beside two rows nearly the reference."""
     ref, won = "0" * 100 + "1" * 100, (19, 7, 17, 7, 18, 10)
     gains = {s: "1" * k + "0" * (100 - k) + "1" * 96 + "0" * 4 for s, k in enumerate(won)}
     runs = {(REF, s): ref for s in gains} | {("UOPD (soft)", s): bits for s, bits in gains.items()}
