@@ -27,10 +27,44 @@ MUTANTS = (
         ("stats/test_paired.py::test_runs_that_share_seeds_are_paired_by_seed",),
     ),
     Mutant(
+        "crossed: problems alone",
+        "stats/crossed.py",
+        "V = max(V_S + V_P - V_R, V_S, V_P)",
+        "V = V_P",
+        (
+            "stats/test_crossed.py::test_with_one_source_of_error_it_is_the_t_test_over_that_source",
+            "stats/test_crossed.py::test_no_true_difference_is_found_in_at_most_one_of_twenty_where_each_source_alone_finds_more",
+        ),
+    ),
+    Mutant(
+        "crossed: what seeds and problems share counts twice",
+        "stats/crossed.py",
+        "V = max(V_S + V_P - V_R, V_S, V_P)",
+        "V = V_S + V_P",
+        ("stats/test_crossed.py::test_seeds_problems_and_their_interaction_by_hand",),
+    ),
+    Mutant(
+        "crossed: the larger error alone",
+        "stats/crossed.py",
+        "V = max(V_S + V_P - V_R, V_S, V_P)",
+        "V = max(V_S, V_P)",
+        (
+            "stats/test_crossed.py::test_no_true_difference_is_found_in_at_most_one_of_twenty_where_each_source_alone_finds_more",
+            "report/test_tables.py::test_problems_and_seeds_that_each_support_a_claim_need_not_support_it_together",
+        ),
+    ),
+    Mutant(
+        "crossed: a component is not freed of the rest",
+        "stats/crossed.py",
+        "max(0.0, (V_P - V_R) * P)",
+        "V_P * P",
+        ("stats/test_crossed.py::test_seeds_problems_and_their_interaction_by_hand",),
+    ),
+    Mutant(
         "an SD of 0 detects everything",
         "stats/paired.py",
-        "    if sd_problems == 0:",
-        "    if sd_problems < 0:",
+        "    if standard_error == 0:",
+        "    if standard_error < 0:",
         ("stats/test_paired.py::test_detectable_difference_is_detected_in_four_of_five_experiments",),
     ),
     Mutant(
@@ -120,15 +154,15 @@ MUTANTS = (
     Mutant(
         "smallest detectable difference with n - 1",
         "stats/paired.py",
-        "shift * sd_problems / float(np.sqrt(problems))",
-        "shift * sd_problems / float(np.sqrt(problems - 1))",
+        "sd_problems / float(np.sqrt(problems)), problems - 1",
+        "sd_problems / float(np.sqrt(problems - 1)), problems - 1",
         ("stats/test_paired.py::test_detectable_difference_agrees_with_published_sample_sizes",),
     ),
     Mutant(
         "smallest detectable difference of a one-sided test",
         "stats/paired.py",
-        "t.ppf(1 - alpha / 2, problems - 1)",
-        "t.ppf(1 - alpha, problems - 1)",
+        "t.ppf(1 - alpha / 2, df)",
+        "t.ppf(1 - alpha, df)",
         ("stats/test_paired.py::test_detectable_difference_agrees_with_published_sample_sizes",),
     ),
     Mutant(

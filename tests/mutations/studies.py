@@ -6,6 +6,46 @@ from tests.mutations.mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "how avg@k is sampled enters the key of a run",
+        "studies/keys.py",
+        'data["evaluation"].pop("sampled")',
+        "pass",
+        ("studies/test_keys.py::test_what_it_does_not_depend_on_leaves_it",),
+    ),
+    Mutant(
+        "sampled responses of every problem",
+        "studies/runner.py",
+        "problems = evaluation_problems(config, split)[:limit]",
+        "problems = evaluation_problems(config, split)",
+        ("studies/test_frames.py::test_a_split_that_is_on_disk_is_not_measured_again",),
+    ),
+    Mutant(
+        "runs that share their weights are sampled twice",
+        "studies/sampled_evaluation.py",
+        "distinct = list({info.key: info for info in runs}.values())",
+        "distinct = list(runs)",
+        ("studies/test_sampled_evaluation.py::test_weights_of_a_run_and_a_checkpoint_itself_are_measured_once_each",),
+    ),
+    Mutant(
+        "a checkpoint is sampled on a lane of its own",
+        "studies/sampled_evaluation.py",
+        "on = lane if trained else 0",
+        "on = lane",
+        (
+            "studies/test_sampled_evaluation.py::test_lanes_are_used_for_trained_weights_and_a_checkpoint_has_the_engines_of_all",
+        ),
+    ),
+    Mutant(
+        "a cell has the seeds of its study alone",
+        "studies/study.py",
+        "return (*self.seeds, *self.more_seeds.get(cell, ()))",
+        "return self.seeds",
+        (
+            "studies/test_comparison.py::test_the_seeds_of_a_row_are_those_that_any_of_its_studies_gives_it",
+            "test_config.py::test_study_order_and_precedence",
+        ),
+    ),
+    Mutant(
         "a prompt may fill the engine",
         "studies/start_up.py",
         "if longest + budget > room:",
@@ -330,7 +370,7 @@ MUTANTS = (
     Mutant(
         "evaluation samples with the seed 0",
         "studies/runner.py",
-        "seed=config.seed,\n                    **decoding",
+        "seed=config.seed,\n                **decoding",
         "seed=0,\n                    **decoding",
         ("studies/test_frames.py::test_a_split_that_is_on_disk_is_not_measured_again",),
     ),

@@ -95,6 +95,18 @@ def test_methods_are_compared_on_the_seeds_that_they_share() -> None:
     assert pd.isna(table.loc["SFT", "sd_seeds"]) and table.loc["SFT", "p_both"] > table.loc["SFT", "p_seeds"]
 
 
+def test_holm_decides_what_a_comparison_alone_would_claim() -> None:
+    """As below, four problems lost: p = 0.04 of both at once, and 0.13 beside two rows nearly the reference."""
+    ref, won = "0" * 100 + "1" * 100, (19, 7, 17, 7, 18, 10)
+    gains = {s: "1" * k + "0" * (100 - k) + "1" * 96 + "0" * 4 for s, k in enumerate(won)}
+    runs = {(REF, s): ref for s in gains} | {("UOPD (soft)", s): bits for s, bits in gains.items()}
+    alone = tables.difference_table(evaluation(runs)).iloc[0]
+    assert alone["p_both"] == alone["p_holm"] == pytest.approx(0.042, abs=0.001) and alone["verdict"] == "higher"
+    more = {(label, s): ref[1:] + bit for s in gains for label, bit in (("GRPO", "0"), ("SFT", "1"))}
+    beside = tables.difference_table(evaluation(runs | more)).set_index("label").loc["UOPD (soft)"]
+    assert beside["p_holm"] == pytest.approx(3 * beside["p_both"]) and beside["verdict"] == tables.SAME
+
+
 def test_problems_and_seeds_that_each_support_a_claim_need_not_support_it_together() -> None:
     """Each test divides one difference by its own error alone; over both errors it is within what they would do."""
     ref = "0" * 100 + "1" * 100

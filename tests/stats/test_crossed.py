@@ -39,6 +39,21 @@ def test_two_seeds_and_three_problems_by_hand() -> None:
     assert (parts.mean, parts.seeds, parts.problems, parts.rest) == pytest.approx((0.2, 0, 0, 0.02), abs=1e-12)
 
 
+def test_seeds_problems_and_their_interaction_by_hand() -> None:
+    d = np.array([[0.6, 0.2], [0.2, 0.0]])
+    # mean .25; seeds .4, .1 and problems .4, .1: V = .045/2 each; rest ±.05: MS .01, over SP = 4
+    V_S = V_P = 0.0225
+    V = V_S + V_P - 0.0025
+    of = crossed_difference(*outcomes(d), paired=True)
+    assert of is not None
+    assert (of.se_seeds**2, of.se_problems**2) == pytest.approx((V_S, V_P)) and of.standard_error**2 == pytest.approx(V)
+    df = V**2 / (V_S**2 / 1 + V_P**2 / 1)
+    assert of.degrees_of_freedom == pytest.approx(df)
+    assert of.p_value == pytest.approx(2 * scipy.stats.t.sf(0.25 / np.sqrt(V), df))
+    parts = components(d)
+    assert (parts.seeds, parts.problems, parts.rest) == pytest.approx((2 * (V_S - 0.0025), 2 * (V_P - 0.0025), 0.01))
+
+
 def test_with_one_source_of_error_it_is_the_t_test_over_that_source() -> None:
     rng = np.random.default_rng(1)
     seeds, problems = rng.normal(0.1, 0.05, (5, 1)), rng.normal(0.05, 0.1, (1, 40))
