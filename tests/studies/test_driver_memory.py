@@ -58,8 +58,9 @@ def test_the_tiers_fit_a_machine_of_sixteen_gib(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_run_and_an_annotation_are_refused_before_they_begin(monkeypatch: pytest.MonkeyPatch, results: Any) -> None:
-    config = load("tiny", {"task.train_limit": 8, "method": "uopd"})
+    config = load("tiny", {"task.train_limit": 8, "method": "sft"})  # which reads nothing of phase 1
     monkeypatch.setattr(annotate, "draw_samples", lambda *_: pytest.fail("sampled"))
+    monkeypatch.setattr(runner, "_train_and_evaluate", lambda *_: pytest.fail("trained"))
     machine(monkeypatch, GIB)
     assert len(build_inputs(config).train) == 8
     for start in (runner.run, annotate.annotate):
