@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -19,7 +20,8 @@ PROBLEMS = [Problem(f"p{i}", "q" * 300, "1", "s" * 700, "t", "easy") for i in ra
 
 def machine(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """A machine with `size` bytes of memory."""
-    monkeypatch.setattr(driver_memory.os, "sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": size}.__getitem__)
+    real, stated = os.sysconf, {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": size}
+    monkeypatch.setattr(driver_memory.os, "sysconf", lambda name: stated[name] if name in stated else real(name))
 
 
 def test_the_need_is_that_of_texts_records_and_tokens() -> None:
