@@ -1,6 +1,6 @@
 """`./run_all.sh` killed at random, again and again, and started each time anew: it leaves what it always leaves.
 
-    python -m tests.faults.interrupted_series [--times 5] [--seed 0] [--keep FOLDER] -- --quick [--only 07] [--set …]
+    python -m tests.faults.interrupted_series [--seed 0] [--keep FOLDER] -- --quick [--only 07] [--set …]
 
 What follows `--` are the arguments of `./run_all.sh`. It runs them once undisturbed, and once more in other folders,
 where SIGKILL ends it `--times` times: in turn everything it started, its Ray cluster too, and all but the cluster,
@@ -183,7 +183,7 @@ def table(kills: Sequence[Kill], expected: dict[str, Any], differ: Sequence[str]
 
 
 def interrupted(
-    folder: Path, arguments: Sequence[str], times: int, seed: int
+    folder: Path, arguments: Sequence[str], times: int, seed: int, within: float
 ) -> tuple[list[Kill], dict[str, Any], list[str]]:
     """The kills, what an undisturbed series leaves, and in what an interrupted one differs from it."""
     draw = random.Random(seed)
@@ -193,10 +193,11 @@ def interrupted(
         whole.close()
         kills: list[Kill] = []
         while len(kills) < times:
-            # A quarter of what is left of the undisturbed time, on average an eighth: five starts do not reach the end.
-            kill = broken.interrupt(draw.uniform(0.0, seconds / 4), cluster=len(kills) % 2 == 0)
+            kill = broken.interrupt(draw.uniform(0.0, within * seconds), cluster=len(kills) % 2 == 0)
             if kill is None:
-                raise SystemExit(f"it ended after {len(kills)} interruptions; choose a longer series or another seed")
+                raise SystemExit(
+                    f"it ended after {len(kills)} interruptions; choose a smaller --within or another seed"
+                )
             print(kill, file=sys.stderr, flush=True)
             kills.append(kill)
         broken.finish()
@@ -216,11 +217,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.interrupted_series", description=__doc__)
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--within", type=float, default=0.3, help="latest kill, as a share of the undisturbed time")
     parser.add_argument("--keep", type=Path, help="a new folder for both series, which stays")
     given = parser.parse_args(own)
     with contextlib.ExitStack() as stack:
         folder = given.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="interrupted-")))
-        kills, expected, differ = interrupted(folder.resolve(), arguments, given.times, given.seed)
+        kills, expected, differ = interrupted(folder.resolve(), arguments, given.times, given.seed, given.within)
     print(table(kills, expected, differ))
     return int(bool(differ))
 
