@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from artifact.actors import object_store
+from artifact.studies import driver_memory
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 SMALL = {
     "chunked_head": ["--hidden", "16", "--vocab", "300", "--top-k", "4", "--tokens", "8", "--repeats", "1"],
@@ -86,3 +89,24 @@ def test_what_was_measured_on_a_gpu_is_whole() -> None:
         assert found["provenance"]["size"] == "true" and found["provenance"]["device"] and found["provenance"]["source"]
         assert found["head"]["held"], path
         assert not [name for name, part in found.items() if "failed" in part or "not_measured" in part], path
+
+
+def test_the_page_shows_what_was_measured_of_memory() -> None:
+    page = (BENCHMARKS.parent / "docs" / "memory.md").read_text(encoding="utf-8")
+    [(name, shown)] = re.findall(r"<!-- (results/benchmarks/memory\.json) -->\n(.*?)<!-- end -->", page, re.DOTALL)
+    command = [sys.executable, str(BENCHMARKS / "memory.py"), "--table", str(BENCHMARKS.parent / name)]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout == shown
+
+
+def test_memory_as_measured_is_below_what_runs_are_refused_for() -> None:
+    """The bound of a prompt and of a token stands above every number that was measured."""
+    found = json.loads((BENCHMARKS.parent / "results" / "benchmarks" / "memory.json").read_text())
+    sizes, step = found["annotation"], found["step"]
+    assert found["provenance"]["cpu"] and found["provenance"]["source"] and sizes[-1]["prompts"] >= 100_000
+    growth = sum(sizes[-1]["mib"].values()) - sum(sizes[0]["mib"].values())
+    assert growth * 2**20 / (sizes[-1]["prompts"] - sizes[0]["prompts"]) < driver_memory.BYTES_PER_PROMPT
+    assert max(r["mib"]["weights of all prompts"] for r in sizes) < 16, "annotations are not held, their weights are"
+    tokens = step["rollouts"] * step["tokens"]
+    assert tokens >= 1024 * 4096 and step["largest_object_mib"] <= object_store.PIECE_BYTES / 2**20
+    at_once = step["mib"]["rollouts held by the driver"] + step["mib"]["written at the step"]
+    assert at_once * 2**20 / tokens < driver_memory.BYTES_PER_TOKEN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -19,7 +20,8 @@ PROBLEMS = [Problem(f"p{i}", "q" * 300, "1", "s" * 700, "t", "easy") for i in ra
 
 def machine(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """A machine with `size` bytes of memory."""
-    monkeypatch.setattr(driver_memory.os, "sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": size}.__getitem__)
+    real, stated = os.sysconf, {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": size}
+    monkeypatch.setattr(driver_memory.os, "sysconf", lambda name: stated[name] if name in stated else real(name))
 
 
 def test_the_need_is_that_of_texts_records_and_tokens() -> None:
@@ -58,8 +60,9 @@ def test_the_tiers_fit_a_machine_of_sixteen_gib(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_run_and_an_annotation_are_refused_before_they_begin(monkeypatch: pytest.MonkeyPatch, results: Any) -> None:
-    config = load("tiny", {"task.train_limit": 8, "method": "uopd"})
+    config = load("tiny", {"task.train_limit": 8, "method": "sft"})  # which reads nothing of phase 1
     monkeypatch.setattr(annotate, "draw_samples", lambda *_: pytest.fail("sampled"))
+    monkeypatch.setattr(runner, "_train_and_evaluate", lambda *_: pytest.fail("trained"))
     machine(monkeypatch, GIB)
     assert len(build_inputs(config).train) == 8
     for start in (runner.run, annotate.annotate):
