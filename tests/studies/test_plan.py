@@ -8,8 +8,8 @@ import re
 from rich.console import Console
 
 from artifact.config import load
-from artifact.studies.plan import plan, print_plan, problem_count, roles_of, studies_of, study_names
-from artifact.studies.study import load_study
+from artifact.studies.plan import plan, print_plan, problem_count, roles_of, studies_of
+from artifact.studies.study import load_study, study_names
 
 
 def test_counts_of_the_uopd_study() -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from artifact.config import Config, ConfigError
 from artifact.studies.annotate import annotate, teacher_samples
-from artifact.studies.study import Cell, Study, load_study
+from artifact.studies.study import MEASURED_EVERY, Cell, Study, load_study
 
 
 def same_cell(a: Cell, b: Cell) -> bool:
@@ -47,6 +47,7 @@ def merge_studies(names: Sequence[str], order: Sequence[str]) -> Study:
         teachers=first.teachers,
         seeds=first.seeds,
         cells=tuple(cells[i] for i in order),
+        reads={of: tuple(i for i in order if any(i in s.measured(of) for s in studies)) for of in MEASURED_EVERY},
         tiers=first.tiers,
     )
 

@@ -22,7 +22,7 @@ from artifact.provenance import file_sha256
 from artifact.studies import store
 from artifact.studies.inventory import faults, file_sizes
 
-KINDS = ("runs", "checkpoints", "evaluations", "distances", "samples", "annotations", "suremath")
+KINDS = ("runs", "checkpoints", "evaluations", "untrained", "distances", "samples", "annotations", "suremath")
 """The kinds of results that `store.result` keeps, each a folder of `results/`."""
 
 REPORT_STAMP = "report.json"
