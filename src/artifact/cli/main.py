@@ -303,6 +303,37 @@ def train(
         typer.echo(f"study {study}: done")
 
 
+@app.command("train-all")
+def train_all(
+    tier: Tier = "tiny",
+    study: Annotated[
+        str | None,
+        typer.Option("--study", metavar="NAME[,NAME]", help="only these studies (default: those of the notebooks)"),
+    ] = None,
+    sets: Sets = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be trained, and do nothing")] = False,
+    until_input_ends: Annotated[bool, typer.Option("--until-input-ends", hidden=True)] = False,
+) -> None:
+    """Train the runs of all studies that the tier's notebooks show, each once; stored ones are passed over.
+
+    `run-all` has this done beside its notebooks; on a cluster it is how a tier's runs are made.
+    """
+    from artifact.book.background import end_with_input
+    from artifact.book.needs import studies_shown
+    from artifact.studies.training_queue import planned
+    from artifact.studies.training_queue import train_all as train_union
+
+    if until_input_ends:
+        end_with_input()
+    studies = _names(study) or studies_shown(tier)
+    if dry_run:
+        for line in planned(studies, tier, _overrides(sets)):
+            typer.echo(line)
+    else:
+        runs = train_union(studies, tier, _overrides(sets))
+        typer.echo(f"{len(runs)} runs trained")
+
+
 @app.command("select-learning-rates")
 def select_learning_rates(
     study: Annotated[str, typer.Option("--study", help="study whose cells get a rate")] = "core",
