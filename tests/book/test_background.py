@@ -84,10 +84,10 @@ def test_it_is_ended_in_order(tmp_path: Path) -> None:
 
 
 def test_a_series_that_is_killed_leaves_none(tmp_path: Path) -> None:
-    child, log = script("end_with_input(); print(1); time.sleep(300)"), str(tmp_path / "log")
+    child, log = script("end_with_input(); print(1); time.sleep(60)"), str(tmp_path / "log")
     body = (
         "from pathlib import Path\nfrom artifact.book.background import Background\n"
-        f"q = Background({child!r}, Path({log!r}), print)\nprint('pid', q._process.pid)\ntime.sleep(300)"
+        f"q = Background({child!r}, Path({log!r}), print)\nprint('pid', q._process.pid)\ntime.sleep(60)"
     )
     series = subprocess.Popen(script(body), stdout=subprocess.PIPE, text=True)
     assert series.stdout is not None
@@ -95,7 +95,7 @@ def test_a_series_that_is_killed_leaves_none(tmp_path: Path) -> None:
     assert series.stdout.readline() == "1\n" and alive(pid)
     series.send_signal(signal.SIGKILL)
     series.wait()
-    wait_for(lambda: not alive(pid))
+    wait_for(lambda: not alive(pid), 20)
 
 
 def test_without_studies_nothing_is_started(tmp_path: Path) -> None:
