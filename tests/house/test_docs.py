@@ -13,7 +13,7 @@ import typer.main
 
 from artifact.cli.main import app
 from artifact.config import ConfigError, load, parse_overrides, tier_names
-from artifact.studies.plan import study_names
+from artifact.studies.study import study_names
 from artifact.train.methods.base import available
 
 ROOT = Path(__file__).resolve().parents[2]

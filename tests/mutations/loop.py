@@ -86,6 +86,13 @@ MUTANTS = (
         CURVE,
     ),
     Mutant(
+        "every point of the curve is that of the untrained student",
+        "train/calls.py",
+        "measure() if step else inputs.untrained(measure)",
+        "inputs.untrained(measure)",
+        ("train/test_loop.py::test_the_point_before_the_first_step_may_be_known_and_no_other",),
+    ),
+    Mutant(
         "no checkpoint at the end",
         "train/loop.py",
         "settings.train.checkpoint_every == 0 or step + 1 == steps:",

@@ -398,8 +398,8 @@ MUTANTS = (
     Mutant(
         "a tier's overrides beat the cell's",
         "studies/study.py",
-        "layers = {**of_tier, **cell.overrides,",
-        "layers = {**cell.overrides, **of_tier,",
+        "layers = {**of_tier, **unread, **cell.overrides,",
+        "layers = {**cell.overrides, **of_tier, **unread,",
         ("test_config.py::test_study_order_and_precedence",),
     ),
     Mutant(
@@ -846,5 +846,47 @@ MUTANTS = (
         "    for some in in_slices(problems, AT_ONCE):\n        solved",
         "    for some in in_slices(problems[:-1], AT_ONCE):\n        solved",
         ("studies/test_start_up.py::test_lengths_are_those_of_the_prompts_that_are_fed",),
+    ),
+    Mutant(
+        "a study reads for itself alone",
+        "studies/study.py",
+        "studies = [self, *map(load_study, study_names())]",
+        "studies = [self]",
+        ("studies/test_reads.py::test_a_cell_means_one_run_whichever_study_asks_for_it",),
+    ),
+    Mutant(
+        "what nobody reads is measured",
+        "studies/study.py",
+        "if cell.id not in read[of]}",
+        "if not read[of]}",
+        ("studies/test_reads.py::test_a_measure_is_taken_where_a_figure_reads_it_alone",),
+    ),
+    Mutant(
+        "the caller is not heard",
+        "studies/study.py",
+        "layers = {**of_tier, **unread, **cell.overrides, **(overrides or {})}",
+        "layers = {**of_tier, **cell.overrides, **(overrides or {}), **unread}",
+        ("studies/test_reads.py::test_the_tier_says_how_often_and_the_caller_has_the_last_word",),
+    ),
+    Mutant(
+        "the first point under any engine",
+        "studies/untrained.py",
+        '"engine": engine, ',
+        "",
+        ("studies/test_untrained.py::test_what_a_run_learns_is_nothing_of_it_and_what_the_engine_is_told_is",),
+    ),
+    Mutant(
+        "the first point for each method",
+        "studies/untrained.py",
+        '"dtype": config.models.dtype}',
+        '"dtype": config.models.dtype, "method": config.method}',
+        ("studies/test_untrained.py::test_what_a_run_learns_is_nothing_of_it_and_what_the_engine_is_told_is",),
+    ),
+    Mutant(
+        "the first point without its prompts",
+        "studies/untrained.py",
+        '"prompts": [inputs.prompts(inputs.curve), stop_token_ids(config.models.student)],',
+        "",
+        ("studies/test_untrained.py::test_what_a_run_learns_is_nothing_of_it_and_what_the_engine_is_told_is",),
     ),
 )

@@ -9,8 +9,7 @@ import pytest
 
 from artifact.paths import project_root
 from artifact.report.styles import METHODS, SAME_METHOD, SPARE, Look, label_styles, styles
-from artifact.studies.plan import study_names
-from artifact.studies.study import load_study
+from artifact.studies.study import load_study, study_names
 
 MERGED = "sft seqkd opd uopd-soft opsd grpo core-distil core-contrast core"
 """Rows of the merged study of notebook 08."""

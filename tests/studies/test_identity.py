@@ -16,8 +16,8 @@ from artifact.report.styles import METHODS, label_styles
 from artifact.studies import comparison
 from artifact.studies import study as matrix
 from artifact.studies.comparison import merge_studies, same_cell
-from artifact.studies.plan import plan, study_names
-from artifact.studies.study import Cell, Study, load_study
+from artifact.studies.plan import plan
+from artifact.studies.study import Cell, Study, load_study, study_names
 
 _spec = importlib.util.spec_from_file_location("report_frames", Path(__file__).parents[1] / "report" / "frames.py")
 assert _spec is not None and _spec.loader is not None

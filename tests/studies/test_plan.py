@@ -11,9 +11,9 @@ from rich.console import Console
 
 from artifact.config import load
 from artifact.files import write_json
-from artifact.studies.plan import plan, print_plan, problem_count, roles_of, run_stages, studies_of, study_names
+from artifact.studies.plan import plan, print_plan, problem_count, roles_of, run_stages, studies_of
 from artifact.studies.step_cost import Shape, Size, as_json
-from artifact.studies.study import load_study
+from artifact.studies.study import load_study, study_names
 
 
 def test_counts_of_the_uopd_study() -> None:

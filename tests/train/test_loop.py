@@ -13,7 +13,7 @@ import torch
 from tests.train.tiny import STOP, MemoryLog, Network, Stopped, decode, inputs, settings
 
 from artifact.errors import ConfigError, EmptyDataset
-from artifact.records import Group
+from artifact.records import Group, Rollout
 from artifact.train.examples import Distil, Example, Imitate
 from artifact.train.inputs import TeacherAnnotations, prompt_order
 from artifact.train.local import LocalWorkers
@@ -146,6 +146,21 @@ def test_the_curve_is_measured_when_asked_only(tmp_path: Path) -> None:
     run(settings(), never)
     assert every_other.curves == [(0, ["p0", "p1"]), (2, ["p0", "p1"]), (4, ["p0", "p1"])]
     assert never.curves == []
+
+
+def test_the_point_before_the_first_step_may_be_known_and_no_other(tmp_path: Path) -> None:
+    s, asked = settings(train__curve_every=2), []
+    measured, given = MemoryLog(tmp_path / "a"), MemoryLog(tmp_path / "b")
+    run(s, measured)
+
+    def known(measure: Any) -> list[tuple[Rollout, ...]]:
+        asked.append(measure())
+        return [asked[0][1]]
+
+    made = Recording(s)
+    train(s, make("opd", s), replace(inputs(), untrained=known), made, made, given, TeacherAnnotations())
+    assert given.curves == [(0, ["p1"]), *measured.curves[1:]], "what it hands over is what is recorded"
+    assert len(asked) == 1 and [g[0].problem_id for g in asked[0]] == ["p0", "p1"]
 
 
 def test_each_step_trains_on_fresh_rollouts_of_its_own_prompts_and_policy(tmp_path: Path) -> None:

@@ -201,7 +201,8 @@ def plan(
 ) -> None:
     """Print what would run: stages, runs, placement, rollouts and an upper bound of tokens."""
     from artifact.config import ConfigError
-    from artifact.studies.plan import print_plan, studies_of, study_names
+    from artifact.studies.plan import print_plan, studies_of
+    from artifact.studies.study import study_names
 
     if study and output:
         raise ConfigError("--study names one study and --output all that feed an output: give one of them")

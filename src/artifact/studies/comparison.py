@@ -13,7 +13,7 @@ import pandas as pd
 
 from artifact.config import Config, ConfigError
 from artifact.studies.annotate import annotate, teacher_samples
-from artifact.studies.study import Cell, Study, load_study
+from artifact.studies.study import MEASURED_EVERY, Cell, Study, load_study
 
 
 def same_cell(a: Cell, b: Cell) -> bool:
@@ -49,6 +49,7 @@ def merge_studies(names: Sequence[str], order: Sequence[str]) -> Study:
         seeds=first.seeds,
         more_seeds={i: tuple(more) for i in order if (more := _more_seeds(studies, i))},
         cells=tuple(cells[i] for i in order),
+        reads={of: tuple(i for i in order if any(i in s.measured(of) for s in studies)) for of in MEASURED_EVERY},
         tiers=first.tiers,
         tiers_of=first.tiers_of,
     )

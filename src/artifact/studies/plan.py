@@ -22,7 +22,7 @@ from artifact.paths import project_root
 from artifact.studies import keys
 from artifact.studies.inputs import start_up, task_of
 from artifact.studies.pricing import price_lines, pricer
-from artifact.studies.study import load_study
+from artifact.studies.study import load_study, study_names
 from artifact.tasks import load_problems
 
 
@@ -41,11 +41,6 @@ class Stage:
     def tokens(self) -> int | None:
         """Upper bound of sampled tokens over all repetitions."""
         return None if self.rollouts is None else self.rollouts * self.max_new_tokens
-
-
-def study_names() -> list[str]:
-    """The studies of `configs/studies/`, in alphabetical order."""
-    return sorted(p.stem for p in (project_root() / "configs" / "studies").glob("*.yaml"))
 
 
 def studies_of(output: str) -> list[str]:

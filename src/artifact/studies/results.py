@@ -91,7 +91,7 @@ def graded_frame(
     return pd.concat(parts, ignore_index=True)
 
 
-KINDS = ("evaluations", "checkpoints", "runs", "distances", "annotations", "samples")
+KINDS = ("evaluations", "checkpoints", "runs", "untrained", "distances", "annotations", "samples")
 """The kinds of stored results that lead to responses; an annotation leads to the samples it was made from."""
 
 WHAT = ("evaluation", "curve", "rollouts", "samples", "greedy")
@@ -181,6 +181,9 @@ def _asked(manifest: dict[str, Any], what: str, path: Path) -> tuple[TaskSection
     if kind == "samples":
         task = TaskSection.model_validate(manifest["settings"]["task"])
         return task, task.train_split
+    if kind == "untrained":
+        stated = manifest["settings"]
+        return TaskSection.model_validate(stated["task"]), stated["evaluation"]["curve"]
     if "config" not in manifest:
         raise ArtifactError(f"{path} is of a {kind!r}; transcripts are those of {', '.join(KINDS)}")
     config = Config.model_validate(manifest["config"])
@@ -203,13 +206,20 @@ def curve_frame(runs: Sequence[RunInfo]) -> pd.DataFrame:
     """One row per problem and evaluation point, with the tokens and seconds that had been spent by then.
 
     Columns: label, cell, teacher, seed, step, problem_id, difficulty, family, correct, response_tokens_so_far,
-    teacher_tokens_so_far, seconds_so_far (phases of the loop, without evaluations).
+    teacher_tokens_so_far, seconds_so_far (phases of the loop, without evaluations). Raises ArtifactError for a run that
+    was trained without a curve.
     """
     parts = []
     for info in runs:
         spent = metrics_frame([info]).sort_values("step")
         seconds = spent.filter(like="seconds/").sum(axis=1)
-        for path in store.files(info.folder, "curve/step-*.parquet"):
+        points = store.files(info.folder, "curve/step-*.parquet")
+        if not points:
+            raise ArtifactError(
+                f"run {info.key} ({info.label}) measured no learning curve: name its cell {info.cell!r} under "
+                "`reads: {curve: …}` of the study whose figure reads it (configs/studies), or set train.curve_every"
+            )
+        for path in points:
             step = int(path.stem.split("-")[1])
             before = spent["step"] < step
             frame = _frame(path, _task(info), info.manifest["config"]["evaluation"]["curve"])[

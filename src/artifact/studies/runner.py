@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from artifact.studies.inputs import build_inputs, evaluation_problems, prompts_h
 from artifact.studies.lanes import side_by_side
 from artifact.studies.runlog import RunLog
 from artifact.studies.study import Cell, Study, load_study
+from artifact.studies.untrained import first_point
 from artifact.train.inputs import RunInputs, TeacherAnnotations
 from artifact.train.loop import train
 from artifact.train.methods.base import Method
@@ -205,6 +207,7 @@ def _train_and_evaluate(
         require_room_in_cluster(config, inputs.vocabulary)
     workers = RayWorkers(config, actors, inputs, sampler.stop_token_ids, self_teacher=method.needs.self_teacher)
     log = RunLog(folder, label, progress, lane)
+    inputs = replace(inputs, untrained=partial(first_point, config, inputs))
     train(config.run_settings, method, inputs, workers, sampler, log, known)
     trained, memory = watch(), peak_memory_by_actor(actors, config.cluster.step_timeout_s)
     evaluate_splits(config, inputs, sampler, folder)

@@ -295,7 +295,8 @@ def _tidy(final: Path) -> None:
 def actors_of(lane: int) -> Iterator[None]:
     """The actors of a lane for one user at a time, over threads and processes.
 
-    Taken after the lock of a result's key, never the other way round.
+    Taken after the lock of a result's key, never the other way round; but for a result that is made only by who has a
+    lane already, and never waits for one (`untrained.py`).
     """
     with (state_folder() / f"lane-{lane}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

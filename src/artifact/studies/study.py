@@ -2,7 +2,10 @@
 
 A cell is a method with options and overrides. Its `id` is what everything hangs on: its learning rate
 (`configs/learning_rates/<tier>.yaml`, made by `studies/learning_rates.py`), its colour, its place as a reference row.
-Its `label` is only printed. An id means one cell: two studies that use it say the same of it. Left out: running.
+Its `label` is only printed. An id means one cell: two studies that use it say the same of it.
+
+What a run measures beside its training, at a price, a study asks for by `reads`; runs are shared between studies, so a
+cell is measured as all studies together read it, and trained once. Left out: running.
 """
 
 from __future__ import annotations
@@ -42,6 +45,12 @@ def read_learning_rates(tier: str) -> dict[str, Any]:
     return data
 
 
+Measure = Literal["curve", "component_norms"]
+
+MEASURED_EVERY: dict[Measure, str] = {"curve": "train.curve_every", "component_norms": "train.component_norms_every"}
+"""What runs measure only where a study reads it, and the setting by which the tier says how often."""
+
+
 class Cell(Section):
     """One row of a study: a method with its options and overrides."""
 
@@ -72,6 +81,9 @@ class Study(Section):
         default_factory=dict, description="by cell: seeds beyond those of the study, for pairs that its claims rest on"
     )
     cells: tuple[Cell, ...]
+    reads: dict[Measure, Literal["all"] | tuple[str, ...]] = Field(
+        default_factory=dict, description="of which cells its figures read a measure; what no study reads is not taken"
+    )
     tiers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="dotted overrides for one tier")
     tiers_of: str | None = Field(None, description="the study whose `tiers` hold as well, below its own")
 
@@ -87,6 +99,12 @@ class Study(Section):
             )
         if twice := [i for i in self.more_seeds if len({*(seeds := self.seeds_of(i))}) < len(seeds)]:
             raise ValueError(f"more_seeds.{twice[0]} repeats a seed: {list(self.seeds_of(twice[0]))}")
+        for measure, ids in self.reads.items():
+            if unknown := [i for i in ids if ids != "all" and i not in {c.id for c in self.cells}]:
+                raise ValueError(
+                    f"reads.{measure} names {unknown[0]!r}, which is no cell of study {self.study!r}; it has "
+                    f"{', '.join(c.id for c in self.cells)}"
+                )
         by_tier = self.teachers if isinstance(self.teachers, dict) else {}
         for field, named in (("tiers", self.tiers), ("teachers", by_tier)):
             if unknown := [tier for tier in named if tier not in tier_names()]:
@@ -97,13 +115,19 @@ class Study(Section):
         """The seeds of the cell with this id: those of the study, which all its rows share, then its own."""
         return (*self.seeds, *self.more_seeds.get(cell, ()))
 
+    def measured(self, measure: Measure) -> set[str]:
+        """The ids of the cells of which it reads `measure`."""
+        ids = self.reads.get(measure, ())
+        return {c.id for c in self.cells} if ids == "all" else set(ids)
+
     def runs(self, tier: str, overrides: dict[str, Any] | None = None) -> list[tuple[Cell, Config]]:
         """Every run of the study on `tier`, teacher by teacher, then cell, then seed.
 
         A tier may say that only the first few seeds are run. Later wins: tier file, the learning rate chosen for the
-        cell (`configs/learning_rates`), the study's overrides for the tier, the cell's, the caller's. The cell's
-        factors multiply what then stands there. Raises ConfigError for a cell without a learning rate, a factor on what
-        is no number, and for a caller who overrides what the matrix itself varies.
+        cell (`configs/learning_rates`), the study's overrides for the tier, 0 for how often a measure is taken of a
+        cell of which no study reads it, the cell's overrides, the caller's. The cell's factors multiply what then
+        stands there. Raises ConfigError for a cell without a learning rate, a factor on what is no number, and for a
+        caller who overrides what the matrix itself varies.
         """
         fixed = sorted({"teacher", "method", "method_options", "seed"} & {key.split(".")[0] for key in overrides or {}})
         if fixed:
@@ -117,10 +141,13 @@ class Study(Section):
         teachers = sorted(load(tier, {**of_tier, **(overrides or {})}).models.teachers) if wanted == "all" else wanted
         rates = {key: entry["lr"] for key, entry in read_learning_rates(tier).get("cells", {}).items()}
         reads_chosen = facts.learning_rates == "chosen"
+        studies = [self, *map(load_study, study_names())]
+        read = {of: set().union(*(s.measured(of) for s in studies)) for of in MEASURED_EVERY}
         out = []
         for teacher in teachers:
             for cell in self.cells:
-                layers = {**of_tier, **cell.overrides, **(overrides or {})}
+                unread = {every: 0 for of, every in MEASURED_EVERY.items() if cell.id not in read[of]}
+                layers = {**of_tier, **unread, **cell.overrides, **(overrides or {})}
                 if reads_chosen and cell.learning_rate != "tier" and "optimiser.lr" not in layers:
                     layers["optimiser.lr"] = self._chosen_rate(cell, rates, tier)
                 for seed in self.seeds_of(cell.id)[: facts.seeds]:
@@ -156,6 +183,11 @@ class Study(Section):
                 "`learning_rate: tier` (the tier's own) or the id of a cell whose rate it shall have"
             )
         return rates[wanted]
+
+
+def study_names() -> list[str]:
+    """The studies of `configs/studies/`, in alphabetical order."""
+    return sorted(p.stem for p in (project_root() / "configs" / "studies").glob("*.yaml"))
 
 
 def load_study(name: str) -> Study:

@@ -23,7 +23,7 @@ from artifact.report import stored
 from artifact.studies import store
 from artifact.studies.inventory import faults
 
-KINDS = ("runs", "checkpoints", "evaluations", "distances", "samples", "annotations", "suremath")
+KINDS = ("runs", "checkpoints", "evaluations", "untrained", "distances", "samples", "annotations", "suremath")
 """The kinds of results that `store.result` keeps, each a folder of `results/`."""
 
 REPORT_STAMP = "report.json"

@@ -13,7 +13,7 @@ import numpy as np
 
 from artifact.errors import ConfigError
 from artifact.records import Problem, Rollout
-from artifact.train.inputs import RunInputs
+from artifact.train.inputs import Outcomes, RunInputs
 from artifact.train.methods.base import Batch
 from artifact.train.objective import to_score
 from artifact.train.rollouts import Sampler, build_rollouts, evaluate, request_seed, verify_groups
@@ -46,10 +46,13 @@ class TeacherAnswers:
 
 def curve(settings: RunSettings, inputs: RunInputs, sampler: Sampler, log: Log, step: int) -> None:
     """Greedy accuracy of the current policy on the curve split, every outcome kept."""
-    if settings.train.curve_every and inputs.curve:
+
+    def measure() -> Outcomes:
         prompts = inputs.prompts(inputs.curve)
-        groups = evaluate(sampler, inputs.curve, prompts, inputs.verify, max_new_tokens=settings.curve_tokens)
-        log.curve(step, inputs.curve, groups)
+        return evaluate(sampler, inputs.curve, prompts, inputs.verify, max_new_tokens=settings.curve_tokens)
+
+    if settings.train.curve_every and inputs.curve:
+        log.curve(step, inputs.curve, measure() if step else inputs.untrained(measure))
 
 
 def norms_are_due(settings: RunSettings, step: int) -> bool:

@@ -11,6 +11,11 @@ from artifact.records import Problem, Rollout
 from artifact.train.rollouts import Decode, Prompt, VerifyBatch
 from artifact.train.settings import RunSettings
 
+Outcomes = list[tuple[Rollout, ...]]
+"""Verified rollouts, a tuple for each problem."""
+
+Measure = Callable[[], Outcomes]
+
 
 @dataclass(frozen=True)
 class RunInputs:
@@ -20,6 +25,8 @@ class RunInputs:
     encode_text(text) the ids of a response, end of sequence included, and mask_text(text) which of them a tool would
     have written (None: no tool); decode(several ids) their texts. `vocabulary` is the number of token ids that the
     tokenizer has: a teacher's head may have more rows, which mean nothing (None: it has none such).
+    untrained(measure) gives the outcomes of the untrained student on `curve`, which runs of one student share: those
+    known from another run, or else what `measure()` finds.
     """
 
     train: Sequence[Problem]
@@ -30,6 +37,7 @@ class RunInputs:
     verify: VerifyBatch
     mask_text: Callable[[str], tuple[bool, ...] | None] = lambda text: None
     vocabulary: int | None = None
+    untrained: Callable[[Measure], Outcomes] = lambda measure: measure()
 
     def prompts(self, problems: Sequence[Problem]) -> list[Prompt]:
         """Prompts of `problems` without any hint."""
