@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import accumulate
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from artifact.book.forecast import ENOUGH_RUNS, Cost, Running, Runs, remaining
+from artifact.book.forecast import ENOUGH_RUNS, Cost, Running, Trained, remaining
 
 seconds = st.floats(1, 500)
 speeds = st.floats(0.1, 10)
+NONE = Trained()
 
 
-def said(number: int, size: int) -> str:
-    return f"[{number}/{size}] UOPD, teacher base, seed 1: 14 s, run 0f134609e81481d8"
-
-
-def history(cost: Cost, speed: float, elapsed: float) -> Running:
-    """A notebook at work, `elapsed` seconds in: what is its own first, then one run after the other."""
-    runs = Runs()
-    for i in range(1, cost.runs + 1):
-        at = speed * cost.seconds(i)
-        if at <= elapsed:
-            runs.hear(said(i, cost.runs), at)
-    return Running(cost, elapsed, runs)
+def ends_of(costs: list[Cost], speed: float) -> tuple[list[float], list[list[float]], list[float]]:
+    """(when each notebook begins, when each of its runs is trained, when it is done), by walking through the series."""
+    begins, runs, ends = [], [], []
+    free = queue = 0.0
+    for cost in costs:
+        begins.append(free)
+        made = [queue := queue + speed * cost.run_s for _ in range(cost.runs)]
+        runs.append(made)
+        free = max([free, *made[-1:]]) + speed * cost.own_s
+        ends.append(free)
+    return begins, runs, ends
 
 
 def forecast_at(costs: list[Cost], speed: float, now: float) -> float:
     """What is forecast for the whole, `now` seconds into a series in which everything takes `speed` times its cost."""
-    ends = list(accumulate(speed * c.seconds() for c in costs))
+    begins, runs, ends = ends_of(costs, speed)
     current = next(i for i, end in enumerate(ends) if end > now)
-    begun = ends[current - 1] if current else 0.0
-    done = [(c, c.runs, speed * c.seconds()) for c in costs[:current]]
-    rest = remaining(done, history(costs[current], speed, now - begun), costs[current + 1 :])
+    left = [replace(c, runs=sum(at > now for at in made)) for c, made in zip(costs, runs, strict=True)]
+    past = [at for made in runs for at in made if at <= now]
+    trained = NONE
+    if past:
+        run_s = max(c.run_s for c in costs)
+        trained = Trained(len(past) - 1, run_s * (len(past) - 1), past[-1] - past[0], now - past[-1])
+    since = max([begins[current], *(at for at in runs[current] if at <= now)])
+    done = [(c, speed * c.own_s) for c in costs[:current]]
+    rest = remaining(done, Running(left[current], now - since), left[current + 1 :], trained)
     assert rest is not None
     return now + rest
 
@@ -48,73 +55,66 @@ def test_proportional_costs_are_forecast_within_a_fifth_after_the_first_tenth(
     assert forecast_at([Cost(s) for s in own], speed, share * total) == pytest.approx(total, rel=0.2)
 
 
-@given(st.floats(0, 40), st.integers(60, 200), seconds, speeds, st.floats(0.15, 0.99))
-def test_runs_tell_before_their_notebook_is_finished(
-    own: float, runs: int, run_s: float, speed: float, share: float
+@given(
+    st.lists(st.tuples(st.floats(0, 60), st.integers(10, 60)), min_size=1, max_size=8),
+    st.floats(1, 60),
+    speeds,
+    st.floats(0.1, 0.99),
+)
+def test_runs_trained_beside_notebooks_tell_before_theirs_begins(
+    shape: list[tuple[float, int]], run_s: float, speed: float, share: float
 ) -> None:
-    cost = Cost(own, runs, run_s)
-    total = speed * cost.seconds()
-    assume(share * total > speed * cost.seconds(ENOUGH_RUNS + 2))
-    assert forecast_at([cost], speed, share * total) == pytest.approx(total, rel=0.2)
+    costs = [Cost(own, runs, run_s) for own, runs in shape]
+    total = ends_of(costs, speed)[2][-1]
+    assume(share * total > speed * run_s * (ENOUGH_RUNS + 3))
+    assert forecast_at(costs, speed, share * total) == pytest.approx(total, rel=0.2)
 
 
 def test_the_embedded_tier_on_a_machine_half_as_fast() -> None:
-    """Two short notebooks, four of a minute or two, and two of many runs: right from the first tenth on."""
+    """Six notebooks of their own, and beside them the runs of the next ones: right from the first tenth on."""
     own = [Cost(s) for s in (11, 6, 144, 82, 80, 13)]
-    costs = [*own, Cost(30, 30, 15), Cost(60, 18, 15)]
-    total = 2 * sum(c.seconds() for c in costs)
+    costs = [*own, Cost(105, 30, 18), Cost(103, 18, 18), Cost(60, 60, 18), Cost(60, 30, 18), Cost(90)]
+    total = ends_of(costs, 2.0)[2][-1]
+    assert total == pytest.approx(2 * (138 * 18 + 60 + 90)), "the queue decides, and what comes after its last run"
     for share in (0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.99):
         assert forecast_at(costs, 2.0, share * total) == pytest.approx(total, rel=0.2), share
 
 
+def test_the_slower_stage_decides() -> None:
+    assert remaining([], None, [Cost(100), Cost(5, 3, 10)], NONE) == 105, "its runs are trained meanwhile"
+    assert remaining([], None, [Cost(10), Cost(5, 3, 10)], NONE) == 35, "it waits for them"
+    assert remaining([], None, [Cost(10, 3, 10), Cost(5, 1, 10)], NONE) == 45 == max(30 + 10, 40) + 5
+
+
 def test_before_anything_is_measured_the_costs_are_believed() -> None:
-    assert remaining([], None, [Cost(10), Cost(5, 3, 2)]) == 21
-    assert remaining([], Running(Cost(10), 4), [Cost(5)]) == 11
+    assert remaining([], None, [Cost(10), Cost(5, 3, 2)], NONE) == 15
+    assert remaining([], Running(Cost(10), 4), [Cost(5)], NONE) == 11
 
 
 def test_a_notebook_overdue_slows_the_rest_down() -> None:
-    assert remaining([], Running(Cost(10), 30), [Cost(5)]) == 15
-    assert remaining([(Cost(10), 0, 30.0)], Running(Cost(10), 20), [Cost(5)]) == 10 + 15
+    assert remaining([], Running(Cost(10), 30), [Cost(5)], NONE) == 15
+    assert remaining([(Cost(10), 30.0)], Running(Cost(10), 20), [Cost(5)], NONE) == 10 + 15
 
 
-def test_runs_found_in_the_store_make_no_machine_fast() -> None:
-    """All 20 runs were there: the notebook took its own 10 s, and the next will take 110 s."""
-    assert remaining([(Cost(10, 20, 10), 0, 10.0)], None, [Cost(10, 10, 10)]) == 110
+def test_one_that_waits_for_runs_is_not_overdue() -> None:
+    assert remaining([], Running(Cost(10, 5, 20), 300), [Cost(5)], NONE) == 100 + 10 + 5
 
 
-def test_what_came_before_the_first_run_is_spent() -> None:
-    cost = Cost(100, 10, 10)
-    assert remaining([], history(cost, 1.0, 110.0), []) == 90
-    assert remaining([], history(cost, 1.0, 164.0), []) == 36
+def test_the_time_since_the_last_run_is_part_of_the_next() -> None:
+    done = Trained(10, 100.0, 100.0, 4.0)
+    assert remaining([], Running(Cost(3, 2, 10), 50), [], done) == 20 - 4 + 3
+
+
+def test_few_runs_tell_nothing_yet() -> None:
+    fast = Trained(ENOUGH_RUNS, 100.0, 10.0)
+    assert remaining([], None, [Cost(0, 10, 10)], fast) == 100
+    assert remaining([], None, [Cost(0, 10, 10)], replace(fast, runs=ENOUGH_RUNS + 1)) == 10
 
 
 def test_what_was_never_measured_has_no_forecast() -> None:
-    assert remaining([(Cost(1), 0, 1.0)], None, [Cost(1), None]) is None
+    assert remaining([(Cost(1), 1.0)], None, [Cost(1), None], NONE) is None
 
 
-def test_runs_are_counted_over_studies_and_lanes() -> None:
-    runs = Runs()
-    found = said(2, 2).replace("14 s", "1 s")  # waited for the store a little: no run
-    for line in (said(2, 3), said(1, 3), said(3, 3), "phase 1: 200 of 400", said(1, 2), found):
-        runs.hear(line, 0)
-    assert len(runs.at) == 4 and runs.left(0) == 1 and runs.left(9) == 5
-
-
-def test_a_study_longer_than_expected_is_believed_and_its_cached_runs_are_not_counted() -> None:
-    longer, mixed = Runs(), Runs()
-    longer.hear(said(1, 90), 0)
-    assert (longer.left(30), longer.left(1)) == (29, 89)
-    mixed.hear(said(4, 20), 0)  # three of the first four came from the store
-    assert mixed.left(0) == 4
-
-
-def test_what_a_study_says_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    from artifact.studies import runner, store
-
-    lines: list[str] = []
-    monkeypatch.setattr(store.Stopwatch, "__call__", lambda self: 14.2)
-    monkeypatch.setattr(runner, "say", lines.append)
-    monkeypatch.setattr(runner, "run", lambda *_, **__: type("Info", (), {"key": "0f134609e81481d8"}))
-    infos = runner.run_study("uopd", "tiny", {"cluster.lanes": 1})
-    runs = Runs()
-    assert all(runs.hear(line, 0) for line in lines) and len(infos) == len(lines) == len(runs.at) > 10
+def test_the_walk_agrees_with_sums() -> None:
+    own = [3.0, 4.0, 5.0]
+    assert ends_of([Cost(s) for s in own], 2.0)[2] == [2 * s for s in accumulate(own)]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,8 @@ from tests.book.toys import write
 
 from artifact.book import costs as book_costs
 from artifact.book import progress as book_progress
-from artifact.book.costs import committed_costs, costs, stored_cost
+from artifact.book.background import Background
+from artifact.book.costs import committed_costs, costs, seconds_of_runs, stored_seconds
 from artifact.book.forecast import Cost
 from artifact.book.notebooks import target_of
 from artifact.book.progress import Progress, View, execute_all
@@ -39,24 +43,59 @@ def series(clock: Clock) -> Progress:
     return Progress({"01_a": Cost(10), "02_b": Cost(20, 4, 10), "03_c": Cost(30)}, clock)
 
 
+def said(number: int, size: int, seconds: int = 14) -> str:
+    return f"[{number}/{size}] UOPD, teacher base, seed 1: {seconds} s, run key-{number}"
+
+
 def test_it_says_what_is_done_running_and_left(series: Progress, clock: Clock) -> None:
-    assert series.line(0.0).startswith("0 of 3 notebooks and 0 of 4 runs done; 3 left; about 1 min 40 s left, until ")
+    assert series.line(0.0).startswith("0 of 3 notebooks and 0 of 4 runs done; 3 left; about 1 min 30 s left, until ")
     series.begin("01_a")
     clock.now = 20
     series.end()  # twice what it should have taken
     series.begin("02_b")
     clock.now = 80
-    assert series.hear("[1/4] UOPD, teacher base, seed 1: 14 s, run abc") and not series.hear("made: figures/x")
+    assert series.hear(said(1, 4)) and not series.hear("made: figures/x")
     line = series.line(0.0)
     assert line.startswith(
-        "1 of 3 notebooks and 1 of 4 runs done; 1 left; about 2 min 0 s left, until "
-    )  # 3 · 20 + 60 s
-    assert line.endswith("; waiting for 02_b, 1 min 0 s so far, run 2 of 4")
+        "1 of 3 notebooks and 1 of 4 runs done; 1 left; about 2 min 40 s left, until "
+    )  # 3 · 20 + 40 + 60 s
+    assert line.endswith("; waiting for 02_b, 1 min 0 s so far, 3 of its runs to be trained")
     standing = series.standing(0.0)
     assert standing.of["02_b"].startswith("Running since") and standing.of["03_c"] == "Left to do, usually 30 s."
     series.end(failed=True)
-    assert series.counts() == "1 of 3 notebooks and 1 of 1 runs done, 1 failed"
+    assert series.counts() == "1 of 3 notebooks and 1 of 4 runs done, 1 failed"
     assert series.standing(0.0).of["02_b"] == "Failed after 1 min 0 s."
+
+
+def test_runs_of_the_queue_count_before_their_notebook_begins(series: Progress, clock: Clock) -> None:
+    series.begin("01_a")
+    for number in (1, 2, 2, 3):  # one is told by the queue, and by a notebook that made it
+        clock.now += 10
+        series.hear(said(number, 4))
+    assert series.counts() == "0 of 3 notebooks and 3 of 4 runs done"
+    assert series.runs_left() == {"01_a": 0, "02_b": 1, "03_c": 0}
+    clock.now = 41
+    series.hear(said(4, 4))
+    series.end()
+    series.begin("02_b")
+    clock.now = 45
+    assert series.waiting() == "waiting for 02_b, 4 s so far, usually 20 s"
+
+
+def test_stored_runs_are_not_waited_for(series: Progress) -> None:
+    series.hear("training queue: 3 runs are stored, 1 to train; first phase 1 of 2 teacher(s)")
+    assert series.counts() == "0 of 3 notebooks and 0 of 1 runs done" and series.runs_left()["02_b"] == 1
+    assert series.remaining_s() == 60
+
+
+def test_the_time_a_notebook_waited_is_not_its_own(series: Progress, clock: Clock) -> None:
+    series.begin("02_b")
+    for number in range(1, 5):
+        clock.now += 10
+        series.hear(said(number, 4))
+    clock.now += 20
+    series.end(waited_s=40)
+    assert series.remaining_s() == 10 + 30, "its own 20 s took 20 s: the machine is as fast as it was"
 
 
 def test_what_is_up_to_date_is_no_part_of_it(series: Progress, clock: Clock) -> None:
@@ -64,7 +103,7 @@ def test_what_is_up_to_date_is_no_part_of_it(series: Progress, clock: Clock) -> 
     assert "waiting for 00_fresh" in series.line(0.0)
     clock.now = 5
     series.end()
-    assert series.counts() == "0 of 3 notebooks and 0 of 4 runs done" and series.remaining_s() == 100
+    assert series.counts() == "0 of 3 notebooks and 0 of 4 runs done" and series.remaining_s() == 90
 
 
 def test_an_unknown_end_is_said_to_be_unknown(clock: Clock) -> None:
@@ -83,10 +122,10 @@ def test_plain_lines_come_at_most_once_a_minute(series: Progress, monkeypatch: p
     series.begin("02_b")
     for i, at in enumerate((10, 59, 61, 70, 122), 1):
         now[0] = at
-        view.hear(f"[{i}/9] UOPD, teacher base, seed 1: 14 s, run abc")
+        view.hear(said(i, 9))
     lines = out.getvalue().splitlines()
     assert len(lines) == 2 and all(line.startswith("  progress: 0 of 3 notebooks") for line in lines)
-    assert "\x1b" not in out.getvalue() and "run 4 of 4" in lines[0] and "run 6 of 9" in lines[1]
+    assert "\x1b" not in out.getvalue() and "1 of its runs to be trained" in lines[0] and "usually 20 s" in lines[1]
 
 
 def test_on_a_terminal_the_output_goes_above_a_live_line(series: Progress) -> None:
@@ -130,48 +169,90 @@ def test_the_index_shows_the_first_figures_while_the_rest_is_left(
     assert "progress" not in (results / "notebooks" / "tiny" / "01_a.ipynb").read_text()
 
 
-def record(source: Path, seconds: float, runs: dict[str, float]) -> None:
-    """An account of an execution that showed these runs, each with its seconds."""
-    folder = target_of(source, "tiny").parents[2]
-    for key, total in runs.items():
-        (folder / "runs" / key).mkdir(parents=True, exist_ok=True)
-        (folder / "runs" / key / "run_info.json").write_text(json.dumps({"seconds": {"total": total}}))
+def record(source: Path, seconds: float, waited: float) -> None:
+    """An account of an execution that waited so long for runs."""
     path = target_of(source, "tiny").with_suffix(".json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"fingerprint": {}, "files": [], "seconds": seconds, "made": [{"path": "x", "runs": list(runs)}]}
-    path.write_text(json.dumps(facts))
+    path.write_text(
+        json.dumps({"fingerprint": {}, "files": [], "seconds": seconds, "waited_seconds": waited, "made": []})
+    )
 
 
-def test_the_last_execution_tells_the_cost(results: Path) -> None:
+def store_run(results: Path, key: str, seconds: float, tier: str = "tiny") -> None:
+    """A finished run that took so long."""
+    (results / "runs" / key).mkdir(parents=True)
+    (results / "runs" / key / "manifest.json").write_text(json.dumps({"tier": tier}))
+    (results / "runs" / key / "run_info.json").write_text(json.dumps({"seconds": {"total": seconds}}))
+
+
+def test_the_last_execution_tells_what_is_a_notebooks_own(results: Path) -> None:
     source = Path("01_a.ipynb")
-    assert stored_cost(source, "tiny", 2) is None
-    record(source, 100, {"a": 40, "b": 20, "c": 30})
-    assert stored_cost(source, "tiny", 2) == Cost(55, 3, 15)
-    record(source, 12, {"a": 40, "b": 20, "c": 30})  # its runs came from the store
-    assert stored_cost(source, "tiny", 2) == Cost(12, 0, 15)
-    record(source, 100, {"a": 40, "b": 20, "c": 30})
-    assert stored_cost(source, "tiny", 2, frozenset("a")) == Cost(75, 2, 12.5)  # a notebook before it makes that one
+    assert stored_seconds(source, "tiny") is None
+    record(source, 100, 45)
+    assert stored_seconds(source, "tiny") == 55
+
+
+def test_stored_runs_tell_what_a_run_takes(results: Path) -> None:
+    assert seconds_of_runs("tiny", 2) is None
+    for key, seconds in (("a", 40), ("b", 20)):
+        store_run(results, key, seconds)
+    store_run(results, "c", 900, "paper")
+    (results / "runs" / "a" / "run_info.json").unlink()
+    assert (seconds_of_runs("tiny", 1), seconds_of_runs("tiny", 2)) == (20, 10)
 
 
 def test_the_committed_costs_are_scaled_to_this_machine(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b, c = (Path(f"{n}.ipynb") for n in ("01_a", "02_b", "03_c"))
     monkeypatch.setattr(book_costs, "committed_costs", lambda tier: {"01_a": Cost(10), "02_b": Cost(4, 3, 2)})
-    assert costs([a, b, c], "tiny", 2) == {a: Cost(10), b: Cost(4, 3, 2), c: None}
-    record(a, 30, {})
-    assert costs([a, b, c], "tiny", 2) == {a: Cost(30), b: Cost(12, 3, 6), c: None}
-    for key, tier in (("k1", "tiny"), ("k2", "tiny"), ("k3", "paper")):  # an attempt was interrupted after two runs
-        (results / "runs" / key).mkdir(parents=True)
-        (results / "runs" / key / "manifest.json").write_text(json.dumps({"tier": tier}))
-    assert costs([a, b, c], "tiny", 2)[b] == Cost(12, 1, 6)
+    assert costs({a: 0, b: 5, c: 0}, "tiny", 2) == {a: Cost(10, 0, 2), b: Cost(4, 5, 2), c: None}
+    record(a, 40, 10)
+    assert costs({a: 0, b: 5, c: 0}, "tiny", 2) == {a: Cost(30, 0, 6), b: Cost(12, 5, 6), c: None}
+    store_run(results, "k", 8)
+    assert costs({b: 5}, "tiny", 2) == {b: Cost(4, 5, 4)}
 
 
-def test_an_execution_whose_runs_were_deleted_tells_nothing(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = Path("01_a.ipynb")
-    monkeypatch.setattr(book_costs, "committed_costs", lambda tier: {"01_a": Cost(10, 3, 20)})
-    record(source, 12, {"a": 40})
-    assert costs([source], "tiny", 2) == {source: Cost(12, 0, 20)}
-    (results / "runs" / "a" / "run_info.json").unlink()
-    assert costs([source], "tiny", 2) == {source: Cost(10, 3, 20)}
+def test_the_time_of_runs_that_were_never_measured_is_not_guessed(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(book_costs, "committed_costs", lambda tier: {"01_a": Cost(10)})
+    a = Path("01_a.ipynb")
+    assert costs({a: 3}, "tiny", 2) == {a: None} and costs({a: 0}, "tiny", 2) == {a: Cost(10)}
+
+
+QUEUE = """
+import sys, time
+print("training queue: 0 runs are stored, 2 to train", flush=True)
+print("[1/2] UOPD, teacher base, seed 1: 14 s, run abc", flush=True)
+"""
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_series_stops_where_its_runs_cannot_be_trained(
+    tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failing: bool
+) -> None:
+    """The notebook at work comes to its end; the next is not begun, and the series fails with the run's own words."""
+    sources = [write(tmp_path / "notebooks", f"0{i}_x.ipynb", "import time; time.sleep(3)") for i in (1, 2)]
+    body = QUEUE + ("sys.exit('error: run abd: the loss is not finite')" if failing else "")
+
+    @contextmanager
+    def queue(
+        studies: object, tier: str, sets: object, log: Path, heard: Callable[[str], None]
+    ) -> Iterator[Background]:
+        made = Background([sys.executable, "-c", body], log, heard)
+        yield made
+        made.end()
+
+    monkeypatch.setattr(book_progress, "training", queue)
+    monkeypatch.setattr(book_progress, "write_summary", lambda *a, **k: None)
+    out = io.StringIO()
+    failed = execute_all(sources, "tiny", None, terminal(file=out, soft_wrap=True))
+    assert "    | [1/2] UOPD" in capsys.readouterr().out
+    text = out.getvalue()
+    if failing:
+        assert failed == ["02_x"] and "[2/2]" not in text
+        assert "failed run abd: the loss is not finite (training queue; its output:" in text
+    else:
+        assert failed == [] and "[2/2] 02_x" in text
 
 
 def test_committed_files_name_tiers_and_notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,9 +95,10 @@ def house(monkeypatch: pytest.MonkeyPatch, results: Path) -> list[str]:
             raise NotebookFailed(f"{source.name}: cell 2 raised", interrupted="dies" in source.stem)
         if "typo" in source.stem:
             raise ConfigError("unknown key")
-        return Outcome(source, True, "never executed", {"seconds": 1.0, "made": []})
+        return Outcome(source, True, "never executed", {"seconds": 1.0, "waited_seconds": 0.0, "made": []})
 
     monkeypatch.setattr("artifact.book.notebooks.run_notebook", run_notebook)
+    monkeypatch.setattr("artifact.book.needs.read_notebook", lambda path: {"cells": []})
     monkeypatch.setattr("artifact.actors.session.stop", lambda *, only_if_unused: events.append("stopped"))
     monkeypatch.setattr("artifact.actors.ray_head.users", list)
     return events
@@ -129,3 +130,14 @@ def test_the_cluster_is_stopped_after_any_error(house: list[str]) -> None:
     with pytest.raises(ConfigError):
         execute("01_typo", "02_fine")
     assert house == ["01_typo", "stopped"]
+
+
+def test_the_queue_of_a_tier_can_be_looked_at() -> None:
+    done = artifact("train-all", "--study", "uopd,uopd_controls", "--dry-run", "--set", "task.train_limit=20")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:3] == [
+        "uopd: 18 runs",
+        "uopd_controls: 24 runs",
+        "all together: 30 different runs",
+    ]
+    assert artifact("train-all", "--study", "uopd,nope").stderr.startswith("error: unknown study 'nope'; there are: ")

@@ -889,4 +889,32 @@ MUTANTS = (
         "",
         ("studies/test_untrained.py::test_what_a_run_learns_is_nothing_of_it_and_what_the_engine_is_told_is",),
     ),
+    Mutant(
+        "a queue trains what two studies share twice",
+        "studies/training_queue.py",
+        'teacher = config.teacher if needs.teacher or needs.annotation else ""',
+        "teacher = config.teacher",
+        ("studies/test_training_queue.py::test_the_union_holds_each_run_once",),
+    ),
+    Mutant(
+        "a run begins before its annotation is there",
+        "studies/training_queue.py",
+        "queue.runs[i][2] in (None, *annotated)",
+        "True",
+        ("studies/test_training_queue.py::test_each_is_trained_once_and_phase_one_stands_in_nobodys_way",),
+    ),
+    Mutant(
+        "phase 1 in any lane",
+        "studies/training_queue.py",
+        "return lane == 0 if key is not None else",
+        "return True if key is not None else",
+        ("studies/test_training_queue.py::test_each_is_trained_once_and_phase_one_stands_in_nobodys_way",),
+    ),
+    Mutant(
+        "a run that another process made is told as made here",
+        "studies/runner.py",
+        "if progress and info.made:",
+        "if progress:",
+        ("studies/test_training_queue.py::test_a_run_that_another_process_makes_is_waited_for",),
+    ),
 )

@@ -27,7 +27,7 @@ from artifact.book.page import to_html
 from artifact.errors import ArtifactError
 from artifact.escape import visible
 from artifact.files import write_text
-from artifact.report.output_manifest import VARIABLE, in_words, read_entries, read_made
+from artifact.report.output_manifest import VARIABLE, in_words, read_entries, read_made, read_wait
 
 KERNEL = "artifact-this-python"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -43,13 +43,17 @@ class NotebookFailed(ArtifactError):
 
 @dataclass(frozen=True)
 class Executed:
-    """What one execution left behind: two files, the announcements of `record_made`, seconds, stderr by cell id."""
+    """What one execution left behind: two files, the announcements of `record_made`, seconds, stderr by cell id.
+
+    waited_s  of the seconds, those in which runs of studies were trained or waited for
+    """
 
     notebook: Path
     page: Path
     made: list[dict[str, Any]]
     seconds: float
     stderr: dict[str, str]
+    waited_s: float
 
 
 class Lines(io.TextIOBase):
@@ -200,7 +204,7 @@ def execute(
         except NotebookFailed as err:
             partial.replace(failed)
             raise NotebookFailed(f"{err}\n  partial copy: {failed}; output: {log_path}", err.interrupted) from None
-        made = read_made(announcements)
+        made, waited_s = read_made(announcements), read_wait(announcements)
     seconds = time.monotonic() - start
     notebook = tidy(nbformat.read(partial, as_version=4))
     page = to_html(notebook, source.parent, source.stem)
@@ -208,4 +212,4 @@ def execute(
     write_text(target.with_suffix(".html"), page)
     partial.unlink()
     failed.unlink(missing_ok=True)
-    return Executed(target, target.with_suffix(".html"), made, seconds, stderr_of(notebook))
+    return Executed(target, target.with_suffix(".html"), made, seconds, stderr_of(notebook), waited_s)

@@ -23,8 +23,7 @@ from artifact.report.claims_page import CLAIM, MECHANISM, NAME
 from artifact.report.latex import latex_table
 from artifact.report.outputs import stamp_line
 from artifact.studies.doctor import CORES_WANTED, DISK_WANTED_GIB, MEMORY_WANTED_GIB
-from artifact.studies.plan import study_names
-from artifact.studies.study import load_study
+from artifact.studies.study import load_study, study_names
 
 TIER = "tiny"
 """The tier whose minutes are told: the one that runs on any machine."""

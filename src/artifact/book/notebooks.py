@@ -273,6 +273,7 @@ def run_notebook(
         "title": title_of(source),
         **facts,
         "seconds": round(done.seconds, 1),
+        "waited_seconds": round(done.waited_s, 1),
         "stderr": done.stderr,
         "made": made,
         "files": [{"path": portable(file), "hash": file_hash(file)} for file in files],

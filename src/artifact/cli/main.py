@@ -20,8 +20,9 @@ from artifact.cli import claims as cli_claims
 from artifact.cli import cluster as cli_cluster
 from artifact.cli import evaluate as cli_evaluate
 from artifact.cli import reference as cli_reference
+from artifact.cli import training as cli_training
 from artifact.cli import verify as cli_verify
-from artifact.cli.options import Force, Sets, Tier
+from artifact.cli.options import Force, Sets, StudyName, Tier
 from artifact.cli.options import console as _console
 from artifact.cli.options import names as _names
 from artifact.cli.options import overrides as _overrides
@@ -42,7 +43,6 @@ Only = Annotated[
     str | None, typer.Option("--only", metavar="NAME[,NAME]", help="only these notebooks, by number or name")
 ]
 CellTimeout = Annotated[float | None, typer.Option("--cell-timeout", min=1, help="seconds one notebook cell may take")]
-StudyName = Annotated[str | None, typer.Option("--study", help="a study of configs/studies")]
 
 
 @app.command("run-all")
@@ -280,52 +280,9 @@ def build_suremath(
     typer.echo(f"dataset: {folder / 'dataset'}")
 
 
-@app.command()
-def train(
-    tier: Tier = "tiny",
-    study: StudyName = None,
-    method: Annotated[str | None, typer.Option("--method", help="opd, uopd, core, grpo, …")] = None,
-    teacher: Annotated[str | None, typer.Option("--teacher", help="key of models.teachers")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0)] = None,
-    sets: Sets = None,
-    force: Force = False,
-) -> None:
-    """Train and evaluate one run, or every run of a study; finished runs are taken from the cache."""
-    from artifact.config import ConfigError, load
-
-    named = {"method": method, "teacher": teacher, "seed": seed}
-    given = [f"--{name}" for name, value in named.items() if value is not None]
-    if study is not None and given:
-        raise ConfigError(f"--study {study} sets method, teacher and seed of its runs; leave out {', '.join(given)}")
-    config = load(tier, _overrides(sets, **named))
-    from artifact.studies.runner import run, run_study
-
-    if study is None:
-        typer.echo(f"run: {run(config, force=force).folder}")
-    else:
-        run_study(study, tier, _overrides(sets), force=force)
-        typer.echo(f"study {study}: done")
-
-
-@app.command("select-learning-rates")
-def select_learning_rates(
-    study: Annotated[str, typer.Option("--study", help="study whose cells get a rate")] = "core",
-    tier: Tier = "tiny",
-    rates: Annotated[str, typer.Option("--rates", help="the grid, comma-separated")] = "3e-4,1e-3,3e-3",
-    sets: Sets = None,
-) -> None:
-    """Choose a learning rate for each method of a study, on the validation split, by one rule."""
-    from artifact.config import ConfigError
-
-    try:
-        grid = [float(r) for r in _names(rates) or []]
-    except ValueError as err:
-        raise ConfigError(f"--rates {rates!r}: {err}; give numbers such as 3e-4,1e-3") from None
-    from artifact.studies.learning_rates import select
-
-    typer.echo(f"learning rates: {select(study, tier, grid, _overrides(sets))}")
-
-
+app.command()(cli_training.train)
+app.command("train-all")(cli_training.train_all)
+app.command("select-learning-rates")(cli_training.select_learning_rates)
 app.command()(cli_evaluate.evaluate)
 app.command()(cli_evaluate.transcripts)
 app.command()(cli_cluster.cluster)

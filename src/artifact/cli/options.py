@@ -10,6 +10,7 @@ Tier = Annotated[str, typer.Option("--tier", metavar="NAME", help="size of the r
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a configuration value; may be repeated")
 ]
+StudyName = Annotated[str | None, typer.Option("--study", help="a study of configs/studies")]
 Force = Annotated[bool, typer.Option("--force", help="compute again what is already there")]
 
 

@@ -47,6 +47,16 @@ def record_made(path: Path, *, title: str = "", output: str = "", runs: tuple[st
     return path
 
 
+def record_wait(seconds: float) -> None:
+    """Announce that so much of a notebook's time was training, or waiting for who trains."""
+    _append({"waited": seconds})
+
+
+def read_wait(path: Path) -> float:
+    """The sum of what `record_wait` announced in `path`."""
+    return float(sum(entry.get("waited", 0.0) for entry in read_entries(path)))
+
+
 def read_entries(path: Path) -> list[dict[str, Any]]:
     """Every whole line of `path` so far, in order; none when there is no such file."""
     if not path.is_file():
@@ -66,8 +76,8 @@ def read_made(path: Path) -> list[dict[str, Any]]:
 
 def in_words(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Lines for the terminal: what was said, and what was made, one line for the files of one output."""
-    root = project_root()
-    for stem, group in groupby(entries, key=lambda e: Path(e["path"]).with_suffix("") if "path" in e else None):
+    root, told = project_root(), [e for e in entries if "path" in e or "said" in e]
+    for stem, group in groupby(told, key=lambda e: Path(e["path"]).with_suffix("") if "path" in e else None):
         if stem is None:
             yield from (str(e["said"]) for e in group)
         else:

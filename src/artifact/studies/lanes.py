@@ -16,30 +16,44 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-def side_by_side(jobs: Sequence[Job], lanes: int, work: Callable[[Job, int], Result]) -> list[Result]:
+def side_by_side(
+    jobs: Sequence[Job],
+    lanes: int,
+    work: Callable[[Job, int], Result],
+    ready: Callable[[Job, int], bool] = lambda job, lane: True,
+) -> list[Result]:
     """`work(job, lane)` for every job, at most `lanes` at a time; the results in the order of `jobs`.
 
-    After the first error, or an interruption, no further job is begun; the error is raised.
+    A lane that is free takes the first job that is `ready(job, lane)`, which is asked again whenever a job is finished;
+    one lane alone takes them in their order. After the first error, or an interruption, no further job is begun; the
+    error is raised.
     """
     if lanes == 1 or len(jobs) < 2:
         return [work(job, 0) for job in jobs]
-    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    waiting, stop = list(range(len(jobs))), False
+    turn = threading.Condition()
     finished: queue.SimpleQueue[tuple[int, Result | None, BaseException | None]] = queue.SimpleQueue()
-    for i in range(len(jobs)):
-        waiting.put(i)
-    stop = threading.Event()
+
+    def take(lane: int) -> int | None:
+        with turn:
+            while waiting and not stop:
+                found = next((i for i in waiting if ready(jobs[i], lane)), None)
+                if found is not None:
+                    waiting.remove(found)
+                    return found
+                turn.wait()
+        return None
 
     def lane_of(lane: int) -> None:
-        while not stop.is_set():
-            try:
-                i = waiting.get_nowait()
-            except queue.Empty:
-                return
+        while (i := take(lane)) is not None:
             try:
                 finished.put((i, work(jobs[i], lane), None))
             except BaseException as err:
                 finished.put((i, None, err))
                 return
+            finally:
+                with turn:
+                    turn.notify_all()
 
     for lane in range(lanes):
         threading.Thread(target=lane_of, args=(lane,), daemon=True, name=f"lane-{lane}").start()
@@ -51,5 +65,7 @@ def side_by_side(jobs: Sequence[Job], lanes: int, work: Callable[[Job, int], Res
                 raise error
             results[i] = result  # type: ignore[assignment]
     finally:
-        stop.set()
+        with turn:
+            stop = True
+            turn.notify_all()
     return [results[i] for i in range(len(jobs))]

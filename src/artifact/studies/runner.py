@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from artifact.phase1.records import Annotation
 from artifact.phase1.weights import weights_for
 from artifact.provenance import digest, vouch, vouched
 from artifact.records import Rollout, stream_parquet, write_parquet
-from artifact.report.output_manifest import say
+from artifact.report.output_manifest import record_wait, say
 from artifact.studies import keys, store
 from artifact.studies.annotate import annotate, annotation_key, load_checkpoint, teacher_samples
 from artifact.studies.driver_memory import require_memory
@@ -40,7 +40,10 @@ from artifact.train.rollouts import evaluate
 
 @dataclass(frozen=True)
 class RunInfo:
-    """A finished run: how it is printed, where it lies, and the id of its cell (outside a study: the method's name)."""
+    """A finished run: how it is printed, where it lies, and the id of its cell (outside a study: the method's name).
+
+    made  whether it was made when it was asked for; not so where it was stored, or another process made it
+    """
 
     label: str
     method: str
@@ -50,6 +53,7 @@ class RunInfo:
     folder: Path
     manifest: dict[str, Any]
     cell: str
+    made: bool = field(default=False, compare=False)
 
     def named(self, frame: pd.DataFrame) -> pd.DataFrame:
         """`frame` with columns that say of which run its rows are: label, cell, teacher, seed, key."""
@@ -84,6 +88,11 @@ def run_key(config: Config, method: Method, inputs: RunInputs) -> str:
             "lock": keys.environment_hash(config.cluster.device),
         }
     )
+
+
+def key_of(config: Config) -> str:
+    """The key under which the run of `config` is stored, or will be."""
+    return run_key(config, config.make_method(), build_inputs(config))
 
 
 def _final_problems(config: Config) -> list[Any]:
@@ -136,7 +145,8 @@ def run(
         known = phase_one(config, method)
         inputs = _with_weights(config, method, inputs, known)
     with store.result("runs", key, config, force=force) as out:
-        if not out.finished:
+        made = not out.finished
+        if made:
             with store.actors_of(lane), told_when_full(out.folder, _bytes_of_a_run(config)):
                 out.run_info |= _train_and_evaluate(config, method, inputs, known, out.folder, label, progress, lane)
             out.manifest |= {
@@ -151,7 +161,7 @@ def run(
             if config.losses.mask_truncated_completions:
                 out.manifest["masked_truncated"] = RunLog(out.folder, label, progress=False).total("masked_truncated")
     named = cell or config.method
-    return RunInfo(label, config.method, config.teacher, config.seed, key, out.folder, out.manifest, named)
+    return RunInfo(label, config.method, config.teacher, config.seed, key, out.folder, out.manifest, named, made)
 
 
 def _with_weights(config: Config, method: Method, inputs: RunInputs, known: TeacherAnnotations) -> RunInputs:
@@ -295,25 +305,34 @@ def run_study(
 ) -> list[RunInfo]:
     """Every run of a study on `tier`, `cluster.lanes` at a time; finished ones come from the cache."""
     chosen = load_study(study) if isinstance(study, str) else study
-    todo = list(enumerate(chosen.runs(tier, overrides), 1))
+    todo, watch = list(enumerate(chosen.runs(tier, overrides), 1)), store.Stopwatch()
 
     def work(job: tuple[int, tuple[Cell, Config]], lane: int) -> RunInfo:
         i, (cell, config) = job
-        watch = store.Stopwatch()
-        info = run(config, force=force, label=cell.label, progress=progress, lane=lane, cell=cell.id)
-        if progress and watch() > 1:
-            say(
-                f"[{i}/{len(todo)}] {cell.label}, teacher {config.teacher}, seed {config.seed}: {watch():.0f} s, "
-                f"run {info.key}"
-            )
-        return info
+        return run_told((i, len(todo)), cell, config, lane=lane, force=force, progress=progress)
 
     lanes = todo[0][1][1].cluster.lanes if todo else 1
     if lanes > 1:
         # Once, before several threads ask for it; and libraries that import lazily do so in one thread.
         connect(object_store_gib=todo[0][1][1].cluster.object_store_gib)
         build_inputs(todo[0][1][1])
-    return side_by_side(todo, lanes, work)
+    runs = side_by_side(todo, lanes, work)
+    record_wait(watch())
+    return runs
+
+
+def run_told(
+    number: tuple[int, int], cell: Cell, config: Config, *, lane: int, force: bool = False, progress: bool = True
+) -> RunInfo:
+    """The run of a cell, the first `number` of the second; a line says so where it was made."""
+    watch = store.Stopwatch()
+    info = run(config, force=force, label=cell.label, progress=progress, lane=lane, cell=cell.id)
+    if progress and info.made:
+        say(
+            f"[{number[0]}/{number[1]}] {cell.label}, teacher {config.teacher}, seed {config.seed}: {watch():.0f} s, "
+            f"run {info.key}"
+        )
+    return info
 
 
 def rollouts_of(info: RunInfo) -> Iterator[Rollout]:

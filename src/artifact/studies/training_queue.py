@@ -1,0 +1,118 @@
+"""One queue over many studies: the union of their runs, each trained once, and no lane idle from the first to the last.
+
+Phase 1 comes first, on lane 0, whose lock its stages take; beside it the other lanes train what reads no annotation,
+and then what reads one that is there. Runs keep the order of the studies. Everything goes through the store, under the
+locks of its keys: who asks for a run meanwhile (a notebook, another process) waits for it or trains it, never twice.
+Left out: which studies a series of notebooks needs (`book/needs.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from artifact.actors.session import connect
+from artifact.config import Config
+from artifact.errors import ArtifactError
+from artifact.report.output_manifest import say
+from artifact.studies import store
+from artifact.studies.annotate import annotate, annotation_key
+from artifact.studies.inputs import build_inputs
+from artifact.studies.lanes import side_by_side
+from artifact.studies.runner import RunInfo, key_of, run_told
+from artifact.studies.study import Cell, load_study
+
+
+def union(studies: Sequence[str], tier: str, overrides: dict[str, Any] | None = None) -> list[tuple[Cell, Config]]:
+    """The runs of all `studies`, each once, in the order of the studies.
+
+    Without a key, which needs models and data: what decides it beside them is the configuration, and of two teachers
+    under a method that reads none, one.
+    """
+    found: dict[str, tuple[Cell, Config]] = {}
+    for name in studies:
+        for cell, config in load_study(name).runs(tier, overrides):
+            needs = config.make_method().needs
+            teacher = config.teacher if needs.teacher or needs.annotation else ""
+            found.setdefault(config.model_copy(update={"teacher": teacher}).model_dump_json(), (cell, config))
+    return list(found.values())
+
+
+@dataclass
+class Queue:
+    """What is to be done for some studies: annotations that are not there, runs that are not, and how many are."""
+
+    annotations: dict[str, Config] = field(default_factory=dict)
+    runs: list[tuple[Cell, Config, str | None]] = field(default_factory=list)
+    stored: int = 0
+
+    @classmethod
+    def of(cls, runs: Sequence[tuple[Cell, Config]]) -> Queue:
+        """The queue for `runs`: a run is listed with the key of the annotation it has to wait for, if there is one."""
+        out = cls()
+        for cell, config in runs:
+            if store.read_manifest(store.folder_of("runs", key_of(config))) is not None:
+                out.stored += 1
+                continue
+            waits_for = None
+            if config.make_method().needs.annotation:
+                key = annotation_key(config, build_inputs(config))
+                if store.read_manifest(store.folder_of("annotations", key)) is None:
+                    out.annotations.setdefault(key, config)
+                    waits_for = key
+            out.runs.append((cell, config, waits_for))
+        return out
+
+    def in_words(self) -> str:
+        """How much is to be done, and how much is there."""
+        first = f"; first phase 1 of {len(self.annotations)} teacher(s)" if self.annotations else ""
+        return f"training queue: {self.stored} runs are stored, {len(self.runs)} to train{first}"
+
+
+def train_all(
+    studies: Sequence[str], tier: str, overrides: dict[str, Any] | None = None, progress: bool = True
+) -> list[RunInfo]:
+    """Train the runs of all `studies` that are not stored, `cluster.lanes` at a time; returns them.
+
+    After the first error no further run is begun; it is raised.
+    """
+    queue = Queue.of(union(studies, tier, overrides))
+    say(queue.in_words())
+    if not queue.runs:
+        return []
+    config = queue.runs[0][1]
+    if config.cluster.lanes > 1:
+        connect(object_store_gib=config.cluster.object_store_gib)  # once, before several threads ask for it
+    annotated: set[str] = set()
+    jobs: list[tuple[str | None, int]] = [(key, 0) for key in queue.annotations]
+    jobs += [(None, i) for i in range(len(queue.runs))]
+
+    def ready(job: tuple[str | None, int], lane: int) -> bool:
+        key, i = job
+        return lane == 0 if key is not None else queue.runs[i][2] in (None, *annotated)
+
+    def work(job: tuple[str | None, int], lane: int) -> RunInfo | Path:
+        key, i = job
+        if key is None:
+            cell, of_run, _ = queue.runs[i]
+            return run_told((i + 1, len(queue.runs)), cell, of_run, lane=lane, progress=progress)
+        watch, of_teacher = store.Stopwatch(), queue.annotations[key]
+        folder = annotate(of_teacher)
+        annotated.add(key)
+        say(f"phase 1 of teacher {of_teacher.teacher}: {watch():.0f} s, annotation {key}")
+        return folder
+
+    return [made for made in side_by_side(jobs, config.cluster.lanes, work, ready) if isinstance(made, RunInfo)]
+
+
+def planned(studies: Sequence[str], tier: str, overrides: dict[str, Any] | None = None) -> list[str]:
+    """What `train_all` would do, in lines: the runs of each study, their union, and what of it is stored here."""
+    runs = union(studies, tier, overrides)
+    lines = [f"{name}: {len(load_study(name).runs(tier, overrides))} runs" for name in studies]
+    lines.append(f"all together: {len(runs)} different runs")
+    try:
+        return [*lines, Queue.of(runs).in_words()]
+    except (ArtifactError, FileNotFoundError) as err:
+        return [*lines, f"what is stored cannot be told here: {err}"]
