@@ -95,7 +95,7 @@ def house(monkeypatch: pytest.MonkeyPatch, results: Path) -> list[str]:
             raise NotebookFailed(f"{source.name}: cell 2 raised", interrupted="dies" in source.stem)
         if "typo" in source.stem:
             raise ConfigError("unknown key")
-        return Outcome(source, True, "never executed", {"seconds": 1.0, "made": []})
+        return Outcome(source, True, "never executed", {"seconds": 1.0, "waited_seconds": 0.0, "made": []})
 
     monkeypatch.setattr("artifact.book.notebooks.run_notebook", run_notebook)
     monkeypatch.setattr("artifact.book.needs.read_notebook", lambda path: {"cells": []})

@@ -99,6 +99,12 @@ class Study(Section):
             )
         if twice := [i for i in self.more_seeds if len({*(seeds := self.seeds_of(i))}) < len(seeds)]:
             raise ValueError(f"more_seeds.{twice[0]} repeats a seed: {list(self.seeds_of(twice[0]))}")
+        for measure, ids in self.reads.items():
+            if unknown := [i for i in ids if ids != "all" and i not in {c.id for c in self.cells}]:
+                raise ValueError(
+                    f"reads.{measure} names {unknown[0]!r}, which is no cell of study {self.study!r}; it has "
+                    f"{', '.join(c.id for c in self.cells)}"
+                )
         by_tier = self.teachers if isinstance(self.teachers, dict) else {}
         for field, named in (("tiers", self.tiers), ("teachers", by_tier)):
             if unknown := [tier for tier in named if tier not in tier_names()]:
