@@ -442,8 +442,8 @@ MUTANTS = (
     Mutant(
         "a verified weight is the oracle's",
         "phase1/weights.py",
-        'w * a.weight if scheme == "verified" else w',
-        "w",
+        "lambda a: _majority_right(a) * a.weight",
+        "_majority_right",
         ("phase1/test_weights.py",),
     ),
     Mutant(
