@@ -34,8 +34,11 @@ def test_every_verb_takes_tier_and_overrides(command: object) -> None:
     stored = callback in (
         cli_evaluate.transcripts,
         cli.cli_verify.verify,
+        cli.cli_verify.check_verifier,
+        cli.cli_claims.check_claims,
+        cli.cli_reference.compare,
+        cli.cli_reference.reference,
         cli.paper,
-        cli.check_verifier,
     )  # these need no configuration
     assert stored or {"tier", "sets"} <= inspect.signature(callback).parameters.keys()
     assert callback.__doc__
