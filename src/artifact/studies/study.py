@@ -109,12 +109,6 @@ class Study(Section):
         for field, named in (("tiers", self.tiers), ("teachers", by_tier)):
             if unknown := [tier for tier in named if tier not in tier_names()]:
                 raise ValueError(f"{field}.{unknown[0]} is no tier; the tiers are {', '.join(tier_names())}")
-        for measure, ids in self.reads.items():
-            if unknown := [i for i in ids if ids != "all" and i not in {c.id for c in self.cells}]:
-                raise ValueError(
-                    f"reads.{measure} names {unknown[0]!r}, which is no cell of study {self.study!r}; it has "
-                    f"{', '.join(c.id for c in self.cells)}"
-                )
         return self
 
     def seeds_of(self, cell: str) -> tuple[int, ...]:
