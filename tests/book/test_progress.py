@@ -83,7 +83,7 @@ def test_runs_of_the_queue_count_before_their_notebook_begins(series: Progress, 
 
 
 def test_stored_runs_are_not_waited_for(series: Progress) -> None:
-    series.hear("training queue: 3 runs are stored, 1 to train; first phase 1 of 2 teacher(s)")
+    series.hear("training queue: 3 runs are stored, 1 to train and 2 annotations of phase 1 to make")
     assert series.counts() == "0 of 3 notebooks and 0 of 1 runs done" and series.runs_left()["02_b"] == 1
     assert series.remaining_s() == 60
 

@@ -108,13 +108,13 @@ def test_a_learning_rate_that_ruins_the_student_is_named_and_the_next_run_starts
 @pytest.mark.faults
 def test_an_engine_of_two_workers_listens_on_loopback_alone_and_takes_them_along(environment: dict[str, str]) -> None:
     """F14: with tensor parallelism vLLM starts processes of its own, which meet and talk to each other."""
-    two = {"cluster.engine.tensor_parallel_size": 2, "cluster.engine.count": 1, "train.steps": 4}
-    run = train(environment, seed=2, **two)
+    engine = {"tensor_parallel_size": 2, "count": 1, "scheduler": "vllm"}
+    run = train(environment, 2, **{"train.steps": 4}, **{f"cluster.engine.{k}": v for k, v in engine.items()})
     assert not beyond_loopback(to_the_end(run, environment, "Engine", "Worker_TP0", "Worker_TP1"))
     workers = [p for p in cluster_processes(environment) if "Worker_TP" in p.name()]
-    [engine] = {next(q for q in p.parents() if "Engine" in q.name()) for p in workers}
+    [holder] = {next(q for q in p.parents() if "Engine" in q.name()) for p in workers}
     assert len(workers) == 2
-    engine.kill()
+    holder.kill()
     assert not psutil.wait_procs(workers, timeout=60)[1], "who held the weights of a dead engine stays"
 
 

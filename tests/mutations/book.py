@@ -66,8 +66,8 @@ MUTANTS = (
     Mutant(
         "a run counts for every notebook that shows it",
         "book/needs.py",
-        "counts[source], before = after - before, after",
-        "counts[source] = after - before",
+        "        before = len(known)\n",
+        "        before = 0\n",
         ("book/test_needs.py::test_a_run_counts_for_the_first_notebook_that_shows_it",),
     ),
 )

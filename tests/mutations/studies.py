@@ -419,8 +419,8 @@ MUTANTS = (
     Mutant(
         "the last seed first",
         "studies/study.py",
-        "for seed in seeds:",
-        "for seed in reversed(seeds):",
+        "for seed in self.seeds_of(cell.id)[: facts.seeds]:",
+        "for seed in reversed(self.seeds_of(cell.id)[: facts.seeds]):",
         ("test_config.py::test_study_order_and_precedence",),
     ),
     Mutant(

@@ -127,11 +127,12 @@ def test_prices_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         "task.train_limit": 100,
     }
     stages, configs = plan("tiny", "uopd", settings)
-    times = 2 * len(load_study("uopd").seeds)
+    study = load_study("uopd")
+    times = [2 * len(study.seeds_of(cell.id)) for cell in study.cells]
     found = {
         name: [s.processor_s for s in stages if s.name == name] for name in ("annotate", "train", "curve", "evaluate")
     }
-    assert found["train"] == [pytest.approx(times * 10 * (200 * 3.6 + 36))] * len(load_study("uopd").cells)
+    assert found["train"] == [pytest.approx(n * 10 * (200 * 3.6 + 36)) for n in times]
     assert found["curve"] == [pytest.approx(len(configs) * 3 * 50 * 3.6)]
     assert found["evaluate"] == [pytest.approx(len(configs) * 50 * 3.6)]
     assert found["annotate"] == [pytest.approx(4 * 20 * 3.6)] * 2  # 1,000 answers, 256 at a time

@@ -14,7 +14,7 @@ from typing import Any
 from artifact.book.notebooks import cell_source, discover, read_notebook
 from artifact.errors import ArtifactError
 from artifact.studies.study import study_names
-from artifact.studies.training_queue import union
+from artifact.studies.training_queue import by_identity
 
 
 def studies_of(notebook: Path) -> list[str]:
@@ -50,10 +50,13 @@ def studies_shown(tier: str) -> list[str]:
 
 def runs_of(sources: Sequence[Path], tier: str, overrides: dict[str, Any] | None = None) -> dict[Path, int]:
     """How many runs each notebook shows that none before it does; `sources` in their order."""
-    named: list[str] = []
-    counts, before = {}, 0
+    runs, known = dict[str, set[str]](), set[str]()
+    counts = {}
     for source in sources:
-        named += [name for name in studies_of(source) if name not in named]
-        after = len(union(named, tier, overrides))
-        counts[source], before = after - before, after
+        before = len(known)
+        for name in studies_of(source):
+            if name not in runs:
+                runs[name] = set(by_identity(name, tier, overrides))
+            known |= runs[name]
+        counts[source] = len(known) - before
     return counts

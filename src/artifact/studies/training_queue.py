@@ -25,18 +25,26 @@ from artifact.studies.runner import RunInfo, key_of, run_told
 from artifact.studies.study import Cell, load_study
 
 
-def union(studies: Sequence[str], tier: str, overrides: dict[str, Any] | None = None) -> list[tuple[Cell, Config]]:
-    """The runs of all `studies`, each once, in the order of the studies.
+def by_identity(study: str, tier: str, overrides: dict[str, Any] | None = None) -> dict[str, tuple[Cell, Config]]:
+    """The runs of a study by what tells two runs apart.
 
-    Without a key, which needs models and data: what decides it beside them is the configuration, and of two teachers
-    under a method that reads none, one.
+    That is no key, which needs models and data, but decides it beside them: the configuration, and of two teachers
+    under a method that reads none, neither.
     """
+    found = {}
+    for cell, config in load_study(study).runs(tier, overrides):
+        needs = config.make_method().needs
+        teacher = config.teacher if needs.teacher or needs.annotation else ""
+        found.setdefault(config.model_copy(update={"teacher": teacher}).model_dump_json(), (cell, config))
+    return found
+
+
+def union(studies: Sequence[str], tier: str, overrides: dict[str, Any] | None = None) -> list[tuple[Cell, Config]]:
+    """The runs of all `studies`, each once, in the order of the studies."""
     found: dict[str, tuple[Cell, Config]] = {}
     for name in studies:
-        for cell, config in load_study(name).runs(tier, overrides):
-            needs = config.make_method().needs
-            teacher = config.teacher if needs.teacher or needs.annotation else ""
-            found.setdefault(config.model_copy(update={"teacher": teacher}).model_dump_json(), (cell, config))
+        for identity, run in by_identity(name, tier, overrides).items():
+            found.setdefault(identity, run)
     return list(found.values())
 
 
@@ -67,7 +75,7 @@ class Queue:
 
     def in_words(self) -> str:
         """How much is to be done, and how much is there."""
-        first = f"; first phase 1 of {len(self.annotations)} teacher(s)" if self.annotations else ""
+        first = f" and {len(self.annotations)} annotations of phase 1 to make" if self.annotations else ""
         return f"training queue: {self.stored} runs are stored, {len(self.runs)} to train{first}"
 
 
