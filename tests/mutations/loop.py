@@ -143,9 +143,7 @@ MUTANTS = (
         "weights = [1.0 for m in having]",
         CALLS,
     ),
-    Mutant(
-        "shares of the loss averaged over ranks", "train/calls.py", 'component == "loss" or quantity', "quantity", CALLS
-    ),
+    Mutant("shares of the loss averaged over ranks", "train/calls.py", 'in ("loss", "bytes")', 'in ("bytes",)', CALLS),
     Mutant(
         "accuracy over verified prompts",
         "train/calls.py",

@@ -294,7 +294,7 @@ MUTANTS = (
         "report/styles.py",
         "if stood_for and stood_for not in out.values():",
         "if stood_for:",
-        ("report/test_styles.py::test_every_row_that_any_study_has_in_one_figure",),
+        ("report/test_styles.py::test_the_rows_of_all_main_studies_in_one_figure",),
     ),
     Mutant(
         "two methods share marker and line",

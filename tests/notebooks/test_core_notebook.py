@@ -148,6 +148,8 @@ def test_every_cell_runs(results_at_hand: None, tmp_path: Path) -> None:
         "core_accuracy",
         "core_differences",
         "core_verdict_calibration",
+        "core_claimed",
+        "core_convergence",
         "core_graders",
     }
     words = " ".join(s.data for s in shown if hasattr(s, "data") and isinstance(s.data, str))

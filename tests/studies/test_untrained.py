@@ -86,7 +86,7 @@ def test_what_a_run_learns_is_nothing_of_it_and_what_the_engine_is_told_is() -> 
     assert measure.times == 1
     other: list[tuple[Config, Any]] = [
         (changed(cluster__engine__max_num_seqs=8), inputs()),
-        (changed(cluster__engine__prefix_cache=True), inputs()),
+        (changed(cluster__engine__scheduler="vllm"), inputs()),
         (changed(models__dtype="bfloat16"), inputs()),
         (changed(evaluation__max_new_tokens=9), inputs()),
         (changed(evaluation__curve="curve[:3]"), inputs()),
