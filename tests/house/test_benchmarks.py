@@ -93,9 +93,21 @@ def test_what_was_measured_on_a_gpu_is_whole() -> None:
 
 def test_the_page_shows_what_was_measured_of_memory() -> None:
     page = (BENCHMARKS.parent / "docs" / "memory.md").read_text(encoding="utf-8")
-    [(name, shown)] = re.findall(r"<!-- (results/benchmarks/memory\.json) -->\n(.*?)<!-- end -->", page, re.DOTALL)
-    command = [sys.executable, str(BENCHMARKS / "memory.py"), "--table", str(BENCHMARKS.parent / name)]
-    assert subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout == shown
+    tables = re.findall(r"<!-- results/benchmarks/(\w+)\.json -->\n(.*?)<!-- end -->", page, re.DOTALL)
+    assert [name for name, _ in tables] == ["memory", "zero_memory"]
+    for name, shown in tables:
+        kept = BENCHMARKS.parent / "results" / "benchmarks" / f"{name}.json"
+        command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--table", str(kept)]
+        assert subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout == shown
+
+
+def test_tensors_between_steps_are_those_of_the_memory_model() -> None:
+    """Every ZeRO stage with one and two ranks, to 2 %: weights, optimiser state, and what stage 3 keeps beside them."""
+    found = json.loads((BENCHMARKS.parent / "results" / "benchmarks" / "zero_memory.json").read_text())
+    assert found["provenance"]["size"] == "true" and len(found["cases"]) == 8
+    for case in found["cases"]:
+        for rank in case["measured"]:
+            assert rank["held"] == pytest.approx(case["model"]["held"], rel=0.02), (case["stage"], case["ranks"])
 
 
 def test_memory_as_measured_is_below_what_runs_are_refused_for() -> None:
