@@ -36,7 +36,7 @@ ROLES = ("student-0", "reference", "teacher", "engine-0", "engine-1")
 
 def cluster(**changed: object) -> Any:
     """The embedded tier's cluster with one lane and one student rank, unless `changed` says otherwise."""
-    values = {"lanes": 1, "student_workers": 1} | changed
+    values = {"lanes": 1, "student_workers": 1, "engine__scheduler": "vllm"} | changed
     return load("tiny", {f"cluster.{name.replace('__', '.')}": value for name, value in values.items()}).cluster
 
 

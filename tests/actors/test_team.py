@@ -13,6 +13,7 @@ from tests.train.tiny import inputs
 from artifact.actors import object_store, team
 from artifact.actors.session import Actors
 from artifact.actors.team import RayWorkers, probe_sequences, sync_weights
+from artifact.actors.weight_sync import Spec
 from artifact.config import load
 from artifact.errors import NonFinite, StaleEngine
 from artifact.paths import resolve_model
@@ -83,7 +84,10 @@ def test_each_rank_steps_on_its_own_shard_scores_and_reference(actors: Actors) -
     work = StepWork(3, {"nll": 1.0}, {"nll": 2.0})
     made = workers(actors)
     assert made.ranks == 2
-    made.step(work, SHARDS, [("s0", "more"), None], [None, "r1"])
+    made._spec = Spec(("w",), ((2, 3),), ("float32",))
+    actors.students[0].answers["step"] = actors.students[1].answers["step"] = {}
+    metrics = made.step(work, SHARDS, [("s0", "more"), None], [None, "r1"])
+    assert metrics[0] == {"bytes/weights": 2 * 6 * 4.0}, "six numbers of four bytes to each of two engines"
     assert actors.students[0].asked == [("step", (work, SHARDS[0], None, "s0", "more"), {})]
     assert actors.students[1].asked == [("step", (work, SHARDS[1], "r1"), {})]
 
@@ -136,7 +140,7 @@ def test_weights_that_are_not_finite_are_never_sent_and_the_step_is_named(actors
     student = Actor(__ray_call__="lm_head.weight", step={"lr": 1000.0})
     actors = Actors(engines=[Actor()], students=[student])
     made = RayWorkers(CONFIG, actors, inputs(), [0], self_teacher=False)
-    made._spec = "spec"  # type: ignore[assignment]
+    made._spec = Spec((), (), ())
     with pytest.raises(NonFinite, match=r"lm_head.weight is not finite before weight sync 0; no step was made"):
         made.sync_weights(0)
     made.step(StepWork(6, {"nll": 1.0}, {"nll": 2.0}), [[]], [None], [None])
