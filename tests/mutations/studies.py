@@ -787,7 +787,7 @@ MUTANTS = (
     Mutant(
         "a tied head is taken off twice",
         "studies/step_cost.py",
-        "(1 if config.tie_word_embeddings else 2)",
+        "(1 if shape.tied else 2)",
         "2",
         ("studies/test_step_cost.py::test_products_are_what_torch_counts",),
     ),

@@ -26,10 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from artifact.actors.checkpoints import load_config
 from artifact.files import read_json
-from artifact.models import weight_files
-from artifact.paths import project_root, resolve_model
+from artifact.paths import project_root
+from artifact.studies.model_shape import shape_of_model
 
 PHASES = ("rollout", "teacher", "student", "sync", "rest")
 GIGA = 1e9
@@ -161,18 +160,10 @@ def fit(points: Sequence[Point]) -> CostModel:
 
 
 def size_of(model: str) -> Size:
-    """The size of a checkpoint. Raises FileNotFoundError or ArtifactError where it is not on this machine."""
-    from safetensors import safe_open
-
-    folder = Path(resolve_model(model))
-    config, total = load_config(str(folder)), 0
-    for path in weight_files(folder):
-        with safe_open(str(path), framework="numpy") as tensors:
-            shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118  # no mapping
-        total += sum(math.prod(shape) for shape in shapes)
-    head = config.vocab_size * config.hidden_size
-    body = total - head * (1 if config.tie_word_embeddings else 2)
-    return Size(body, head, config.num_hidden_layers, config.hidden_size)
+    """The size of a model by its widths. Raises FileNotFoundError or ConfigError where they are not known here."""
+    shape = shape_of_model(model)
+    head = shape.vocabulary * shape.hidden
+    return Size(shape.parameters - head * (1 if shape.tied else 2), head, shape.layers, shape.hidden)
 
 
 def shape_of(found: Mapping[str, Any]) -> Shape:
