@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from artifact.actors.session import architecture
+import pytest
+
+from artifact.actors.session import architecture, call
+from artifact.errors import ActorDied
 from artifact.paths import resolve_model
 
 
@@ -25,3 +28,18 @@ def test_an_architecture_is_what_decides_an_engines_shape(tmp_path: Path) -> Non
         changed(rope_theta=1.0),
     ]
     assert len({architecture(base), *other}) == 4
+
+
+def test_a_full_memory_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's own text is a page of processes and settings."""
+    import ray
+
+    def full(refs: object, timeout: float) -> None:
+        raise ray.exceptions.OutOfMemoryError("Task was killed due to the node running low on memory.\n" * 30)
+
+    monkeypatch.setattr(ray, "get", full)
+    with pytest.raises(ActorDied) as found:
+        call([], 1.0, "optimiser step 3")
+    said = str(found.value)
+    assert said.startswith("optimiser step 3 failed because Ray ended a process: this machine's memory was full")
+    assert "cluster.lanes" in said and "\n" not in said

@@ -54,6 +54,11 @@ def call(refs: Any, timeout_s: float, what: str) -> Any:
         if isinstance(cause, ray.exceptions.RayActorError):
             raise ActorDied(_died(what, cause)) from err
         raise
+    except ray.exceptions.OutOfMemoryError as err:
+        raise ActorDied(
+            f"{what} failed because Ray ended a process: this machine's memory was full; close other programs, or lower "
+            "cluster.lanes or cluster.engine.count, and start the run again: it goes on where it was"
+        ) from err
     except ray.exceptions.RayActorError as err:
         raise ActorDied(_died(what, err)) from err
 

@@ -31,7 +31,7 @@ def by_identity(study: str, tier: str, overrides: dict[str, Any] | None = None) 
     That is no key, which needs models and data, but decides it beside them: the configuration, and of two teachers
     under a method that reads none, neither.
     """
-    found = {}
+    found: dict[str, tuple[Cell, Config]] = {}
     for cell, config in load_study(study).runs(tier, overrides):
         needs = config.make_method().needs
         teacher = config.teacher if needs.teacher or needs.annotation else ""
