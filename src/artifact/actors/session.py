@@ -56,8 +56,8 @@ def call(refs: Any, timeout_s: float, what: str) -> Any:
         raise
     except ray.exceptions.OutOfMemoryError as err:
         raise ActorDied(
-            f"{what} failed because Ray ended a process: this machine's memory was full; close other programs, or lower "
-            "cluster.lanes or cluster.engine.count, and start the run again: it goes on where it was"
+            f"{what} failed because Ray ended a process: this machine's memory was full; close other programs, or "
+            "lower cluster.lanes or cluster.engine.count, and start the run again: it goes on where it was"
         ) from err
     except ray.exceptions.RayActorError as err:
         raise ActorDied(_died(what, err)) from err
