@@ -14,7 +14,7 @@ usage: ./run_all.sh [options]              set up, then regenerate every figure,
 
 options
   --tier NAME        size of the run (default: tiny); one of configs/tiers/*.yaml
-  --quick            a look at the whole in about ten minutes: one seed, few steps and problems (tier NAME-quick)
+  --quick            a look at the whole: one seed, few steps and problems (tier NAME-quick)
   --only NAME[,NAME] only these notebooks, by number (03) or name (03_method)
   --set KEY=VALUE    override one configuration value, e.g. --set train.steps=10; may be repeated
   --force            compute again what is already there

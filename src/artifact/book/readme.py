@@ -31,9 +31,9 @@ def times() -> str:
     seconds, training = sum(c.seconds() for c in costs.values()), sum(c.runs * c.run_s for c in costs.values())
     looked = sum(c.seconds() for c in quick.values())
     return (
-        f"On {made.machine}, all notebooks of the embedded tier take {seconds / 60:.0f} minutes, "
-        f"{training / 60:.0f} of\nthem for {runs} training runs; `./run_all.sh --quick` takes {looked / 60:.0f} "
-        f"(measured {made.measured}).\n"
+        f"On {made.machine}, the {len(costs)} notebooks of the embedded tier\nthat were measured take "
+        f"{seconds / 60:.0f} minutes, {training / 60:.0f} of them for {runs} training runs; the {len(quick)} of\n"
+        f"`./run_all.sh --quick` that were measured take {looked / 60:.0f} (measured {made.measured}).\n"
     )
 
 
