@@ -13,7 +13,8 @@ from typing import Any
 
 import psutil
 
-from artifact.actors.session import Actors, call, open_actors
+from artifact.actors.calls import call
+from artifact.actors.session import Actors, open_actors
 from artifact.actors.team import RayWorkers
 from artifact.config import Config
 from artifact.records import Rollout

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from artifact.actors.session import architecture, call
+from artifact.actors.calls import call
+from artifact.actors.session import architecture
 from artifact.errors import ActorDied
 from artifact.paths import resolve_model
 

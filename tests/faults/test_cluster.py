@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from artifact.actors import imported, ray_head, reservation, session
+from artifact.actors.calls import call
 from artifact.config import Config, load
 from artifact.errors import ActorDied, ActorTimeout, ArtifactError, NonFinite
 
@@ -152,7 +153,7 @@ def test_an_engine_that_dies_again_and_again_is_replaced_and_nothing_stays_reser
         pid = ray.get(actors.engines[0].ready.remote())
         with pytest.raises(ActorDied, match="start the run again"), session.taking_lane(0):
             os.kill(pid, signal.SIGKILL)
-            session.call(actors.engines[0].sleep.remote(60), 60, "sampling rollouts")
+            call(actors.engines[0].sleep.remote(60), 60, "sampling rollouts")
         assert not reservation.reservations()
     assert until(lambda: free_cpus() == before)
     os.kill(ray.get(opened().engines[0].ready.remote()), signal.SIGKILL)  # while nobody looks
@@ -170,7 +171,7 @@ def test_a_hung_engine_ends_with_its_lane(cluster: Path) -> None:
     hung = ray.get(actors.engines[0].ready.remote())
     os.kill(hung, signal.SIGSTOP)
     with pytest.raises(ActorTimeout), session.taking_lane(0):
-        session.call(actors.engines[0].ready.remote(), 2, "sampling rollouts")
+        call(actors.engines[0].ready.remote(), 2, "sampling rollouts")
     assert hung not in pids(opened())
     assert until(lambda: not psutil.pid_exists(hung))
 
@@ -179,7 +180,7 @@ def test_after_a_value_that_is_not_finite_the_lane_ends_and_no_other(cluster: Pa
     """F4 (a): the next run meets none of the actors that may hold such a value."""
     first, other = pids(opened()), pids(opened(lane=1))
     with pytest.raises(NonFinite), session.taking_lane(0):
-        session.call(opened().students[0].fail.remote(), 30, "a step")
+        call(opened().students[0].fail.remote(), 30, "a step")
     assert not set(first) & set(pids(opened()))
     assert pids(opened(lane=1)) == other
 

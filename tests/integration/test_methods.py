@@ -62,7 +62,7 @@ def test_the_teacher_answers_for_prompts_without_a_correct_rollout(workers, fall
 
 
 def test_both_ways_to_answer_are_the_same_model_when_greedy(workers, config, world):
-    from artifact.actors.session import call
+    from artifact.actors.calls import call
     from artifact.paths import resolve_model
     from artifact.studies.inputs import stop_token_ids
 

@@ -141,6 +141,11 @@ def test_the_code_of_every_kind_of_result_is_what_makes_it_and_not_what_shows_it
             assert {"tasks/verifier_worker.py", "tasks/answer_value.py"} <= code.keys(), what
 
 
+def test_a_change_of_the_losses_reaches_what_trains_or_measures_by_them_alone() -> None:
+    losses = {what for what, roots in keys.ROOTS.items() if any("losses/" in name for name in keys.reachable(roots))}
+    assert losses == {"runs", "distances"}  # a distance is an entropy and a divergence of the two models
+
+
 @pytest.mark.parametrize(
     ("part", "method"),
     [("method_source", "opd"), ("model_hash", "sft"), ("data_hash", "opd"), ("environment_hash", "opd")],

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from artifact.actors.calls import call
 from artifact.actors.checkpoints import load_tokenizer
-from artifact.actors.session import call, open_actors
+from artifact.actors.session import open_actors
 from artifact.config import Config
 from artifact.paths import resolve_model
 from artifact.phase1.llm_judge import LLMJudge, Scorer

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import resource
 
-from artifact.actors.session import Actors, call
+from artifact.actors.calls import call
+from artifact.actors.session import Actors
 
 
 def peak_memory(actor: object) -> float:

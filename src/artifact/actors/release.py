@@ -7,7 +7,8 @@ ever ask for; beside the tier's own they would hold memory and devices until the
 from __future__ import annotations
 
 from artifact.actors import reservation
-from artifact.actors.session import actor_identity, call, find_actor, release_samplers
+from artifact.actors.calls import call
+from artifact.actors.session import actor_identity, find_actor, release_samplers
 from artifact.config import Config
 from artifact.paths import resolve_model
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from artifact.actors.calls import call
 from artifact.actors.engine import Decoding, Request
-from artifact.actors.session import call
 from artifact.errors import EmptyDataset, Mismatch, StaleEngine
 from artifact.records import Rollout
 from artifact.train.rollouts import Prompt, build_rollouts, first_samples, request_seed

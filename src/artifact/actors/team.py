@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from artifact.actors.calls import call
 from artifact.actors.object_store import bytes_per_token, pieces
-from artifact.actors.session import Actors, call
+from artifact.actors.session import Actors
 from artifact.actors.weight_sync import Spec, not_finite
 from artifact.config import Config
 from artifact.errors import ActorTimeout, NonFinite

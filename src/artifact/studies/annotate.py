@@ -11,8 +11,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from artifact.actors.calls import call
 from artifact.actors.checkpoints import check_model
-from artifact.actors.session import Actors, call, open_actors, release_samplers
+from artifact.actors.session import Actors, open_actors, release_samplers
 from artifact.actors.team import probe_sequences
 from artifact.config import Config
 from artifact.paths import resolve_model

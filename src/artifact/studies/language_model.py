@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from artifact.actors.calls import call
 from artifact.actors.distance import distances
-from artifact.actors.session import Actors, call, open_actors
+from artifact.actors.session import Actors, open_actors
 from artifact.config import Config
 from artifact.errors import Mismatch
 from artifact.paths import resolve_model

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
-from artifact.actors.session import call, open_actors
+from artifact.actors.calls import call
+from artifact.actors.session import open_actors
 from artifact.config import Config
 from artifact.errors import EmptyDataset
 from artifact.paths import resolve_model

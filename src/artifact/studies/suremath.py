@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from artifact.actors.calls import call
 from artifact.actors.checkpoints import check_model
-from artifact.actors.session import call, open_actors, release_samplers
+from artifact.actors.session import open_actors, release_samplers
 from artifact.config import Config, load
 from artifact.paths import resolve_model
 from artifact.phase1 import stream
