@@ -208,13 +208,16 @@ def test_component_norms_need_whole_parameters() -> None:
 def test_a_tier_that_extends_another_says_only_what_differs() -> None:
     base, quick = load("tiny"), load("tiny-quick")
     assert quick.losses == base.losses and quick.cluster == base.cluster, "sections that it does not name"
-    assert quick.train.steps < base.train.steps and quick.train.prompts_per_step == base.train.prompts_per_step
+    assert quick.train.steps < base.train.steps and quick.train.checkpoint_every == base.train.checkpoint_every
     assert load_tier("tiny-quick").base == "tiny" and load_tier("tiny").base == "tiny"
     assert load_tier("tiny-quick").note != load_tier("tiny").note
     few, all_ = load_study("uopd").runs("tiny-quick"), load_study("uopd").runs("tiny")
     first = [(cell.id, c) for cell, c in all_ if c.seed == 0]
     assert [cell.id for cell, _ in few] == [cell for cell, _ in first], "its one seed of each cell"
     assert [c.optimiser.lr for _, c in few] == [c.optimiser.lr for _, c in first], "the rates of its base"
+    episodes = load_study("core_episodes")
+    limits = {t: episodes.runs(t)[0][1].task.train_limit for t in ("tiny", "tiny-quick")}
+    assert limits == {t: episodes.tiers[t]["task.train_limit"] for t in limits}, "what the study says of the tier itself"
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ class Study(Section):
         """Every run of the study on `tier`, teacher by teacher, then cell, then seed.
 
         A tier may say that only the first few seeds are run. Later wins: tier file, the learning rate chosen for the
-        cell (`configs/learning_rates`), the study's overrides for the tier, 0 for how often a measure is taken of a
+        cell (`configs/learning_rates`), the study's overrides for the tier it extends and for the tier itself, 0 for how often a measure is taken of a
         cell of which no study reads it, the cell's overrides, the caller's. The cell's factors multiply what then
         stands there. Raises ConfigError for a cell without a learning rate, a factor on what is no number, and for a
         caller who overrides what the matrix itself varies.
@@ -136,7 +136,7 @@ class Study(Section):
                 "configs/studies"
             )
         facts = load_tier(tier)
-        of_tier = self.overrides_on(facts.base)
+        of_tier = {**self.overrides_on(facts.base), **self.overrides_on(tier)}
         wanted = self.teachers.get(facts.base, "all") if isinstance(self.teachers, dict) else self.teachers
         teachers = sorted(load(tier, {**of_tier, **(overrides or {})}).models.teachers) if wanted == "all" else wanted
         rates = {key: entry["lr"] for key, entry in read_learning_rates(tier).get("cells", {}).items()}
@@ -157,10 +157,10 @@ class Study(Section):
                     out.append((cell, load(tier, {**layers, **chosen, **scaled}) if scaled else config))
         return out
 
-    def overrides_on(self, base: str) -> dict[str, Any]:
-        """The dotted overrides of the tier `base`: those of the study `tiers_of`, then its own."""
-        inherited = load_study(self.tiers_of).overrides_on(base) if self.tiers_of else {}
-        return {**inherited, **self.tiers.get(base, {})}
+    def overrides_on(self, tier: str) -> dict[str, Any]:
+        """The dotted overrides that name `tier`: those of the study `tiers_of`, then its own."""
+        inherited = load_study(self.tiers_of).overrides_on(tier) if self.tiers_of else {}
+        return {**inherited, **self.tiers.get(tier, {})}
 
     def _scaled(self, cell: Cell, config: Config, key: str, times: float) -> float:
         """The number at `key`, multiplied; a count is rounded and stays at least 1."""
