@@ -266,7 +266,7 @@ def test_committed_files_name_tiers_and_notebooks(tmp_path: Path, monkeypatch: p
     assert committed_costs("paper") == {}
     (tmp_path / "configs" / "costs").mkdir(parents=True)
     (tmp_path / "configs" / "costs" / "tiny.yaml").write_text(
-        "machine: m\nmeasured: today\nnotebooks: {a: {second: 1}}\n"
+        "machine: m\nmeasured: today\nwhole_seconds: 1\nnotebooks: {a: {second: 1}}\n"
     )
     monkeypatch.setattr(book_costs, "project_root", lambda: tmp_path)
     with pytest.raises(ConfigError, match="seconds"):

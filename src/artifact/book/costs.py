@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
 
+from pydantic import Field
+
 from artifact.book.forecast import Cost
 from artifact.book.notebooks import read_record, target_of
 from artifact.config import Section, checked, read_yaml
+from artifact.errors import ArtifactError
 from artifact.files import DamagedFile, read_json
 from artifact.paths import project_root, results_dir
 
@@ -26,17 +29,31 @@ class NotebookSeconds(Section):
 
 
 class TierSeconds(Section):
-    """A file of `configs/costs`: the machine and day of the measurement, and the notebooks by name."""
+    """A file of `configs/costs`: the machine and day of the measurement, the whole, and the notebooks by name."""
 
     machine: str
     measured: str
+    whole_seconds: float = Field(gt=0, description="wall clock of the series: notebooks and runs overlap")
     notebooks: dict[str, NotebookSeconds]
+
+    @property
+    def runs(self) -> int:
+        """Training runs of the whole series."""
+        return sum(n.runs for n in self.notebooks.values())
 
 
 def measured(tier: str) -> TierSeconds | None:
     """`configs/costs/<tier>.yaml`, None where there is no such file; ConfigError says what is wrong with it."""
     path = project_root() / "configs" / "costs" / f"{tier}.yaml"
     return checked(TierSeconds, read_yaml(path), path.name) if path.is_file() else None
+
+
+def measured_minutes(tier: str) -> tuple[TierSeconds, str]:
+    """What was measured of `tier`, and the minutes of the whole. ArtifactError where its file is missing."""
+    found = measured(tier)
+    if found is None:
+        raise ArtifactError(f"configs/costs/{tier}.yaml is missing: restore it, README and appendix tell its minutes")
+    return found, f"{found.whole_seconds / 60:.0f}"
 
 
 def committed_costs(tier: str) -> dict[str, Cost]:

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from artifact.book.costs import committed_costs, measured
+from artifact.book.costs import committed_costs, measured_minutes
 from artifact.book.notebooks import cell_source, discover, left_out, read_notebook
-from artifact.errors import ArtifactError
 from artifact.escape import latex_text
 from artifact.provenance import lock_path, lock_pins
 from artifact.report import stored
@@ -66,36 +65,28 @@ def frame(ids: Sequence[str]) -> pd.DataFrame:
 
 def table(asked: Sequence[str]) -> str:
     """`frame` as LaTeX, for those ids of `asked` that a draft names."""
-    machine, day = _machine()
+    measured, _ = measured_minutes(TIER)
     caption = (
         "The command for each output. Minutes are those of the notebooks it names on a fresh clone, set-up apart, on "
-        f"{machine}; notebooks share runs, so that the whole takes less than their sum."
+        f"{measured.machine}; notebooks share runs, so that the whole takes less than their sum."
     )
-    return latex_table(frame([i for i in asked if re.match("[UC]-", i)]), caption, f"measured {day}", "experiments")
-
-
-def _machine() -> tuple[str, str]:
-    """The machine on which the minutes were measured, and the day."""
-    of_tier = measured(TIER)
-    if of_tier is None:
-        raise ArtifactError(f"configs/costs/{TIER}.yaml is missing: restore it, the appendix tells its minutes")
-    return of_tier.machine, of_tier.measured
+    named = [i for i in asked if re.match("[UC]-", i)]
+    return latex_table(frame(named), caption, f"measured {measured.measured}", "experiments")
 
 
 def facts() -> str:
     r"""The numbers of the appendix's prose as LaTeX commands: `\factminutes` and so on."""
-    costs = committed_costs(TIER)
-    machine, day = _machine()
+    tier, minutes = measured_minutes(TIER)
     pins = lock_pins(lock_path("cpu"))
     told = {
         "cores": str(CORES_WANTED),
         "memory": str(MEMORY_WANTED_GIB),
         "disk": str(DISK_WANTED_GIB),
-        "minutes": f"{sum(c.seconds() for c in costs.values()) / 60:.0f}",
-        "quickminutes": f"{sum(c.seconds() for c in committed_costs(f'{TIER}-quick').values()) / 60:.0f}",
-        "runs": str(sum(c.runs for c in costs.values())),
-        "machine": machine,
-        "measured": day,
+        "minutes": minutes,
+        "quickminutes": measured_minutes(f"{TIER}-quick")[1],
+        "runs": str(tier.runs),
+        "machine": tier.machine,
+        "measured": tier.measured,
         "packages": ", ".join(f"{name} {pins[name]}" for name in PACKAGES),
     }
     lines = ["% Made by `artifact paper`; do not edit by hand."]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from artifact.book.costs import committed_costs, measured
+from artifact.book.costs import measured_minutes
 from artifact.errors import ArtifactError
 from artifact.files import write_text
 from artifact.paths import project_root
@@ -24,16 +24,12 @@ REGION = re.compile(r"<!-- (\S+) -->\n.*?<!-- end -->", flags=re.DOTALL)
 
 def times() -> str:
     """How long the embedded tier takes, from `configs/costs`."""
-    costs, quick, made = committed_costs("tiny"), committed_costs("tiny-quick"), measured("tiny")
-    if made is None:
-        raise ArtifactError("configs/costs/tiny.yaml is missing: restore it, the README tells its minutes")
-    runs = sum(c.runs for c in costs.values())
-    seconds, training = sum(c.seconds() for c in costs.values()), sum(c.runs * c.run_s for c in costs.values())
-    looked = sum(c.seconds() for c in quick.values())
+    tier, minutes = measured_minutes("tiny")
+    quick, looked = measured_minutes("tiny-quick")
     return (
-        f"On {made.machine}, the {len(costs)} notebooks of the embedded tier\nthat were measured take "
-        f"{seconds / 60:.0f} minutes, {training / 60:.0f} of them for {runs} training runs; the {len(quick)} of\n"
-        f"`./run_all.sh --quick` that were measured take {looked / 60:.0f} (measured {made.measured}).\n"
+        f"On {tier.machine}, `./run_all.sh` takes {minutes} minutes for\n{len(tier.notebooks)} notebooks and "
+        f"{tier.runs} training runs, `./run_all.sh --quick` {looked} for the same notebooks and {quick.runs} runs "
+        f"(measured {tier.measured}).\n"
     )
 
 

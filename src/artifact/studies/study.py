@@ -124,10 +124,10 @@ class Study(Section):
         """Every run of the study on `tier`, teacher by teacher, then cell, then seed.
 
         A tier may say that only the first few seeds are run. Later wins: tier file, the learning rate chosen for the
-        cell (`configs/learning_rates`), the study's overrides for the tier it extends and for the tier itself, 0 for how often a measure is taken of a
-        cell of which no study reads it, the cell's overrides, the caller's. The cell's factors multiply what then
-        stands there. Raises ConfigError for a cell without a learning rate, a factor on what is no number, and for a
-        caller who overrides what the matrix itself varies.
+        cell (`configs/learning_rates`), the study's overrides for the tier that it extends and for the tier itself, 0
+        for how often a measure is taken of a cell of which no study reads it, the cell's overrides, the caller's. The
+        cell's factors multiply what then stands there. Raises ConfigError for a cell without a learning rate, a factor
+        on what is no number, and for a caller who overrides what the matrix itself varies.
         """
         fixed = sorted({"teacher", "method", "method_options", "seed"} & {key.split(".")[0] for key in overrides or {}})
         if fixed:
