@@ -217,7 +217,9 @@ def test_a_tier_that_extends_another_says_only_what_differs() -> None:
     assert [c.optimiser.lr for _, c in few] == [c.optimiser.lr for _, c in first], "the rates of its base"
     episodes = load_study("core_episodes")
     limits = {t: episodes.runs(t)[0][1].task.train_limit for t in ("tiny", "tiny-quick")}
-    assert limits == {t: episodes.tiers[t]["task.train_limit"] for t in limits}, "what the study says of the tier itself"
+    assert limits == {t: episodes.tiers[t]["task.train_limit"] for t in limits}, (
+        "what the study says of the tier itself"
+    )
 
 
 @pytest.mark.parametrize(

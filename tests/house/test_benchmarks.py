@@ -26,7 +26,8 @@ SMALL = {
 }
 """Arguments that make a benchmark take seconds; those that need the actors are in tests/integration."""
 AXES = ("rollouts", "length", "width", "engines", "ranks")
-NEED_ACTORS = {"growth", "onpolicy_step"}
+PARTS = {"growth": {*AXES}, "onpolicy_step": {"tiny", "smollm2"}, "runs_per_hour": {"main", "ablation"}}
+NEED_ACTORS = {"growth", "onpolicy_step", "runs_per_hour"}
 
 
 def test_every_benchmark_is_run_by_a_test() -> None:
@@ -71,7 +72,7 @@ def test_what_was_measured_of_a_step_is_whole(name: str) -> None:
         pytest.skip(f"not measured yet: python benchmarks/{name}.py")
     found = json.loads(path.read_text())
     parts = found["axes"] if name == "growth" else found
-    assert set(parts) == {"growth": {*AXES}, "onpolicy_step": {"tiny", "smollm2"}}[name]
+    assert set(parts) == PARTS[name]
     for part in parts.values():
         stamp = part["provenance"]
         assert stamp["cpu"] and stamp["commit"] and stamp["source"] and stamp["versions"]["torch"]

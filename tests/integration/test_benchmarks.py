@@ -80,3 +80,21 @@ def test_growth_is_measured_and_fitted(scripts, tmp_path: Path, monkeypatch: pyt
     assert json.loads(out.read_text()) == found, "the same points give the same coefficients"
     run(scripts[1], monkeypatch, "--table", "--out", str(out))
     assert capsys.readouterr().out.strip().splitlines()[-1] == shown.strip().splitlines()[-1]
+
+
+def test_runs_an_hour_are_those_that_were_stored(
+    workers, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import runs_per_hour
+
+    short = config.model_copy(update={"train": replace(config.train, steps=1, prompts_per_step=2)})
+    asked: list[str] = []
+    monkeypatch.setattr(runs_per_hour, "config_of", lambda kind, changes: asked.append(kind) or short)
+    run(runs_per_hour, monkeypatch, "--runs", "2", "--out", str(tmp_path / "rate.json"))
+    found = json.loads((tmp_path / "rate.json").read_text())
+    assert asked == list(found) == ["main", "ablation"]
+    for part in found.values():
+        assert part["runs"] == 2 and part["runs_an_hour"] == pytest.approx(7200 / part["seconds"])
+        assert part["seconds_each"]["median"] <= part["seconds"]
+    assert "runs an hour" in capsys.readouterr().out
