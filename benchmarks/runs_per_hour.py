@@ -19,6 +19,7 @@ from unittest import mock
 
 from artifact.config import Config, load
 from artifact.files import write_json
+from artifact.studies.inputs import build_inputs
 from artifact.studies.lanes import side_by_side
 from artifact.studies.runner import run_told
 from artifact.studies.study import Cell, load_study, read_learning_rates
@@ -44,6 +45,7 @@ def measure(kind: str, runs: int, changes: dict[str, Any]) -> dict[str, Any]:
     """Train `runs` runs of a kind, `cluster.lanes` at a time, and say how long they took."""
     config, cell, provenance = config_of(kind, changes), cell_of(), report.Provenance()
     lanes = config.cluster.lanes
+    build_inputs(config)  # imports what threads must not import at the same time
 
     def work(seed: int, lane: int) -> float:
         begin = time.perf_counter()
