@@ -752,8 +752,8 @@ MUTANTS = (
     Mutant(
         "tiers of another study win over the own",
         "studies/study.py",
-        "{**inherited, **self.tiers.get(base, {})}",
-        "{**self.tiers.get(base, {}), **inherited}",
+        "{**inherited, **self.tiers.get(tier, {})}",
+        "{**self.tiers.get(tier, {}), **inherited}",
         ("studies/test_identity.py::test_a_study_may_take_over_the_tiers_of_another",),
     ),
     Mutant(
