@@ -308,3 +308,21 @@ def test_the_summary_says_how_the_run_compares(folder: Path, results: Path, monk
     assert '<details open id="reproduction">' in page and "<li>outside: table &lt;t&gt;, accuracy: 0.5</li>" in page
     running = write_summary("tiny", folder, now=Standing("At 10:00: 0 of 1", {}))[1].read_text()
     assert "outside" not in running
+
+
+def test_a_notebook_whose_run_was_deleted_is_executed_again(folder: Path, results: Path) -> None:
+    """What it shows is known from what it announced; a key without a stored result is no reason."""
+    run = results / "runs" / "abc123" / "manifest.json"
+    run.parent.mkdir(parents=True)
+    run.write_text("{}")
+    code = (
+        "from pathlib import Path; from artifact.report.output_manifest import record_made\n"
+        f"stamp = Path({str(results)!r}) / 'x.json'\n"
+        "stamp.write_text('{}')\n"
+        "record_made(stamp, runs=('abc123', 'never-stored'))"
+    )
+    source = write(folder, "01_a.ipynb", code)
+    run_notebook(source, "tiny")
+    assert check(source, "tiny", [])[2] is None
+    run.unlink()
+    assert check(source, "tiny", [])[2] == "no longer stored: runs/abc123"

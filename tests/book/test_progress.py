@@ -174,7 +174,9 @@ def record(source: Path, seconds: float, waited: float) -> None:
     path = target_of(source, "tiny").with_suffix(".json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        json.dumps({"fingerprint": {}, "files": [], "seconds": seconds, "waited_seconds": waited, "made": []})
+        json.dumps(
+            {"fingerprint": {}, "files": [], "stored": [], "seconds": seconds, "waited_seconds": waited, "made": []}
+        )
     )
 
 

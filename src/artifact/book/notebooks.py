@@ -18,7 +18,7 @@ import ast
 import difflib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -196,7 +196,7 @@ def portable(path: Path) -> str:
 
 
 def why_stale(record: dict[str, Any] | None, parts: dict[str, str]) -> str | None:
-    """Why a notebook must run, in words; None when its stored outputs are still right and complete."""
+    """Why a notebook must run, in words; None when its stored outputs, and what they were made of, are still there."""
     if record is None:
         return "never executed"
     changed = [part for part, value in parts.items() if record["fingerprint"].get(part) != value]
@@ -208,7 +208,15 @@ def why_stale(record: dict[str, Any] | None, parts: dict[str, str]) -> str | Non
             return f"missing: {item['path']}"
         if file_hash(file) != item["hash"]:
             return f"altered: {item['path']}"
-    return None
+    gone = [name for name in record["stored"] if not (results_dir() / name / "manifest.json").is_file()]
+    return f"no longer stored: {', '.join(gone)}" if gone else None
+
+
+def stored_behind(keys: Iterable[str]) -> list[str]:
+    """The stored results (`runs/<key>` and the like) of those among `keys` that have one."""
+    root = results_dir()
+    found = (path.parent for key in set(keys) for path in root.glob(f"*/{key}/manifest.json"))
+    return sorted(folder.relative_to(root).as_posix() for folder in found)
 
 
 def target_of(source: Path, tier: str) -> Path:
@@ -225,7 +233,7 @@ def read_record(target: Path) -> dict[str, Any] | None:
         record = read_json(path, "it is made again")
     except DamagedFile:
         return None
-    return record if isinstance(record, dict) and {"fingerprint", "files"} <= record.keys() else None
+    return record if isinstance(record, dict) and {"fingerprint", "files", "stored"} <= record.keys() else None
 
 
 def check(source: Path, tier: str, overrides: list[str]) -> tuple[dict[str, Any], dict[str, str], str | None]:
@@ -277,6 +285,7 @@ def run_notebook(
         "stderr": done.stderr,
         "made": made,
         "files": [{"path": portable(file), "hash": file_hash(file)} for file in files],
+        "stored": stored_behind(key for item in done.made for key in item["runs"]),
     }
     write_json(target.with_suffix(".json"), record)
     return Outcome(source, True, reason or "forced", record)
