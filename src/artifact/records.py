@@ -121,13 +121,22 @@ class Problem(Record):
 class Verdict:
     """The outcome of verifying one response: a status, the answer that was extracted, and why.
 
-    `rule` names the extraction rule that fired (`boxed`, `hashes`, `last_number`), empty where none did.
+    `rule` names the extraction rule that fired (`boxed`, `hashes`, `last_number`), or the metric that gave the `score`
+    (`chrf`, `rougeL`, `constraints`); empty where neither did. `score` in [0, 1] is how good a graded response is, None
+    where a task knows only right and wrong; a `score` outside raises RecordError.
     """
 
     status: Status
     extracted: str | None = None
     detail: str = ""
     rule: str = ""
+    score: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.score is not None and not 0.0 <= self.score <= 1.0:
+            raise RecordError(
+                f"a verdict has the score {self.score} by {self.rule or 'no metric'!r}; scores lie in [0, 1]"
+            )
 
     @property
     def correct(self) -> bool:
@@ -170,6 +179,7 @@ class Rollout(Record):
         "extracted": "str",
         "detail": "str",
         "rule": "str",
+        "score": "float",
     }
 
     def __post_init__(self) -> None:
@@ -196,6 +206,12 @@ class Rollout(Record):
         return self.verdict is not None and self.verdict.correct
 
     @property
+    def reward(self) -> float:
+        """Its score where the task gives one, else 1 for a correct rollout and 0 for any other."""
+        scored = self.verdict is not None and self.verdict.score is not None
+        return self.verdict.score if scored else float(self.correct)  # type: ignore[union-attr, return-value]
+
+    @property
     def unjudged(self) -> bool:
         """Whether its verdict is an accident of the verifier: it is neither right nor wrong."""
         return self.verdict is not None and self.verdict.status.accident
@@ -212,13 +228,15 @@ class Rollout(Record):
             "extracted": verdict.extracted if verdict else None,
             "detail": verdict.detail if verdict else None,
             "rule": verdict.rule if verdict else None,
+            "score": verdict.score if verdict else None,
         }
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Rollout:
         verdict = None
         if row["status"] is not None:
-            verdict = Verdict(Status(row["status"]), row["extracted"], row["detail"] or "", row["rule"] or "")
+            said = row["detail"] or "", row["rule"] or ""
+            verdict = Verdict(Status(row["status"]), row["extracted"], *said, row["score"])
         lists: dict[str, Any] = {k: tuple(row[k]) for k in ("prompt_ids", "response_ids", "logprobs")}
         scalars: dict[str, Any] = {
             k: row[k] for k in ("problem_id", "sample", "text", "finish_reason", "policy_version")

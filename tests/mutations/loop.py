@@ -364,10 +364,10 @@ MUTANTS = (
         ROLLOUTS,
     ),
     Mutant(
-        "golds once per problem",
+        "problems once per group",
         "train/rollouts.py",
-        "for p, group in zip(problems, groups, strict=True) for _ in group]",
-        "for p, group in zip(problems, groups, strict=True) for _ in groups[-1]]",
+        "[p for p, group in zip(problems, groups, strict=True) for _ in group]",
+        "[p for p, group in zip(problems, groups, strict=True) for _ in groups[-1]]",
         ROLLOUTS,
     ),
     Mutant(

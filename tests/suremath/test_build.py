@@ -364,8 +364,8 @@ def test_samples_are_verified_where_there_is_something_to_verify() -> None:
     ]
     asked: list[tuple[list[str], list[str]]] = []
 
-    def verify(responses: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
-        asked.append((list(responses), list(golds)))
+    def verify(responses: Sequence[str], problems: Sequence[Problem]) -> list[Verdict]:
+        asked.append((list(responses), [p.answer for p in problems]))
         return [Verdict(Status.CORRECT, "4"), Verdict(Status.WRONG, "5")]
 
     (first, second) = verify_samples([known, unknown], groups, verify, ("boxed",))

@@ -109,9 +109,9 @@ def decode(responses: Sequence[Sequence[int]]) -> list[str]:
     return [" ".join(map(str, ids)) for ids in responses]
 
 
-def verify(texts: list[str], golds: list[str]) -> list[Verdict]:
+def verify(texts: list[str], problems: list[Problem]) -> list[Verdict]:
     """A response is right if its first token is even where the gold answer is even."""
-    same = [int(text.split()[0]) % 2 == int(gold) % 2 for text, gold in zip(texts, golds, strict=True)]
+    same = [int(text.split()[0]) % 2 == int(p.answer) % 2 for text, p in zip(texts, problems, strict=True)]
     return [Verdict(Status.CORRECT if s else Status.WRONG) for s in same]
 
 

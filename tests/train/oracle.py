@@ -15,6 +15,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 from artifact.records import Problem, Rollout
@@ -269,7 +270,7 @@ def routed(
         terms.reinforce = [(own(r), -1.0, r.logprobs) for r in usable(s, wrong)]
     elif method == "grpo":
         for g in groups:
-            rewards = [float(r.correct) for r in g]
+            rewards = rewards_of(g)
             spread = stdev(rewards) if o["scale"] == "std" else 1.0
             scale = spread if len(set(rewards)) > 1 else math.inf
             advantages = [(x - mean(rewards)) / scale for x in rewards]
@@ -281,12 +282,12 @@ def routed(
         on = o["distil_on"] or ("correct" if o["teacher_context"] == "none" else "all")
         if o["parts"] != "contrast":
             for r in usable(s, flat):
-                if on == "all" or r.correct:
+                if on == "all" or any(r is c for g in groups for c in parted(o, g)[0]):
                     terms.distil.append((own(r, o["teacher_context"]), 1.0))
         if o["parts"] != "distil":
             for p, g in zip(problems, groups, strict=True):
                 terms.pairs += core_pairs(o, s, p, g, solution, answers, own)
-        accuracy = sum(r.correct for r in flat) / len(flat)
+        accuracy = sum(len(parted(o, g)[0]) for g in groups) / len(flat)
         terms.coefficients |= {
             "both": {
                 "weighted": {"distil": o["alpha"], "contrast": 1.0},
@@ -299,6 +300,21 @@ def routed(
     return terms
 
 
+def rewards_of(group: Sequence[Rollout]) -> list[float]:
+    """The score of each rollout where there is one, else 1 for a correct rollout."""
+    return [float(r.correct) if r.verdict.score is None else r.verdict.score for r in group if r.verdict]
+
+
+def parted(o: Mapping[str, Any], group: Sequence[Rollout]) -> tuple[list[Rollout], list[Rollout]]:
+    """CORE's C and I: by verdict, or above and below the mean of the mid-ranks."""
+    if o["routing"] == "verdict":
+        return [r for r in group if r.correct], [r for r in group if not r.correct]
+    ranks = rankdata(rewards_of(group)).tolist()
+    middle = (len(group) + 1) / 2
+    ranked = list(zip(group, ranks, strict=True))
+    return [r for r, k in ranked if k > middle], [r for r, k in ranked if k < middle]
+
+
 def core_pairs(
     o: Mapping[str, Any],
     s: RunSettings,
@@ -309,8 +325,7 @@ def core_pairs(
     own: Callable[[Rollout], Response],
 ) -> list[tuple[Response, Response]]:
     """The pairs of one prompt: each wrong rollout against what stands first in the order of choice."""
-    wrong = [r for r in usable(s, group) if not r.correct]
-    right = [r for r in usable(s, group) if r.correct]
+    right, wrong = (usable(s, part) for part in parted(o, group))
     found: list[Response] = []
     for source in o["chosen_order"]:
         if not found and source == "reference" and problem.solution:

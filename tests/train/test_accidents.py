@@ -22,4 +22,4 @@ def test_too_many_accidents_stop_a_run():
     with pytest.raises(TooManyAccidents, match=r"6 of 100 .*5%.*6 × timeout: stopped after 5 s.*9\^\{9.*memory"):
         refuse_accidents([right] * 94 + [hung] * 6)
     with pytest.raises(TooManyAccidents, match="128 of 128"):
-        verify_groups([PROBLEM], [[rollout(i) for i in range(128)]], lambda texts, golds: [hung] * len(texts))
+        verify_groups([PROBLEM], [[rollout(i) for i in range(128)]], lambda texts, problems: [hung] * len(texts))

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 from tests.train.oracle import Terms, routed, trained
-from tests.train.tiny import STOP, MemoryLog, Network, decode, encode, encode_text, settings, tiny_qwen3, verify
+from tests.train.tiny import STOP, MemoryLog, Network, decode, encode, encode_text, graded, settings, tiny_qwen3, verify
 
 from artifact.actors.answering import answer
 from artifact.errors import ConfigError
@@ -50,6 +50,7 @@ class Case:
     tool   every second token of a response or a solution was written by a tool: masked, its recorded log-probability
            such that anything computed from it is infinite
     drift  the sampler's log-probabilities are off by up to this many nats, as another engine's are
+    graded the task gives each response a score too (`graded`)
     """
 
     method: str
@@ -57,10 +58,13 @@ class Case:
     settings: dict[str, Any] = field(default_factory=dict)
     tool: bool = False
     drift: float = 0.0
+    graded: bool = False
 
     def __str__(self) -> str:
         changed = [f"{k.rpartition('__')[2]}={v}" for k, v in (self.options | self.settings).items()]
-        return " ".join([self.method, *changed, *["tool"] * self.tool, *["drift"] * bool(self.drift)])
+        return " ".join(
+            [self.method, *changed, *["tool"] * self.tool, *["drift"] * bool(self.drift), *["graded"] * self.graded]
+        )
 
     @property
     def run_settings(self) -> RunSettings:
@@ -151,6 +155,10 @@ CASES = (
     Case("core", {"mix": "weighted", "alpha": 0.7}),
     Case("core", {"mix": "convex", "alpha": 0.3}),
     Case("core", {"mix": "adaptive"}),
+    *(Case("core", {"routing": r}, graded=True) for r in ("verdict", "rank")),
+    Case("core", {"routing": "rank"}),
+    Case("core", {"routing": "rank", "mix": "adaptive", "chosen_order": ("own",)}, graded=True),
+    Case("grpo", graded=True),
     *(Case("core", {"distil_on": d, "parts": "distil"}) for d in ("correct", "all")),
     *(
         Case("core", {"teacher_context": c, "distil_on": d})
@@ -335,7 +343,7 @@ def run(case: Case, folder: Path) -> tuple[Any, list[float], MemoryLog, Workers]
         encode,
         encode_text,
         decode,
-        verify,
+        graded if case.graded else verify,
         mask_text if case.tool else lambda text: None,
     )
     known = TeacherAnnotations()

@@ -63,8 +63,8 @@ def test_a_seed_names_its_request_and_fits_31_bits() -> None:
 PROBLEMS = [Problem(name, "q", gold, None, "t", "easy") for name, gold in (("p", "a"), ("q", "b"))]
 
 
-def judge(texts: list[str], golds: list[str]) -> list[Verdict]:
-    return [Verdict(Status.CORRECT if t == g else Status.WRONG, t) for t, g in zip(texts, golds, strict=True)]
+def judge(texts: list[str], problems: list[Problem]) -> list[Verdict]:
+    return [Verdict(Status.CORRECT if t == p.answer else Status.WRONG, t) for t, p in zip(texts, problems, strict=True)]
 
 
 def test_every_rollout_is_judged_by_the_answer_of_its_own_problem() -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -161,12 +162,18 @@ def encode_text(text: str) -> tuple[int, ...]:
     return (*(ord(c) - 96 for c in text), STOP)
 
 
-def verify(texts: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
+def verify(texts: Sequence[str], problems: Sequence[Problem]) -> list[Verdict]:
     """Right where the response holds the gold letter."""
     return [
-        Verdict(Status.CORRECT, gold) if gold in text else Verdict(Status.WRONG, text)
-        for text, gold in zip(texts, golds, strict=True)
+        Verdict(Status.CORRECT, p.answer) if p.answer in text else Verdict(Status.WRONG, text)
+        for text, p in zip(texts, problems, strict=True)
     ]
+
+
+def graded(texts: Sequence[str], problems: Sequence[Problem]) -> list[Verdict]:
+    """`verify`, with a score: the share of the letters up to `d`."""
+    scores = [sum(letter <= "d" for letter in text) / len(text) if text else 0.0 for text in texts]
+    return [replace(v, score=x, rule="early") for v, x in zip(verify(texts, problems), scores, strict=True)]
 
 
 def inputs(train: int = 5, curve: int = 2) -> RunInputs:

@@ -22,7 +22,7 @@ from artifact.evaluate.protocol import Protocol, ks_for, parse_protocol
 from artifact.paths import project_root, published, resolve_model
 from artifact.records import Problem
 from artifact.studies.benchmark_targets import Target
-from artifact.studies.inputs import config_file, rules_of, task_of, tokenizer_of, verifier_for
+from artifact.studies.inputs import config_file, task_of, tokenizer_of, verify_for
 from artifact.tasks.base import task_names
 from artifact.tasks.benchmark import BenchmarkTask, find_benchmark
 from artifact.tasks.checks import (
@@ -72,7 +72,7 @@ class Job:
             encode=lambda problem, context: self.prompts[problem.id],
             encode_text=lambda text: (*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id),
             decode=lambda ids: tokenizer.batch_decode(ids, skip_special_tokens=True),
-            verify=verifier_for(rules_of(self.config.task)).verify_batch,
+            verify=verify_for(self.config.task),
         )
 
 

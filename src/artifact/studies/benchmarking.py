@@ -36,7 +36,7 @@ from artifact.studies.benchmark_jobs import (
     start_up_checks,
 )
 from artifact.studies.benchmark_targets import targets
-from artifact.studies.inputs import rules_of, sampler_for, stop_token_ids
+from artifact.studies.inputs import judged_by, sampler_for, stop_token_ids
 from artifact.studies.runner import RunInfo
 from artifact.tasks.plain_prompt import FirstAnswer
 from artifact.train.rollouts import evaluate
@@ -129,7 +129,7 @@ def evaluation_key(job: Job, protocol: Protocol) -> str:
             "data": keys.data_hash(job.problems),
             "protocol": asdict(protocol),
             "max_new_tokens": config.evaluation.max_new_tokens,
-            "rules": rules_of(config.task),
+            "rules": judged_by(config.task),
             "calculator": config.task.calculator,
             "seed": None if protocol.greedy else config.seed,
             "engine": engine,

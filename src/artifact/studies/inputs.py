@@ -23,15 +23,18 @@ from artifact.phase1 import llm_judge
 from artifact.provenance import digest
 from artifact.records import Problem
 from artifact.report.output_manifest import say
+from artifact.studies import keys
 from artifact.studies.start_up import Checkpoint, Measured, Reading, Report, examine, fit, measure, require_any
 from artifact.tasks import get_task, load_problems
 from artifact.tasks.base import Context, Task
 from artifact.tasks.checks import Finding, eos_ids
 from artifact.tasks.extract import DEFAULT_RULES, rules_for
+from artifact.tasks.grading import grading_of
 from artifact.tasks.prompts import encode_prompt
 from artifact.tasks.tool_loop import CalculatorTool, encode_marked
 from artifact.tasks.verifier import Verifier
 from artifact.train.inputs import RunInputs
+from artifact.train.rollouts import VerifyBatch
 
 
 @lru_cache(maxsize=8)
@@ -72,14 +75,31 @@ def rules_of(section: TaskSection) -> tuple[str, ...]:
     return DEFAULT_RULES if template is None else rules_for(template.answer_form)
 
 
+def verify_for(section: TaskSection) -> VerifyBatch:
+    """How responses become verdicts: by the task's own grading, else by algebra on the answer that its rules find."""
+    grading = grading_of(task_of(section))
+    if grading is not None:
+        return grading
+    verifier = verifier_for(rules_of(section))
+    return lambda texts, problems: verifier.verify_batch(texts, [p.answer for p in problems])
+
+
+def judged_by(section: TaskSection) -> list[str]:
+    """What decides a verdict besides the house's code, for keys: the extraction rules, or the source of a grading."""
+    task = task_of(section)
+    return list(rules_of(section)) if grading_of(task) is None else [keys.class_source(type(task))]
+
+
 @lru_cache(maxsize=32)
 def problems_of(section: TaskSection, split: str, limit: int | None) -> tuple[Problem, ...]:
-    """The problems of a split; EmptyDataset when there are none."""
+    """The problems of a split; EmptyDataset when there are none, ArtifactError where one cannot be graded."""
     problems = tuple(load_problems(task_of(section), split, limit))
     if not problems:
         raise EmptyDataset(
             f"split {split!r} of task {section.name!r} holds no problem (limit {limit}); nothing can be done with it"
         )
+    if (grading := grading_of(task_of(section))) is not None:
+        grading.check(problems)
     return problems
 
 
@@ -245,14 +265,16 @@ def build_inputs(config: Config) -> RunInputs:
         encode=encode,
         encode_text=encode_text,
         decode=lambda ids: tokenizer.batch_decode(ids, skip_special_tokens=True),
-        verify=verifier_for(rules_of(config.task)).verify_batch,
+        verify=verify_for(config.task),
         mask_text=mask_text,
         vocabulary=report.vocabulary,
     )
 
 
 def prompts_hash(config: Config, inputs: RunInputs, model: str) -> str:
-    """A hash of what is actually fed to `model`: prompts under every context, encoded solutions, stop tokens."""
+    """A hash of what is actually fed to `model`: prompts under every context, encoded solutions, stop tokens; for a
+    graded task also of the code that grades.
+    """
     some = inputs.train[:16]
     prompts = [
         inputs.encode(p, context)
@@ -261,7 +283,8 @@ def prompts_hash(config: Config, inputs: RunInputs, model: str) -> str:
         if context != "solution" or p.solution
     ]
     solutions = [[inputs.encode_text(p.solution), inputs.mask_text(p.solution)] for p in some if p.solution]
-    return digest([prompts, solutions, stop_token_ids(model)])
+    judged = judged_by(config.task) if grading_of(task_of(config.task)) is not None else []
+    return digest([prompts, solutions, stop_token_ids(model), *judged])
 
 
 def sampler_for(config: Config, actors: Actors, model: str) -> EngineSampler:

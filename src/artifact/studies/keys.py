@@ -176,6 +176,11 @@ def source_of(what: str) -> str:
     return source_hash(ROOTS[what])
 
 
+def class_source(cls: type) -> str:
+    """Hash of the source of a task's class: its module and all it imports, or its own text if a user defined it."""
+    return source_hash([cls.__module__]) if cls.__module__.startswith("artifact.") else digest(inspect.getsource(cls))
+
+
 def method_source(cls: type) -> str:
     """Hash of a method's own source: its module if it ships with the package, its functions if a user defined it."""
     if cls.__module__.startswith("artifact."):

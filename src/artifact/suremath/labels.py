@@ -27,8 +27,8 @@ Labeller = Callable[[Sequence[Problem]], Labels]
 "", only the extracted answers count. Must depend on the problems alone."""
 
 
-Verify = Callable[[list[str], list[str]], Sequence[Verdict]]
-"""Response texts and gold answers in; a verdict each."""
+Verify = Callable[[list[str], list[Problem]], Sequence[Verdict]]
+"""Response texts and the problem of each in; a verdict each."""
 
 
 def verify_samples(
@@ -37,13 +37,13 @@ def verify_samples(
     verify: Verify,
     rules: Sequence[str] = DEFAULT_RULES,
 ) -> list[list[Rollout]]:
-    """Sampled rollouts with verdicts, as a labeller must return them; `verify` is `Verifier.verify_batch`.
+    """Sampled rollouts with verdicts, as a labeller must return them.
 
     A problem without an answer has nothing to be verified against: its samples carry the extracted answer under status
     `error` ("no ground truth"), or `unparsed`, and cost no algebra.
     """
     known = [(p, r) for p, group in zip(problems, groups, strict=True) for r in group if p.answer]
-    verdicts = iter(verify([r.text for _, r in known], [p.answer for p, _ in known]) if known else ())
+    verdicts = iter(verify([r.text for _, r in known], [p for p, _ in known]) if known else ())
     return [
         [r.with_verdict(next(verdicts) if p.answer else _extracted(r.text, rules)) for r in group]
         for p, group in zip(problems, groups, strict=True)

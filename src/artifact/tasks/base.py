@@ -33,7 +33,10 @@ Messages = list[dict[str, str]]
 
 @runtime_checkable
 class Task(Protocol):
-    """A source of problems and the way they are prompted."""
+    """A source of problems and the way they are prompted.
+
+    A task whose answers no algebra can compare also states its `grading` (`tasks/grading.py`).
+    """
 
     name: str
 

@@ -19,8 +19,8 @@ from artifact.records import Problem, Rollout, Verdict
 Prompt = tuple[str, tuple[int, ...]]
 """(problem id, prompt token ids)"""
 
-VerifyBatch = Callable[[list[str], list[str]], list[Verdict]]
-"""(response texts, gold answers) → verdicts"""
+VerifyBatch = Callable[[list[str], list[Problem]], list[Verdict]]
+"""(response texts, the problem of each) → verdicts, with a score where the task grades"""
 
 Decode = Callable[[Sequence[Sequence[int]]], list[str]]
 """Token ids of several responses → their texts, special tokens left out."""
@@ -143,8 +143,7 @@ def verify_groups(
 ) -> list[tuple[Rollout, ...]]:
     """The same rollouts with their verdicts, verified in one batch; TooManyAccidents where the verifier failed."""
     flat = [r for group in groups for r in group]
-    golds = [p.answer for p, group in zip(problems, groups, strict=True) for _ in group]
-    given = verify([r.text for r in flat], golds)
+    given = verify([r.text for r in flat], [p for p, group in zip(problems, groups, strict=True) for _ in group])
     refuse_accidents(given)
     verdicts = iter(given)
     return [tuple(r.with_verdict(next(verdicts)) for r in group) for group in groups]

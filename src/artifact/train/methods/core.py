@@ -1,6 +1,6 @@
 """CORE: verify each rollout, distil where it is right, contrast it with a correct solution where it is wrong (CORE §3).
 
-    L = α · L_distill(C) + L_contrast(I)        C correct, I incorrect rollouts of each prompt
+    L = α · L_distill(C) + L_contrast(I)        C correct, I incorrect rollouts of each prompt (`routing.py`)
 
 Each incorrect rollout is *rejected* against one *chosen* response: by default the reference solution, else an own
 correct rollout. For a prompt with neither the teacher may answer (`fallback: generate | autoregress`), under its own
@@ -19,6 +19,7 @@ from artifact.records import Group
 from artifact.train.examples import Distil, Mask, Prefer, TokenIds
 from artifact.train.losses.mix import mix_coefficients
 from artifact.train.methods.base import Batch, Method, Needs, StepContext, register
+from artifact.train.routing import Routed, Routing, route
 from artifact.train.settings import NotNegative, RunSettings, Settings
 
 Chosen = tuple[TokenIds, Mask]
@@ -37,6 +38,7 @@ class ContrastiveOnPolicyDistillation(Method):
         fallback        what to do for a prompt that has none of them
         teacher_context what the teacher reads besides the question when it scores
         distil_on       None = `all` for an answer-aware teacher, `correct` otherwise
+        routing         what parts C from I: the verdict, or the rank of the score within the group (graded tasks)
         """
 
         parts: Literal["both", "distil", "contrast"] = "both"
@@ -46,6 +48,7 @@ class ContrastiveOnPolicyDistillation(Method):
         fallback: Literal["skip", "generate", "autoregress"] = "skip"
         teacher_context: Literal["none", "answer", "solution"] = "none"
         distil_on: Literal["correct", "all"] | None = None
+        routing: Routing = "verdict"
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -69,7 +72,8 @@ class ContrastiveOnPolicyDistillation(Method):
         o = self.options
         distilled = self._distilled(groups, context) if o.parts != "contrast" else []
         pairs, metrics = self._pairs(groups, context) if o.parts != "distil" else ([], {})
-        accuracy = sum(len(g.correct) for g in groups) / max(sum(len(g.rollouts) - len(g.unjudged) for g in groups), 1)
+        judged = sum(len(g.rollouts) - len(g.unjudged) for g in groups)
+        accuracy = sum(len(self._routed(g).correct) for g in groups) / max(judged, 1)
         mixed = mix_coefficients(o.mix, alpha=o.alpha, batch_accuracy=accuracy)
         coefficients = {
             "both": {"distil": mixed.distil, "contrast": mixed.contrast},
@@ -79,6 +83,9 @@ class ContrastiveOnPolicyDistillation(Method):
         metrics |= {"share_correct": accuracy, "pairs": float(len(pairs))}
         return Batch((*distilled, *pairs), coefficients, metrics)
 
+    def _routed(self, group: Group) -> Routed:
+        return route(group, self.options.routing)
+
     def _distilled(self, groups: Sequence[Group], context: StepContext) -> list[Distil]:
         """Distillation examples: the correct rollouts, or all of them, scored under the teacher's context."""
         o = self.options
@@ -86,14 +93,14 @@ class ContrastiveOnPolicyDistillation(Method):
         out = []
         for group in groups:
             informed = None if o.teacher_context == "none" else context.encode(group.problem, o.teacher_context)
-            for r in self.trained_on(group.correct if distil_on == "correct" else group.rollouts):
+            for r in self.trained_on(self._routed(group).correct if distil_on == "correct" else group.rollouts):
                 out.append(Distil.of(r, teacher_prompt_ids=informed))
         return out
 
     def _pairs(self, groups: Sequence[Group], context: StepContext) -> tuple[list[Prefer], dict[str, float]]:
         """Preference pairs, one for each incorrect rollout that has a chosen response; and what became of the rest."""
         o = self.options
-        rejected_of = [self.trained_on(g.incorrect) for g in groups]
+        rejected_of = [self.trained_on(self._routed(g).incorrect) for g in groups]
         bare = [i for i, g in enumerate(groups) if rejected_of[i] and not self._candidates(g, context)]
         taught: dict[int, list[Chosen]] = {}  # by group: a problem that comes twice in a step is answered for each
         if bare and o.fallback != "skip":
@@ -135,6 +142,6 @@ class ContrastiveOnPolicyDistillation(Method):
             if source == "reference" and group.problem.solution:
                 solution = group.problem.solution
                 return [(context.encode_text(solution), context.mask_text(solution))]
-            if source == "own" and (own := self.trained_on(group.correct)):
+            if source == "own" and (own := self.trained_on(self._routed(group).correct)):
                 return [(r.response_ids, r.response_mask) for r in own]
         return []

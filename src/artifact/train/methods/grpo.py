@@ -1,4 +1,4 @@
-"""GRPO: policy gradient on verified correctness, advantages normalised within each prompt's group.
+"""GRPO: policy gradient on rewards, normalised within each prompt's group: verified correctness, or a task's score.
 
 One update per batch, so the ratio is 1 at the update and the printed loss is near 0 by construction: watch the reward.
 Groups whose rollouts are all right or all wrong have advantage 0; they count in the denominator and teach nothing.
@@ -79,7 +79,7 @@ class GroupRelativePolicyOptimisation(Method):
 
 
 def _rewards(group: Group) -> list[float]:
-    """1 for a correct rollout, 0 for any other; one without a judgement gets the others' mean: no advantage."""
-    judged = [float(r.correct) for r in group.rollouts if not r.unjudged]
+    """The reward of each rollout (`Rollout.reward`); one without a judgement gets the others' mean: no advantage."""
+    judged = [r.reward for r in group.rollouts if not r.unjudged]
     mean = sum(judged) / len(judged) if judged else 0.0
-    return [mean if r.unjudged else float(r.correct) for r in group.rollouts]
+    return [mean if r.unjudged else r.reward for r in group.rollouts]
