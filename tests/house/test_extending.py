@@ -28,7 +28,7 @@ STEP = re.compile(
     r"^(New file|One line at the end of|One cell at the end of|Seen in)(?: `([^`]+)`)?[^\n]*:\n```(\w+)\n(.*?)^```$",
     flags=re.MULTILINE | re.DOTALL,
 )
-RECIPES = ("A method", "A task", "A benchmark", "A tier", "A figure", "An ablation")
+RECIPES = ("A method", "A task", "A graded task", "A benchmark", "A tier", "A figure", "An ablation")
 MOST_LINES = 15
 
 
@@ -195,6 +195,21 @@ found = {
     assert found["targets"] == ["all", "all[2:]"]
     assert found["train"] == ["c0", "c1", "c2"] and found["last"] == ["8", "9"] and found["counts"] == [4, 5]
     assert found["prompt"] == [{"role": "user", "content": "3 + 1?"}]
+
+
+def test_a_graded_task(copy: Copy) -> None:
+    assert "greeting" in copy.apply("A graded task")
+    found = copy.value("""
+from artifact.config import TaskSection
+from artifact.studies.inputs import problems_of, verify_for
+
+section = TaskSection(name="greeting")
+ana, ben = problems_of(section, "all", None)
+verdicts = verify_for(section)(["Good morning, Ana!", "Good morning, Ana.", ""], [ana, ben, ben])
+found = [[str(v.status), v.rule, v.score] for v in verdicts]
+""")
+    (right, by, near), (_, _, less), (none, _, nothing) = found
+    assert (right, by, none, nothing) == ("correct", "chrf", "unparsed", 0.0) and 0.6 <= less < near < 1
 
 
 def test_a_benchmark(copy: Copy) -> None:

@@ -27,6 +27,7 @@ ROOMS = (
     "report",
     "book",
     "claims",
+    "text",
 )
 """One file of mutants each."""
 

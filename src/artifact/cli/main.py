@@ -215,22 +215,25 @@ def make_models(
     tier: Tier = "tiny",
     sets: Sets = None,
     only: Annotated[str | None, typer.Option("--only", help="only these models, comma-separated")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="folder for the models (default: models/tiny)")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="folder for the models (default: models/tiny, models/text)")
+    ] = None,
     steps_scale: Annotated[
         float, typer.Option("--steps-scale", min=0.001, help="multiply training steps, for trials")
     ] = 1.0,
 ) -> None:
-    """Train the embedded models of the tiny tier with the recipe that is stored beside them."""
+    """Train the models of an embedded world with its recipe: arithmetic, or with --set task.name=tinytext text."""
+    from importlib import import_module
+
     from artifact.config import ConfigError, load
     from artifact.paths import project_root
 
     config = load(tier, _overrides(sets))
-    if config.task.name != "tinymath":
-        raise ConfigError(f"tier {tier!r} uses pretrained models; only the tiny tier's models are made by this recipe")
-    from artifact.worlds.tiny.recipe import make_models as follow_recipe
-
-    folder = out or project_root() / "models" / "tiny"
-    follow_recipe(folder, _names(only), steps_scale)
+    world = {"tinymath": "tiny", "tinytext": "text"}.get(config.task.name)
+    if world is None:
+        raise ConfigError(f"tier {tier!r} uses pretrained models; only the tiny tier's models are made by a recipe")
+    folder = out or project_root() / "models" / world
+    import_module(f"artifact.worlds.{world}.recipe").make_models(folder, _names(only), steps_scale)
     typer.echo(f"models: {folder}")
 
 

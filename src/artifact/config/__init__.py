@@ -161,7 +161,10 @@ class Annotation(Section):
     temperature: float = Field(0.7, gt=0)
     top_p: float = Field(1.0, gt=0, le=1)
     max_new_tokens: int = Field(ge=1)
-    clustering: Literal["exact", "symbolic", "llm"] = "symbolic"
+    clustering: Literal["exact", "symbolic", "meaning", "llm"] = Field(
+        "symbolic",
+        description="who says that two answers are one; `meaning`: mutual entailment, by the task's own truth",
+    )
     normaliser: Literal["n", "n_valid"] = "n"
     min_valid: int = Field(0, ge=0)
     batch_prompts: int = Field(300, ge=1)

@@ -25,6 +25,8 @@ def to_frame(problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], s
             "correct": r.correct,
             "status": str(r.verdict.status) if r.verdict else "unverified",
             "extracted": r.verdict.extracted if r.verdict else None,
+            "score": r.verdict.score if r.verdict else None,
+            "rule": r.verdict.rule if r.verdict else "",
             "response_tokens": len(r.response_ids),
             "finish_reason": r.finish_reason,
         }

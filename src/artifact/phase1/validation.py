@@ -71,16 +71,19 @@ def score_table(annotations: Sequence[Annotation], wrong: Mapping[str, bool] | N
     return table
 
 
-def compare_scores(table: pd.DataFrame, *, reference: str = "semantic_entropy", resamples: int = 2000) -> pd.DataFrame:
-    """How well each score of a `score_table` finds the teacher's errors, and how it differs from `reference`.
+def compare_scores(
+    table: pd.DataFrame, *, reference: str = "semantic_entropy", scores: Sequence[str] = SCORES, resamples: int = 2000
+) -> pd.DataFrame:
+    """How well each of `scores`, columns of a `score_table`, finds the teacher's errors, and how it differs from
+    `reference`.
 
     Intervals: stratified bootstrap over problems.
     """
-    if reference not in SCORES:
-        raise ValueError(f"unknown reference score {reference!r}; use one of {SCORES}")
+    if reference not in scores:
+        raise ValueError(f"unknown reference score {reference!r}; use one of {tuple(scores)}")
     wrong = table["wrong"].to_numpy(dtype=bool)
     rows = []
-    for score in SCORES:
+    for score in scores:
         own = auroc_bootstrap(table[score], wrong, resamples=resamples)
         paired: tuple[float, ...] = (math.nan,) * 4
         if score != reference:

@@ -16,17 +16,19 @@ from artifact.actors.checkpoints import check_model
 from artifact.actors.session import Actors, open_actors, release_samplers
 from artifact.actors.team import probe_sequences
 from artifact.config import Config
+from artifact.errors import ConfigError
 from artifact.paths import resolve_model
 from artifact.phase1 import stream
+from artifact.phase1.entailment import EntailmentJudge, by_meaning
 from artifact.phase1.judge import ChainJudge, EquivalenceJudge, ExactJudge, JudgeError, SymbolicJudge
-from artifact.phase1.judge_calibration import calibrate, require_usable
+from artifact.phase1.judge_calibration import CalibrationReport, KnownPair, calibrate, require_usable
 from artifact.phase1.records import Annotation
 from artifact.phase1.stored import StoredSamples
 from artifact.provenance import digest, file_hash
 from artifact.records import Rollout
 from artifact.studies import keys, store
 from artifact.studies.driver_memory import require_memory
-from artifact.studies.inputs import build_inputs, check_judge, prompts_hash, sampler_for, start_up
+from artifact.studies.inputs import build_inputs, check_judge, prompts_hash, sampler_for, start_up, task_of
 from artifact.train.inputs import RunInputs
 from artifact.train.rollouts import verify_groups
 from artifact.train.sync_check import check_weight_sync
@@ -216,6 +218,8 @@ def make_judge(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
     A language model is asked only what the symbolic rules leave open. Before it clusters anything it must pass the
     calibration set: JudgeError names its rates and the remedy (`annotation.accept_poor_judge` goes on regardless).
     """
+    if config.annotation.clustering == "meaning":
+        return _judge_of_meaning(config)
     if config.annotation.clustering != "llm":
         plain = ExactJudge() if config.annotation.clustering == "exact" else SymbolicJudge()
         return plain, {"name": plain.name}
@@ -225,15 +229,31 @@ def make_judge(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
     report = calibrate(model)
     require_usable(report, go_on=config.annotation.accept_poor_judge)
     judge = ChainJudge([SymbolicJudge(), model])
-    judge_report = {
-        "name": judge.name,
-        "load_max_logprob_diff": gap,
+    return judge, {"name": judge.name, "load_max_logprob_diff": gap, **_rates(report)}
+
+
+def _judge_of_meaning(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
+    """Mutual entailment by what the task says an answer means; it must pass the task's own pairs of known relation."""
+    task = task_of(config.task)
+    if not (hasattr(task, "meaning") and hasattr(task, "known_pairs")):
+        raise ConfigError(
+            f"annotation.clustering = meaning needs a task that says what an answer means, and {config.task.name!r} "
+            "does not: set it to symbolic, exact or llm, or give the task `meaning` and `known_pairs`"
+        )
+    judge = EntailmentJudge("meaning", by_meaning(task.meaning))
+    report = calibrate(judge, [KnownPair(*pair) for pair in task.known_pairs()])
+    require_usable(report, go_on=config.annotation.accept_poor_judge)
+    return judge, {"name": judge.name, **_rates(report)}
+
+
+def _rates(report: CalibrationReport) -> dict[str, Any]:
+    """What vouches for a judge, or speaks against it."""
+    return {
         "usable": report.usable,
         "faults": list(report.faults),
         "true_merge": report.true_merge.estimate,
         "false_merge": report.false_merge.estimate,
     }
-    return judge, judge_report
 
 
 def sharing(config: Config, who: str) -> Config:
