@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,7 +33,12 @@ JSON = st.dictionaries(
     st.one_of(st.integers(-(2**53), 2**53), TEXT, st.booleans(), st.none(), st.lists(st.integers(0, 9), max_size=3)),
 )
 VERDICTS = st.none() | st.builds(
-    Verdict, st.sampled_from(Status), st.none() | TEXT, TEXT, st.sampled_from(["", "boxed", "hashes"])
+    Verdict,
+    st.sampled_from(Status),
+    st.none() | TEXT,
+    TEXT,
+    st.sampled_from(["", "boxed", "hashes"]),
+    st.none() | st.floats(0, 1),
 )
 
 
@@ -118,6 +124,16 @@ def test_columns_of_another_kind_are_named(tmp_path: Path) -> None:
     write_parquet(path, [Problem("a", "q", "1", None, "t", "easy")], Problem)
     with pytest.raises(RecordError, match=r"problems\.parquet lacks the column\(s\).*response_ids.*Rollout"):
         read_parquet(path, Rollout)
+
+
+def test_a_file_without_scores_is_read_without_them(tmp_path: Path) -> None:
+    path = tmp_path / "rollouts.parquet"
+    made = [make("a"), make("b", None), make("c").with_verdict(Verdict(Status.WRONG, "x", "", "chrf", 0.4))]
+    write_parquet(path, made, Rollout)
+    assert read_parquet(path, Rollout) == made and [r.reward for r in made] == [1.0, 0.0, 0.4]
+    pq.write_table(pq.read_table(path).drop_columns(["score"]), path)
+    again = read_parquet(path, Rollout)
+    assert again[:2] == made[:2] and again[2].verdict == Verdict(Status.WRONG, "x", "", "chrf")
 
 
 def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:

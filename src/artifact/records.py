@@ -50,10 +50,12 @@ class Status(enum.StrEnum):
 class Record:
     """Base of all stored records: conversion to and from Parquet tables, one row per record.
 
-    Subclasses list their columns in `COLUMNS` as name → Arrow type string; `dict` fields are stored as JSON text.
+    Subclasses list their columns in `COLUMNS` as name → Arrow type string; `dict` fields are stored as JSON text. A file
+    may lack those in `OPTIONAL`: they are read as None.
     """
 
     COLUMNS: ClassVar[dict[str, str]] = {}
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset()
 
     def to_row(self) -> dict[str, Any]:
         """This record as one flat row, in the order of `COLUMNS`."""
@@ -181,6 +183,7 @@ class Rollout(Record):
         "rule": "str",
         "score": "float",
     }
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"score"})
 
     def __post_init__(self) -> None:
         if len(self.logprobs) != len(self.response_ids):
@@ -236,7 +239,7 @@ class Rollout(Record):
         verdict = None
         if row["status"] is not None:
             said = row["detail"] or "", row["rule"] or ""
-            verdict = Verdict(Status(row["status"]), row["extracted"], *said, row["score"])
+            verdict = Verdict(Status(row["status"]), row["extracted"], *said, row.get("score"))
         lists: dict[str, Any] = {k: tuple(row[k]) for k in ("prompt_ids", "response_ids", "logprobs")}
         scalars: dict[str, Any] = {
             k: row[k] for k in ("problem_id", "sample", "text", "finish_reason", "policy_version")
@@ -373,7 +376,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _require_columns(path: Path, found: Sequence[str], kind: type[Record]) -> None:
-    missing = [c for c in kind.COLUMNS if c not in found]
+    missing = [c for c in kind.COLUMNS if c not in found and c not in kind.OPTIONAL]
     if missing:
         raise RecordError(f"{path} lacks the column(s) {missing} of {kind.__name__}; it was written by another version")
 

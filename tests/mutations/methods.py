@@ -71,7 +71,7 @@ MUTANTS = (
     Mutant(
         "CORE: adaptive by the share of prompts",
         CORE,
-        "sum(len(g.correct) for g in groups) / max(sum(len(g.rollouts) - len(g.unjudged) for g in groups), 1)",
+        "sum(len(self._routed(g).correct) for g in groups) / max(judged, 1)",
         "sum(bool(g.correct) for g in groups) / len(groups)",
         TESTS,
     ),

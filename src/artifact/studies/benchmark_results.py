@@ -30,7 +30,7 @@ from artifact.stats.bootstrap import RESAMPLES
 from artifact.studies import store
 from artifact.studies.benchmark_jobs import named
 from artifact.studies.benchmark_targets import main_split
-from artifact.studies.inputs import rules_of, stop_token_ids, tokenizer_of, verifier_for
+from artifact.studies.inputs import answer_verifier, stop_token_ids, tokenizer_of
 from artifact.studies.inventory import account_of, altered
 from artifact.studies.results import rollout_groups, split_of, stored_problems
 from artifact.studies.runner import RunInfo
@@ -317,8 +317,8 @@ def _graded(stored: Sequence[Stored]) -> pd.DataFrame:
     """The responses judged by every grader, each evaluation by its own extraction rules."""
     parts = []
     for e in stored:
-        rules = rules_of(TaskSection(**e.info.manifest["config"]["task"]))
-        frame = graded(e.problems, e.groups, verifier=verifier_for(rules))
+        section = TaskSection(**e.info.manifest["config"]["task"])
+        frame = graded(e.problems, e.groups, verifier=answer_verifier(section))
         parts.append(
             frame.assign(
                 label=e.info.label, benchmark=e.benchmark, split=e.split, protocol=e.protocol.name, key=e.info.key

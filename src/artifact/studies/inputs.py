@@ -16,7 +16,7 @@ from artifact.actors.checkpoints import load_config, load_tokenizer
 from artifact.actors.sampler import EngineSampler
 from artifact.actors.session import Actors
 from artifact.config import Config, TaskSection
-from artifact.errors import EmptyDataset
+from artifact.errors import ConfigError, EmptyDataset
 from artifact.models import json_of
 from artifact.paths import resolve_model
 from artifact.phase1 import llm_judge
@@ -75,12 +75,22 @@ def rules_of(section: TaskSection) -> tuple[str, ...]:
     return DEFAULT_RULES if template is None else rules_for(template.answer_form)
 
 
+def answer_verifier(section: TaskSection) -> Verifier:
+    """The verifier of a task whose answers algebra compares; ConfigError for one that is graded by a metric."""
+    if grading_of(task_of(section)) is not None:
+        raise ConfigError(
+            f"task {section.name!r} is graded by its own metric: there is no answer to extract and compare, so graders "
+            "of answers say nothing about it; read its scores (`evaluate/scores.py`)"
+        )
+    return verifier_for(rules_of(section))
+
+
 def verify_for(section: TaskSection) -> VerifyBatch:
     """How responses become verdicts: by the task's own grading, else by algebra on the answer that its rules find."""
     grading = grading_of(task_of(section))
     if grading is not None:
         return grading
-    verifier = verifier_for(rules_of(section))
+    verifier = answer_verifier(section)
     return lambda texts, problems: verifier.verify_batch(texts, [p.answer for p in problems])
 
 

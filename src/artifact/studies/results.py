@@ -22,7 +22,7 @@ from artifact.records import Problem, Rollout, index_by_id, read_parquet
 from artifact.report import qualitative
 from artifact.studies import store
 from artifact.studies.annotate import annotate, samples_folder
-from artifact.studies.inputs import problems_of, rules_of, verifier_for
+from artifact.studies.inputs import answer_verifier, problems_of
 from artifact.studies.runner import RunInfo, evaluate_checkpoint
 
 
@@ -84,7 +84,7 @@ def graded_frame(
         for path in store.files(info.folder, f"evaluation/*.{decoding}.parquet"):
             groups, by_id = rollout_groups(path), stored_problems(info.folder, task, split_of(path))
             problems = [by_id[i] for i in groups]
-            frame = graded(problems, list(groups.values()), graders, verifier_for(rules_of(task)))
+            frame = graded(problems, list(groups.values()), graders, answer_verifier(task))
             parts.append(_read_labels(info, info.named(frame.assign(split=split_of(path)))))
     if not parts:
         raise EmptyDataset(f"none of the runs holds an evaluation by {decoding!r}: there are no responses to grade")

@@ -66,8 +66,8 @@ class ModelSpec:
 _SECOND = {"muon_lr": 0.005, "adamw_lr": 1e-3, "warmup": 20}
 
 MODELS: dict[str, ModelSpec] = {
-    "teacher-a": ModelSpec(3, 96, 192, 3, (Stage(Corpus(), 2400),)),
-    "student": ModelSpec(2, 64, 128, 2, (Stage(Corpus(), 2400), Stage(SLOPPY, 400, **_SECOND))),  # type: ignore[arg-type]
+    "teacher-a": ModelSpec(3, 96, 192, 3, (Stage(Corpus(), 5000, batch=24),)),
+    "student": ModelSpec(3, 64, 128, 2, (Stage(Corpus(), 4500), Stage(SLOPPY, 400, **_SECOND))),  # type: ignore[arg-type]
     "teacher-b": ModelSpec(3, 96, 192, 3, (Stage(UNRELIABLE, 500, **_SECOND),), parent="teacher-a"),  # type: ignore[arg-type]
 }
 """In the order in which they are made: a parent comes before its child."""
