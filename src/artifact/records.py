@@ -50,8 +50,8 @@ class Status(enum.StrEnum):
 class Record:
     """Base of all stored records: conversion to and from Parquet tables, one row per record.
 
-    Subclasses list their columns in `COLUMNS` as name → Arrow type string; `dict` fields are stored as JSON text. A file
-    may lack those in `OPTIONAL`: they are read as None.
+    Subclasses list their columns in `COLUMNS` as name → Arrow type string; `dict` fields are stored as JSON text.
+    Those in `OPTIONAL` a file may lack: they are read as None.
     """
 
     COLUMNS: ClassVar[dict[str, str]] = {}

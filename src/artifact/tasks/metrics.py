@@ -78,11 +78,11 @@ def _rouge(name: str) -> Any:
 
 
 def _by_sacrebleu(name: str, text: str, problem: Problem) -> float:
-    return _sacrebleu(name).sentence_score(text, references_of(problem)).score / 100  # type: ignore[no-any-return]
+    return _sacrebleu(name).sentence_score(text, references_of(problem)).score / 100
 
 
 def _by_rouge(name: str, text: str, problem: Problem) -> float:
-    return _rouge(name).score_multi(references_of(problem), text)[name].fmeasure  # type: ignore[no-any-return]
+    return _rouge(name).score_multi(references_of(problem), text)[name].fmeasure
 
 
 METRICS: dict[str, Metric] = {

@@ -34,7 +34,7 @@ class Instruction(NamedTuple):
     """The words to choose from, and the constraints; "" or False = not constrained."""
 
     words: tuple[str, ...]
-    count: int
+    number: int
     include: str = ""
     exclude: str = ""
     order: str = ""
@@ -45,7 +45,7 @@ class Instruction(NamedTuple):
     def question(self) -> str:
         """As it is put to a model."""
         said = [
-            f"Write {NUMBERS[self.count - 1]}",
+            f"Write {NUMBERS[self.number - 1]}",
             self.include and f"with {self.include}",
             self.exclude and f"without {self.exclude}",
             ORDERS.get(self.order, ""),
@@ -64,7 +64,7 @@ class Instruction(NamedTuple):
         """Every choice of words that the constraints allow, in the order of the list."""
         return [
             some
-            for some in combinations([w for w in self.words if w != self.exclude], self.count)
+            for some in combinations([w for w in self.words if w != self.exclude], self.number)
             if not self.include or self.include in some
         ]
 
@@ -76,7 +76,7 @@ def obeyed(instruction: Instruction, text: str) -> dict[str, bool]:
     joined = SEPARATORS[instruction.format].join(found) == text.strip()
     known = bool(found) and set(lower) <= set(instruction.words) and len(set(lower)) == len(lower)
     checks = {
-        "count": known and len(lower) == instruction.count,
+        "count": known and len(lower) == instruction.number,
         "case": bool(found) and all(w.isupper() if instruction.capitals else w.islower() for w in found),
         "format": bool(found) and joined,
     }

@@ -23,6 +23,10 @@ THINGS = {
 }
 
 
+OTHER_FORM = 0.3
+"""How often a drawn sentence takes another order, or says a relation again: enough for strings to differ."""
+
+
 class Fact(NamedTuple):
     """A person, a relation, and a thing."""
 
@@ -54,22 +58,22 @@ class Request(NamedTuple):
 
 
 def render(facts: Iterable[Fact], rng: Random | None = None) -> str:
-    """A sentence that states `facts`: in their order, relations said once; with `rng` in a form drawn at random."""
+    """A sentence that states `facts`: in their order, relations said once; with `rng` now and then in another form."""
     of: dict[str, list[Fact]] = {}
     for fact in facts:
         of.setdefault(fact.person, []).append(fact)
     parts = []
     for person, stated in of.items():
         order = list(stated)
-        if rng is not None:
+        if rng is not None and rng.random() < OTHER_FORM:
             rng.shuffle(order)
         words, before = [person], ""
         for i, fact in enumerate(order):
-            again = fact.relation == before and not (rng is not None and rng.random() < 0.3)
+            again = fact.relation == before and not (rng is not None and rng.random() < OTHER_FORM)
             words += ["and"] * (i > 0) + ([fact.thing] if again else [fact.relation, fact.thing])
             before = fact.relation
         parts.append(" ".join(words))
-    if rng is not None:
+    if rng is not None and rng.random() < OTHER_FORM:
         rng.shuffle(parts)
     return ", ".join(parts)
 
