@@ -27,6 +27,7 @@ ROOMS = (
     "report",
     "book",
     "claims",
+    "live",
 )
 """One file of mutants each."""
 
