@@ -74,7 +74,7 @@ class Live:
     def call(self, body: str, *arguments: Any) -> Any:
         """The value that an asynchronous function of the page returns: `body` reads its arguments as a, b, c, d."""
         given = ",".join(json.dumps(a) for a in arguments)
-        return self.value(f"(async (a, b, c, d) => {{ {body} }})({given})")
+        return self.value(f"window.asked = (async (a, b, c, d) => {{ {body} }})({given})")  # kept from collection
 
 
 @cache
@@ -107,7 +107,7 @@ def _groups(library: Library) -> list[Group]:
         off = [f"{problem.solution[: box + 1]}{n}}}" for n in ("901", "x=902", "1/903")][:wrong]
         if wrong == 3:
             off[2] = problem.solution[:box].removesuffix("\\boxed") + "…"
-        right = [problem.solution, problem.solution.rpartition(";")[2], problem.solution]
+        right = [problem.solution, problem.solution.rpartition(";")[2], problem.solution, problem.solution]
         made.append(_group(library, problem, [*off, *right][:4] if wrong < 3 else [*off, "7+7=15;\\boxed{15}"]))
     return made
 
@@ -136,6 +136,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     path = write_live_page(folder / "page", students, teachers, groups, load("tiny"))
     with opened(folder / "profile") as browser:
         browser.call("Log.enable")
+        browser.call("Emulation.setFocusEmulationEnabled", enabled=True)
         browser.open(path)
         found = Live(browser, path, library, groups)
         assert found.value("Live.ready") is not None

@@ -1,18 +1,20 @@
 """The loss microscope against the library: examples, weights, losses and ∂L/∂logit of every token.
 
+Gradients agree to 1e-4 of the largest of the step: each is divided by the length of its response and their number.
+
 The library's gradient by the logits is had by an output head that is the identity: then its hidden states are logits.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from tests.site.live.conftest import Live
 
-from artifact.train.examples import Distil, Prefer
-from artifact.train.losses.preference import dpo
+from artifact.train.examples import Prefer
 from artifact.train.methods.base import StepContext, make
 from artifact.train.objective import MicroBatch, denominators, pack_batch, share_of_step, to_reference, to_score
 from artifact.train.scoring import FrozenModel
@@ -120,7 +122,7 @@ def test_the_objective_and_its_gradient(
     context = StepContext(0, library.prompt, library.response, weights)
     batch = make(method, settings, **given).batch(live.groups, context)
     examples = list(batch.examples)
-    if settings.losses.policy_gradient and method in ("grpo", "negative"):
+    if method in ("grpo", "negative"):
         examples = [on_policy(live, e) for e in examples]
 
     teacher = FrozenModel(library.networks[INITIAL if method == "opsd" else TEACHER])
@@ -161,7 +163,7 @@ def test_the_objective_and_its_gradient(
         for e in examples
     ]
     assert found["examples"] == told and len(told) >= 4
-    assert found["loss"] == pytest.approx(float(out.loss), abs=TOLERANCE)
+    assert found["loss"] == pytest.approx(float(out.loss.detach()), abs=TOLERANCE)
     assert found["components"] == pytest.approx(
         {n: out.components.get(n, 0.0) for n in found["components"]}, abs=TOLERANCE
     )
@@ -175,15 +177,14 @@ def test_the_objective_and_its_gradient(
         (t["id"], tuple(t["ids"])): torch.tensor(t["gradient"], dtype=torch.float64) for t in found["tokens"]
     }
     assert page_gradient.keys() == wanted_gradient.keys()
+    largest = max(float(rows.abs().max()) for rows in wanted_gradient.values())
+    assert 0 < largest < 10
     for place, rows in wanted_gradient.items():
-        assert (page_gradient[place] - rows).abs().max() <= TOLERANCE
-    assert max(rows.abs().max() for rows in wanted_gradient.values()) > 100 * TOLERANCE
+        assert (page_gradient[place] - rows).abs().max() <= TOLERANCE * largest
 
 
 def on_policy(live: Live, example: Any) -> Any:
     """The example with the log-probabilities of the student that is trained: as if it had drawn the rollout itself."""
-    from dataclasses import replace
-
     (sequence,) = example.sequences
     logits = live.library.logits(STUDENT, [sequence])[0].double()
     values = logits.log_softmax(-1).gather(1, torch.tensor(sequence[1])[:, None])[:, 0]
@@ -197,4 +198,3 @@ def test_the_library_distinguishes_what_the_cases_vary(live: Live) -> None:
     settings = {"method": "uopd", "options": OPTIONS, "losses": LOSSES}
     weights = live.call(COMPUTE, settings, STUDENT, TEACHER)["weights"].values()
     assert max(weights) - min(weights) > 0.1
-    assert Distil.component == "distil" and dpo is not None
