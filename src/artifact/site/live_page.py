@@ -147,7 +147,8 @@ def live_page_of(tier: str, folder: Path, teacher: str | None = None) -> Path:
     students = {"student, untrained": config.models.student}
     for name, run in runs.items():
         students[f"student, {name} (teacher {config.teacher})"] = str(store.checked(run / "weights"))
-    teachers = {f"teacher {name}": path for name, path in config.models.teachers.items()}
+    own_first = sorted(config.models.teachers.items(), key=lambda item: item[0] != config.teacher)
+    teachers = {f"teacher {name}": path for name, path in own_first}
     first = next(iter(runs.values()), None)
     return write_live_page(folder, students, teachers, stored_groups(first, GROUPS) if first else [], config)
 

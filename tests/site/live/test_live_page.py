@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.escape.payloads import HOSTILE
 from tests.site.live.conftest import MODELS, Live
+from typer.testing import CliRunner
 
+from artifact.cli.main import app
 from artifact.config import ConfigError, load
 from artifact.errors import Mismatch
 from artifact.models import BrokenModel
+from artifact.records import Rollout, write_parquet
 from artifact.site import live_page
 from artifact.site.live_page import MOST_BYTES, SCRIPTS, write_live_page
 from artifact.site.live_weights import page_config
 from artifact.site.live_world import spread, tokenizer_settings
+from artifact.studies import store
 
 MARKUP = "main script, main img, main svg, main iframe, main a[href^=javascript]"
 PROBLEM = "Zoe has 12 apples, buys 5. How many apples?"
@@ -151,7 +156,7 @@ def test_settings_that_mean_nothing_are_refused(live: Live) -> None:
 
 def test_hostile_text_stays_text(live: Live) -> None:
     number = "document.querySelectorAll('main *:not(button):not(.bar)').length"
-    for text in HOSTILE[:: len(HOSTILE) // 12]:
+    for text in HOSTILE[:: len(HOSTILE) // 6]:
         usable = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")[:150]
         typed(live, usable, usable)
         live.call("await Live.scope.fresh();")
@@ -205,6 +210,52 @@ def test_folders_and_sizes_are_minded(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ConfigError, match=r"of 2 models has .* more than the 1,000"):
         write_live_page(tmp_path / "page", models, models, [], config)
     assert not (tmp_path / "page").exists()
+
+
+def test_a_tier_without_runs_has_its_models(results: Path, tmp_path: Path) -> None:
+    page = live_page.live_page_of("tiny", tmp_path / "page", "B")
+    world = json.loads((page.parent / "world.js").read_text().partition("Live.world = ")[2].rstrip(";\n"))
+    assert [m["label"] for m in world["models"]] == ["student, untrained", "teacher B", "teacher A"]
+    assert world["groups"] == [] and len(world["problems"]) == 60
+    live_page.live_page_of("tiny", tmp_path / "page")  # takes its own place
+
+
+def test_stored_runs_bring_their_students_and_rollouts(
+    live: Live, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs are found by their keys; here the key is the name of the method, and CORE's run is not there."""
+    for key in ("opd", "uopd"):
+        with store.result("runs", key, load("tiny")) as out:
+            shutil.copytree(MODELS / "student", out.folder / "weights")
+            rollouts = [replace(r, policy_version=3) for g in live.groups for r in g.rollouts]
+            (out.folder / "rollouts").mkdir()
+            write_parquet(out.folder / "rollouts" / "step-000004.parquet", rollouts, Rollout)
+    monkeypatch.setattr(live_page, "key_of", lambda config: config.method if config.seed == 0 else "another seed")
+    page = live_page.live_page_of("tiny", tmp_path / "page")
+    world = json.loads((page.parent / "world.js").read_text().partition("Live.world = ")[2].rstrip(";\n"))
+    assert [m["label"] for m in world["models"]][:3] == [
+        "student, untrained",
+        "student, OPD (teacher A)",
+        "student, UOPD (teacher A)",
+    ]
+    stored = {g["problem"]["id"]: g for g in world["groups"]}
+    assert stored.keys() == {g.problem.id for g in live.groups}
+    for g in live.groups:
+        told = stored[g.problem.id]
+        assert told["problem"]["answer"] == g.problem.answer
+        assert [(tuple(r["ids"]), r["status"], r["step"]) for r in told["rollouts"]] == [
+            (r.response_ids, str(r.verdict.status) if r.verdict else "", 3) for r in g.rollouts
+        ]
+
+
+def test_the_verb_writes_it(results: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["live-page", "--out", str(tmp_path / "page")])
+    assert done.exit_code == 0 and done.stdout.strip() == f"page: {tmp_path / 'page' / 'index.html'}"
+
+
+def test_a_drawn_problem_is_one_of_the_list(live: Live) -> None:
+    live.call("await Live.ask.draw();")
+    assert live.value("Live.world.problems.some((p) => p.question === Live.at('question').value)")
 
 
 def test_groups_are_spread_and_mixed_ones_come_first(live: Live) -> None:

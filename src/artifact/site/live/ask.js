@@ -16,10 +16,19 @@ Live.ask.build = () => {
     Live.h("div", { class: "row" },
       Live.range("temperature", "Temperature of the teachers’ samples", { min: 0.1, max: 2, step: 0.1, value: temperature }, () => {}),
       Live.h("label", { for: "seed" }, "Seed", Live.h("input", { id: "seed", type: "number", min: 0, step: 1, value: 0 })),
+      Live.h("button", { type: "button", id: "draw", onclick: Live.ask.draw }, "Draw a problem"),
       Live.h("button", { type: "button", id: "go", onclick: start }, `Answer, and sample ${samples} times`)),
     Live.h("p", { id: "unreadable", role: "alert" }));
-  Live.at("pick").value = problems[0].id;
+  Live.at("pick").value = (problems.find((p) => p.difficulty === "hard") || problems[0]).id;
   Live.ask.pick();
+};
+
+// Another problem of the list, by chance.
+Live.ask.draw = () => {
+  const { problems } = Live.world;
+  Live.at("pick").value = problems[Math.floor(Math.random() * problems.length)].id;
+  Live.ask.pick();
+  return Live.ask.run();
 };
 
 Live.ask.pick = () => {
@@ -50,10 +59,12 @@ Live.ask.run = async () => {
   const run = (Live.ask.current = {}), stopped = () => Live.ask.current !== run;
   const problem = Live.ask.problem(), { samples, maxTokens, models } = Live.world;
   const temperature = Number(Live.at("temperature").value), seed = Number(Live.at("seed").value);
-  const prompt = Live.tokenizer.prompt(problem.question), begin = seconds();
+  const prompt = Live.tokenizer.prompt(problem.question);
   const answers = new Map(), clouds = new Map();
   let drawn = 0;
   Live.at("status").textContent = "reading the weights…";
+  for (const { name } of models) await Live.model(name);
+  const begin = seconds();
   for (const entry of models) {
     const model = await Live.model(entry.name), prompted = model.read(prompt);
     await Live.pause();
@@ -101,7 +112,7 @@ Live.ask.showClouds = (clouds, problem) => {
     const found = Live.semanticEntropy(group), order = [...found.classes].sort((a, b) => b.mass - a.mass);
     return Live.h("article", { class: "card", id: `cloud-${entry.name}` },
       Live.h("h3", {}, entry.label),
-      Live.h("p", {}, `${group.length} samples in ${found.classes.length} answer classes. H = ${found.entropy.toFixed(3)} nats, ` +
+      Live.h("p", {}, `${group.length} samples, answer classes: ${found.classes.length}. H = ${found.entropy.toFixed(3)} nats, ` +
         `w = 1 − H / log ${group.length} = ${found.weight.toFixed(3)}.`),
       found.open.length ? Live.h("p", {}, `Compared as text alone, being no plain numbers: ${found.open.join(", ")}. The library asks its judge about them.`) : "",
       Live.h("ol", { class: "classes" }, order.map((c) => {

@@ -47,6 +47,7 @@ Live.scope.build = () => {
     Live.h("fieldset", {}, Live.h("legend", {}, "Groups of rollouts in the step"), Live.h("div", { id: "groups" }),
       Live.h("button", { type: "button", id: "fresh", onclick: Live.scope.fresh }, "Draw four rollouts of this student on the question above"),
       Live.h("p", { id: "fresh-told", role: "status" })));
+  Live.at("method").value = "core";
   Live.scope.listGroups(new Set([0]));
 };
 
@@ -149,13 +150,14 @@ Live.scope.show = ({ batch, loss, components, tokens }) => {
   const signed = (x) => (x >= 0 ? "+" : "−") + Math.abs(x).toPrecision(3);
   const names = { distil: "distillation", nll: "log-likelihood", policy_gradient: "policy gradient", contrast: "contrast" };
   const sum = Object.entries(components).map(([name, value]) => `${batch.coefficients[name]} · ${names[name]} ${value.toFixed(4)}`).join(" + ");
-  const examples = batch.examples.map((e) => [names[e.component], Live.tokenizer.decode(e.response || e.chosen),
-    e.rejected ? Live.tokenizer.decode(e.rejected) : "", e.weight.toFixed(3),
-    e.component === "distil" ? `${e.teacher}, reading ${e.context === "none" ? "the question" : `the ${e.context}`}` : ""]);
+  const beside = (e) => (e.rejected ? `preferred to ${Live.tokenizer.decode(e.rejected)}`
+    : e.component === "distil" ? `${e.teacher}, reading ${e.context === "none" ? "the question" : `the ${e.context}`}` : "");
+  const examples = batch.examples.map((e) => [names[e.component], e.weight.toFixed(3),
+    Live.h("span", { class: "response" }, Live.tokenizer.decode(e.response || e.chosen)), beside(e)]);
   const steps = [...tokens.values()], most = Math.max(1e-12, ...steps.flatMap((s) => s.ids.map((id, t) => Math.abs(s.gradient[t][id]))));
   Live.show("scope-out",
     Live.h("p", { id: "loss" }, `L = ${loss.toFixed(5)}`, sum ? ` = ${sum}` : ""),
-    Live.table("Examples of the step", ["Component", "Response", "Rejected", "Weight", "Scored by"], examples),
+    Live.table("Examples of the step", ["Component", "Weight", "Response", "Scored by, or preferred to"], examples),
     steps.map((step) => Live.h("article", { class: "card" },
       Live.h("h3", {}, Live.tokenizer.decode(step.ids)),
       Live.h("p", {}, `${[...new Set(step.roles)].map((r) => names[r] || r).join(", ") || "no loss"}; adds ${step.loss.reduce((a, b) => a + b, 0).toFixed(5)} to L`),
