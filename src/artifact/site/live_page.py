@@ -26,9 +26,9 @@ from artifact.records import Group
 from artifact.site.live_weights import weights_script
 from artifact.site.live_world import group_row, problem_row, stored_groups, tokenizer_settings
 from artifact.studies import store
+from artifact.studies.inputs import problems_of
 from artifact.studies.runner import key_of
 from artifact.studies.study import load_study
-from artifact.tasks.base import get_task
 
 PARTS = Path(__file__).parent / "live"
 SCRIPTS = (
@@ -53,7 +53,7 @@ MOST_BYTES = 10_000_000
 """A page of more is refused: it is meant to be handed on with a paper."""
 
 PROBLEMS = 60
-"""Problems to pick from: three of each family and difficulty."""
+"""Problems of the final evaluation to pick from: three of each family and difficulty."""
 
 GROUPS = 12
 """Groups of stored rollouts that the microscope offers."""
@@ -124,9 +124,8 @@ def _one_tokenizer(folders: Sequence[str]) -> dict[str, Any]:
 
 def _settings(config: Config) -> dict[str, Any]:
     """Problems to pick from, and what is drawn and scored by default."""
-    task = get_task(config.task.name)
     return {
-        "problems": [problem_row(p) for p in task.load(task.main)[:PROBLEMS]],
+        "problems": [problem_row(p) for p in problems_of(config.task, config.evaluation.final[0], PROBLEMS)],
         "samples": config.annotation.samples,
         "temperature": config.annotation.temperature,
         "maxTokens": config.annotation.max_new_tokens,
