@@ -52,8 +52,8 @@ class Page:
         self.value("1")
 
     def value(self, expression: str) -> Any:
-        """The value of a JavaScript expression in the page, which its policy does not hinder."""
-        done = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        """The value of a JavaScript expression in the page, awaited; its policy does not hinder it."""
+        done = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in done, done
         return done["result"].get("value")
 

@@ -41,7 +41,9 @@ def test_there_are_many_in_every_room() -> None:
 @pytest.mark.parametrize("room", ROOMS)
 def test_each_can_be_made_and_still_compiles(room: str) -> None:
     for m in mutants(room):
-        ast.parse(m.mutated((PACKAGE / m.file).read_text(encoding="utf-8")))
+        text = m.mutated((PACKAGE / m.file).read_text(encoding="utf-8"))
+        if m.file.endswith(".py"):
+            ast.parse(text)
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -28,6 +28,7 @@ ROOMS = (
     "book",
     "claims",
     "text",
+    "live",
 )
 """One file of mutants each."""
 
