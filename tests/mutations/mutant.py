@@ -27,6 +27,7 @@ ROOMS = (
     "report",
     "book",
     "claims",
+    "inspect",
 )
 """One file of mutants each."""
 
