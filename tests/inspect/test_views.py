@@ -10,14 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from tests.inspect.world import HOSTILE, KEY, stored_annotation, stored_run
 
 from artifact import inspect
+from artifact.book.page import to_html
 from artifact.errors import ArtifactError
 from artifact.inspect.collection import Rollouts
 from artifact.inspect.pairs import word_diff
 from artifact.inspect.tokens import levels_of
-from artifact.inspect.view import View
+from artifact.inspect.view import View, style_sheet
 from artifact.records import Rollout, read_parquet
 from artifact.train.token_records import TokenRecord
 
@@ -273,3 +275,19 @@ def test_show_takes_a_view_or_a_table(table: Rollouts) -> None:
     assert inspect.show(table, 2).rollout == table[2].rollout
     one = table[1]
     assert inspect.show(one) is one
+
+
+def test_the_page_of_a_notebook_keeps_a_view_with_its_buttons_and_style(table: Rollouts, tmp_path: Path) -> None:
+    """And nothing else that could be typed into or sent, also where an output only says that it is a view."""
+    view = next(s for s in table.filter(recorded=True) if s.pairs)
+    forged = "<div class='artifact-view'><input name='q'><input type='text'><form action='x'><button>go</button></form>"
+    outputs = [new_output("display_data", {"text/html": html}) for html in (view._repr_html_(), forged)]
+    page = to_html(new_notebook(cells=[new_code_cell("0", outputs=outputs)]), tmp_path, "a")
+    found, own = Elements(), Elements()
+    found.feed(page)
+    own.feed(view.fragment())
+    assert found.tags.count("input") == own.tags.count("input") == page.count('type="radio"')
+    assert set(own.for_) and len(own.for_) == len([f for f in found.for_ if f.startswith("av")])
+    assert page.count(style_sheet()) == 1 and "form" not in found.tags
+    plain = to_html(new_notebook(cells=[new_code_cell("0")]), tmp_path, "a")
+    assert style_sheet() not in plain
