@@ -70,7 +70,8 @@ def poke(run: Any, question: str, answer: str | None = None, *, samples: int = 4
             )
             own = actor.student_readings.remote(student, questions, d, scores)
             taught = actor.readings.remote(teacher, pairs, vocabulary=inputs.vocabulary)
-            return answers(*call([own, taught], limit, "reading tokens"), None)
+            of_student, of_teacher = call([own, taught], limit, "reading tokens")
+            return answers(of_student, of_teacher, None)
 
         parts = parts_of([ID], [drawn[student]], Batch((), {}))
         records = token_records(found.config.train.steps, parts, ask, {}, {}, config.losses)

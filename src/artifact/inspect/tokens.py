@@ -65,11 +65,14 @@ class Tokens:
 
     def __init__(self, run: Opened, source: TokenRecord | Rollout) -> None:
         self.run, self.source = run, source
-        record = source if isinstance(source, TokenRecord) else None
-        self.recorded = record is not None
-        self.role = record.role if record else ""
-        values = recorded_values(record) if record else {"surprise": -np.asarray(source.logprobs, float)}
-        mask = record.mask if record else source.response_mask  # type: ignore[union-attr]
+        self.recorded, self.role = isinstance(source, TokenRecord), ""
+        self._teacher_mass: tuple[float, ...] | None = None
+        mask: tuple[bool, ...] | None
+        if isinstance(source, TokenRecord):
+            mask, values = source.mask, recorded_values(source)
+            self.role, self._teacher_mass = source.role, source.teacher_mass
+        else:
+            mask, values = source.response_mask, {"surprise": -np.asarray(source.logprobs, float)}
         n = len(source.response_ids)
         trained = np.ones(n, bool) if mask is None else np.asarray(mask, bool)
         values["mask"] = trained.astype(float)
@@ -84,7 +87,7 @@ class Tokens:
                 bool(trained[t]),
                 self._logprob("student", t),
                 self._logprob("teacher", t),
-                None if record is None or record.teacher_mass is None else record.teacher_mass[t],
+                None if self._teacher_mass is None else self._teacher_mass[t],
                 self._top("student", t),
                 self._top("teacher", t),
             )

@@ -230,8 +230,14 @@ def _policy_gradient(example: Reinforce, answer: Answer, losses: Losses) -> np.n
     logs = (answer.student.logprobs - np.asarray(example.behaviour_logprobs, np.float32)) / example.temperature
     log_ratio_T = torch.as_tensor(logs)
     advantage_T = torch.full_like(log_ratio_T, example.advantage)
-    bounds = {"clip_low": settings.clip_low, "clip_high": settings.clip_high}
-    return grpo_token_loss(log_ratio_T, torch.zeros_like(log_ratio_T), advantage_T, **bounds).loss_T.numpy()
+    out = grpo_token_loss(
+        log_ratio_T,
+        torch.zeros_like(log_ratio_T),
+        advantage_T,
+        clip_low=settings.clip_low,
+        clip_high=settings.clip_high,
+    )
+    return out.loss_T.numpy()
 
 
 def pair_values(parts: Sequence[Part], answers: Sequence[Answer], role: str, losses: Losses) -> dict[str, Any]:
