@@ -171,9 +171,7 @@ def test_the_card_shows_classes_mass_and_judge(results: Path) -> None:
     card = inspect.cluster(KEY, "p0")
     assert card.classes == [(0.75, 4, "a ×3, (a) ×1"), (0.25, 4, f"{HOSTILE.strip()} ×4")]
     page = card.to_html()
-    assert (
-        "weight w = <b>0.67</b>" in page and "1 decision of the judge (symbolic)" in page and "mean the same" in page
-    )
+    assert "weight w = <b>0.67</b>" in page and "1 decision of the judge (symbolic)" in page and "mean the same" in page
     assert "(wrong)" in inspect.cluster(KEY, "p1").to_html()
     assert card.to_frame()["count"].sum() == 8
 
