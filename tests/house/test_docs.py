@@ -175,7 +175,7 @@ def function(path: Path, name: str) -> str:
 
 def test_the_reading_order_leads_from_file_to_file() -> None:
     order = reading_order()
-    assert 2 <= len(order) <= 6 and all(path.is_file() for path, _ in order)
+    assert 2 <= len(order) <= 7 and all(path.is_file() for path, _ in order)
     for (path, _), (following, name) in pairwise(order):
         module = ".".join(following.relative_to(ROOT / "src").with_suffix("").parts)
         text = path.read_text(encoding="utf-8")
@@ -187,8 +187,9 @@ def test_the_reading_order_leads_from_file_to_file() -> None:
 def test_the_reading_order_ends_at_the_formula() -> None:
     named = {path.name: function(path, name) for path, name in reading_order() if name}
     steps = [path.name for path, _ in reading_order()]
-    assert steps[-3:] == ["objective.py", "divergence.py", "reduction.py"]
-    assert {"token_divergence(", "reduce("} <= set(re.findall(r"\b\w+\(", named["objective.py"]))
+    assert steps[-4:] == ["objective.py", "distillation.py", "divergence.py", "reduction.py"]
+    assert {"distil_tokens(", "reduce("} <= set(re.findall(r"\b\w+\(", named["objective.py"]))
+    assert "token_divergence(" in named["distillation.py"]
     assert "Distil: distil_loss," in (PACKAGE / "train" / "objective.py").read_text(encoding="utf-8")
     *_, divergence, reduction = [path.read_text(encoding="utf-8") for path, _ in reading_order()]
     assert "ℓ_t = −Σ_j p_T log p_S (Eq. 7)" in divergence and "-_expectation(p_t, log_s)" in named["divergence.py"]

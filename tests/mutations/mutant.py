@@ -29,6 +29,7 @@ ROOMS = (
     "claims",
     "text",
     "live",
+    "inspect",
 )
 """One file of mutants each."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mutations.mutant import Mutant
 
-FILE = "train/objective.py"
+FILE, TOKENS = "train/objective.py", "train/losses/distillation.py"
 PARTS = ("train/test_objective_components.py",)
 WHOLE = ("train/test_objective.py",)
 
@@ -75,21 +75,25 @@ MUTANTS = (
     ),
     Mutant(
         "entropy gap reversed",
-        FILE,
-        "entropy_gap(student.entropy_T, part.per_token([r.entropy for r in rows]))",
-        "entropy_gap(part.per_token([r.entropy for r in rows]), student.entropy_T)",
+        TOKENS,
+        "entropy_gap(student.entropy_T, entropy_T)",
+        "entropy_gap(entropy_T, student.entropy_T)",
         PARTS,
     ),
-    Mutant("divergence share dropped", FILE, 'elif settings.token_weight == "divergence_share":', "elif False:", PARTS),
+    Mutant(
+        "divergence share dropped", TOKENS, 'elif settings.token_weight == "divergence_share":', "elif False:", PARTS
+    ),
     Mutant(
         "divergence share over the whole micro-batch",
-        FILE,
-        "divergence_share(out.divergence_T, part.segment_T,",
-        "divergence_share(out.divergence_T, part.segment_T * 0,",
+        TOKENS,
+        "divergence_share(out.divergence_T, segment_T,",
+        "divergence_share(out.divergence_T, segment_T * 0,",
         PARTS,
     ),
     Mutant("a method's own token weights dropped", FILE, "if any(u is not None for u in own):", "if False:", PARTS),
-    Mutant("one kind of token weight replaces the other", FILE, "else token_weight_T * extra_T", "else extra_T", PARTS),
+    Mutant(
+        "one kind of token weight replaces the other", FILE, "else own_T * token_weight_T", "else token_weight_T", PARTS
+    ),
     Mutant(
         "policy gradient: KL to the reference dropped",
         FILE,
@@ -144,27 +148,27 @@ MUTANTS = (
         PARTS,
     ),
     Mutant(
-        "τ² dropped", FILE, "scale_by_tau_squared=settings.scale_by_tau_squared", "scale_by_tau_squared=False", PARTS
+        "τ² dropped", TOKENS, "scale_by_tau_squared=settings.scale_by_tau_squared", "scale_by_tau_squared=False", PARTS
     ),
     Mutant(
         "student at temperature 1",
-        FILE,
+        TOKENS,
         "        temperature=settings.temperature,\n        with_entropy",
         "        with_entropy",
         PARTS,
     ),
     Mutant(
         "teacher taken as scored at temperature 1",
-        FILE,
+        TOKENS,
         "teacher_temperature=settings.temperature",
         "teacher_temperature=1.0",
         PARTS,
     ),
-    Mutant("the kind of divergence is ignored", FILE, "kind=settings.divergence", 'kind="forward_kl"', PARTS),
-    Mutant("the support mode is ignored", FILE, "support=settings.support", 'support="renorm"', PARTS),
+    Mutant("the kind of divergence is ignored", TOKENS, "kind=settings.divergence", 'kind="forward_kl"', PARTS),
+    Mutant("the support mode is ignored", TOKENS, "support=settings.support", 'support="renorm"', PARTS),
     Mutant(
         "the mixture of the JSD is ignored",
-        FILE,
+        TOKENS,
         "        beta=settings.beta,\n        temperature",
         "        beta=0.5,\n        temperature",
         PARTS,

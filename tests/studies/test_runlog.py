@@ -14,6 +14,7 @@ from artifact.files import DamagedFile
 from artifact.records import Problem, Rollout, Status, Verdict, read_parquet, write_parquet
 from artifact.studies import runlog
 from artifact.studies.runlog import RunLog
+from artifact.train.token_records import TokenRecord
 
 PROBLEM = Problem("p", "q", "1", None, "t", "easy")
 
@@ -230,3 +231,29 @@ def test_rollouts_of_steps_that_were_not_committed_are_discarded(tmp_path: Path)
     ]
     assert NoTensorBoard(tmp_path, "run", progress=False).resume() == 2
     assert not (tmp_path / "rollouts.partial").exists()
+
+
+def token_record(step: int, tokens: int) -> TokenRecord:
+    values = tuple(-0.125 * t for t in range(tokens))
+    return TokenRecord(
+        step, "p", 0, "distil", 3, 0.5, (1,), (2,) * tokens, (True,) * tokens, 1, values, values, (2,) * tokens, values
+    )
+
+
+def test_token_records_stay_as_far_as_the_commit_goes(tmp_path: Path) -> None:
+    log = NoTensorBoard(tmp_path, "run", progress=False)
+    assert log.recorded_tokens() == {}
+    train(log, range(2), commits=())
+    log.tokens(0, [token_record(0, 3), token_record(0, 5)])
+    log.tokens(1, [])
+    (log.checkpoints / "step-2").mkdir(parents=True)
+    log.commit(2)
+    log.tokens(2, [token_record(2, 4)])  # newer than the commit
+    again = NoTensorBoard(tmp_path, "run", progress=False)
+    assert again.resume() == 2
+    [path] = (tmp_path / "tokens").iterdir()
+    assert path.name == "step-000000.parquet" and read_parquet(path, TokenRecord) == [
+        token_record(0, n) for n in (3, 5)
+    ]
+    size = round(path.stat().st_size / 8, 1)
+    assert again.recorded_tokens() == {"responses": 2, "tokens": 8, "bytes_per_token": size}

@@ -87,6 +87,7 @@ class Memory:
         self.metrics: list[dict[str, float]] = []
         self.curves: list[int] = []
         self.committed = 0
+        self.recorded: list[int] = []
 
     def resume(self) -> int:
         return self.committed
@@ -97,6 +98,9 @@ class Memory:
     def step(self, step: int, groups: Any, metrics: dict[str, float], seconds: dict[str, float]) -> None:
         assert all(r.verdict is not None for group in groups for r in group)
         self.metrics.append(metrics)
+
+    def tokens(self, step: int, records: Sequence[Any]) -> None:
+        self.recorded.append(len(records))
 
     def curve(self, step: int, problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]]) -> None:
         self.curves.append(step)
@@ -145,6 +149,7 @@ def run(method: str, folder: Path) -> dict[str, Any]:
         "metrics": log.metrics,
         "curves": log.curves,
         "committed": log.committed,
+        "recorded": log.recorded,
     }
 
 

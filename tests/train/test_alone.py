@@ -70,6 +70,7 @@ def test_two_steps_move_the_weights_and_leave_metrics(alone: dict[str, Any], met
     assert set(seen["moved"]) >= {"lm_head.weight", "model.embed.weight", "model.layers.weight_hh_l1"}
     assert set(seen["moved"]) <= set(seen["parameters"]) and seen["stored"]
     assert seen["committed"] == len(seen["metrics"]) == 2 and seen["curves"] == [0, 1, 2]
+    assert len(seen["recorded"]) == 1 and seen["recorded"][0] > 0, "step 0, by default"
     for metrics in seen["metrics"]:
         assert all(math.isfinite(value) for value in metrics.values())
         assert {name.removeprefix("loss/") for name in metrics if name.startswith("loss/")} == components

@@ -39,6 +39,7 @@ from artifact.train.settings import (
     PolicyGradientSettings,
     RunSettings,
     Sampling,
+    TokenRecords,
     Train,
 )
 
@@ -88,7 +89,7 @@ class Case:
                 "contrast": {ContrastSettings},
             }[self.options.get("parts", "both")],
         }
-        return used.get(self.method, {DistilSettings}) | {Losses, Optimiser, Sampling, Train}
+        return used.get(self.method, {DistilSettings}) | {Losses, Optimiser, Sampling, Train, TokenRecords}
 
 
 BASE = {
@@ -220,6 +221,8 @@ CASES = (
     Case("core", {}, {"optimiser__gradient_checkpointing": True, "train__component_norms_every": 1}),
     Case("opd", {}, {"optimiser__micro_batch_tokens": 1}),
     Case("core", {}, {"train__component_norms_every": 1, "train__curve_every": 1, "train__checkpoint_every": 1}),
+    Case("core", {}, {"records__every": 1, "records__prompts": 3}, tool=True),
+    Case("opd", {}, {"records__every": 0, "records__prompts": 1}),
     Case("opd", {}, {"train__with_replacement": True, "train__prompts_per_step": 4}),
     Case("opd", {}, {"train__episodes": 2, "sampling__samples_per_prompt": 2}),
 )
@@ -428,7 +431,7 @@ def test_training_ends_where_plain_torch_ends(case: Case, tmp_path: Path) -> Non
 
 # --- which values there are, and which have been run -----------------------------------------------------------------
 
-LOOP = (Sampling, DistilSettings, ContrastSettings, PolicyGradientSettings, Losses, Optimiser, Train)
+LOOP = (Sampling, DistilSettings, ContrastSettings, PolicyGradientSettings, Losses, Optimiser, Train, TokenRecords)
 ELSEWHERE = {
     "Sampling.top_p": "the plain sampler refuses a cut distribution (test_local.py); engines: actors/test_sampler.py"
 }
@@ -480,6 +483,7 @@ def missing_from(cases: Sequence[Case]) -> list[str]:
                 Losses: s.losses,
                 Optimiser: s.optimiser,
                 Train: s.train,
+                TokenRecords: s.train.token_records,
             }
             if cls in case.parts:
                 sections.append(known[cls])

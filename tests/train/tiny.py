@@ -25,8 +25,10 @@ from artifact.train.settings import (
     PolicyGradientSettings,
     RunSettings,
     Sampling,
+    TokenRecords,
     Train,
 )
+from artifact.train.token_records import TokenRecord
 
 if TYPE_CHECKING:
     from transformers import Qwen3ForCausalLM
@@ -127,6 +129,7 @@ def settings(**changed: Any) -> RunSettings:
         "contrast": {},
         "policy_gradient": {},
         "losses": {},
+        "records": {},
     }
     top = {name: value for name, value in changed.items() if "__" not in name}
     for name, value in changed.items():
@@ -139,6 +142,7 @@ def settings(**changed: Any) -> RunSettings:
         PolicyGradientSettings(**sections["policy_gradient"]),
         **sections["losses"],
     )
+    sections["train"]["token_records"] = TokenRecords(**sections["records"])
     parts = Sampling(**sections["sampling"]), losses, Optimiser(**sections["optimiser"]), Train(**sections["train"])
     return RunSettings(*parts, **{"curve_tokens": 5, "seed": 3} | top)
 
@@ -195,6 +199,7 @@ class MemoryLog:
         self.metrics: list[dict[str, float]] = []
         self.curves: list[tuple[int, list[str]]] = []
         self.commits: list[int] = []
+        self.records: dict[int, list[TokenRecord]] = {}
 
     def resume(self) -> int:
         return self.committed
@@ -208,6 +213,9 @@ class MemoryLog:
         self.metrics.append(metrics)
         if self.stop_after is not None and len(self.steps) == self.stop_after:
             raise Stopped
+
+    def tokens(self, step: int, records: Sequence[TokenRecord]) -> None:
+        self.records[step] = list(records)
 
     def curve(self, step: int, problems: Sequence[Problem], groups: Any) -> None:
         self.curves.append((step, [r.problem_id for g in groups for r in g]))

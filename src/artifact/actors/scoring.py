@@ -26,6 +26,8 @@ from artifact.train.workers import ReferenceLogprobs
 
 if TYPE_CHECKING:
     from artifact.train.scoring import FrozenModel, TeacherScores
+    from artifact.train.settings import DistilSettings
+    from artifact.train.token_reading import Question, Reading, SupportReading
 
 
 class ScoringActor:
@@ -73,6 +75,23 @@ class ScoringActor:
         """`FrozenModel.teacher_scores` of the checkpoint at `path`; NonFinite where a row is not finite."""
         scores = self.load(path).teacher_scores(sequences, k, temperature, max_tokens, with_tail, vocabulary)
         return check_scores(scores, path)
+
+    def readings(
+        self, path: str, sequences: Sequence[TokenPair], max_tokens: int = 16384, vocabulary: int | None = None
+    ) -> list[Reading]:
+        """`token_reading.frozen_readings` of the checkpoint at `path`."""
+        from artifact.train.token_reading import frozen_readings
+
+        return frozen_readings(self.load(path), sequences, max_tokens, vocabulary)
+
+    def student_readings(
+        self, path: str, questions: Sequence[Question], settings: DistilSettings, *scores: TeacherScores
+    ) -> list[tuple[Reading, SupportReading | None]]:
+        """`token_reading.frozen_student` of the checkpoint at `path`; `scores` are another model's, or none."""
+        from artifact.train.student import rows_of
+        from artifact.train.token_reading import frozen_student
+
+        return frozen_student(self.load(path), questions, rows_of(scores), settings)
 
     def reference_logprobs(self, path: str, asked: Mapping[int, Asked], max_tokens: int = 16384) -> ReferenceLogprobs:
         """`FrozenModel.reference_logprobs` of the checkpoint at `path`."""

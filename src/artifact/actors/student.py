@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from artifact.actors.sharding import ShardedEngine
     from artifact.train.scoring import TeacherScores
     from artifact.train.student import Student
+    from artifact.train.token_reading import Question, Reading, SupportReading
 
 
 class StudentActor:
@@ -144,6 +145,13 @@ class StudentActor:
         """`Student.logprobs` under the current weights, the sync proof; every rank is asked."""
         assert self.student is not None, "reset comes first"
         return self.student.logprobs(sequences)
+
+    def readings(
+        self, questions: Sequence[Question], *scores: TeacherScores
+    ) -> list[tuple[Reading, SupportReading | None]]:
+        """`Student.readings` under the current weights; every rank is asked."""
+        assert self.student is not None, "reset comes first"
+        return self.student.readings(questions, scores)
 
     def broadcast(self, spec: Spec) -> None:
         """Send all weights to the engines, which must be receiving; every rank is asked, the first one sends."""

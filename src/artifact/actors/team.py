@@ -27,6 +27,7 @@ from artifact.train.inputs import RunInputs
 from artifact.train.objective import to_reference, to_score
 from artifact.train.rollouts import Completion
 from artifact.train.sync_check import check_sampled, check_weight_sync, diverged, first_rollouts
+from artifact.train.token_reading import Answer, Question, answers
 from artifact.train.workers import Handle, StepWork
 
 
@@ -58,20 +59,20 @@ class RayWorkers:
 
     def teacher_scores(self, shards: Sequence[Sequence[Example]]) -> list[Handle | None]:
         """The scorer's top-k of each shard's distillation examples of a weight other than 0: bounded objects."""
+        return [tuple(self._scores(to_score(shard))) or None for shard in shards]
+
+    def _scores(self, wanted: dict[int, TokenPair]) -> list[Any]:
+        """The scorer's top-k of `wanted`, as references to one object or several."""
         d, tokens = self.config.losses.distil, self.config.optimiser.micro_batch_tokens
-        out: list[Handle | None] = []
-        for shard in shards:
-            wanted = to_score(shard)
-            refs = []
-            for piece in pieces(wanted, bytes_per_token(self.config, self.vocabulary)):
-                refs.append(
-                    self.actors.teacher.teacher_scores.remote(
-                        self.scorer, piece, d.top_k, d.temperature, tokens, d.support == "tail", self.vocabulary
-                    )
+        refs: list[Any] = []
+        for piece in pieces(wanted, bytes_per_token(self.config, self.vocabulary)):
+            refs.append(
+                self.actors.teacher.teacher_scores.remote(
+                    self.scorer, piece, d.top_k, d.temperature, tokens, d.support == "tail", self.vocabulary
                 )
-                self._wait(refs[-1], "teacher scores")
-            out.append(tuple(refs) or None)
-        return out
+            )
+            self._wait(refs[-1], "teacher scores")
+        return refs
 
     def reference_logprobs(self, shards: Sequence[Sequence[Example]]) -> list[Handle | None]:
         """log p_ref of each shard's preference and policy-gradient examples, in the object store."""
@@ -129,6 +130,25 @@ class RayWorkers:
         metrics[0]["bytes/weights"] = float(self._spec.nbytes * len(self.actors.engines))  # of the sync that follows
         self._last = work.step, metrics
         return metrics
+
+    def token_readings(self, questions: Sequence[Question], *, scorer: bool, reference: bool) -> list[Answer]:
+        """What the student says of given responses now, and with it the scorer and the reference if asked.
+
+        Every rank of the student is asked, because each may hold a share of the weights. The scorer's top-k goes to
+        the student without passing through this process.
+        """
+        tokens, scored = self.config.optimiser.micro_batch_tokens, [q.scored for q in questions]
+        scores: list[Any] = self._scores(dict(enumerate(scored))) if scorer else []
+        students = [s.readings.remote(list(questions), *scores) for s in self.actors.students]
+        own = self._call(students, "reading tokens (student)")[0]
+        taught = referred = None
+        if scorer:
+            ref = self.actors.teacher.readings.remote(self.scorer, scored, tokens, self.vocabulary)
+            taught = self._call(ref, "reading tokens (scorer)")
+        if reference:
+            ref = self.actors.reference.logprobs.remote(self.base, [q.sequence for q in questions], tokens)
+            referred = self._call(ref, "reading tokens (reference)")
+        return answers(own, taught, referred)
 
     def sync_weights(self, version: int) -> float:
         """Broadcast the student's weights into every engine, then prove that they arrived.

@@ -92,8 +92,8 @@ MATHML_ATTRIBUTES = {
 """What an element of a formula may say of itself: nothing that links, runs or styles."""
 
 TEXT_TAGS = (
-    "a b blockquote br caption code col colgroup dd div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 hr i li ol p pre "
-    "s small span strong sub sup table tbody td tfoot th thead tr u ul"
+    "a b blockquote br caption code col colgroup dd details div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 hr i "
+    "input label li mark ol p pre s small span strong sub summary sup table tbody td tfoot th thead tr u ul"
 ).split()
 TEXT_STYLES = (
     "background background-color border border-collapse border-radius color display font-size font-style font-weight "
@@ -212,19 +212,26 @@ def harmless(notebook: NotebookNode) -> NotebookNode:
     out = copy.deepcopy(notebook)
     for cell in (c for c in out.cells if c.cell_type == "code"):
         for output in (o for o in cell.outputs if "text/html" in o.get("data", {})):
-            output.data["text/html"] = _PANDAS_STYLE.sub("", output.data["text/html"])
+            output.data["text/html"] = _BUTTONS_ALONE.sub("", _STYLE.sub("", output.data["text/html"]))
         cell.outputs = cleaner.sanitize_code_outputs(cell.outputs)
     return out
 
 
-_PANDAS_STYLE = re.compile(r"<style scoped>.*?</style>", flags=re.DOTALL)
-"""What pandas puts before a frame; the page has styles of its own."""
+_STYLE = re.compile(r"<style(?: scoped)?>.*?</style>", flags=re.DOTALL)
+"""What pandas and the views of `artifact.inspect` put before what they show; the page has styles of its own."""
+
+_BUTTONS_ALONE = re.compile(r"<input\b(?![^>]*\btype=[\"']?radio\b)[^>]*>?", flags=re.IGNORECASE)
+"""Any field that is no radio button: nothing can be typed into an output, or sent from it."""
+
+OF_BUTTONS = {"input": {"type", "name", "checked", "aria-label"}, "label": {"for"}, "div": {"role", "aria-label"}}
+"""What the buttons of a view say of themselves besides what all elements may."""
 
 
 def _harmless_attribute(tag: str, name: str, value: str) -> bool:
     """Whether an element of an output keeps an attribute: looks, spans, links into this page and those beside it."""
     within = name == "href" and not value.startswith("http") and LEADS.match(value)
-    return name in {"id", "class", "style", "scope", "colspan", "rowspan"} or bool(within)
+    common = name in {"id", "class", "style", "scope", "colspan", "rowspan"}
+    return common or bool(within) or (name in OF_BUTTONS.get(tag, ()) and (name != "type" or value == "radio"))
 
 
 def with_figures(notebook: NotebookNode) -> NotebookNode:
@@ -266,4 +273,7 @@ def to_html(notebook: NotebookNode, folder: Path, title: str) -> str:
     head, body = page.split("</head>", 1)
     head = head.replace("<head>", f'<head><meta http-equiv="Content-Security-Policy" content="{POLICY}">', 1)
     head = re.sub(r"<script\b.*?</script>", "", head, flags=re.DOTALL)  # libraries to be fetched; none is used
-    return f"{head}{STYLE}</head>{body}"
+    from artifact.inspect.view import style_sheet
+
+    views = f"<style>{style_sheet()}</style>\n" if 'class="artifact-view"' in body else ""
+    return f"{head}{STYLE}{views}</head>{body}"

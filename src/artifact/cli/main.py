@@ -21,6 +21,7 @@ from artifact.cli import cluster as cli_cluster
 from artifact.cli import evaluate as cli_evaluate
 from artifact.cli import live as cli_live
 from artifact.cli import reference as cli_reference
+from artifact.cli import rollouts as cli_rollouts
 from artifact.cli import training as cli_training
 from artifact.cli import verify as cli_verify
 from artifact.cli.options import Force, Sets, StudyName, Tier
@@ -289,6 +290,7 @@ app.command("train-all")(cli_training.train_all)
 app.command("select-learning-rates")(cli_training.select_learning_rates)
 app.command()(cli_evaluate.evaluate)
 app.command()(cli_evaluate.transcripts)
+app.command("export-rollouts")(cli_rollouts.export_rollouts)
 app.command()(cli_cluster.cluster)
 app.command("live-page")(cli_live.live_page)
 

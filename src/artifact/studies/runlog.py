@@ -23,15 +23,16 @@ from typing import Any
 
 from artifact.files import PARTIAL, DamagedFile, discard, read_json, sync, sync_tree, write_json
 from artifact.provenance import bytes_sha256
-from artifact.records import Problem, Rollout, concat_parquet, write_parquet
+from artifact.records import Problem, Rollout, concat_parquet, stream_parquet, write_parquet
 from artifact.report.output_manifest import say
 from artifact.studies.inventory import account_of, altered, file_sizes, misplaced
+from artifact.train.token_records import TokenRecord
 
 COMMIT = "commit.json"
 KEPT = 2
 """Commits that stay on disk: the newest has not been read back yet."""
 
-PARTS = ("rollouts", "curve")
+PARTS = ("rollouts", "curve", "tokens")
 """Folders of a run that grow while it trains."""
 
 GROUP_BYTES = 256 * 2**20
@@ -171,6 +172,20 @@ class RunLog:
         flat = [r for g in groups for r in g]
         accuracy = sum(r.correct for r in flat) / len(flat)
         self.tensorboard.add_scalar("curve/accuracy", accuracy, step)
+
+    def tokens(self, step: int, records: Sequence[TokenRecord]) -> None:
+        """Record what the models said of single tokens in optimiser step `step`."""
+        if records:
+            write_parquet(self.folder / "tokens" / f"step-{step:06d}.parquet", records, TokenRecord)
+
+    def recorded_tokens(self) -> dict[str, float]:
+        """How many responses and tokens are recorded, and how many bytes of disk a token takes; {} without any."""
+        files = sorted((self.folder / "tokens").glob("*.parquet"))
+        records = [r for path in files for r in stream_parquet(path, TokenRecord)]
+        tokens, size = sum(len(r.response_ids) for r in records), sum(path.stat().st_size for path in files)
+        return (
+            {"responses": len(records), "tokens": tokens, "bytes_per_token": round(size / tokens, 1)} if tokens else {}
+        )
 
     def commit(self, step: int) -> None:
         """The checkpoint of `step` is complete: what came before it is now permanent, all but two checkpoints go."""

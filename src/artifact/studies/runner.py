@@ -158,6 +158,8 @@ def run(
                 "start_up": start_up(config).to_json(),
                 "models": {role: keys.model_identity(model) for role, model in used.items()},
             }
+            if recorded := RunLog(out.folder, label, progress=False).recorded_tokens():
+                out.manifest["token_records"] = recorded
             if config.losses.mask_truncated_completions:
                 out.manifest["masked_truncated"] = RunLog(out.folder, label, progress=False).total("masked_truncated")
     named = cell or config.method

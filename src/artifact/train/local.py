@@ -22,9 +22,10 @@ from artifact.train.examples import Example
 from artifact.train.losses.lm_head import project
 from artifact.train.objective import MicroBatch, Outcome, to_reference, to_score
 from artifact.train.rollouts import Completion, Decode, Prompt, build_rollouts, first_samples, request_seed
-from artifact.train.scoring import FrozenModel
+from artifact.train.scoring import FrozenModel, TeacherScores
 from artifact.train.settings import RunSettings
 from artifact.train.student import Policy, Student, gradient_norms
+from artifact.train.token_reading import Answer, Question, Reading, answers, frozen_readings
 from artifact.train.workers import Handle, StepWork
 
 
@@ -184,6 +185,23 @@ class LocalWorkers:
         """One optimiser step on the one shard."""
         assert self.student is not None, "start comes first"
         return [self.student.step(work, shards[0], scores[0], reference[0])]  # type: ignore[arg-type]
+
+    def token_readings(self, questions: Sequence[Question], *, scorer: bool, reference: bool) -> list[Answer]:
+        """What the trained network says of given responses, and with it the teacher and the reference if asked."""
+        assert self.student is not None, "start comes first"
+        d, tokens = self.settings.losses.distil, self.settings.optimiser.micro_batch_tokens
+        scored = [q.scored for q in questions]
+        scores: list[TeacherScores] = []
+        teacher: list[Reading] | None = None
+        if scorer:
+            asked, tail = dict(enumerate(scored)), d.support == "tail"
+            scores = [self.teacher.teacher_scores(asked, d.top_k, d.temperature, tokens, tail, self.vocabulary)]
+            teacher = frozen_readings(self.teacher, scored, tokens, self.vocabulary)
+        return answers(
+            self.student.readings(questions, scores),
+            teacher,
+            self.reference.logprobs([q.sequence for q in questions], tokens) if reference else None,
+        )
 
     def sync_weights(self, version: int) -> float:
         """The sampler reads the trained weights themselves: nothing to send, nothing to differ."""

@@ -2,12 +2,16 @@
 
     rollout → verify → method → teacher scores → student step → weight sync (+ proof) → log
 
+In a sample of the steps what the models say of single tokens is recorded before the update (`token_records.py`).
+
 The loop knows neither a method by name nor who does the work (`workers.py`), nor whether a device is a GPU. Everything
 random is a function of (seed, step, problem, sample), so a run killed at any point and started again ends with the
 weights of an uninterrupted one. Left out: what a run is and where it is stored (`studies/`).
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 from artifact.errors import EmptyDataset
 from artifact.records import Group, Rollout
@@ -25,6 +29,7 @@ from artifact.train.methods.base import Method, StepContext, no_teacher_at_hand
 from artifact.train.objective import denominators
 from artifact.train.rollouts import Sampler, verify_groups
 from artifact.train.settings import RunSettings
+from artifact.train.token_records import parts_of, records_are_due, token_records
 from artifact.train.workers import Log, StepWork, Workers
 
 
@@ -88,13 +93,19 @@ def train(
                 [Group(p, x, g) for p, (_, x), g in zip(problems, prompts, groups, strict=True)], context
             )
             masked = masked_truncated(settings, type(method).__name__, groups, batch)
+        of_step = denominators(batch.examples, settings.losses, sampling.max_new_tokens)
+        work = StepWork(step, batch.coefficients, of_step, norms_are_due(settings, step))
+        if records_are_due(settings, step):
+            with clock("records"):
+                parts = parts_of([p.id for p in problems[: settings.train.token_records.prompts]], groups, batch)
+                ask = partial(workers.token_readings, scorer=method.needs.scorer, reference=method.needs.reference)
+                found = token_records(step, parts, ask, work.coefficients, work.denominators, settings.losses)
+                log.tokens(step, found)
         with clock("teacher"):
             shards = [batch.examples[rank :: workers.ranks] for rank in range(workers.ranks)]
             scores = workers.teacher_scores(shards)
             reference = workers.reference_logprobs(shards) if method.needs.reference else [None] * workers.ranks
         with clock("student"):
-            of_step = denominators(batch.examples, settings.losses, sampling.max_new_tokens)
-            work = StepWork(step, batch.coefficients, of_step, norms_are_due(settings, step))
             metrics = merge_ranks(workers.step(work, shards, scores, reference))
         with clock("sync"):
             metrics["sync/max_logprob_diff"] = workers.sync_weights(step + 1)

@@ -17,14 +17,13 @@ from torch import Tensor
 
 from artifact.train.examples import KINDS, Asked, Distil, Example, Imitate, Mask, Prefer, Reinforce, TokenPair
 from artifact.train.losses.diagnostics import distillation_diagnostics, token_mean
-from artifact.train.losses.divergence import token_divergence
+from artifact.train.losses.distillation import distil_tokens
 from artifact.train.losses.finite import LossContext, check_finite
 from artifact.train.losses.lm_head import log_probs_at
 from artifact.train.losses.nll import token_nll
 from artifact.train.losses.policy_gradient import grpo_token_loss
 from artifact.train.losses.preference import dpo, sequence_logprobs, simpo
 from artifact.train.losses.reduction import Reduction, reduce, reduce_pairs, step_denominator
-from artifact.train.losses.token_weights import divergence_share, entropy_gap
 from artifact.train.packing import Body, Packed, pack, response_hidden
 from artifact.train.scoring import TeacherRows
 from artifact.train.settings import Losses
@@ -263,40 +262,24 @@ def distil_loss(part: _Part, losses: Losses) -> tuple[Tensor, Diagnostics]:
     ids_TK = part.per_token([r.ids for r in rows], torch.int64, "the teacher's scores are")
     teacher_TK = part.per_token([r.logprobs for r in rows])
     tails = [r.tail for r in rows if r.tail is not None]
-    student = log_probs_at(
+    out = distil_tokens(
         part.hidden_TH,
         part.weight_VH,
         ids_TK,
-        temperature=settings.temperature,
-        with_entropy=settings.token_weight == "entropy_gap",
-        with_argmax=True,
-        with_tail=settings.support == "tail",
-    )
-    out = token_divergence(
         teacher_TK,
-        student.logprobs_TK,
-        kind=settings.divergence,
-        support=settings.support,
-        teacher_tail_T=part.per_token(tails) if len(tails) == len(rows) else None,
-        student_tail_T=student.tail_T,
-        beta=settings.beta,
-        temperature=settings.temperature,
-        teacher_temperature=settings.temperature,
-        scale_by_tau_squared=settings.scale_by_tau_squared,
+        part.per_token([r.entropy for r in rows]),
+        part.per_token(tails) if len(tails) == len(rows) else None,
+        part.segment_T,
+        part.n_responses,
+        part.mask_T,
+        settings,
     )
-    token_weight_T = None
+    token_weight_T = out.token_weight_T
     own = [e.token_weight for e in part.examples if isinstance(e, Distil)]
     if any(u is not None for u in own):
         lengths = [len(e.sequences[0][1]) for e in part.examples]
-        token_weight_T = part.per_token([np.ones(n) if u is None else u for u, n in zip(own, lengths, strict=True)])
-    extra_T = None
-    if settings.token_weight == "entropy_gap":
-        assert student.entropy_T is not None  # asked for above
-        extra_T = entropy_gap(student.entropy_T, part.per_token([r.entropy for r in rows]))
-    elif settings.token_weight == "divergence_share":
-        extra_T = divergence_share(out.divergence_T, part.segment_T, part.n_responses, part.mask_T)
-    if extra_T is not None:
-        token_weight_T = extra_T if token_weight_T is None else token_weight_T * extra_T
+        own_T = part.per_token([np.ones(n) if u is None else u for u, n in zip(own, lengths, strict=True)])
+        token_weight_T = own_T if token_weight_T is None else own_T * token_weight_T
     value = reduce(
         out.loss_T,
         part.segment_T,
@@ -309,10 +292,10 @@ def distil_loss(part: _Part, losses: Losses) -> tuple[Tensor, Diagnostics]:
     return value, distillation_diagnostics(
         ids_TK,
         teacher_TK,
-        student.logprobs_TK.detach(),
+        out.student.logprobs_TK.detach(),
         part.mask_T,
         divergence_T=out.divergence_T,
-        student_argmax_T=student.argmax_T,
+        student_argmax_T=out.student.argmax_T,
     )
 
 

@@ -201,6 +201,18 @@ class Optimiser(Settings):
 
 
 @dataclass(frozen=True)
+class TokenRecords(Settings):
+    """What student and teacher say of single tokens while a run trains, kept for a sample of it (`token_records.py`).
+
+    every    steps between recorded ones, the first being step 0; 0 = never
+    prompts  so many prompts of a recorded step, the first ones, with all their rollouts and pairs
+    """
+
+    every: Annotated[int, Bound(ge=0)] = 20
+    prompts: Count = 2
+
+
+@dataclass(frozen=True)
 class Train(Settings):
     """The loop.
 
@@ -217,6 +229,7 @@ class Train(Settings):
     curve_every: Annotated[int, Bound(ge=0)] = 0
     checkpoint_every: Count = 20
     component_norms_every: Annotated[int, Bound(ge=0)] = 0
+    token_records: TokenRecords = TokenRecords()
 
     def total_steps(self, problems: int) -> int:
         """Optimiser steps of a run over `problems` training problems."""

@@ -9,7 +9,7 @@ every pass. Left out: where the weights come from and go to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,16 +18,20 @@ import torch.distributed as dist
 from torch import Tensor
 
 from artifact.errors import ConfigError, NonFinite
-from artifact.train.examples import Example, TokenPair
+from artifact.train.examples import Example, Mask, TokenPair
 from artifact.train.gradients import ComponentGradients
 from artifact.train.losses.diagnostics import merge_diagnostics
 from artifact.train.losses.lm_head import project
 from artifact.train.objective import Diagnostics, MicroBatch, Outcome, has_gradient, pack_batch, share_of_step
 from artifact.train.packing import Packed, micro_batches, pack, response_hidden
 from artifact.train.schedule import learning_rate
-from artifact.train.scoring import TeacherScores
+from artifact.train.scoring import TeacherRows, TeacherScores
 from artifact.train.settings import Losses, Optimiser
+from artifact.train.token_reading import Question, Reading, SupportReading, paired, read_student, split
 from artifact.train.workers import ReferenceLogprobs, StepWork
+
+HeadComputation = Callable[[Tensor, Tensor], Tensor | tuple[Tensor, ...]]
+"""(hidden_TH, weight_VH) → what is wanted of them."""
 
 
 class OutputHead(torch.nn.Linear):
@@ -63,13 +67,15 @@ class Policy(torch.nn.Module):
         if not isinstance(network.lm_head, OutputHead):
             network.lm_head = OutputHead(network.lm_head)  # type: ignore[arg-type]
 
-    def forward(self, batch: MicroBatch | Packed) -> Outcome | Tensor:
-        """The micro-batch's share of the step's loss; of packed sequences the logits of their responses, [T, V]."""
+    def forward(self, batch: MicroBatch | Packed, compute: HeadComputation = project) -> Any:
+        """The micro-batch's share of the step's loss, an `Outcome`; of packed sequences `compute(hidden_TH, weight_VH)`
+        of their responses, by default the logits [T, V].
+        """
         head: Any = self.network.lm_head
         packed = batch if isinstance(batch, Packed) else pack_batch(batch)
         hidden_TH = response_hidden(self.network.model, packed)  # type: ignore[arg-type]
         if isinstance(batch, Packed):
-            return head(hidden_TH, project)
+            return head(hidden_TH, compute)
 
         def share(hidden_TH: Tensor, weight_VH: Tensor) -> tuple[Any, ...]:
             """A plain tuple: the hooks of an engine look for tensors in nothing else."""
@@ -145,8 +151,7 @@ class Student:
         Returns the loss, its components, diagnostics, gradient norm (before clipping) and learning rate. Raises
         NonFinite before the weights are touched, on every rank.
         """
-        several = [scores] if isinstance(scores, TeacherScores) else scores or []
-        teacher = {i: rows for piece in several for i, rows in piece.by_example().items()}
+        teacher = rows_of([scores] if isinstance(scores, TeacherScores) else scores or [])
         live = [i for i, e in enumerate(examples) if has_gradient(e, self.losses)]
         lr = learning_rate(self.optimiser, work.step, self.total_steps)
         for group in self.engine.optimizer.param_groups:
@@ -194,6 +199,34 @@ class Student:
         """log p_S of every response token under the current weights, float64, one array per sequence."""
         return policy_logprobs(self.policy, sequences, self.device)
 
+    def readings(
+        self, questions: Sequence[Question], scores: Sequence[TeacherScores]
+    ) -> list[tuple[Reading, SupportReading | None]]:
+        """What the policy says of each response, and the loss where the teacher scored it (by index of the question).
+
+        Ranks that share weights are asked the same, and so make the same passes. Either all questions are scored, or
+        none.
+        """
+        teacher, found = rows_of(scores), {}
+        for batch in micro_batches(questions, lambda q: [q.sequence], self.optimiser.micro_batch_tokens):
+            packed = pack([questions[i].sequence for i in batch], self.device)
+            masks = [questions[i].mask for i in batch]
+            rows = [teacher[i] for i in batch] if teacher else None
+
+            def columns(
+                hidden_TH: Tensor,
+                weight_VH: Tensor,
+                packed: Packed = packed,
+                masks: list[Mask] = masks,
+                rows: list[TeacherRows] | None = rows,
+            ) -> tuple[Tensor, ...]:
+                return read_student(hidden_TH, weight_VH, packed, masks, rows, self.losses.distil)
+
+            with torch.no_grad():
+                for i, values in zip(batch, split(self.policy(packed, columns), packed), strict=True):
+                    found[i] = paired(values)
+        return [found[i] for i in range(len(questions))]
+
     def _passes_of_all(self, own: int) -> int:
         """How many passes the rank with the most has to make: at least one, so that a step is a step."""
         most = torch.tensor(max(own, 1), device=self.device)
@@ -207,6 +240,11 @@ class Student:
         if self.world_size > 1:
             dist.all_reduce(norms)
         check_norms([name for name, _ in self.policy.network.named_parameters()], norms, step, examples)
+
+
+def rows_of(scores: Sequence[TeacherScores]) -> Mapping[int, TeacherRows]:
+    """The teacher's rows by index of the example, from one piece or several."""
+    return {i: rows for piece in scores for i, rows in piece.by_example().items()}
 
 
 def policy_logprobs(policy: Policy, sequences: Sequence[TokenPair], device: str = "cpu") -> list[np.ndarray]:

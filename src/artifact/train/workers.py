@@ -17,6 +17,8 @@ import numpy as np
 from artifact.records import Problem, Rollout
 from artifact.train.examples import Example
 from artifact.train.rollouts import Completion
+from artifact.train.token_reading import Answer, Question
+from artifact.train.token_records import TokenRecord
 
 Handle = object
 """Something computed elsewhere that only the workers open."""
@@ -72,6 +74,10 @@ class Workers(Protocol):
         """One optimiser step, a shard per rank; the metrics of each rank."""
         ...
 
+    def token_readings(self, questions: Sequence[Question], *, scorer: bool, reference: bool) -> list[Answer]:
+        """What the student says of given responses now, and with it the scoring model and the reference if asked."""
+        ...
+
     def sync_weights(self, version: int) -> float:
         """Give the sampler the student's weights and prove that they arrived; the largest |Δ log-prob| in nats."""
         ...
@@ -111,6 +117,10 @@ class Log(Protocol):
         self, step: int, groups: Sequence[Sequence[Rollout]], metrics: dict[str, float], seconds: dict[str, float]
     ) -> None:
         """Record optimiser step `step` (0-based)."""
+        ...
+
+    def tokens(self, step: int, records: Sequence[TokenRecord]) -> None:
+        """Record what the models said of single tokens in optimiser step `step`, before its update."""
         ...
 
     def curve(self, step: int, problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]]) -> None:
