@@ -26,6 +26,7 @@ ROOMS = (
     "studies",
     "report",
     "book",
+    "site",
     "claims",
 )
 """One file of mutants each."""
