@@ -94,8 +94,9 @@ if [ "$MODE" = test ]; then
   COMMAND=(-m pytest ${REST[@]+"${REST[@]}"})
 elif [ "$MODE" = lab ]; then # loopback only; the server makes a token and prints the address that has it
   COMMAND=(-m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$PWD")
+  COMMAND+=(--LabApp.default_url="/lab/tree/notebooks/$(head -n 1 <<<"$names").ipynb")
   [ "$(id -u)" != 0 ] || COMMAND+=(--allow-root)
-  COMMAND+=(${REST[@]+"${REST[@]}"} "$PWD/notebooks/$(head -n 1 <<<"$names").ipynb")
+  COMMAND+=(${REST[@]+"${REST[@]}"})
 else
   COMMAND=(-m artifact.cli.main run-all --tier "$TIER")
   [ -z "$ONLY" ] || COMMAND+=(--only "$ONLY")
