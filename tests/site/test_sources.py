@@ -62,6 +62,12 @@ def test_a_row_of_one_seed_and_of_one_decoding() -> None:
     assert [s.key for s in behind(row | {"metric": "pass@1"}, among, {})] == ["a", "c"]
     assert [s.key for s in behind(row | {"metric": "avg@16", "seed": 1}, among, {})] == ["d"]
     assert [s.key for s in behind({"phase": "rollout"}, among, {})] == ["a", "b", "c", "d"], "nothing tells them apart"
+    assert [s.key for s in behind({"metric": "loss", "seed": 1}, among, {})] == ["c", "d"], (
+        "no way of drawing responses"
+    )
+    assert [s.key for s in behind(row | {"runs": "b e d"}, among, {})] == ["b", "d"], "it says so itself"
+    assert [s.key for s in behind(row | {"run": None}, among, {})] == []
+    assert [s.key for s in behind(row | {"runs": 4, "seed": 0}, among, {})] == ["a", "b"], "a number of runs is no key"
 
 
 def test_weights_are_those_of_the_annotation_with_the_settings_of_the_run(

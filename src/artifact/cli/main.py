@@ -186,7 +186,7 @@ def _print_summary(tier: str, console: Any) -> None:
 def site(
     tier: Tier = "tiny",
     out: Annotated[Path | None, typer.Option("--out", help="folder of the site (default: results/site)")] = None,
-    light: Annotated[bool, typer.Option("--light", help="small: no notebook pages, rollouts of one seed only")] = False,
+    light: Annotated[bool, typer.Option("--light", help="small: rollouts of the main tables, of one seed")] = False,
 ) -> None:
     """Build the site of a tier from what is stored: a folder that opens from disk, from numbers to rollouts."""
     from artifact.book.site import write_site

@@ -8,7 +8,8 @@
     notebooks/, data.html, source/   pages of notebooks, SURE-Math, the losses line by line
     data/, files/, static/           what those pages load
 
-The light form leaves out the pages of notebooks, and the rollouts of all seeds but the first; everything else is there.
+The light form keeps the rollouts of the papers' main tables alone, of one seed, and leaves out what lies elsewhere in
+the repository: pages of notebooks, CSV and LaTeX of outputs, the numbers of figures, the settings of single runs.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from artifact.config import load, load_tier
 from artifact.errors import ArtifactError
 from artifact.files import folder_atomically
 from artifact.paths import project_root
+from artifact.report.main_table import CORE_MAIN_TABLE, UOPD_TABLE_1
 from artifact.report.text import duration
 from artifact.site import claims, data_card, how, outputs, rollouts, runs
 from artifact.site.outputs import Outputs, Shown
@@ -84,17 +86,18 @@ def build(
         found = sources(tier, overrides)
         shown = outputs.collect(tier, found, labels(), made_by())
         kept = [] if light else [n for n in notebooks if n.page is not None]
-        pages = Pages(folder, _common(tier, shown, notebooks, kept))
+        pages = Pages(folder, {**_common(tier, notebooks, kept), "light": light})
         pages.static()
         for book in kept:
             (folder / "notebooks").mkdir(exist_ok=True)
             shutil.copyfile(str(book.page), folder / "notebooks" / f"{book.stem}.html")
         annotations = [s for s in found.values() if s.kind == "annotations"]
         packer = rollouts.Packer(pages, annotations, tokens)
-        read = [runs.read(s, packer, packed=not light or s.seed in (None, _first_seed(found))) for s in found.values()]
+        first = min((s.seed for s in found.values() if s.seed is not None), default=0)
+        read = [runs.read(s, packer, packed=not light or _in_main_tables(s, first)) for s in found.values()]
         runs.write(pages, read, shown)
         pages.write("rollouts.html", "rollouts.html")
-        outputs.write(pages, shown)
+        outputs.write(pages, shown, light)
         judged = check_claims(tier).judgements
         claims.write(pages, judged, tier, shown)
         how.write_sources(pages)
@@ -114,13 +117,12 @@ def build(
     return out / "index.html"
 
 
-def _first_seed(found: Mapping[str, Source]) -> int:
-    return min((s.seed for s in found.values() if s.seed is not None), default=0)
+def _in_main_tables(source: Source, seed: int) -> bool:
+    """Whether a result stands in a main table of the papers, and is of that seed or of none."""
+    return source.seed in (None, seed) and bool(source.cells & {*UOPD_TABLE_1, *CORE_MAIN_TABLE})
 
 
-def _common(
-    tier: str, shown: Outputs, notebooks: Sequence[NotebookPage], kept: Sequence[NotebookPage]
-) -> dict[str, Any]:
+def _common(tier: str, notebooks: Sequence[NotebookPage], kept: Sequence[NotebookPage]) -> dict[str, Any]:
     """What every page knows."""
     dataset = data_card.newest(tier)
     navigation = [("index.html", "Start"), ("claims.html", "Claims"), ("outputs.html", "Figures and tables")]

@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -144,15 +145,19 @@ def _about(row: Mapping[str, Any]) -> tuple[str, str]:
     return words, f"family={only}" if only in FAMILIES else f"difficulty={only}" if only in DIFFICULTIES else ""
 
 
-def write(pages: Pages, outputs: Outputs) -> None:
-    """The list of outputs, a page for each with its files, and which runs are behind which row (`data/behind.js`)."""
+def write(pages: Pages, outputs: Outputs, light: bool = False) -> None:
+    """The list of outputs, a page for each with its files, and which runs are behind which row (`data/behind.js`).
+
+    `light`: pictures of 256 colours are the only files.
+    """
     files = pages.out / "files"
     files.mkdir(parents=True, exist_ok=True)
     for one in outputs.shown:
         stem = one.output.path
-        copied = [f"{stem.stem}{s}" for s in (".png", ".csv", ".tex") if stem.with_suffix(s).is_file()]
+        kinds = (".png",) if light else (".png", ".csv", ".tex")
+        copied = [f"{stem.stem}{s}" for s in kinds if stem.with_suffix(s).is_file()]
         for name in copied:
-            shutil.copyfile(stem.with_name(name), files / f"{one.output.kind}-{name}")
+            (_small_picture if light else shutil.copyfile)(stem.with_name(name), files / f"{one.output.kind}-{name}")
         same, differs = how.settings(one.sources)
         pages.write(
             one.page,
@@ -168,6 +173,13 @@ def write(pages: Pages, outputs: Outputs) -> None:
         )
     pages.write("outputs.html", "outputs.html", outputs=outputs)
     pages.pack("behind", {s.anchor: _behind(s) for s in outputs.shown})
+
+
+def _small_picture(path: Path, target: Path) -> None:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
 def _varied(sources: Sequence[Source], differs: Sequence[str]) -> list[tuple[Source, list[Any]]]:

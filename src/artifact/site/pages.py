@@ -1,7 +1,7 @@
 """How a page of the site is written: Jinja templates that escape, one policy for all, data beside the page.
 
 A page asks for nothing but files of its own folder: its policy forbids the browser every address of a network, and
-every script that stands in a page. Data that a page filters (rollouts, curves, lineage) lie in `data/<name>.js` as gzip in
+every script within a page. Data that a page filters (rollouts, curves, lineage) lie in `data/<name>.js` as gzip in
 base64, which a page opened from disk may load where it may not read a JSON file; `static/packs.js` unpacks them.
 Left out: what stands on a page (`builder.py`).
 """

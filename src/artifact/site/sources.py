@@ -39,6 +39,10 @@ _TRAINED = re.compile(r"(?:^|/)runs/([0-9a-f]+)/weights$")
 """The weights of a stored run as the model of a measured checkpoint."""
 
 
+_DECODED = re.compile(r"pass@1|avg@\d+")
+"""The metrics that say how responses were drawn."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A stored result as a reader and a table name it.
@@ -149,6 +153,9 @@ def _checkpoint(key: str, folder: Path, manifest: Mapping[str, Any], found: Mapp
 
 def behind(row: Mapping[str, Any], among: Sequence[Source], by_label: Mapping[str, set[str]]) -> tuple[Source, ...]:
     """Those of `among` that `row` comes from; all of them where the row names nothing that tells them apart."""
+    for column in ("runs", "run"):  # a row that says its keys itself
+        if isinstance(said := row.get(column, 0), str | None):
+            return tuple(s for s in among if s.key in (said or "").split())
     wanted: set[str] = {str(row[c]) for c in ("cell", "reference_cell") if row.get(c)}
     if not wanted:
         wanted = {i for c in ("label", "reference") if row.get(c) for i in by_label.get(str(row[c]), ())}
@@ -157,7 +164,7 @@ def behind(row: Mapping[str, Any], among: Sequence[Source], by_label: Mapping[st
         kept = [s for s in kept if s.teacher in (None, row["teacher"])]
     if isinstance(row.get("seed"), int):
         kept = [s for s in kept if s.seed in (None, row["seed"])]
-    if metric := row.get("metric"):
-        decoding = "greedy" if metric == "pass@1" else str(metric).replace("@", "")
+    if metric := _DECODED.fullmatch(str(row.get("metric"))):
+        decoding = "greedy" if metric[0] == "pass@1" else metric[0].replace("@", "")
         kept = [s for s in kept if (s.decoding or "greedy") == decoding]
     return tuple(kept or among)
