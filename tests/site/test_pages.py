@@ -208,7 +208,8 @@ def test_a_cell_about_a_family_leads_to_the_rollouts_of_that_family(browser: Pag
     )
     assert href.endswith("&family=mod")
     goto(browser, site, href.removeprefix(f"{site.as_uri()}/"))
-    assert until(browser, "document.getElementById('told').textContent").startswith("16 of 48 rollouts")
+    until(browser, "document.querySelectorAll('.rollout').length === 16")
+    assert browser.value("document.getElementById('told').textContent").startswith("16 of 48 rollouts")
 
 
 def test_ten_thousand_rollouts(browser: Page, site: Path) -> None:
