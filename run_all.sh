@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets itself up, then regenerates everything: models, annotations, runs, tables, figures, executed notebooks, summary.
-# `./run_all.sh test` sets up and runs the tests. Safe to interrupt and to start again at any point. Needs no root.
+# `./run_all.sh lab` sets up and opens the notebooks in JupyterLab, `./run_all.sh test` sets up and runs the tests.
+# Safe to interrupt and to start again at any point. Needs no root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -10,6 +11,7 @@ NEEDED_MB=8000  # environment 3 GB, pip and uv caches, results
 usage() {
   cat <<'EOF'
 usage: ./run_all.sh [options]              set up, then regenerate every figure, table and page
+       ./run_all.sh lab [jupyter options]  set up, then open the notebooks in JupyterLab, on this machine alone
        ./run_all.sh test [pytest options]  set up, then run the tests
 
 options
@@ -33,11 +35,11 @@ say() { printf '%s\n' "$*"; }
 die() { printf 'run_all.sh: %s\n' "$*" >&2; exit 2; }
 
 # ---- arguments: all checked before anything is installed -----------------------------------------------------------
-TIER=tiny QUICK=0 ONLY="" FORCE=0 DRY=0 MODE=run SETS=() PYTEST=()
+TIER=tiny QUICK=0 ONLY="" FORCE=0 DRY=0 MODE=run SETS=() REST=()
 value() { [ "$#" -ge 2 ] && [ -n "$2" ] || die "$1 needs a value; see ./run_all.sh --help"; }
 while [ "$#" -gt 0 ]; do
   case "$1" in
-    test) MODE=test; shift; PYTEST=("$@"); break ;;
+    lab | test) MODE="$1"; shift; REST=("$@"); break ;;
     --tier) value "$@"; TIER="$2"; shift 2 ;;
     --tier=*) TIER="${1#*=}"; shift ;;
     --quick) QUICK=1; shift ;;
@@ -48,7 +50,7 @@ while [ "$#" -gt 0 ]; do
     --force) FORCE=1; shift ;;
     --dry-run) DRY=1; shift ;;
     -h | --help) usage; exit 0 ;;
-    *) die "unknown argument '$1'; allowed: test --tier --quick --only --set --force --dry-run --help" ;;
+    *) die "unknown argument '$1'; allowed: lab test --tier --quick --only --set --force --dry-run --help" ;;
   esac
 done
 
@@ -89,7 +91,12 @@ unset PYTHONDONTWRITEBYTECODE
 
 # ---- the command that follows the set-up ----------------------------------------------------------------------------
 if [ "$MODE" = test ]; then
-  COMMAND=(-m pytest ${PYTEST[@]+"${PYTEST[@]}"})
+  COMMAND=(-m pytest ${REST[@]+"${REST[@]}"})
+elif [ "$MODE" = lab ]; then # loopback only; the server makes a token and prints the address that has it
+  COMMAND=(-m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$PWD")
+  COMMAND+=(--LabApp.default_url="/lab/tree/notebooks/$(head -n 1 <<<"$names").ipynb")
+  [ "$(id -u)" != 0 ] || COMMAND+=(--allow-root)
+  COMMAND+=(${REST[@]+"${REST[@]}"})
 else
   COMMAND=(-m artifact.cli.main run-all --tier "$TIER")
   [ -z "$ONLY" ] || COMMAND+=(--only "$ONLY")
@@ -252,4 +259,5 @@ if [ "$MODE$OWN_VENV$LOCK" = test1requirements/cpu.lock ] && [ ! -d "$VENV/inter
 fi
 
 export PATH="$(cd "$VENV/bin" && pwd):$PATH" # child processes (ninja, ray) are those of this environment
+[ "$MODE" != lab ] || exec 9>&- # a series may run in this clone while notebooks are open
 exec "$PYTHON" "${COMMAND[@]}"

@@ -23,11 +23,12 @@ from artifact.book.notebooks import (
     target_of,
     title_of,
 )
-from artifact.book.summary import Standing, duration, entries, write_summary
+from artifact.book.summary import Standing, entries, write_summary
 from artifact.config import ConfigError, load_tier, tier_names
 from artifact.errors import ArtifactError
 from artifact.provenance import file_hash
 from artifact.report.output_manifest import VARIABLE, read_made, record_made
+from artifact.report.text import duration
 
 
 @pytest.fixture

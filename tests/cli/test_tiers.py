@@ -171,6 +171,7 @@ def test_run_all_ends_with_the_comparison(
 
     monkeypatch.setattr(notebooks, "check", lambda source, tier, sets: (None, None, "never executed"))
     monkeypatch.setattr(cli, "_execute_all", lambda *a, **k: failed)
+    monkeypatch.setattr("artifact.book.site.write_site", lambda tier: None)
     monkeypatch.setattr("artifact.report.reference.lines", lambda tier: ([f"compared {tier}"], outside))
     done = CliRunner().invoke(cli.app, ["run-all", "--only", "01"])
     assert done.exit_code == code and "compared tiny" in done.output

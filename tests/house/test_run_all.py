@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +54,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
         (["--only", "07"], ["07", "01_first", "02_second"]),
         (["--only", "first,third"], ["third", "01_first"]),
         (["--set", "train.steps"], ["train.steps", "key.subkey=value"]),
-        (["--fast"], ["--fast", "--tier", "--only", "--set", "--force", "--dry-run", "--help", "test"]),
+        (["--fast"], ["--fast", "--tier", "--only", "--set", "--force", "--dry-run", "--help", "lab", "test"]),
     ],
 )
 def test_wrong_argument(clone: Path, arguments: list[str], named: list[str]) -> None:
@@ -64,7 +69,7 @@ def test_help_names_every_option() -> None:
     assert done.returncode == 0
     assert all(
         option in done.stdout
-        for option in ("--tier", "--only", "--set", "--force", "--dry-run", "test", "ARTIFACT_VENV")
+        for option in ("--tier", "--only", "--set", "--force", "--dry-run", "lab", "test", "ARTIFACT_VENV")
     )
 
 
@@ -193,3 +198,43 @@ def test_stale_compiler_lock_is_removed(tmp_path: Path, clone: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert f"extensions: {clone / '.torch_extensions' / 'venv'}" in done.stdout
     assert not lock.exists()
+
+
+def test_the_lab_opens_the_first_notebook_on_this_machine_alone(clone: Path) -> None:
+    done = run(clone, "--dry-run", "lab", "--no-browser", "--port=8999")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()[-1]
+    assert "-m jupyterlab --ServerApp.ip=127.0.0.1" in said and "--no-browser --port=8999" in said
+    assert "default_url=/lab/tree/notebooks/01_first.ipynb " in said and f"root_dir={clone} " in said
+
+
+def test_the_lab_asks_for_a_token_and_leaves_the_clone_to_others(clone: Path) -> None:
+    """A real server: it answers on the loopback address alone, to who has its token, and holds no lock of the clone."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("ARTIFACT_", "JUPYTER_"))}
+    environment |= {"ARTIFACT_VENV": sys.prefix, "JUPYTER_CONFIG_DIR": str(clone / "jupyter")}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [str(clone / "run_all.sh"), "lab", "--no-browser", f"--port={port}", "--ServerApp.port_retries=0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as server:
+        try:
+            assert server.stderr is not None
+            address = rf"http://127\.0\.0\.1:{port}/lab/tree/notebooks/01_first\.ipynb\?token=(\w+)"
+            found = next(filter(None, (re.search(address, line) for line in server.stderr)), None)
+            assert found is not None, "the server ended before it said where it is"
+            token = found[1]
+            assert status(f"http://127.0.0.1:{port}/api/contents") == 403
+            assert status(f"http://127.0.0.1:{port}/api/contents?token={token}") == 200
+            listening = [c.laddr for c in psutil.Process(server.pid).net_connections() if c.status == "LISTEN"]
+            assert {a.ip for a in listening} == {"127.0.0.1"}
+            with (clone / ".run_all.lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            server.terminate()
+
+
+def status(address: str) -> int:
+    try:
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as err:
+        return err.code

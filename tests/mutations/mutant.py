@@ -26,6 +26,7 @@ ROOMS = (
     "studies",
     "report",
     "book",
+    "site",
     "claims",
     "text",
     "live",

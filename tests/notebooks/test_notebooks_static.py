@@ -288,3 +288,17 @@ def test_the_scan_of_copies_finds_what_is_wrong() -> None:
         "/tmp/c: a path of this machine",
         "metadata ['papermill']",
     ]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_it_runs_from_any_working_folder(path: Path) -> None:
+    """No cell reads a path that is relative to where the kernel was started, or asks where that is."""
+    reads = {"open", "Path", "read_csv", "read_parquet", "read_json", "read_text", "glob", "loadtxt"}
+    found = []
+    for node in ast.walk(ast.parse("\n".join(code_of(path)))):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            first = node.args[0] if node.args else None
+            if name in ("getcwd", "cwd", "chdir") or (name in reads and isinstance(first, ast.Constant)):
+                found.append(ast.unparse(node))
+    assert found == []

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from tests.escape.payloads import HOSTILE
 
+from artifact.escape import one_line
 from artifact.provenance import seal
 from artifact.report import stored
 from artifact.report.outputs import save_table
@@ -34,6 +36,15 @@ def restamped(stem: Path, **changed: object) -> None:
     """The stamp with other facts and a checksum that fits them."""
     path = stem.with_suffix(".json")
     path.write_text(json.dumps(seal(json.loads(path.read_text()) | changed)))
+
+
+def test_what_was_printed_is_read_back_whatever_signs_are_in_it(results: Path) -> None:
+    shown = pd.DataFrame({"a | b": ["1.5", *HOSTILE], "c": ["", *HOSTILE[::-1]]}, dtype=object)
+    data = pd.DataFrame({"x": range(len(shown))})
+    save_table(data, "numbers", tier="tiny", keys=[], caption="Hostile text.", shown=shown)
+    output = stored.read("table", "numbers", "tiny")
+    assert output is not None and list(output.printed.columns) == ["a | b", "c"]
+    assert output.printed.to_numpy().tolist() == [[one_line(text) for text in row] for row in shown.to_numpy().tolist()]
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,11 @@ from artifact.book.costs import costs
 from artifact.book.execute import NotebookFailed
 from artifact.book.forecast import Cost, Running, Trained, remaining
 from artifact.book.needs import runs_of, studies_of
-from artifact.book.summary import Standing, duration, write_summary
+from artifact.book.summary import Standing, write_summary
 from artifact.config import load, parse_overrides
 from artifact.escape import visible
 from artifact.paths import results_dir
+from artifact.report.text import duration
 
 _RUN = re.compile(r"\[\d+/\d+\] .*: \d+ s, run (\S+)")
 """What is said of a run that was trained (`runner.run_told`)."""

@@ -20,6 +20,7 @@ from artifact.escape import html_text, markdown_code, markdown_text, visible
 from artifact.files import write_text
 from artifact.paths import project_root, results_dir
 from artifact.report import reference
+from artifact.report.text import duration
 
 IMAGES = {".png", ".svg", ".jpg"}
 REFRESH_S = 30
@@ -62,16 +63,6 @@ class Standing:
 def entries(tier: str, folder: Path | None = None) -> list[Entry]:
     """Every notebook that belongs to `tier`, in order, with its account."""
     return [Entry(p, title_of(p), read_record(target_of(p, tier))) for p in discover(folder, tier=tier)]
-
-
-def duration(seconds: float) -> str:
-    """`42 s`, `3 min 20 s`, `2 h 5 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _link(path: str | Path) -> str:

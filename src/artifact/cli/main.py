@@ -59,9 +59,11 @@ def run_all(
     """Execute the notebooks in order, each only if something it depends on changed, and write the summary."""
     from artifact.book.notebooks import check, discover
     from artifact.book.paper import write_paper
-    from artifact.book.summary import duration, write_summary
+    from artifact.book.site import site_folder, write_site
+    from artifact.book.summary import write_summary
     from artifact.config import load
     from artifact.paths import figures_dir, project_root
+    from artifact.report.text import duration
     from artifact.studies.doctor import examine, print_findings
     from artifact.studies.pretrained import fetch_models, missing_models
 
@@ -96,10 +98,13 @@ def run_all(
         console.print(f"all {len(sources)} notebooks are up to date (--force runs them again)")
         failed = []
     summary, index = write_summary(tier)
+    start_page = site_folder() / "index.html"
+    if stale or not start_page.is_file():
+        write_site(tier)
     if (results_dir(), figures_dir()) == (project_root() / "results", project_root() / "figures"):
         write_paper()
     _print_summary(tier, console)
-    console.print(f"[bold]{duration(time.monotonic() - start)}[/bold] · {index} · {summary}")
+    console.print(f"[bold]{duration(time.monotonic() - start)}[/bold] · {start_page} · {index} · {summary}")
     outside = cli_reference.told(tier)
     if failed or outside:
         raise typer.Exit(1 if failed else cli_reference.OUTSIDE)
@@ -169,13 +174,26 @@ def _print_summary(tier: str, console: Any) -> None:
     """The summary as a table on the terminal."""
     from rich.table import Table
 
-    from artifact.book.summary import duration, entries
+    from artifact.book.summary import entries
+    from artifact.report.text import duration
 
     table = Table("notebook", "title", "time", "files", title=f"Tier {tier}", title_justify="left")
     for entry in entries(tier):
         seconds = duration(entry.record["seconds"]) if entry.record else "not executed"
         table.add_row(entry.source.stem, entry.title, seconds, str(len(entry.made)))
     console.print(table)
+
+
+@app.command()
+def site(
+    tier: Tier = "tiny",
+    out: Annotated[Path | None, typer.Option("--out", help="folder of the site (default: results/site)")] = None,
+    light: Annotated[bool, typer.Option("--light", help="small: rollouts of the main tables, of one seed")] = False,
+) -> None:
+    """Build the site of a tier from what is stored: a folder that opens from disk, from numbers to rollouts."""
+    from artifact.book.site import write_site
+
+    typer.echo(f"site: {write_site(tier, out, light=light)}")
 
 
 @app.command()

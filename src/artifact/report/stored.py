@@ -8,6 +8,7 @@ runs (`studies/store.py`), and whether an output is of this code (`book/notebook
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,10 @@ from artifact.paths import figures_dir, results_dir
 from artifact.provenance import file_sha256, seal
 
 Kind = Literal["table", "figure"]
+
+_BARS = re.compile(r" \| ")
+_UNESCAPED = re.compile(r"\\(.)")
+"""How `text.markdown_table` sets cells apart, and what it puts before a sign that would be markup (a bar, for one)."""
 
 REMEDY = "run its notebook again (--force)"
 
@@ -44,6 +49,13 @@ class StoredOutput:
     def frame(self) -> pd.DataFrame:
         """The numbers, with the ids of cells: its CSV."""
         return pd.read_csv(self.path.with_suffix(".csv"))
+
+    @cached_property
+    def printed(self) -> pd.DataFrame:
+        """A table as a reader sees it, every cell text: its Markdown, read back."""
+        lines = self.path.with_suffix(".md").read_text(encoding="utf-8").split("\n\n", 1)[0].splitlines()
+        head, _, *rows = [[_UNESCAPED.sub(r"\1", c) for c in _BARS.split(line[2:-2])] for line in lines]
+        return pd.DataFrame(rows, columns=head)
 
     @property
     def keys(self) -> list[str]:

@@ -76,6 +76,16 @@ def yes_no(flags: pd.Series) -> pd.Series:
     return flags.map({True: "yes", False: "no"})
 
 
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def intervals(
     table: pd.DataFrame,
     value: str,

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ def transcripts(
     what, paths = next(held, (what, []))
     rows: list[dict[str, Any]] = []
     for path in paths:
-        task, split = _asked(manifest, str(what), path)
+        task, split = asked_of(manifest, str(what), path)
         by_id = stored_problems(place, task, split)
         for r in read_parquet(path, Rollout):
             p, v = by_id[r.problem_id], r.verdict
@@ -175,7 +175,7 @@ def _response_files(place: Path, what: str) -> list[Path]:
     return store.files(place, f"{what}.parquet") or store.files(place, f"{what}/*.parquet")
 
 
-def _asked(manifest: dict[str, Any], what: str, path: Path) -> tuple[TaskSection, str]:
+def asked_of(manifest: Mapping[str, Any], what: str, path: Path) -> tuple[TaskSection, str]:
     """The task and the split whose problems the responses in `path` answer."""
     kind = manifest.get("kind")
     if kind == "samples":

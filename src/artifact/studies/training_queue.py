@@ -8,6 +8,7 @@ Left out: which studies a series of notebooks needs (`book/needs.py`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,17 +27,22 @@ from artifact.studies.study import Cell, load_study
 
 
 def by_identity(study: str, tier: str, overrides: dict[str, Any] | None = None) -> dict[str, tuple[Cell, Config]]:
-    """The runs of a study by what tells two runs apart.
-
-    That is no key, which needs models and data, but decides it beside them: the configuration, and of two teachers
-    under a method that reads none, neither.
-    """
+    """The runs of a study by what tells two runs apart (`identity_of`)."""
     found: dict[str, tuple[Cell, Config]] = {}
     for cell, config in load_study(study).runs(tier, overrides):
-        needs = config.make_method().needs
-        teacher = config.teacher if needs.teacher or needs.annotation else ""
-        found.setdefault(config.model_copy(update={"teacher": teacher}).model_dump_json(), (cell, config))
+        found.setdefault(identity_of(config), (cell, config))
     return found
+
+
+def identity_of(config: Config) -> str:
+    """What tells two runs apart.
+
+    That is no key, which needs models and data, but decides it beside them: the configuration, in whatever order its
+    keys stand (a manifest sorts them), and of two teachers under a method that reads none, neither.
+    """
+    needs = config.make_method().needs
+    teacher = config.teacher if needs.teacher or needs.annotation else ""
+    return json.dumps(config.model_dump(mode="json") | {"teacher": teacher}, sort_keys=True)
 
 
 def union(studies: Sequence[str], tier: str, overrides: dict[str, Any] | None = None) -> list[tuple[Cell, Config]]:
