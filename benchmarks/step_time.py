@@ -225,7 +225,7 @@ def table(found: dict[str, Any]) -> str:
     rows = []
     for r in compared(config, LAYOUTS, MEAN_RESPONSE).to_dict("records"):
         seconds = [f"{r[name]:.1f}" for name in (*phases, "step")]
-        rows.append([r["layout"], str(r["gpus"]), r["order"], *seconds, f"{r['used']:.0%}", f"{r['gpu_seconds']:,.0f}"])
+        rows.append([r["layout"], str(r["gpus"]), r["order"], *seconds, f"{r['used']:.0%}", f"{r['spent_s']:,.0f}"])
     at_most = simulated(config, "colocated", 4).seconds
     lines = [
         assumed(config, MEAN_RESPONSE),

@@ -76,7 +76,7 @@ def test_planned_memory_is_drawn_by_device(results: object) -> None:
 
 def test_devices_that_do_the_same_are_one_row_of_a_timeline(results: object) -> None:
     spans = [("GPU 0", "rollout", 0.0, 2.0), ("GPU 1", "rollout", 0.0, 2.0), ("GPU 2", "teacher", 2.0, 1.0)]
-    frame = pd.DataFrame(spans, columns=["device", "phase", "start", "seconds"]).assign(layout="x")
+    frame = pd.DataFrame(spans, columns=["device", "phase", "from_s", "lasts_s"]).assign(layout="x")
     figure, data = timelines({"one": frame, "two": frame.iloc[2:]})
     assert [(r.step, r.device) for r in data.itertuples()] == [
         ("one", "GPU 0 to GPU 1"),

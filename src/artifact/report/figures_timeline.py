@@ -19,7 +19,7 @@ def timelines(frames: Mapping[str, pd.DataFrame]) -> FigureAndData:
     The numbers drawn: those of the frames under a column `step`, devices that do the same at the same time in one row.
     """
     data = pd.concat([merged(frame).assign(step=name) for name, frame in frames.items()], ignore_index=True)
-    longest = float((data["start"] + data["seconds"]).max())
+    longest = float((data["from_s"] + data["lasts_s"]).max())
     rows = max(frame["device"].nunique() for _, frame in data.groupby("step"))
     with canvas(len(frames), 1, ratio=0.08 + 0.05 * rows, sharex=True) as (figure, axes):
         for axis, name in zip(axes[:, 0], frames, strict=True):
@@ -29,7 +29,7 @@ def timelines(frames: Mapping[str, pd.DataFrame]) -> FigureAndData:
                 for j, device in enumerate(devices):
                     spans = of[(of["device"] == device) & (of["phase"] == phase)]
                     axis.broken_barh(
-                        list(zip(spans["start"], spans["seconds"], strict=True)),
+                        list(zip(spans["from_s"], spans["lasts_s"], strict=True)),
                         (j - 0.4, 0.8),
                         facecolor=PALETTE[i % len(PALETTE)].color,
                         hatch=HATCHES[i % len(HATCHES)],
@@ -49,7 +49,7 @@ def timelines(frames: Mapping[str, pd.DataFrame]) -> FigureAndData:
 def merged(frame: pd.DataFrame) -> pd.DataFrame:
     """The spans with devices that do the same at the same time under one name, `GPU 0 to GPU 3`."""
     spans = {
-        device: tuple(of[["phase", "start", "seconds"]].round(9).itertuples(index=False, name=None))
+        device: tuple(of[["phase", "from_s", "lasts_s"]].round(9).itertuples(index=False, name=None))
         for device, of in frame.groupby("device", sort=False)
     }
     names: dict[str, str] = {}

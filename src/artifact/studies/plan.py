@@ -141,13 +141,13 @@ def plan(tier: str, study: str, overrides: dict[str, object] | None = None) -> t
 
 
 def stage_frame(stages: Sequence[Stage], gpus: int) -> pd.DataFrame:
-    """Stages as a frame: stage, what, runs, rollouts, tokens, step_s, hours, gpu_hours; missing where not known."""
+    """Stages as a frame: stage, what, runs, rollouts, tokens, step_s, planned_h, of_gpus_h; missing where not known."""
     rows = []
     for s in stages:
         hours = None if s.price.clock is None else s.price.clock / 3600
         row = {"stage": s.name, "what": s.what, "runs": s.times, "rollouts": s.rollouts, "tokens": s.tokens}
-        row |= {"step_s": s.step.clock if s.step else None, "hours": hours}
-        rows.append(row | {"gpu_hours": None if hours is None else hours * gpus})
+        row |= {"step_s": s.step.clock if s.step else None, "planned_h": hours}
+        rows.append(row | {"of_gpus_h": None if hours is None else hours * gpus})
     return pd.DataFrame(rows)
 
 

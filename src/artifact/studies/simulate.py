@@ -190,8 +190,8 @@ def sleeps(config: Config, gpus: int) -> bool:
 def compared(config: Config, cases: Sequence[tuple[str, int]], mean_response: float | None = None) -> pd.DataFrame:
     """One row per layout and number of GPUs in `cases`, and order: seconds of each phase and of the step.
 
-    Columns: layout, gpus, order, the phases, step, used (share of the GPUs' time), gpu_seconds. Phases of a streamed
-    step overlap.
+    Columns: layout, gpus, order, the phases, step, used (share of the GPUs' time), spent_s (of all GPUs). Phases of a
+    streamed step overlap.
     """
     rows = []
     for layout, gpus in cases:
@@ -199,7 +199,7 @@ def compared(config: Config, cases: Sequence[tuple[str, int]], mean_response: fl
             step = simulated(config, layout, gpus, order=order, mean_response=mean_response)
             phases = {phase: step.phases().get(phase, 0.0) for phase in PHASES}
             row = {"layout": layout, "gpus": gpus, "order": order, **phases, "step": step.seconds, "used": step.used}
-            rows.append(row | {"gpu_seconds": gpus * step.seconds})
+            rows.append(row | {"spent_s": gpus * step.seconds})
     return pd.DataFrame(rows)
 
 

@@ -119,9 +119,9 @@ class Timeline:
         return busy / (self.seconds * len(self.layout.devices))
 
     def frame(self) -> pd.DataFrame:
-        """One row per span: layout, device, phase, start, seconds."""
+        """One row per span: layout, device, phase, from_s, lasts_s."""
         rows = [
-            {"layout": self.layout.name, "device": s.device, "phase": s.phase, "start": s.start, "seconds": s.seconds}
+            {"layout": self.layout.name, "device": s.device, "phase": s.phase, "from_s": s.start, "lasts_s": s.seconds}
             for s in self.spans
         ]
         return pd.DataFrame(rows)
