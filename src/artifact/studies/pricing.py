@@ -53,8 +53,8 @@ def sampling_price(config: Config, rollouts: int | None, tokens: int, *, by_teac
     """Of sampling `rollouts` responses of `tokens` tokens, by the student or the teacher, in all engines."""
     if not rollouts:
         return Price() if rollouts is None else Price(0.0, 0.0)
-    shape = _shape(config, rollouts, tokens, by_teacher=by_teacher)
     found = _processor(config)
+    shape = _shape(config, rollouts, tokens, by_teacher=by_teacher) if found else None
     processor = found.model.seconds(shape)["rollout"] if found and shape else None
     return Price(_sampling_clock(config, rollouts, tokens, by_teacher), processor)
 
@@ -147,8 +147,8 @@ def price_lines(config: Config) -> list[str]:
     lines = []
     if step_price(config).clock is not None:
         lines.append(f"hours: {assumed(config)}")
-    found, shape = _processor(config), _shape(config, 1, 1)
-    if found is not None and shape is not None:
+    found = _processor(config)
+    if found is not None and (shape := _shape(config, 1, 1)) is not None:
         lines.append(f"processor hours: {found.says()}")
         weights = max(shape.student.weights, _size(config.teacher_path).weights)
         if weights > found.largest:
