@@ -766,7 +766,7 @@ MUTANTS = (
     Mutant(
         "a multiplication and its addition count once",
         "studies/step_cost.py",
-        "2 * (size.body * whole + size.head * self.rollouts * self.response)",
+        "2 * sequences * (size.body * (self.prompt + self.response) + size.head * self.response)",
         "(size.body * whole + size.head * self.rollouts * self.response)",
         ("studies/test_step_cost.py::test_products_are_what_torch_counts",),
     ),
