@@ -21,6 +21,7 @@ SMALL = {
     "student_step": ["--prompts", "4", "--repeats", "1"],
     "rollouts": ["--eager", "--problems", "8", "--prompts", "2", "--repeats", "1"],
     "memory": ["--prompts", "20", "40", "--rollouts", "4", "--tokens", "8", "--top-k", "4", "--out", "{tmp}/toy.json"],
+    "step_time": ["--table"],
     "verdicts": [],
     "zero_memory": ["--toy", "--out", "{tmp}/toy.json"],
 }
@@ -56,9 +57,9 @@ def test_the_page_shows_what_was_measured_on_a_gpu() -> None:
     assert "results/gpu/" in page
 
 
-@pytest.mark.parametrize("name", sorted(NEED_ACTORS))
-def test_the_page_shows_how_fast_a_step_is(name: str) -> None:
-    page = (BENCHMARKS.parent / "docs" / "speed.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("name", "where"), [*((n, "speed.md") for n in sorted(NEED_ACTORS)), ("step_time", "gpu.md")])
+def test_the_page_shows_how_fast_a_step_is(name: str, where: str) -> None:
+    page = (BENCHMARKS.parent / "docs" / where).read_text(encoding="utf-8")
     shown = re.search(rf"<!-- {name}\.py -->\n(.*?)<!-- end -->", page, re.DOTALL)
     command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--table"]
     assert shown and subprocess.run(command, capture_output=True, text=True, check=True).stdout == shown[1]

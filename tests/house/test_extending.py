@@ -167,7 +167,7 @@ def test_a_task(copy: Copy) -> None:
     found = copy.value("""
 from artifact.config import load
 from artifact.studies.benchmark_targets import targets
-from artifact.studies.plan import problem_count
+from artifact.studies.offline import problem_count
 from artifact.errors import ArtifactError
 from artifact.tasks import get_task, load_problems, task_names
 

@@ -8,6 +8,7 @@ from scipy import stats
 
 from artifact.config import load
 from artifact.report import resources
+from artifact.report.figures_timeline import timelines
 from artifact.report.outputs import save_figure
 from artifact.studies import memory_model
 
@@ -71,3 +72,17 @@ def test_planned_memory_is_drawn_by_device(results: object) -> None:
     figure, data = resources.draw_planned(table)
     assert len(figure.axes[0].get_yticklabels()) == 4 and data is table
     save_figure(figure, "planned", data, tier="tiny", keys=[], caption="c")
+
+
+def test_devices_that_do_the_same_are_one_row_of_a_timeline(results: object) -> None:
+    spans = [("GPU 0", "rollout", 0.0, 2.0), ("GPU 1", "rollout", 0.0, 2.0), ("GPU 2", "teacher", 2.0, 1.0)]
+    frame = pd.DataFrame(spans, columns=["device", "phase", "from_s", "lasts_s"]).assign(layout="x")
+    figure, data = timelines({"one": frame, "two": frame.iloc[2:]})
+    assert [(r.step, r.device) for r in data.itertuples()] == [
+        ("one", "GPU 0 to GPU 1"),
+        ("one", "GPU 2"),
+        ("two", "GPU 2"),
+    ]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["GPU 0 to GPU 1", "GPU 2"]
+    assert figure.axes[0].get_xlim() == (0.0, 3.0)
+    save_figure(figure, "timeline", data, tier="tiny", keys=[], caption="c")

@@ -13,7 +13,17 @@ from artifact.config import load
 from artifact.errors import ConfigError
 from artifact.paths import project_root
 from artifact.studies import memory_model
-from artifact.studies.memory_model import GIB, by_device, nearest_change, require_memory, scorer, short_of, student
+from artifact.studies.memory_model import (
+    GIB,
+    by_device,
+    by_phase,
+    held,
+    nearest_change,
+    require_memory,
+    scorer,
+    short_of,
+    student,
+)
 from artifact.studies.model_shape import shape_of, shape_of_model
 
 ROOT = project_root()
@@ -135,17 +145,72 @@ def test_ranks_share_what_the_stage_says() -> None:
 def test_the_gpu_tiers_fit_and_what_does_not_is_refused_with_the_nearest_change() -> None:
     paper = load("paper", {"method": "core"})
     assert short_of(paper) is None and short_of(load("single-gpu", {"method": "core"})) is None
-    placed = by_device(paper)
+    placed = by_device(paper, held(paper))
     assert {row.role for row in placed[0]} == {"student-0", "reference"} and len(placed) == 4
     plain = {"method": "core", "optimiser.gradient_checkpointing": False}
     with pytest.raises(ConfigError, match=r"GPU 0 would hold .* set optimiser\.gradient_checkpointing = true$"):
         require_memory(load("paper", plain))
     assert nearest_change(load("paper", plain)) == {"optimiser.gradient_checkpointing": True}
-    with pytest.raises(ConfigError, match=r"no single setting is enough: use more GPUs"):
-        require_memory(load("paper", {"models.student": "Qwen/Qwen3-8B"}))
+    with pytest.raises(ConfigError, match=r"no setting of this tier is enough: use more GPUs"):
+        require_memory(load("single-gpu", {"models.student": "Qwen/Qwen3-8B"}))
     with pytest.raises(ConfigError, match=r"an engine's KV cache would have .* one response of engine.max_model_len"):
         require_memory(load("paper", {"cluster.engine.gpu_memory_utilization": 0.041}))
     assert short_of(load("paper"), device_gib=24.0) is not None
+
+
+PAIRS: dict[str, dict[str, object]] = {
+    "1.7B from 8B": {},
+    "4B from 8B": {"models.student": "Qwen/Qwen3-4B", "cluster.student_workers": 2, "cluster.engine.count": 1},
+    "8B from 30B-A3B": {
+        "models.student": "Qwen/Qwen3-8B",
+        "teacher": "qwen3-30b-a3b",
+        "models.teachers": {"qwen3-30b-a3b": "Qwen/Qwen3-30B-A3B"},
+        "cluster.student_workers": 2,
+        "cluster.engine.count": 1,
+        "cluster.zero_stage": 3,
+        "optimiser.micro_batch_tokens": 8192,
+    },
+}
+"""UOPD's Table 1 on four GPUs of 80 GB, as far as the first pair's tier does not say it."""
+
+
+@pytest.mark.parametrize("method", ["opd", "uopd", "grpo", "opsd", "seqkd"])
+@pytest.mark.parametrize("pair", PAIRS)
+def test_every_phase_of_the_three_pairs_fits(pair: str, method: str) -> None:
+    config = load("paper", {"method": method, **PAIRS[pair]})
+    assert short_of(config) is None
+    phases = by_phase(config)
+    assert len(phases) >= 3 and (phases[["phase 1", "training"]].max(axis=1) <= phases["capacity"]).all()
+
+
+def test_a_device_holds_in_a_phase_what_lives_then() -> None:
+    """The first GPU: the student with the reference beside it; both scoring passes are the teacher's phase."""
+    first = by_phase(load("paper", {"method": "core"})).set_index("device").loc[0]
+    own, tokens = shape_of_model("Qwen/Qwen3-1.7B"), 16384
+    reference = scorer(own, "bfloat16", tokens, "reference")[1].nbytes / GIB
+    rows = {r.component: r.nbytes / GIB for r in held(load("paper", {"method": "core"})) if r.role == "student-0"}
+    passing = rows["activations"] + rows["output head"]
+    assert first["teacher"] - first["rollout"] == pytest.approx(reference)
+    assert first["student"] - first["rollout"] == pytest.approx(passing)
+    assert first["training"] - first["rollout"] == pytest.approx(reference + passing)
+
+
+def test_phase_1_is_looked_at_where_a_method_reads_it() -> None:
+    """A teacher that no engine holds stops UOPD and not GRPO, which never samples it."""
+    wanted: dict[str, object] = {
+        **PAIRS["8B from 30B-A3B"],
+        "cluster.engine.gpu_memory_utilization": 0.7,
+        "cluster.engine.max_model_len": 8192,
+    }
+    why = short_of(load("paper", {"method": "uopd", **wanted}))
+    assert why is not None and why.startswith("in phase 1 an engine's KV cache would have -")
+    assert short_of(load("paper", {"method": "grpo", **wanted})) is None
+
+
+def test_gpus_of_engines_are_given_to_a_student_that_needs_them() -> None:
+    change = nearest_change(load("paper", {"method": "opd", "models.student": "Qwen/Qwen3-8B"}))
+    assert change is not None and change["cluster.student_workers"] == 2 and change["cluster.engine.count"] == 1
+    assert change["cluster.zero_stage"] == 3
 
 
 def test_what_is_not_counted_is_said() -> None:

@@ -22,7 +22,7 @@ from artifact.studies.benchmark_jobs import prepare
 from artifact.studies.benchmark_targets import targets
 from artifact.studies.doctor import check_models
 from artifact.studies.inputs import build_inputs, config_file, stop_token_ids, tokenizer_of
-from artifact.studies.plan import print_plan
+from artifact.studies.plan_page import print_plan
 from artifact.studies.runner import run_key
 
 STUDENT, TEACHER = "lab/small", "lab/large"

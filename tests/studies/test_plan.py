@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from pathlib import Path
 
@@ -10,8 +11,13 @@ import pytest
 from rich.console import Console
 
 from artifact.config import load
+from artifact.errors import ConfigError
 from artifact.files import write_json
-from artifact.studies.plan import plan, print_plan, problem_count, roles_of, run_stages, studies_of
+from artifact.studies.inputs import mean_prompt_tokens
+from artifact.studies.offline import problem_count
+from artifact.studies.plan import disk, plan, run_stages, studies_of
+from artifact.studies.plan_page import print_plan, roles_of
+from artifact.studies.simulate import simulated
 from artifact.studies.step_cost import Shape, Size, as_json
 from artifact.studies.study import load_study, study_names
 
@@ -29,12 +35,15 @@ def test_counts_of_the_uopd_study() -> None:
         "task.train_limit": 20,
         "evaluation.limit": 30,
         "evaluation.max_new_tokens": 60,
+        "evaluation.sampled": {"k": 16, "limit": 5},
     }
     stages, configs = plan("tiny", "uopd", settings)
     study = load_study("uopd")
     times = [2 * len(study.seeds_of(cell.id)) for cell in study.cells]  # two teachers
     assert len(configs) == sum(times) and len(set(times)) > 1, "the pair that the paper is about has more seeds"
-    by_name = {name: [s for s in stages if s.name == name] for name in ("annotate", "train", "curve", "evaluate")}
+    by_name = {
+        name: [s for s in stages if s.name == name] for name in ("annotate", "train", "curve", "evaluate", "sample")
+    }
     assert [(s.rollouts, s.tokens) for s in by_name["annotate"]] == [
         (20 * 10, 20 * 10 * 50)
     ] * 2  # nine samples and a greedy answer
@@ -44,6 +53,9 @@ def test_counts_of_the_uopd_study() -> None:
     assert [(s.times, s.rollouts) for s in by_name["curve"]] == [(len(configs), len(configs) * 3 * 30)]
     assert [(s.times, s.rollouts, s.tokens) for s in by_name["evaluate"]] == [
         (len(configs), len(configs) * 30, len(configs) * 30 * 60)
+    ]
+    assert [(s.times, s.rollouts, s.tokens) for s in by_name["sample"]] == [
+        (len(configs), len(configs) * 5 * 16, len(configs) * 5 * 16 * 60)
     ]
 
 
@@ -96,12 +108,17 @@ def test_the_start_up_report_is_in_the_plan_where_models_are_at_hand() -> None:
     assert "models/absent is not on this machine" in shown({"models.student": "models/absent"})
 
 
-def priced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, largest: int = 10**6) -> None:
-    """A model of costs: 3.6 s an iteration of an engine, 36 s of the driver a step, and nothing else."""
+def priced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, largest: int = 10**6, student: float = 0.0, teacher: float = 0.0
+) -> None:
+    """A model of costs: 3.6 s an iteration of an engine, 36 s of the driver a step, seconds a token scored and trained
+    on, and nothing else.
+    """
     size = Size(largest, 0, 4, 64)
     shape = Shape(4, 1.0, 1.0, 1.0, size, size)
     free = {phase: dict.fromkeys(terms, 0.0) for phase, terms in shape.terms().items()}
     free["rollout"]["iteration"], free["rest"]["step"] = 3.6, 36.0
+    free["student"]["token"], free["teacher"]["token"] = student, teacher
     points = [{"shape": as_json(shape), "held_out": False}]
     axis = {"provenance": {"cpu": "a processor", "date": "2026-11-27T08:00:00Z"}, "points": points}
     known = {"n": 9, "median": 0.03, "largest": 0.08}
@@ -129,8 +146,10 @@ def test_prices_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     stages, configs = plan("tiny", "uopd", settings)
     study = load_study("uopd")
     times = [2 * len(study.seeds_of(cell.id)) for cell in study.cells]
+    stages = [s for s in stages if s.name != "sample"]
     found = {
-        name: [s.processor_s for s in stages if s.name == name] for name in ("annotate", "train", "curve", "evaluate")
+        name: [s.price.processor for s in stages if s.name == name]
+        for name in ("annotate", "train", "curve", "evaluate")
     }
     assert found["train"] == [pytest.approx(n * 10 * (200 * 3.6 + 36)) for n in times]
     assert found["curve"] == [pytest.approx(len(configs) * 3 * 50 * 3.6)]
@@ -138,13 +157,24 @@ def test_prices_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert found["annotate"] == [pytest.approx(4 * 20 * 3.6)] * 2  # 1,000 answers, 256 at a time
 
 
-def test_only_what_was_measured_is_priced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Preference pairs and scores of a reference cost more than distillation: nobody has measured how much."""
-    priced(tmp_path, monkeypatch)
-    pairs = load("tiny", {"method": "core", "task.train_limit": 20})
-    alone = load("tiny", {"method": "opd", "task.train_limit": 20})
-    assert [s.processor_s is None for s in run_stages("", [pairs]) if s.name == "train"] == [True]
-    assert [s.processor_s is None for s in run_stages("", [alone]) if s.name == "train"] == [False]
+def test_every_method_is_priced_by_its_longest_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CORE trains on pairs and has a reference, GRPO has no teacher; where a teacher answers nobody has measured it."""
+    priced(tmp_path, monkeypatch, student=0.5, teacher=0.25)
+    step = {"task.train_limit": 20, "train.steps": 10, "train.prompts_per_step": 3, "sampling.samples_per_prompt": 4}
+    step |= {"sampling.max_new_tokens": 100}
+    tokens = mean_prompt_tokens(load("tiny", step)) + 100
+    always = 100 * 3.6 + 36
+
+    def of(**settings: object) -> float | None:
+        found = run_stages("", [load("tiny", step | {k.replace("__", "."): v for k, v in settings.items()})])
+        return next(s.price.processor for s in found if s.name == "train")
+
+    assert of(method="opd") == pytest.approx(10 * (always + 12 * tokens * 0.75))
+    assert of(method="grpo") == pytest.approx(10 * (always + 12 * tokens * 0.5))
+    # None correct: 12 rejected and 3 solutions, all of them scored by the reference.
+    assert of(method="core") == pytest.approx(10 * (always + 15 * tokens * 0.75))
+    asks = {"chosen_order": ["own"], "fallback": "generate"}
+    assert of(method="core", method_options=asks) is None
 
 
 def test_the_error_of_prices_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,3 +192,48 @@ def test_the_error_of_prices_is_quoted(tmp_path: Path, monkeypatch: pytest.Monke
     assert "processor hours" not in shown("paper", "uopd"), "the model is of CPUs"
     priced(tmp_path, monkeypatch, largest=10_000)
     assert "processor hours are extrapolated: a model here has 0." in shown("tiny", "uopd")
+
+
+def page(tier: str, study: str, overrides: dict[str, object] | None = None) -> str:
+    """A plan as printed; what it refuses stands at the end."""
+    out = io.StringIO()
+    try:
+        print_plan(tier, [study], overrides, Console(file=out, width=300))
+    except ConfigError as err:
+        return out.getvalue() + str(err)
+    return out.getvalue()
+
+
+def test_a_gpu_tier_is_planned_in_gib_seconds_hours_and_disk() -> None:
+    shown = page("paper", "uopd")
+    assert "GiB by device and phase, planned" in shown and "student-0" in shown
+    for column in ("step, s", "hours at most", "GPU-hours at most"):
+        assert column in shown
+    stages, configs = plan("paper", "uopd")
+    seconds = simulated(configs[0]).seconds
+    trained = [s for s in stages if s.name == "train"]
+    assert [s.step.clock for s in trained if s.step] == [pytest.approx(seconds)] * 3
+    assert trained[0].price.clock == pytest.approx(seconds * 1563 * trained[0].times)
+    kept = disk(configs, stages)
+    assert kept["checkpoints"] == pytest.approx(3 * 14 * 1.7206e9 / 1e9, rel=1e-3)  # weights, and AdamW in float32
+    assert kept["runs"] == pytest.approx(len(configs) * 2 * 1.7206e9 / 1e9, rel=1e-3)
+
+
+def test_what_cannot_fit_is_refused_with_the_nearest_change_that_fits() -> None:
+    wanted: dict[str, object] = {"models.student": "Qwen/Qwen3-4B"}
+    shown = page("paper", "uopd", wanted)
+    assert "tier paper does not fit: GPU 0 would hold" in shown
+    change = re.search(r"set (.*)$", shown)
+    assert change
+    fits = dict(pair.split(" = ") for pair in change[1].split(", "))
+    assert "does not fit" not in page("paper", "uopd", wanted | {key: json.loads(value) for key, value in fits.items()})
+
+
+def test_a_plan_asks_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **named: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    shown = page("paper", "core")
+    assert "Study core" in shown and "sure-math" in shown

@@ -87,7 +87,7 @@ def test_products_are_what_torch_counts() -> None:
         n for name, n in counter.get_flop_counts()["Global"].items() if "mm" in str(name) and "bmm" not in str(name)
     )
     shape = Shape(3, 0.0, 7.0, 7.0, size, size)  # no prompt: the head is applied everywhere
-    assert shape.products(size) * 1e9 == pytest.approx(linear, rel=5e-3)  # norms are weights, and no products
+    assert shape.products(size, 3) * 1e9 == pytest.approx(linear, rel=5e-3)  # norms are weights, and no products
 
 
 def test_an_untied_head_is_counted_once(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ The paper's name for this actor is LLMRayActor.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,6 +54,7 @@ class RolloutEngine:
 
         extra: dict[str, Any] = {}
         if slot.device == "cpu":
+            os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # vLLM would take its whole GiB instead
             extra["kv_cache_memory_bytes"] = int(settings["kv_cache_gib"] * 2**30)
             extra["enable_chunked_prefill"] = False  # a seeded request's prompt cannot be divided on CPU: vLLM crashes
         else:

@@ -63,13 +63,9 @@ def _environment(cluster: Cluster, role: str, threads: int) -> dict[str, str]:
             "VLLM_CONFIGURE_LOGGING": "1",
         }
         if cluster.device == "cpu":
-            # vLLM reads whole GiB; the engine sets the exact figure itself. Ahead-of-time compilation is not stored on
-            # CPU: without it an engine starts with about a third less work, the first like later ones.
-            env |= {
-                "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cluster.engine.kv_cache_gib))),
-                "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-                "VLLM_USE_AOT_COMPILE": "0",
-            }
+            # Ahead-of-time compilation is not stored on CPU: without it an engine starts with about a third less work,
+            # the first like later ones.
+            env |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_USE_AOT_COMPILE": "0"}
     if role.startswith("student"):
         env |= {"DS_ACCELERATOR": cluster.device, "DS_SKIP_CUDA_CHECK": "1"}
     return env

@@ -20,11 +20,12 @@ from artifact.cli import claims as cli_claims
 from artifact.cli import cluster as cli_cluster
 from artifact.cli import evaluate as cli_evaluate
 from artifact.cli import live as cli_live
+from artifact.cli import plans as cli_plans
 from artifact.cli import reference as cli_reference
 from artifact.cli import rollouts as cli_rollouts
 from artifact.cli import training as cli_training
 from artifact.cli import verify as cli_verify
-from artifact.cli.options import Force, Sets, StudyName, Tier
+from artifact.cli.options import Force, Sets, Tier
 from artifact.cli.options import console as _console
 from artifact.cli.options import names as _names
 from artifact.cli.options import overrides as _overrides
@@ -212,24 +213,6 @@ def paper(
         _console().print(str(path), highlight=False)
 
 
-@app.command()
-def plan(
-    tier: Tier = "tiny",
-    study: StudyName = None,
-    output: Annotated[str | None, typer.Option("--output", help="the studies behind a figure or table: C-T1")] = None,
-    sets: Sets = None,
-) -> None:
-    """Print what would run: stages, runs, placement, rollouts and an upper bound of tokens."""
-    from artifact.config import ConfigError
-    from artifact.studies.plan import print_plan, studies_of
-    from artifact.studies.study import study_names
-
-    if study and output:
-        raise ConfigError("--study names one study and --output all that feed an output: give one of them")
-    studies = [study] if study else studies_of(output) if output else study_names()
-    print_plan(tier, studies, _overrides(sets), _console())
-
-
 @app.command("make-models")
 def make_models(
     tier: Tier = "tiny",
@@ -303,6 +286,8 @@ def build_suremath(
     typer.echo(f"dataset: {folder / 'dataset'}")
 
 
+app.command()(cli_plans.plan)
+app.command()(cli_plans.simulate)
 app.command()(cli_training.train)
 app.command("train-all")(cli_training.train_all)
 app.command("select-learning-rates")(cli_training.select_learning_rates)

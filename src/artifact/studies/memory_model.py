@@ -20,7 +20,7 @@ compares. Left out: the libraries themselves (1 to 2 GiB a process), and fragmen
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -102,8 +102,9 @@ def engine(shape: ModelShape, dtype: str, share: float, device_gib: float, ranks
 
 
 def held(config: Config, device_gib: float = DEVICE_GIB) -> list[Held]:
-    """Every component of every role of phase 2 of `config`."""
-    c, tokens, dtype = config.cluster, config.optimiser.micro_batch_tokens, config.models.dtype
+    """Every component of every role of phase 2 of `config`; a sequence longer than a micro-batch is one by itself."""
+    c, dtype = config.cluster, config.models.dtype
+    tokens = max(config.optimiser.micro_batch_tokens, config.sampling.max_new_tokens)
     own, teacher = shape_of_model(config.models.student), shape_of_model(config.teacher_path)
     needs = config.make_method().needs
     kernel = "triton" if c.device == "cuda" else "reference"
@@ -123,17 +124,24 @@ def held(config: Config, device_gib: float = DEVICE_GIB) -> list[Held]:
         rows += scorer(own if needs.self_teacher else teacher, dtype, tokens, "teacher")
     if needs.reference:
         rows += scorer(own, dtype, tokens, "reference")
-    share, ranks = c.engine.gpu_memory_utilization, c.engine.tensor_parallel_size
-    for i in range(c.engine.count):
-        if c.device == "cuda":
-            rows += engine(own, dtype, share, device_gib, ranks, f"engine-{i}")
-        else:
-            weights = bytes_of(dtype) * own.parameters / ranks
-            rows += [
-                Held(f"engine-{i}", "weights", weights),
-                Held(f"engine-{i}", "KV cache", c.engine.kv_cache_gib * GIB),
-            ]
-    return rows
+    return rows + [row for i in range(c.engine.count) for row in _engine(config, own, f"engine-{i}", device_gib)]
+
+
+def held_in_phase_1(config: Config, device_gib: float = DEVICE_GIB) -> list[Held]:
+    """The same of phase 1: engines that hold the teacher, and the reference that proves it; the judge comes later."""
+    teacher, c = shape_of_model(config.teacher_path), config.cluster
+    rows = [Held("reference", "weights", float(bytes_of(config.models.dtype) * teacher.parameters))]
+    samplers = range(c.engine.count * c.lanes)
+    return [row for i in samplers for row in _engine(config, teacher, f"sampler-{i}", device_gib)] + rows
+
+
+def _engine(config: Config, shape: ModelShape, role: str, device_gib: float) -> list[Held]:
+    """An engine with a model: on GPUs it has its share of the device, on CPUs its weights and the cache it is given."""
+    e, dtype = config.cluster.engine, config.models.dtype
+    if config.cluster.device == "cuda":
+        return engine(shape, dtype, e.gpu_memory_utilization, device_gib, e.tensor_parallel_size, role)
+    weights = bytes_of(dtype) * shape.parameters / e.tensor_parallel_size
+    return [Held(role, "weights", weights), Held(role, "KV cache", e.kv_cache_gib * GIB)]
 
 
 def devices(placement: Placement, gpus: int) -> dict[str, int]:
@@ -156,16 +164,15 @@ def devices(placement: Placement, gpus: int) -> dict[str, int]:
     return {role: of_bundle[index] for role, index in placement.bundle_of.items()}
 
 
-def by_device(config: Config, device_gib: float = DEVICE_GIB) -> dict[int, list[Held]]:
-    """Device → what is held there; on a CPU everything is in one memory."""
-    rows = held(config, device_gib)
+def by_device(config: Config, rows: list[Held]) -> dict[int, list[Held]]:
+    """Device → what of `rows` is held there; on a CPU everything is in one memory."""
     roles = tuple(dict.fromkeys(row.role for row in rows))
     if config.cluster.device == "cpu":
         return {0: rows}
     where = devices(place(config.cluster, roles), config.cluster.gpus)
     out: dict[int, list[Held]] = {}
     for row in rows:
-        span = config.cluster.engine.tensor_parallel_size if row.role.startswith("engine") else 1
+        span = config.cluster.engine.tensor_parallel_size if row.role.startswith(("engine", "sampler")) else 1
         for d in range(where[row.role], where[row.role] + span):
             out.setdefault(d, []).append(row)
     for d, inside in out.items():
@@ -174,49 +181,96 @@ def by_device(config: Config, device_gib: float = DEVICE_GIB) -> dict[int, list[
     return dict(sorted(out.items()))
 
 
-def fullest(config: Config, device_gib: float = DEVICE_GIB) -> tuple[int, float]:
-    """The device that holds most, and how many GiB."""
-    sums = {d: sum(row.nbytes for row in rows) / GIB for d, rows in by_device(config, device_gib).items()}
+PHASES = ("phase 1", "rollout", "teacher", "student")
+"""Phase 1, and the phases of a step that differ in what is held."""
+
+PASSING = ("activations", "output head")
+"""Components that live in one phase of a step, that of their role; all else lives as long as the run trains."""
+
+
+def by_phase(config: Config, device_gib: float = DEVICE_GIB) -> pd.DataFrame:
+    """GiB that each device holds in each of `PHASES`.
+
+    Columns: device, roles (of a step), the phases, training (all phases of a step together: what a process has once had
+    it keeps, by torch's allocator, so that this must fit), capacity.
+    """
+    first, training = (by_device(config, rows(config, device_gib)) for rows in (held_in_phase_1, held))
+
+    def gib(inside: Iterable[Held], phase: str | None = None) -> float:
+        of = {"teacher": ("teacher", "reference"), "student": ("student",)}.get(phase or "", ())
+        return (
+            sum(r.nbytes for r in inside if phase is None or r.component not in PASSING or r.role.startswith(of)) / GIB
+        )
+
+    rows = []
+    for device in sorted({*first, *training}):
+        inside = training.get(device, [])
+        row: dict[str, object] = {"device": device, "roles": ", ".join(dict.fromkeys(r.role for r in inside))}
+        row |= {"phase 1": gib(first.get(device, []))} | {phase: gib(inside, phase) for phase in PHASES[1:]}
+        rows.append(row | {"training": gib(inside), "capacity": device_gib})
+    return pd.DataFrame(rows)
+
+
+def fullest(config: Config, device_gib: float = DEVICE_GIB, *, first: bool = False) -> tuple[int, float]:
+    """The device that holds most while training (`first`: in phase 1), and how many GiB."""
+    rows = held_in_phase_1(config, device_gib) if first else held(config, device_gib)
+    sums = {d: sum(row.nbytes for row in of) / GIB for d, of in by_device(config, rows).items()}
     device = max(sums, key=lambda d: sums[d])
     return device, sums[device]
 
 
 def short_of(config: Config, device_gib: float = DEVICE_GIB) -> str | None:
     """Why the GPUs do not hold this run, None where they do: the fullest device, or an engine without room for a
-    response of full length.
+    response of full length; of phase 1 as well where the method reads it.
     """
     if config.cluster.device == "cpu":
         return None
-    device, gib = fullest(config, device_gib)
-    if gib > device_gib:
-        return f"GPU {device} would hold {gib:.1f} GiB and has {device_gib:.1f}"
-    shape, e = shape_of_model(config.models.student), config.cluster.engine
-    room = next(row.nbytes for row in held(config, device_gib) if row.component == "KV cache")
-    needed = shape.cache_per_token(bytes_of(config.models.dtype)) / e.tensor_parallel_size * e.max_model_len
-    if room < needed:
-        return (
-            f"an engine's KV cache would have {room / GIB:.1f} GiB, and one response of engine.max_model_len = "
-            f"{e.max_model_len} needs {needed / GIB:.1f}"
-        )
+    stages = [("", config.models.student, False)]
+    if config.make_method().needs.annotation:
+        stages.append(("in phase 1 ", config.teacher_path, True))
+    for when, model, first in stages:
+        device, gib = fullest(config, device_gib, first=first)
+        if gib > device_gib:
+            return f"{when}GPU {device} would hold {gib:.1f} GiB and has {device_gib:.1f}"
+        shape, e = shape_of_model(model), config.cluster.engine
+        room = next(r.nbytes for r in _engine(config, shape, "engine", device_gib) if r.component == "KV cache")
+        needed = shape.cache_per_token(bytes_of(config.models.dtype)) / e.tensor_parallel_size * e.max_model_len
+        if room < needed:
+            return (
+                f"{when}an engine's KV cache would have {room / GIB:.1f} GiB, and one response of engine.max_model_len "
+                f"= {e.max_model_len} needs {needed / GIB:.1f}"
+            )
     return None
 
 
 def changes(config: Config) -> Iterator[dict[str, object]]:
-    """Settings that need less memory, the mildest first, each on top of those before it."""
+    """Settings that need less memory, the mildest first: those of one device, each on top of those before it; then the
+    same with GPUs of engines given to the student.
+    """
     o, c = config.optimiser, config.cluster
     steps: list[dict[str, object]] = []
     if not o.gradient_checkpointing:
         steps.append({"optimiser.gradient_checkpointing": True})
     tokens = o.micro_batch_tokens
-    while tokens > 2048:
+    while tokens > max(2048, config.sampling.max_new_tokens):
         tokens //= 2
         steps.append({"optimiser.micro_batch_tokens": tokens})
-    if c.student_workers > 1 and c.zero_stage < 3:
-        steps.append({"cluster.zero_stage": 3, "train.component_norms_every": 0})
-    for share in (0.8, 0.6, 0.4, 0.25):
-        if share < c.engine.gpu_memory_utilization:
-            steps.append({"cluster.engine.gpu_memory_utilization": share})
-    yield from accumulate(steps, operator.or_)
+    shares: list[dict[str, object]] = [
+        {"cluster.engine.gpu_memory_utilization": share}
+        for share in (0.8, 0.6, 0.4, 0.25)
+        if share < c.engine.gpu_memory_utilization
+    ]
+    yield from accumulate([*steps, *shares], operator.or_)
+    for ranks in range(c.student_workers, c.student_workers + c.engine.count):
+        sharded: dict[str, object] = {"cluster.zero_stage": max(c.zero_stage, 1)}
+        if ranks > c.student_workers:
+            given = ranks - c.student_workers
+            sharded |= {"cluster.student_workers": ranks, "cluster.engine.count": c.engine.count - given}
+        elif ranks == 1:
+            continue
+        yield from accumulate([sharded, *steps], operator.or_)
+        whole: dict[str, object] = {"cluster.zero_stage": 3, "train.component_norms_every": 0}
+        yield from accumulate([sharded | whole, *steps], operator.or_)
 
 
 def nearest_change(config: Config, device_gib: float = DEVICE_GIB) -> dict[str, object] | None:
@@ -229,19 +283,25 @@ def nearest_change(config: Config, device_gib: float = DEVICE_GIB) -> dict[str, 
     return None
 
 
-def require_memory(config: Config, device_gib: float = DEVICE_GIB) -> None:
-    """ConfigError where the GPUs do not hold this run, with the nearest change that makes it fit."""
+def refusal(config: Config, device_gib: float = DEVICE_GIB) -> str | None:
+    """Why the GPUs do not hold this run, with the nearest change that makes it fit; None where they do."""
     why = short_of(config, device_gib)
     if why is None:
-        return
+        return None
     change = nearest_change(config, device_gib)
     remedy = (
         "set " + ", ".join(f"{key} = {str(value).lower()}" for key, value in change.items())
         if change
-        else "no single setting is enough: use more GPUs (cluster.student_workers with cluster.zero_stage = 3), or a "
-        "smaller model"
+        else "no setting of this tier is enough: use more GPUs (cluster.gpus, and cluster.student_workers with "
+        "cluster.zero_stage = 3), or a smaller model"
     )
-    raise ConfigError(f"{why}: {remedy}")
+    return f"{why}: {remedy}"
+
+
+def require_memory(config: Config, device_gib: float = DEVICE_GIB) -> None:
+    """ConfigError with the `refusal` of this run, where there is one."""
+    if (why := refusal(config, device_gib)) is not None:
+        raise ConfigError(why)
 
 
 def planned(configs: Mapping[str, Config], device_gib: float = DEVICE_GIB) -> pd.DataFrame:
@@ -253,13 +313,13 @@ def planned(configs: Mapping[str, Config], device_gib: float = DEVICE_GIB) -> pd
         {
             "layout": layout,
             "device": device,
-            "role": held.role,
-            "component": held.component,
-            "planned": held.nbytes / GIB,
+            "role": row.role,
+            "component": row.component,
+            "planned": row.nbytes / GIB,
             "capacity": device_gib,
         }
         for layout, config in configs.items()
-        for device, inside in by_device(config, device_gib).items()
-        for held in inside
+        for device, inside in by_device(config, held(config, device_gib)).items()
+        for row in inside
     ]
     return pd.DataFrame(rows)

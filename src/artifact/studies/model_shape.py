@@ -8,6 +8,7 @@ attention. Left out: who holds how many of them (`memory_model.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +104,18 @@ def shape_of(config: dict[str, Any], name: str) -> ModelShape:
         raise ConfigError(f"{name}: its config.json says nothing of {err.args[0]}") from err
 
 
+@lru_cache(maxsize=4)
+def _known(path: Path) -> dict[str, Any]:
+    """The widths that a file states, by model."""
+    return read_yaml(path)
+
+
 def shape_of_model(model: str) -> ModelShape:
     """The widths of a model by folder or hub id, without the network; ConfigError where they are not known here."""
     folder = local_model(model)
     if folder is not None and (Path(folder) / "config.json").is_file():
         return shape_of(json_of(Path(folder) / "config.json"), model)
-    known = read_yaml(project_root() / "configs" / "models.yaml")
+    known = _known(project_root() / "configs" / "models.yaml")
     if model not in known:
         raise ConfigError(
             f"the widths of {model} are not known on this machine: fetch it, or add its config.json's to "

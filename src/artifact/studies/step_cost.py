@@ -11,9 +11,12 @@ y response tokens, E engines, R ranks, B parameters of a model's body and V·H o
     rest     the step itself (driver, verifier, log), rollouts, response tokens
 
 products: 2 · (B · N (x + y) + V·H · N y) multiplications and additions, three times that in the student's phase, which
-its coefficient takes up; attention: N (x + y)² · width · layers. The coefficients are fitted to steps measured by
-`benchmarks/growth.py`, relative errors squared, and lie with their error in the file it writes; they belong to the
-machine it names. Left out: GPUs, wall-clock time, losses other than distillation, equal sequences computed once.
+its coefficient takes up; attention: N (x + y)² · width · layers. In the phases of teacher and student N is the number
+of different sequences that are scored and trained on, and the teacher's phase has those of the reference too, at the
+student's size. The coefficients are fitted to measured steps, relative errors squared, and lie with their error in the
+file of who measured: processor seconds over sizes in `benchmarks/growth.py`'s, seconds on the clock of stored runs in
+`benchmarks/step_time.py`'s; they belong to the machine it names. Left out: GPUs (`gpu_rates.py`), what differs between
+losses over the same sequences.
 """
 
 from __future__ import annotations
@@ -51,7 +54,11 @@ class Size:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a step computes: `prompt` and `response` are mean tokens of a rollout, `longest` the longest response's."""
+    """What a step computes: `prompt` and `response` are mean tokens of a rollout, `longest` the longest response's.
+
+    scored, trained, referenced  sequences of those lengths that the teacher scores and the student trains on (None: all
+                                 rollouts and no others), and that the reference scores
+    """
 
     rollouts: int
     prompt: float
@@ -62,41 +69,50 @@ class Shape:
     engines: int = 1
     ranks: int = 1
     max_num_seqs: int = 256
+    scored: float | None = None
+    trained: float | None = None
+    referenced: float = 0.0
 
     @property
     def iterations(self) -> float:
         """Forward passes that the engines make while sampling, over all of them."""
         return self.engines * math.ceil(self.rollouts / (self.engines * self.max_num_seqs)) * self.longest
 
-    def products(self, size: Size) -> float:
-        """Operations of the matrix products of one forward pass over all tokens, the head on responses alone; 10⁹."""
-        whole = self.rollouts * (self.prompt + self.response)
-        return 2 * (size.body * whole + size.head * self.rollouts * self.response) / GIGA
+    def products(self, size: Size, sequences: float) -> float:
+        """Operations of the matrix products of a forward pass over `sequences`, the head on responses alone; 10⁹."""
+        return 2 * sequences * (size.body * (self.prompt + self.response) + size.head * self.response) / GIGA
 
-    def attention(self, size: Size) -> float:
+    def attention(self, size: Size, sequences: float) -> float:
         """Squared lengths times width and layers, 10⁹."""
-        return self.rollouts * (self.prompt + self.response) ** 2 * size.width * size.layers / GIGA
+        return sequences * (self.prompt + self.response) ** 2 * size.width * size.layers / GIGA
 
     def terms(self) -> dict[str, dict[str, float]]:
         """The terms of every phase."""
-        sampled, tokens = self.rollouts * self.response, self.rollouts * (self.prompt + self.response)
-        s, t = self.student, self.teacher
+        sampled, tokens, n = self.rollouts * self.response, self.prompt + self.response, self.rollouts
+        scored = n if self.scored is None else self.scored
+        trained = n if self.trained is None else self.trained
+        s, t, r = self.student, self.teacher, self.referenced
         return {
             "rollout": {
                 "iteration": self.iterations,
                 "weights read": self.iterations * s.weights / GIGA,
                 "sampled token": sampled,
                 "rollout": self.rollouts,
-                "products": self.products(s),
-                "attention": self.attention(s),
+                "products": self.products(s, n),
+                "attention": self.attention(s, n),
             },
-            "teacher": {"call": 1.0, "token": tokens, "products": self.products(t), "attention": self.attention(t)},
+            "teacher": {
+                "call": float((scored > 0) + (r > 0)),
+                "token": (scored + r) * tokens,
+                "products": self.products(t, scored) + self.products(s, r),
+                "attention": self.attention(t, scored) + self.attention(s, r),
+            },
             "student": {
                 "rank": self.ranks,
                 "weights updated": s.weights / GIGA,
-                "token": tokens,
-                "products": self.products(s),
-                "attention": self.attention(s),
+                "token": trained * tokens,
+                "products": self.products(s, trained),
+                "attention": self.attention(s, trained),
             },
             "sync": {"engine": self.engines, "weights sent": self.engines * s.weights / GIGA},
             "rest": {"step": 1.0, "rollout": self.rollouts, "response token": sampled},

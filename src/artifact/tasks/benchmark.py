@@ -125,10 +125,11 @@ class BenchmarkTask:
     def load_split(self, split: str) -> Split:
         """`load` with the origin of the rows and what was left out, read once. ArtifactError on an unknown split."""
         if split not in self._splits:
-            self._splits[split] = self._read(*self._source(split))
+            self._splits[split] = self._read(*self.source(split))
         return self._splits[split]
 
-    def _source(self, split: str) -> tuple[Benchmark, str]:
+    def source(self, split: str) -> tuple[Benchmark, str]:
+        """The benchmark that `split` is of, and its name there. ArtifactError on an unknown split."""
         if split in self.benchmark.sources:
             return self.benchmark, split
         if split in known_benchmarks():

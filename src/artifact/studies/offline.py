@@ -1,0 +1,69 @@
+"""What may be known of data and models without asking the network: a plan answers in seconds wherever it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from artifact.config import Config, TaskSection
+from artifact.errors import ArtifactError
+from artifact.paths import project_root
+from artifact.studies.inputs import problems_of, task_of
+from artifact.tasks.benchmark import BenchmarkTask
+from artifact.tasks.hub import local_file
+from artifact.tasks.slices import name_and_slice
+
+
+def absent_splits(config: Config, splits: Sequence[str]) -> list[str]:
+    """Those of `splits` whose problems would have to be fetched, are not built yet, or are of no known task."""
+
+    def at_hand(split: str) -> bool:
+        try:
+            return _at_hand(config.task, split)
+        except ArtifactError:
+            return False
+
+    return [split for split in splits if not at_hand(split)]
+
+
+def absent_models(config: Config) -> list[str]:
+    """The models of a run that are no folder of this machine."""
+    models = (config.models.student, config.teacher_path)
+    return [m for m in models if not any(p.is_dir() for p in (Path(m), project_root() / m))]
+
+
+def problem_count(config: Config, split: str) -> tuple[int | None, str]:
+    """How many problems `split` (or "train", the training split) holds under the task's limits.
+
+    From the problems where they are on this machine, else at most as many as the benchmark is known to have; None with
+    the reason where that is not known either.
+    """
+    limit = config.task.train_limit if split == "train" else config.evaluation.limit
+    name = config.task.train_split if split == "train" else split
+    try:
+        if _at_hand(config.task, name):
+            return len(problems_of(config.task, name, limit)), ""
+        stated = _stated_rows(config.task, name)
+    except (ArtifactError, FileNotFoundError, ImportError, ValueError) as err:
+        return limit, str(err).splitlines()[0]
+    if stated is None:
+        return limit, "its data is not on this machine"
+    return min(stated, limit or stated), ""
+
+
+def _at_hand(section: TaskSection, split: str) -> bool:
+    """Whether the problems of a split can be read here; a task that is no benchmark makes its own."""
+    task = task_of(section)
+    if not isinstance(task, BenchmarkTask):
+        return True
+    benchmark, name = task.source(name_and_slice(split)[0])
+    return local_file(benchmark.sources[name], task.data_dir) is not None
+
+
+def _stated_rows(section: TaskSection, split: str) -> int | None:
+    """Rows that a split of a benchmark is known to have, under its slice."""
+    task, (name, part) = task_of(section), name_and_slice(split)
+    assert isinstance(task, BenchmarkTask)
+    benchmark, own = task.source(name)
+    rows = benchmark.sources[own].hub_rows or benchmark.sources[own].rows
+    return None if rows is None else len(range(rows)[part])

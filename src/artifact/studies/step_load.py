@@ -1,0 +1,105 @@
+"""How many sequences of a step each role passes over, as the method itself says: it is given a step made up for it.
+
+Every response of the step has a length of its own making, every prompt as many correct rollouts as the next, and the
+method's own `batch` makes examples of them; whoever passes over equal sequences does so once, as in training. Left out:
+lengths (`simulator.py`), and what cannot be known before a run, such as weights that are 0: counts are the most there
+can be for that many correct rollouts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from artifact.config import Config
+from artifact.errors import ArtifactError
+from artifact.records import Group, Problem, Rollout, Status, Verdict
+from artifact.train.methods.base import StepContext
+from artifact.train.objective import has_gradient, to_reference, to_score
+
+
+@dataclass(frozen=True)
+class Load:
+    """Sequences of a step: sampled, answered by the teacher, scored, scored by the reference, trained on; `given` are
+    those of the last that nobody sampled, such as reference solutions.
+    """
+
+    rollouts: int
+    answered: int
+    scored: int
+    referenced: int
+    trained: int
+    given: int = 0
+
+
+class _Made:
+    """A step whose every response is one token that occurs nowhere else."""
+
+    def __init__(self, config: Config, correct: int) -> None:
+        self.k, self.correct = config.sampling.samples_per_prompt, correct
+        self.ids, self.known = count(), dict[tuple[str, str], int]()
+        self.answered = 0
+        names = [f"p{i}" for i in range(config.train.prompts_per_step)]
+        self.problems = [Problem(name, name, "1", f"solution {name}", "made", "easy") for name in names]
+
+    def one(self, of: str, context: str) -> tuple[int]:
+        """The token that stands for the prompt of a problem under a context, or for a text."""
+        return (self.known.setdefault((of, context), next(self.ids)),)
+
+    def rollouts(self, problem: Problem, n: int, correct: int) -> tuple[Rollout, ...]:
+        """n rollouts of a problem, the first of them correct."""
+        return tuple(
+            Rollout(
+                problem.id,
+                i,
+                self.one(problem.id, "none"),
+                (next(self.ids),),
+                (-1.0,),
+                "",
+                "stop",
+                verdict=Verdict(Status.CORRECT if i < correct else Status.WRONG, "1"),
+            )
+            for i in range(n)
+        )
+
+    def ask(self, problems: Sequence[Problem], how: str, context: str) -> list[tuple[Rollout, ...]]:
+        """`StepContext.ask_teacher`."""
+        self.answered += self.k * len(problems)
+        return [self.rollouts(p, self.k, self.k) for p in problems]
+
+
+def load_of(config: Config, correct: int) -> Load | None:
+    """The load of a step with `correct` correct rollouts of each prompt; None where the method refuses such a step."""
+    method, made = config.make_method(), _Made(config, correct)
+    n = made.k if method.needs.rollouts else 0
+    groups = [Group(p, made.one(p.id, "none"), made.rollouts(p, n, correct)) for p in made.problems]
+    context = StepContext(
+        0,
+        lambda problem, context: made.one(problem.id, context),
+        lambda text: made.one(text, "text"),
+        {p.id: 1.0 for p in made.problems},
+        {p.id: made.rollouts(p, made.k, made.k) for p in made.problems},
+        ask_teacher=made.ask,
+    )
+    try:
+        examples = method.batch(groups, context).examples
+    except ArtifactError:
+        return None
+    trained = {s for e in examples if has_gradient(e, config.losses) for s in e.sequences}
+    texts = {(token,) for (_, of), token in made.known.items() if of == "text"}
+    asked = to_reference(examples, config.losses).values() if method.needs.reference else ()
+    return Load(
+        n * len(groups),
+        made.answered,
+        len(set(to_score(examples).values())),
+        len({s for a in asked for s in a.sequences}),
+        len(trained),
+        sum(response in texts for _, response in trained),
+    )
+
+
+def loads(config: Config) -> list[Load]:
+    """The different loads that a step can be, over how many rollouts are correct."""
+    of = (load_of(config, c) for c in range(config.sampling.samples_per_prompt + 1))
+    return list(dict.fromkeys(load for load in of if load is not None))
