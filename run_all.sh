@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # Sets itself up, then regenerates everything: models, annotations, runs, tables, figures, executed notebooks, summary.
-# `./run_all.sh lab` sets up and opens the notebooks in JupyterLab, `./run_all.sh test` sets up and runs the tests.
-# Safe to interrupt and to start again at any point. Needs no root.
+# `./run_all.sh lab` sets up and opens the notebooks in JupyterLab, `./run_all.sh test` sets up and runs the tests,
+# `./run_all.sh rehearse` runs a GPU tier on a processor. Safe to interrupt and to start again. Needs no root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 UV="uv==0.13.9" # the installer; where it cannot be had, plain pip does the same more slowly
-NEEDED_MB=8000  # environment 3 GB, pip and uv caches, results
 
 usage() {
   cat <<'EOF'
 usage: ./run_all.sh [options]              set up, then regenerate every figure, table and page
        ./run_all.sh lab [jupyter options]  set up, then open the notebooks in JupyterLab, on this machine alone
        ./run_all.sh test [pytest options]  set up, then run the tests
+       ./run_all.sh rehearse --tier NAME   set up for a processor, then run a tier of GPUs on it, with toy models and data
 
 options
   --tier NAME        size of the run (default: tiny); one of configs/tiers/*.yaml
@@ -40,6 +40,7 @@ value() { [ "$#" -ge 2 ] && [ -n "$2" ] || die "$1 needs a value; see ./run_all.
 while [ "$#" -gt 0 ]; do
   case "$1" in
     lab | test) MODE="$1"; shift; REST=("$@"); break ;;
+    rehearse) MODE=rehearse; shift ;;
     --tier) value "$@"; TIER="$2"; shift 2 ;;
     --tier=*) TIER="${1#*=}"; shift ;;
     --quick) QUICK=1; shift ;;
@@ -50,7 +51,7 @@ while [ "$#" -gt 0 ]; do
     --force) FORCE=1; shift ;;
     --dry-run) DRY=1; shift ;;
     -h | --help) usage; exit 0 ;;
-    *) die "unknown argument '$1'; allowed: lab test --tier --quick --only --set --force --dry-run --help" ;;
+    *) die "unknown argument '$1'; allowed: lab test rehearse --tier --quick --only --set --force --dry-run --help" ;;
   esac
 done
 
@@ -74,9 +75,10 @@ for item in ${SETS[@]+"${SETS[@]}"}; do
   [[ "$item" =~ ^[A-Za-z_][A-Za-z0-9_.-]*=.*$ ]] || die "--set '$item' is not of the form key.subkey=value"
 done
 
-LOCK=requirements/cpu.lock VENV=.venv
-if grep -qE '^[[:space:]]+device:[[:space:]]*cuda' "configs/tiers/$TIER.yaml" "configs/tiers/${TIER%-quick}.yaml"; then
-  LOCK=requirements/cuda.lock VENV=.venv-cuda
+# NEEDED_MB: environment, pip and uv caches, results; models and data of a tier of GPUs are told by `artifact doctor`
+LOCK=requirements/cpu.lock VENV=.venv DEVICE=cpu NEEDED_MB=8000
+if [ "$MODE" != rehearse ] && grep -qE '^[[:space:]]+device:[[:space:]]*cuda' "configs/tiers/$TIER.yaml" "configs/tiers/${TIER%-quick}.yaml"; then
+  LOCK=requirements/cuda.lock VENV=.venv-cuda DEVICE=cuda NEEDED_MB=25000
 fi
 OWN_VENV=1
 if [ -n "${ARTIFACT_VENV:-}" ]; then
@@ -97,6 +99,10 @@ elif [ "$MODE" = lab ]; then # loopback only; the server makes a token and print
   COMMAND+=(--LabApp.default_url="/lab/tree/notebooks/$(head -n 1 <<<"$names").ipynb")
   [ "$(id -u)" != 0 ] || COMMAND+=(--allow-root)
   COMMAND+=(${REST[@]+"${REST[@]}"})
+elif [ "$MODE" = rehearse ]; then
+  [ "${#SETS[@]}$FORCE" = 00 ] || die "rehearse takes --tier and --only; it runs the tier's own settings, anew each time"
+  COMMAND=(-m artifact.cli.main rehearse --tier "$TIER")
+  [ -z "$ONLY" ] || COMMAND+=(--only "$ONLY")
 else
   COMMAND=(-m artifact.cli.main run-all --tier "$TIER")
   [ -z "$ONLY" ] || COMMAND+=(--only "$ONLY")
@@ -196,7 +202,9 @@ install_interpreter() { # Triton runs GPU kernels on a CPU under its interpreter
   mv "$folder.partial" "$folder"
 }
 install_project() { "$PYTHON" -m pip install --quiet --no-deps --no-build-isolation --editable .; }
-torch_works() { "$PYTHON" -c 'import torch; torch.zeros(1) + 1' 2>"$VENV/.torch-error.txt"; }
+torch_works() { # on the tier's own device: a driver that is too old shows only there
+  "$PYTHON" -c 'import sys, torch; torch.zeros(1, device=sys.argv[1]) + 1' "$DEVICE" 2>"$VENV/.torch-error.txt"
+}
 complete_cuda_torch() {
   # A CUDA build on a machine for the CPU tier: it runs without a GPU, but needs the CUDA libraries it was linked with.
   say "  this index gave a CUDA build of torch; fetching its libraries (about 3 GB). To avoid them, remove $VENV and set"
@@ -206,8 +214,9 @@ complete_cuda_torch() {
 check_torch() {
   torch_works && return
   [ "$LOCK" != requirements/cpu.lock ] || complete_cuda_torch || true
-  torch_works || die "torch cannot be imported: $(tail -n 1 "$VENV/.torch-error.txt"). Remedy: remove $VENV, set" \
-    "ARTIFACT_TORCH_INDEX to PyTorch's own package index for this machine (CPU builds for --tier tiny), start again."
+  torch_works || die "torch does not work on $DEVICE: $(tail -n 1 "$VENV/.torch-error.txt"). Remedy: remove $VENV, set" \
+    "ARTIFACT_TORCH_INDEX to PyTorch's own package index for this machine (CPU builds for --tier tiny), start again;" \
+    "where a driver is named, update that."
 }
 check_imports() { # also compiles byte code for the modules that are used
   "$PYTHON" -W ignore -c 'import ray, deepspeed, papermill, pandas, sklearn, matplotlib

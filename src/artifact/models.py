@@ -114,6 +114,20 @@ def _downloaded(model: str, cache: str, fault: str, download: bool) -> Snapshot:
     ) from cause
 
 
+def hub_says(model: str) -> str:
+    """Whether the hub would give a model: it has it and lets this machine read it."""
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set, nothing is fetched"
+    repository, revision = _parts(model)
+    try:
+        HfApi().model_info(repository, revision=revision, timeout=ANSWER_S)
+    except Exception as err:  # network, access, name: any is a reason
+        return f"the hub does not give it, {type(err).__name__}"
+    return "fetched when used"
+
+
 def hub_origin(folder: Path) -> tuple[str, str] | None:
     """(hub id, commit) of a snapshot folder of the hub's cache; None for any other folder."""
     found = re.search(r"/models--([^/]+)/snapshots/([^/]+)/?$", folder.as_posix())

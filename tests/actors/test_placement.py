@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from artifact.actors.placement import place, start_in_turn
-from artifact.config import load
+from artifact.actors.placement import logical_gpus, place, start_in_turn
+from artifact.config import ConfigError, load
 
 
 def _try(device: str, told: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
@@ -70,3 +70,22 @@ def test_on_cpu_each_role_has_its_own_threads_and_no_gpu() -> None:
     assert [placed.slots[r].threads for r in ROLES] == [3, 1, 2, 1, 1]
     assert all(s.num_gpus == 0 and s.env["OMP_NUM_THREADS"] == str(s.threads) for s in placed.slots.values())
     assert all("GPU" not in b for b in placed.bundles)
+
+
+def test_gpus_that_are_counted_and_not_there_are_laid_out_alike() -> None:
+    real, logical = (cluster(device=d, gpus=4, engine__count=2) for d in ("cuda", "cpu"))
+    placed = place(logical, ROLES)
+    assert placed.bundles == place(real, ROLES).bundles and {s.device for s in placed.slots.values()} == {"cpu"}
+    assert (logical_gpus(logical), logical_gpus(real), logical_gpus(cluster())) == (4, None, None)
+
+
+def test_engines_of_a_frozen_model_have_devices_by_their_own_number() -> None:
+    """A generator over all four; a teacher and a reference on one GPU for all."""
+    wide = cluster(device="cuda", gpus=4, engine__count=1, engine__tensor_parallel_size=4, engine__prove_weights=False)
+    assert place(wide, ("sampler-0",)).bundles == ({"CPU": 1.0, "GPU": 4.0},)
+    with pytest.raises(ConfigError, match=r"tensor_parallel_size = 4 needs whole GPUs: 6 for all roles.*gpus = 4"):
+        place(wide, ("student-0", "teacher", "engine-0"))
+    one = place(cluster(device="cuda", gpus=1, engine__count=1), ("sampler-0", "reference"))
+    assert sum(slot.num_gpus for slot in one.slots.values()) < 1
+    shared = cluster(device="cuda", gpus=4, engine__count=2, engine__gpus=0.65)
+    assert place(shared, ("sampler-0",)).slots["sampler-0"].num_gpus == 0.65

@@ -117,23 +117,27 @@ def test_every_engine_receives_the_weights_and_proves_it(
     scores = [[np.array([-1.0])] for _ in range(2)]
     if stale is not None:
         scores[stale] = [np.array([-1.5])]
+    spec, probe = Spec(("a", "b"), ((1,), (2,)), ("float32",) * 2), [((1,), (8,))]
     actors = Actors(
-        engines=[Actor(score=s) for s in scores],
+        engines=[Actor(score=s, receive_weights=[[5, 6]]) for s in scores],
         students=[
-            Actor(logprobs=[np.array([-1.0])], __ray_call__=None),
-            Actor(logprobs=[np.array([-7.0])], __ray_call__=None),
+            Actor(logprobs=[np.array([-1.0])], __ray_call__=None, broadcast=[5, 6]),
+            Actor(logprobs=[np.array([-7.0])], __ray_call__=None, broadcast=[]),
         ],
     )
-    probe = [((1,), (8,))]
     if stale is None:
-        assert sync_weights(actors, "spec", probe, 4, CONFIG) == 0.0  # type: ignore[arg-type]
+        assert sync_weights(actors, spec, probe, 4, CONFIG) == 0.0
         for student in actors.students:  # a rank may hold the share of a weight that the first one needs
             assert [name for name, _, _ in student.asked] == ["__ray_call__", "broadcast", "logprobs"]
-        assert all(e.asked[0] == ("receive_weights", ("spec", 4), {}) for e in actors.engines)
+        assert all(e.asked[0] == ("receive_weights", (spec, 4), {}) for e in actors.engines)
         assert all(e.asked[1] == ("score", (probe,), {}) for e in actors.engines)
     else:
         with pytest.raises(StaleEngine, match=f"after weight sync 4: engine {stale} differs"):
-            sync_weights(actors, "spec", probe, 4, CONFIG)  # type: ignore[arg-type]
+            sync_weights(actors, spec, probe, 4, CONFIG)
+        actors.engines[stale].answers |= {"receive_weights": [[5, 6], [5, 7]], "score": [np.array([-1.0])]}
+        said = rf"weight sync 4: 1 of 2 tensors arrived at engine worker {stale + 1} .*first 'b'"
+        with pytest.raises(StaleEngine, match=said):  # in any dtype, and whatever the engine says of its probe
+            sync_weights(actors, spec, probe, 4, CONFIG)
 
 
 def test_weights_that_are_not_finite_are_never_sent_and_the_step_is_named(actors: Actors) -> None:

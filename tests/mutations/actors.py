@@ -346,8 +346,8 @@ MUTANTS = (
     Mutant(
         "placement: lanes are not counted",
         "actors/placement.py",
-        "cluster.gpus >= one_lane * cluster.lanes",
-        "cluster.gpus >= one_lane",
+        "return (cluster.student_workers + 1 + engines) * cluster.lanes",
+        "return cluster.student_workers + 1 + engines",
         PLACEMENT,
     ),
     Mutant(
@@ -440,5 +440,26 @@ MUTANTS = (
         "or engine.prefix_cache or engine.tensor_parallel_size > 1",
         "or engine.tensor_parallel_size > 1",
         LEAN,
+    ),
+    Mutant(
+        "leases: training leaves the devices to what sampled",
+        "actors/leases.py",
+        "opposed = _trains(group.members) if frozen else _samples(group.members)",
+        "opposed = frozen and _trains(group.members)",
+        ("actors/test_leases.py::test_sampling_ends_what_trained_and_training_what_sampled",),
+    ),
+    Mutant(
+        "leases: whoever holds a group, it ends",
+        "actors/leases.py",
+        "and _holder(group) in (None, own):",
+        ":",
+        ("actors/test_leases.py::test_what_others_hold_and_other_lanes_stay",),
+    ),
+    Mutant(
+        "leases: a device keeps the models it held",
+        "actors/scoring.py",
+        "for other in [*self._models] if self.one_model else [path]:",
+        "for other in [path]:",
+        ("actors/test_leases.py::test_a_scoring_actor_on_a_device_holds_one_model_at_a_time",),
     ),
 )

@@ -293,7 +293,7 @@ MUTANTS = (
     Mutant(
         "a deadline is in the key",
         "studies/keys.py",
-        'for name in ("start_timeout_s", "step_timeout_s", "idle_timeout_s", "object_store_gib"):',
+        'for name in ("start_timeout_s", "step_timeout_s", "idle_timeout_s", "object_store_gib", "engines"):',
         'for name in ("start_timeout_s",):',
         ("studies/test_keys.py::test_what_it_does_not_depend_on_leaves_it",),
     ),
@@ -965,5 +965,19 @@ MUTANTS = (
         "if progress and info.made:",
         "if progress:",
         ("studies/test_training_queue.py::test_a_run_that_another_process_makes_is_waited_for",),
+    ),
+    Mutant(
+        "the validation part is trained on",
+        "suremath/split.py",
+        "ids - test - validation)",
+        "ids - test)",
+        ("suremath/test_build.py::test_a_validation_part_is_held_out_like_the_test",),
+    ),
+    Mutant(
+        "a rehearsal gives prompts a room of their own",
+        "studies/rehearsal.py",
+        "cluster.engine.max_model_len - longest + _shorter(longest)",
+        "cluster.engine.max_model_len",
+        ("studies/test_rehearsal.py::test_an_engine_that_evaluation_fills_is_found",),
     ),
 )

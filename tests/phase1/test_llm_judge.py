@@ -191,6 +191,6 @@ def test_engines_get_both_directions_of_a_pair_and_answers_come_back_in_order(mo
     monkeypatch.setattr(judge_engine, "call", lambda refs, timeout_s, what: refs)
     engines = [Engine(0), Engine(1)]
     prompts = [(i,) for i in range(6)]
-    table = judge_engine.engine_scorer(engines, 5.0)(prompts, [1, 2])
+    table = judge_engine.engine_scorer(lambda: engines, 5.0)(prompts, [1, 2])
     assert engines[0].asked == [(0,), (1,), (4,), (5,)] and engines[1].asked == [(2,), (3,)]
     assert np.allclose(table, [[i + 0.1, i + 0.2] for i in range(6)])

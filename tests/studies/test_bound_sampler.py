@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from artifact.actors import frozen
 from artifact.config import load
 from artifact.paths import resolve_model
 from artifact.studies import suremath
@@ -36,9 +37,9 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
     def sample(*arguments: Any, **options: Any) -> list[Any]:
         return [arguments, options, *(e.held for e in both)]
 
-    monkeypatch.setattr(suremath, "open_actors", lambda *a, **k: SimpleNamespace(engines=both))
+    monkeypatch.setattr(frozen, "open_actors", lambda *a, **k: SimpleNamespace(engines=list(both)))
     monkeypatch.setattr(suremath, "sampler_for", lambda *a: SimpleNamespace(sample=sample))
-    monkeypatch.setattr(suremath, "call", lambda refs, limit, what: refs)
+    monkeypatch.setattr(frozen, "call", lambda refs, limit, what: refs)
     monkeypatch.setattr(suremath, "load_checkpoint", put)
     return both
 
@@ -71,6 +72,20 @@ def test_the_weights_are_given_once_and_proven_at_the_start(
     for _ in range(3):
         held(sampler)
     assert given == [TEACHER]
+
+
+def test_engines_whose_lease_ended_are_opened_again_and_given_the_weights(engines: list[Engine]) -> None:
+    """A new engine has the right name from its start, and is proven all the same."""
+    sampler = bound(TEACHER)
+    held(sampler)
+    engines[0] = Engine()
+    engines[0].held = resolve_model(TEACHER)
+    loads: list[Any] = []
+    plain = sampler.engines.load
+    sampler.engines.load = lambda actors: (loads.append(actors.engines), plain(actors))[1]
+    for _ in range(2):
+        held(sampler)
+    assert loads == [engines]
 
 
 def test_arguments_reach_the_sampler(engines: list[Engine]) -> None:

@@ -24,9 +24,14 @@ from artifact.suremath.decontaminate import BenchmarkIndex
 from artifact.suremath.filters import jaccard, question_key, shingles
 from artifact.suremath.generator import NOTHING, PROPOSED, UNPARSED, Proposal, ProposalRequest
 from artifact.suremath.labels import verify_samples
-from artifact.suremath.lineage import Dropped, Evolved, ancestors, by_id
+from artifact.suremath.lineage import CURATED, Dropped, Evolved, ancestors, by_id
+from artifact.suremath.load import check_published, export, problems
 from artifact.suremath.procedural import ProceduralGenerator
-from artifact.suremath.seeds import load_benchmarks
+from artifact.suremath.publish import publish
+from artifact.suremath.seeds import load_benchmarks, load_sources
+from artifact.suremath.split import split_curated
+from artifact.tasks import get_task, load_problems
+from artifact.tasks.hub import built_dir
 
 
 def tables(folder: Path) -> tuple[list[Evolved], list[Evolved], list[Dropped]]:
@@ -381,3 +386,31 @@ def test_the_language_model_needs_engines() -> None:
     settings = small(generator__kind="llm", generator__model="some/model")
     with pytest.raises(ValueError, match="needs a sampler"):
         make_generator(settings)
+
+
+def test_a_validation_part_is_held_out_like_the_test(tmp_path: Path) -> None:
+    """No row of it is trained on, nor of the test; the test is the same as without one."""
+    curated = load_sources(small().curated.sources, CURATED).items
+    without, parts = (
+        split_curated(s, curated, BenchmarkIndex({}, s.filters)) for s in (small(), small(curated__validation=12))
+    )
+    assert len(parts.validation) == 12 and not without.validation
+    assert [i.id for i in parts.test] == [i.id for i in without.test]
+    train, validation, test = ({i.id for i in part} for part in (parts.train, parts.validation, parts.test))
+    assert not (train & validation or train & test or validation & test)
+    assert train | validation <= {i.id for i in without.train} | {d.id for d in without.dropped}
+    assert set(parts.held_out) == {"suremath-test", "suremath-validation"}
+
+
+def test_the_validation_part_is_published_and_read_by_the_task(tmp_path: Path, results: Path) -> None:
+    settings = small(curated__validation=5)
+    report = start(tmp_path / "build", curated__validation=5)
+    folder = publish(tmp_path / "build", tmp_path / "dataset", settings)
+    assert check_published(folder) == {"train": report.train, "validation": 5, "test": 12}
+    assert report.validation == 5 and report.curated == report.train - report.evolved + 17
+    assert "5 validation and 12 test held-out curated problems" in (folder / "README.md").read_text()
+    export(folder, built_dir() / "sure_math")
+    task = get_task("sure-math")
+    for split, rows in check_published(folder).items():
+        assert [p.question for p in load_problems(task, split)] == [p.question for p in problems(folder, split)]
+        assert len(load_problems(task, split)) == rows

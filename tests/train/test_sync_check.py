@@ -7,7 +7,14 @@ import pytest
 
 from artifact.errors import NonFinite, StaleEngine
 from artifact.records import Rollout
-from artifact.train.sync_check import SHOWN, check_sampled, check_weight_sync, first_rollouts, max_logprob_diff
+from artifact.train.sync_check import (
+    SHOWN,
+    check_arrived,
+    check_sampled,
+    check_weight_sync,
+    first_rollouts,
+    max_logprob_diff,
+)
 
 EXPECTED = [np.array([-1.0, -2.0]), np.array([-0.5])]
 
@@ -77,6 +84,23 @@ def test_rollouts_of_stale_keys_and_values_are_refused() -> None:
         check_sampled([rollout(-1.0, -2.0), rollout(-3.71)], ours, 2e-4, exact=True)
     with pytest.raises(StaleEngine, match="nan"):
         check_sampled([rollout(-1.0, np.nan)], ours[:1], 2e-4, exact=False)
+
+
+def test_in_half_precision_the_mean_over_the_probe_is_held_to_the_tolerance() -> None:
+    """Correct weights differ at single tokens there; a head that stayed behind differs everywhere."""
+    source = [np.array([-1.0, -2.0, -3.0, -4.0])]
+    one, all_of_them = [source[0] + np.array([0.4, 0, 0, 0])], [source[0] + 0.4]
+    assert check_weight_sync(lambda: [source, one], 0.2, "x", exact=False) == pytest.approx(0.4)
+    for engine, exact in ((one, True), (all_of_them, False)):
+        with pytest.raises(StaleEngine, match="engine 0 differs"):
+            check_weight_sync(lambda e=engine: [source, e], 0.2, "x", exact=exact)
+
+
+def test_what_arrives_is_what_was_sent() -> None:
+    check_arrived(["a", "b"], [1, 2], [[1, 2], [1, 2]], "x")
+    for found, said in (([1, 3], "1 of 2 tensors .* worker 1 .*first 'b'"), ([1], "1 of 2 tensors .* worker 1")):
+        with pytest.raises(StaleEngine, match=said):
+            check_arrived(["a", "b"], [1, 2], [[1, 2], found], "x")
 
 
 def test_in_half_precision_the_mean_of_a_response_is_held_to_the_tolerance() -> None:

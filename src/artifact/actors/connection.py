@@ -17,17 +17,24 @@ from collections.abc import Iterator
 from typing import Any
 
 from artifact.actors import imported, ray_head
+from artifact.actors.placement import logical_gpus
 from artifact.actors.reservation import namespace
+from artifact.config import Cluster
 from artifact.errors import ArtifactError
 
 CONNECT_SECONDS = 10
 """How long a cluster at RAY_ADDRESS may take to answer."""
 
 
-def connect(num_cpus: int = 16, object_store_gib: float = 2.0) -> None:
+LOGICAL_CPUS = 16
+"""CPUs that a local head counts; threads are limited by the actors themselves."""
+
+
+def connect(cluster: Cluster | None = None) -> None:
     """Join `RAY_ADDRESS` where it is set, else this project's local head, started if it does not run. Idempotent.
 
-    object_store_gib  of a head that is started; one that runs keeps its own
+    cluster  what a head that is started must have: object store, and on a CPU the GPUs it counts; a running one keeps
+             its own
 
     Raises ArtifactError where no cluster answers at `RAY_ADDRESS`, or the source was edited under this process.
     """
@@ -52,10 +59,12 @@ def connect(num_cpus: int = 16, object_store_gib: float = 2.0) -> None:
                 _read_settings_again()
             ray_head.use()
             state = ray_head.read_state()
-            ray.init(
-                address=state["address"] if state else ray_head.start(num_cpus, int(object_store_gib * 2**30)),
-                **options,
-            )
+            ray.init(address=state["address"] if state else _start_head(cluster), **options)
+
+
+def _start_head(cluster: Cluster | None) -> str:
+    store = cluster.object_store_gib if cluster else 2.0
+    return ray_head.start(LOGICAL_CPUS, int(store * 2**30), logical_gpus(cluster) if cluster else None)
 
 
 def _join(address: str, options: dict[str, Any]) -> None:

@@ -172,11 +172,15 @@ class RolloutEngine:
         """The id of the weight-sync group this engine belongs to."""
         return self.channel_id
 
-    def receive_weights(self, spec: Spec, policy_version: int) -> None:
-        """Receive the student's weights and forget every cached prefix computed with the old ones."""
-        self.llm.collective_rpc("receive_weights", args=(spec,))
+    def receive_weights(self, spec: Spec, policy_version: int) -> list[list[int]]:
+        """Receive the student's weights and forget every cached prefix computed with the old ones.
+
+        Returns the fingerprints of what arrived, for each of the engine's workers.
+        """
+        arrived: list[list[int]] = self.llm.collective_rpc("receive_weights", args=(spec,))
         self._forget_prefixes()
         self.policy_version, self.checkpoint = policy_version, "(student)"
+        return arrived
 
     def load_checkpoint(self, path: str) -> None:
         """Take over the weights of another checkpoint of the same architecture."""

@@ -1,20 +1,22 @@
 """The language-model judge on rollout engines: opens them, gives them the judge's weights, proves that they arrived.
 
-The engines are those of any frozen model (`session.open_actors`), so the judge runs on the devices that sampling has
-left free. Prompts go to engine i mod E in pairs: both directions of one question share a prefix, hence a cache.
-Left out: the judge's rule (`phase1/llm_judge.py`) and whether it is any good (`phase1/judge_calibration.py`).
+The engines are those of any frozen model (`frozen.py`): the judge runs beside the teacher where there is room for both,
+else they take turns. Prompts go to engine i mod E in pairs: both directions of one question share a prefix, hence a
+cache. Left out: the judge's rule (`phase1/llm_judge.py`) and whether it is any good (`phase1/judge_calibration.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from artifact.actors.calls import call
 from artifact.actors.checkpoints import load_tokenizer
-from artifact.actors.session import open_actors
+from artifact.actors.frozen import FrozenEngines
+from artifact.actors.placement import counts_devices
+from artifact.actors.session import Actors
 from artifact.config import Config
 from artifact.paths import resolve_model
 from artifact.phase1.llm_judge import LLMJudge, Scorer
@@ -24,10 +26,11 @@ PROBE = (("How many apples are left?", "3", "three"), ("What is the slope?", "\\
 """Questions and answers on whose prompts engine and forward pass must agree."""
 
 
-def engine_scorer(engines: Sequence[Any], timeout_s: float) -> Scorer:
+def engine_scorer(opened: Callable[[], Sequence[Any]], timeout_s: float) -> Scorer:
     """Next-token log-probabilities from engines that hold the judge; ActorTimeout when one takes too long."""
 
     def score(prompts: list[tuple[int, ...]], candidates: list[int]) -> np.ndarray:
+        engines = opened()
         engine_of = [(i // 2) % len(engines) for i in range(len(prompts))]
         shares = [[p for p, k in zip(prompts, engine_of, strict=True) if k == e] for e in range(len(engines))]
         busy = [e for e, share in enumerate(shares) if share]
@@ -39,23 +42,24 @@ def engine_scorer(engines: Sequence[Any], timeout_s: float) -> Scorer:
     return score
 
 
-def open_llm_judge(config: Config) -> tuple[LLMJudge, float]:
-    """The judge `models.judge` on engines, and the largest |Δ log-prob| in nats of its proof.
+def open_llm_judge(config: Config) -> tuple[LLMJudge, float | None]:
+    """The judge `models.judge` on engines, and the largest |Δ log-prob| in nats of its proof (None without one).
 
     Raises ConfigError when the tier names no judge model, StaleEngine when engine and transformers disagree about it.
     """
     path, limit = resolve_model(config.judge_path), config.cluster.step_timeout_s
-    actors = open_actors(config, engines_for=config.judge_path, reference=True)
-    call([e.load_checkpoint.remote(path) for e in actors.engines], limit, "loading the judge into the engines")
-    judge = LLMJudge(
-        load_tokenizer(path),
-        engine_scorer(actors.engines, limit),
-        name=config.judge_path,
-        max_prompt_tokens=config.cluster.engine.max_model_len - 1,
-    )
-    prompts, ids = [judge.prompt_ids(*probe) for probe in PROBE], [*judge.yes_ids, *judge.no_ids]
 
-    def scored() -> list[list[np.ndarray]]:
+    def load(actors: Actors) -> float | None:
+        call([e.load_checkpoint.remote(path) for e in actors.engines], limit, "loading the judge into the engines")
+        if not config.cluster.engine.prove_weights:
+            return None
+        what, exact = f"after loading the judge {config.judge_path}", config.models.dtype == "float32"
+        gap = check_weight_sync(lambda: scored(actors), config.cluster.sync_tolerance, what, exact=exact)
+        if counts_devices(config.cluster):
+            call(actors.reference.release.remote(path), limit, "releasing the judge")
+        return gap
+
+    def scored(actors: Actors) -> list[list[np.ndarray]]:
         expected, *found = call(
             [
                 actors.reference.logprobs.remote(path, [(prompt, (i,)) for prompt in prompts for i in ids]),
@@ -66,6 +70,13 @@ def open_llm_judge(config: Config) -> tuple[LLMJudge, float]:
         )
         return [[np.concatenate(expected)], *([table.ravel()] for table in found)]
 
-    return judge, check_weight_sync(
-        scored, config.cluster.sync_tolerance, f"after loading the judge {config.judge_path}"
+    held = FrozenEngines(config, config.judge_path, load)
+    judge = LLMJudge(
+        load_tokenizer(path),
+        engine_scorer(lambda: held.ready().engines, limit),
+        name=config.judge_path,
+        max_prompt_tokens=config.cluster.engine.max_model_len - 1,
     )
+    prompts, ids = [judge.prompt_ids(*probe) for probe in PROBE], [*judge.yes_ids, *judge.no_ids]
+    held.ready()
+    return judge, held.gap

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from artifact.config import Cluster
+from artifact.errors import ConfigError
 
 SINGLE_GPU_SHARE = {"engine": 0.3, "student": 0.35, "teacher": 0.25, "reference": 0.1, "sampler": 0.3}
 """Fractions of one GPU when all roles share it; Ray counts them, `gpu_memory_utilization` enforces the engine's."""
@@ -27,7 +28,10 @@ ON_LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo", "VLLM_HOS
 
 @dataclass(frozen=True)
 class Slot:
-    """What one actor gets: Ray resources, the torch device name inside it, and its process environment."""
+    """What one actor gets: Ray resources, the torch device name inside it, and its process environment.
+
+    one_model  a scoring actor holds one checkpoint at a time, for its device has no room for a second
+    """
 
     role: str
     num_cpus: float
@@ -35,6 +39,7 @@ class Slot:
     device: str
     threads: int
     env: dict[str, str] = field(default_factory=dict)
+    one_model: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,30 +76,49 @@ def _environment(cluster: Cluster, role: str, threads: int) -> dict[str, str]:
     return env
 
 
+def _whole_devices(cluster: Cluster, *, frozen: bool) -> float:
+    """GPUs with which no two roles share one, but for the reference: of engines of a frozen model, or of all lanes."""
+    each = cluster.engine.gpus or cluster.engine.tensor_parallel_size
+    engines = cluster.engine.count * each
+    if frozen:
+        return engines * cluster.lanes + cluster.engine.prove_weights
+    return (cluster.student_workers + 1 + engines) * cluster.lanes
+
+
 def place(cluster: Cluster, roles: tuple[str, ...]) -> Placement:
-    """The placement of `roles` (`engine-i`, `sampler-i`, `student-i`, `teacher`, `reference`) under `cluster`."""
+    """The placement of `roles` (`engine-i`, `sampler-i`, `student-i`, `teacher`, `reference`) under `cluster`.
+
+    ConfigError where an engine over several GPUs would have to share them.
+    """
     slots: dict[str, Slot] = {}
     bundles: list[dict[str, float]] = []
     bundle_of: dict[str, int] = {}
-    one_lane = cluster.student_workers + 1 + cluster.engine.count * cluster.engine.tensor_parallel_size
-    enough = cluster.gpus >= one_lane * cluster.lanes
+    whole = _whole_devices(cluster, frozen=any(role.startswith("sampler") for role in roles))
+    enough, width = cluster.gpus >= whole, cluster.engine.tensor_parallel_size
+    if counts_devices(cluster) and width > 1 and not enough:
+        raise ConfigError(
+            f"engine.tensor_parallel_size = {width} needs whole GPUs: {whole:g} for all roles at once, and "
+            f"cluster.gpus = {cluster.gpus}: lower engine.count or the width, or raise cluster.gpus"
+        )
     for role in roles:
         kind = role.split("-")[0]
         threads = {"student": cluster.student_threads, "teacher": cluster.teacher_threads}.get(
             kind, cluster.engine.threads
         )
         env = _environment(cluster, role, threads)
-        if cluster.device == "cpu":
+        if not counts_devices(cluster):
             gpus = 0.0
+        elif kind in ("engine", "sampler") and cluster.engine.gpus is not None:
+            gpus = cluster.engine.gpus
         elif not enough:
             gpus = SINGLE_GPU_SHARE[kind]
         elif kind in ("engine", "sampler"):
-            gpus = float(cluster.engine.tensor_parallel_size)
+            gpus = float(width)
         elif kind == "student":
             gpus = 1.0 - cluster.colocate_reference  # the rest of the first rank's GPU is the reference's
         else:
             gpus = cluster.colocate_reference if kind == "reference" else 1.0
-        slots[role] = Slot(role, 1.0, gpus, cluster.device, threads, env)
+        slots[role] = Slot(role, 1.0, gpus, cluster.device, threads, env, one_model=counts_devices(cluster))
         if kind == "reference" and "student-0" in bundle_of:
             index = bundle_of["student-0"]  # the frozen copy sits beside the first student rank
             bundles[index]["CPU"] += 1.0
@@ -142,9 +166,17 @@ def own_host() -> str:
     return "127.0.0.1" if one_machine() else ray.util.get_node_ip_address()
 
 
-def keeps_idle_engines(cluster: Cluster) -> bool:
-    """Whether an engine that waits for its next use may keep its device: on CPU it costs memory only."""
-    return cluster.device == "cpu"
+def counts_devices(cluster: Cluster) -> bool:
+    """Whether actors reserve GPUs of the cluster: where there are some, or where Ray is told to count them on a CPU.
+
+    Where they do not, an actor that waits for its next use costs memory only, and may stay.
+    """
+    return cluster.device != "cpu" or cluster.gpus > 0
+
+
+def logical_gpus(cluster: Cluster) -> int | None:
+    """The GPUs that a local head is told to count; None: those it finds."""
+    return cluster.gpus if cluster.device == "cpu" and cluster.gpus else None
 
 
 def distributed_backend(device: str) -> str:

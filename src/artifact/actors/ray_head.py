@@ -147,10 +147,11 @@ def environment() -> dict[str, str]:
     }
 
 
-def start(num_cpus: int, object_store: int) -> str:
+def start(num_cpus: int, object_store: int, num_gpus: int | None = None) -> str:
     """Start a head with `num_cpus` *logical* CPUs (threads are limited by the actors themselves); returns its address.
 
     object_store  bytes of its object store; ConfigError where the machine has less memory
+    num_gpus      GPUs it counts, there or not; None: those it finds
 
     The agents' ports are chosen here: left to Ray, its node daemon gives up when an agent takes more than 15 s to
     import and report its port, which happens on a busy or cold machine. A failed start is cleaned up and tried again.
@@ -170,6 +171,7 @@ def start(num_cpus: int, object_store: int) -> str:
             "--block",
             f"--port={ports[0]}",
             f"--num-cpus={num_cpus}",
+            *([] if num_gpus is None else [f"--num-gpus={num_gpus}"]),
             f"--temp-dir={ray_folder()}",
             "--include-dashboard=false",
             "--include-log-monitor=false",

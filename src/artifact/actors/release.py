@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from artifact.actors import reservation
 from artifact.actors.calls import call
-from artifact.actors.session import actor_identity, find_actor, release_samplers
+from artifact.actors.leases import release_samplers
+from artifact.actors.reservation import find_actor
+from artifact.actors.session import actor_identity
 from artifact.config import Config
 from artifact.paths import resolve_model
 
@@ -25,6 +27,6 @@ def release_actors(config: Config, model: str, own: Config) -> None:
             if group.identity == identity:
                 reservation.end(group)
         return
-    release_samplers(config)
+    release_samplers(config.cluster)
     if (reference := find_actor(f"reference@{identity}")) is not None:
         call(reference.release.remote(resolve_model(model)), config.cluster.step_timeout_s, f"releasing {model}")

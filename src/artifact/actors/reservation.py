@@ -38,12 +38,15 @@ def namespace() -> str:
 
 @dataclass(frozen=True)
 class Reservation:
-    """One placement group of this project. `members` are the full names of the actors it was made for."""
+    """One placement group of this project. `members` are the full names of the actors it was made for; `gpus` it holds
+    or asks for.
+    """
 
     id: str
     state: str
     identity: str
     members: tuple[str, ...]
+    gpus: float = 0.0
 
     @property
     def lane(self) -> int:
@@ -60,7 +63,9 @@ def reservations() -> list[Reservation]:
         owner, _, rest = entry["name"].partition("|")
         if owner == namespace() and entry["state"] not in GONE:
             identity, members, _ = rest.split("|")
-            out.append(Reservation(entry["placement_group_id"], entry["state"], identity, tuple(members.split("+"))))
+            gpus = sum(bundle.get("GPU", 0.0) for bundle in entry["bundles"].values())
+            of = tuple(members.split("+"))
+            out.append(Reservation(entry["placement_group_id"], entry["state"], identity, of, gpus))
     return out
 
 
@@ -70,6 +75,16 @@ def actor_names() -> set[str]:
 
     named = ray.util.list_named_actors(all_namespaces=True)
     return {a["name"] for a in named if a["namespace"] == namespace()}
+
+
+def find_actor(name: str) -> Any | None:
+    """The handle of the actor called `name`, busy or not; None where there is none."""
+    import ray
+
+    try:
+        return ray.get_actor(name, namespace=namespace())
+    except ValueError:
+        return None
 
 
 def reserve(placement: Placement, identity: str, members: Sequence[str], timeout_s: float) -> tuple[str, Any]:

@@ -37,7 +37,7 @@ class ScoringActor:
         prepare_process(slot)
         from transformers import AutoModelForCausalLM  # noqa: F401  # ten seconds, spent while other actors start
 
-        self.device, self.dtype = slot.device, dtype
+        self.device, self.dtype, self.one_model = slot.device, dtype, slot.one_model
         self._models: dict[str, tuple[FolderState, FrozenModel]] = {}
 
     def ready(self) -> list[str]:
@@ -52,7 +52,8 @@ class ScoringActor:
         state = FolderState.of(path, held[0] if held else None)
         if held is None or held[0].content != state.content:
             held = None
-            self._models.pop(path, None)  # old weights go before new ones come
+            for other in [*self._models] if self.one_model else [path]:
+                self.release(other)  # old weights go before new ones come
             self._models[path] = state, FrozenModel(load_frozen(path, self.dtype, self.device), self.device)
         elif held[0] is not state:
             self._models[path] = state, held[1]
@@ -60,7 +61,11 @@ class ScoringActor:
 
     def release(self, path: str) -> None:
         """Forget a checkpoint that is no longer needed."""
+        import torch
+
         self._models.pop(path, None)
+        if self.device != "cpu":
+            torch.cuda.empty_cache()  # for the others on this device
 
     def teacher_scores(
         self,

@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from artifact.actors import imported, presence, ray_head, reservation
+from artifact.actors import imported, leases, presence, ray_head, reservation
 from artifact.actors.calls import call
 from artifact.actors.checkpoints import check_model
 from artifact.actors.connection import connect
-from artifact.actors.placement import ON_LOOPBACK, Placement, Slot, keeps_idle_engines, one_machine, place
-from artifact.actors.reservation import Reservation, namespace
+from artifact.actors.placement import ON_LOOPBACK, Placement, Slot, counts_devices, one_machine, place
+from artifact.actors.reservation import Reservation, find_actor, namespace
 from artifact.config import Config
 from artifact.errors import ActorDied, ActorTimeout, ArtifactError, NonFinite, StaleEngine
 from artifact.models import json_of
@@ -68,7 +68,7 @@ def architecture(model: str) -> str:
     return digest(config)[:10]
 
 
-NOT_AN_ACTORS = ("start_timeout_s", "step_timeout_s", "idle_timeout_s", "object_store_gib")
+NOT_AN_ACTORS = ("start_timeout_s", "step_timeout_s", "idle_timeout_s", "object_store_gib", "engines")
 """Settings of the cluster that no actor is made with."""
 
 
@@ -101,8 +101,8 @@ def open_actors(
     wanted = [engines_for, config.models.student if student else None, config.teacher_path if teacher else None]
     for model in dict.fromkeys(filter(None, wanted)):
         check_model(resolve_model(model))
-    connect(object_store_gib=config.cluster.object_store_gib)
     cluster = config.cluster
+    connect(cluster)
     roles: list[str] = []
     if engines_for is not None:
         kind = (
@@ -116,14 +116,10 @@ def open_actors(
     roles += ["teacher"] * teacher + ["reference"] * reference
     identity = actor_identity(config, lane)
     names = {role: _actor_name(role, identity, engines_for) for role in roles}
-    _end_leftovers(lane, identity, training=student)
-    handles = {role: handle for role, name in names.items() if (handle := find_actor(name)) is not None}
     try:
-        _hold(set(names.values()), config)
+        handles = _attach(names, identity, lane, config)
     except ActorDied:  # it ended between the look and the call
-        _end_leftovers(lane, identity, training=student)
-        handles = {role: handle for role, name in names.items() if (handle := find_actor(name)) is not None}
-        _hold(set(names.values()), config)
+        handles = _attach(names, identity, lane, config)
     missing = tuple(role for role in roles if role not in handles)
     if missing:
         handles |= _start_all(missing, names, identity, config, engines_for)
@@ -136,6 +132,17 @@ def open_actors(
         else:
             setattr(actors, role, handles[role])
     return actors
+
+
+def _attach(names: dict[str, str], identity: str, lane: int, config: Config) -> dict[str, Any]:
+    """By role, those of the actors that are there, held; what of the lane is in the way of the others has ended."""
+    leases.end_leftovers(lane, identity, training="student-0" in names)
+    missing = tuple(role for role, name in names.items() if find_actor(name) is None)
+    if missing and counts_devices(config.cluster):
+        leases.make_room(names, place(config.cluster, missing), lane)
+    handles = {role: handle for role, name in names.items() if (handle := find_actor(name)) is not None}
+    _hold(set(names.values()), config)
+    return handles
 
 
 def _start_all(
@@ -182,38 +189,6 @@ def _hold(names: set[str], config: Config) -> None:
         config.cluster.start_timeout_s,
         "waiting for actors that are busy",
     )
-
-
-def _end_leftovers(lane: int, identity: str, training: bool) -> None:
-    """End what of this lane can serve nobody: a group that is not granted or lost an actor, actors of other code.
-
-    training  the same for training actors of other settings, which would pile up
-    Whoever calls has the lane to itself; groups that a living job holds all the same stay.
-    """
-    alive = reservation.actor_names()
-    for group in reservation.reservations():
-        if group.lane != lane:
-            continue
-        broken = group.state != "CREATED" or not alive.issuperset(group.members)
-        old = group.identity.split("-")[0] != identity.split("-")[0]
-        piled = training and group.identity != identity and any(m.startswith("student") for m in group.members)
-        if broken or ((old or piled) and not _held(group)):
-            reservation.end(group)
-
-
-def _held(group: Reservation) -> bool:
-    """Whether a living job holds the group, or it is busy."""
-    import ray
-
-    actor = find_actor(group.members[0])
-    if actor is None:
-        return False
-    try:
-        return ray.get(actor.__ray_call__.remote(presence.holder), timeout=5) is not None
-    except ray.exceptions.GetTimeoutError:
-        return True
-    except ray.exceptions.RayError:
-        return False
 
 
 @contextlib.contextmanager
@@ -273,28 +248,6 @@ def _actor_name(role: str, identity: str, engines_for: str | None) -> str:
         assert engines_for is not None
         return f"{role}@{architecture(resolve_model(engines_for))}-{identity}"
     return f"{role}@{identity}"
-
-
-def find_actor(name: str) -> Any | None:
-    """The handle of the actor called `name`, busy or not; None where there is none."""
-    import ray
-
-    try:
-        return ray.get_actor(name, namespace=namespace())
-    except ValueError:
-        return None
-
-
-def release_samplers(config: Config) -> None:
-    """Give back the devices of engines that serve another architecture than the student's, where devices are scarce.
-
-    UOPD appendix A.1: phase 1 has the machine to itself, and so has phase 2. Where idle engines cost nothing they stay.
-    """
-    if keeps_idle_engines(config.cluster):
-        return
-    for group in reservation.reservations():
-        if any(member.startswith("sampler") for member in group.members):
-            reservation.end(group)
 
 
 def _start(role: str, name: str, placement: Placement, group: Any, config: Config, engines_for: str | None) -> Any:

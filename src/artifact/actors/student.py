@@ -153,11 +153,14 @@ class StudentActor:
         assert self.student is not None, "reset comes first"
         return self.student.readings(questions, scores)
 
-    def broadcast(self, spec: Spec) -> None:
-        """Send all weights to the engines, which must be receiving; every rank is asked, the first one sends."""
+    def broadcast(self, spec: Spec) -> list[int]:
+        """Send all weights to the engines, which must be receiving; every rank is asked, the first one sends.
+
+        Returns the fingerprints of what it sent, none on the other ranks.
+        """
         assert self.engine is not None, "reset comes first"
         assert self.rank or self._channel is not None, "join_sync comes first"
-        send(self._channel, self._state(), spec, self.engine.whole)
+        return send(self._channel, self._state(), spec, self.engine.whole)
 
     def save_weights(self, folder: str) -> None:
         """Write the current weights as a Hugging Face checkpoint; every rank is asked, the first one writes."""

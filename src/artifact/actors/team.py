@@ -1,7 +1,8 @@
 """`train.workers.Workers` on Ray: student ranks, engines, teacher and reference, every call with a deadline.
 
-Weight sync is proven each time: after the transfer both sides score the same fixed tokens, because a version counter
-alone would say that all is well. The papers' driver is VtDTrainerRay. Left out: opening the actors (`session.py`).
+Weight sync is proven each time: what arrived has the fingerprints of what was sent, and after the transfer both sides
+score the same fixed tokens, because a version counter alone would say that all is well. The papers' driver is
+VtDTrainerRay. Left out: opening the actors (`session.py`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from artifact.train.examples import Example, TokenPair
 from artifact.train.inputs import RunInputs
 from artifact.train.objective import to_reference, to_score
 from artifact.train.rollouts import Completion
-from artifact.train.sync_check import check_sampled, check_weight_sync, diverged, first_rollouts
+from artifact.train.sync_check import check_arrived, check_sampled, check_weight_sync, diverged, first_rollouts
 from artifact.train.token_reading import Answer, Question, answers
 from artifact.train.workers import Handle, StepWork
 
@@ -240,11 +241,14 @@ def sync_weights(
         *(s.broadcast.remote(spec) for s in actors.students),
         *(e.receive_weights.remote(spec, version) for e in actors.engines),
     ]
-    call(sent, limit, "weight sync")
+    fingerprints, *others = call(sent, limit, "weight sync")
+    arrived = [worker for engine in others[len(actors.students) - 1 :] for worker in engine]
+    check_arrived(spec.names, fingerprints, arrived, f"weight sync {version}")
 
     def scored() -> list[list[np.ndarray]]:
         ranks = [s.logprobs.remote(probe) for s in actors.students]
         found = call([*ranks, *(e.score.remote(probe) for e in actors.engines)], limit, "the sync proof")
         return [found[0], *found[len(ranks) :]]  # the first rank has what all ranks have
 
-    return check_weight_sync(scored, config.cluster.sync_tolerance, f"after weight sync {version}", last)
+    what, exact = f"after weight sync {version}", config.models.dtype == "float32"
+    return check_weight_sync(scored, config.cluster.sync_tolerance, what, last, exact=exact)

@@ -8,7 +8,8 @@ secret that only the members were told, over Ray, which asks for a token.
 
 Two facts decide the form of the payload (vLLM 0.32): on CPU the engine has repacked its linear layers, so weights must
 go through `reload_weights`; and with tied embeddings the output head keeps *old* weights unless `lm_head.weight` is
-sent explicitly. A version counter would not notice: hence `team.py` proves every sync by comparing log-probabilities.
+sent explicitly. A version counter would not notice: hence `team.py` proves every sync, that what arrived is what was
+sent by fingerprints of every tensor, exact in every dtype, and that the engine uses it by log-probabilities.
 """
 
 from __future__ import annotations
@@ -125,20 +126,35 @@ def send(
     named: list[tuple[str, torch.Tensor]],
     spec: Spec,
     whole: Callable[[list[torch.Tensor]], AbstractContextManager[None]],
-) -> None:
-    """Broadcast all parameters, bucket by bucket, each made whole by `whole`; without a channel take part in that."""
+) -> list[int]:
+    """Broadcast all parameters, bucket by bucket, each made whole by `whole`; without a channel take part in that.
+
+    Returns the fingerprints of what was sent, in the order of `spec`; none without a channel.
+    """
     import torch
 
+    from artifact.train.fingerprint import fingerprint
+
+    sent: list[int] = []
     for bucket in spec.buckets():
         tensors = [named[i][1] for i in bucket]
         with whole(tensors):
             if channel is not None:
+                sent += map(fingerprint, tensors)
                 channel.broadcast(torch.cat([t.detach().reshape(-1) for t in tensors]))
+    return sent
 
 
-def receive(channel: Channel, spec: Spec, device: str) -> Iterator[tuple[str, torch.Tensor]]:
-    """All other ranks: the parameters in order, one bucket in memory at a time."""
+def receive(
+    channel: Channel, spec: Spec, device: str, arrived: list[int] | None = None
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """All other ranks: the parameters in order, one bucket in memory at a time.
+
+    arrived  takes up the fingerprint of each
+    """
     import torch
+
+    from artifact.train.fingerprint import fingerprint
 
     where = "cpu" if channel.backend == "gloo" else device
     for bucket in spec.buckets():
@@ -146,6 +162,8 @@ def receive(channel: Channel, spec: Spec, device: str) -> Iterator[tuple[str, to
         flat = torch.empty(sum(sizes), dtype=getattr(torch, spec.dtypes[bucket[0]]), device=where)
         flat = channel.broadcast(flat)
         for i, piece in zip(bucket, flat.split(sizes), strict=True):
+            if arrived is not None:
+                arrived.append(fingerprint(piece))
             yield spec.names[i], piece.view(spec.shapes[i])
 
 
@@ -169,9 +187,11 @@ class EngineExtension:
         """Join the group as rank `first_rank` + the worker's own rank."""
         self._channel = Channel(host, port, first_rank + self.rank, world_size, backend, timeout_s, secret)
 
-    def receive_weights(self, spec: Spec) -> None:
-        """Replace all weights by those rank 0 is broadcasting now."""
-        self.reload_weights(weights_iterator=receive(self._channel, spec, str(self.device)))  # type: ignore[attr-defined]
+    def receive_weights(self, spec: Spec) -> list[int]:
+        """Replace all weights by those rank 0 is broadcasting now; returns the fingerprints of what arrived."""
+        arrived: list[int] = []
+        self.reload_weights(weights_iterator=receive(self._channel, spec, str(self.device), arrived))  # type: ignore[attr-defined]
+        return arrived
 
     def load_checkpoint_weights(self, path: str) -> None:
         """Replace all weights by those of a Hugging Face checkpoint of the same architecture; BrokenModel for none."""

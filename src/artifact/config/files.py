@@ -141,7 +141,8 @@ def named_file(folder: str, name: str, what: str) -> Path:
 def read_extended(path: Path) -> dict[str, Any]:
     """A YAML file; where it says `extends: BASE`, its keys are laid over those of `BASE.yaml` beside it.
 
-    Sections are merged key by key, everything else is replaced. `extends` stays in the result. ConfigError where BASE
+    Sections are merged key by key, everything else is replaced, `models.teachers` too, whose keys are names. `extends`
+    stays in the result. ConfigError where BASE
     is not there or itself extends another file: two layers are all one has to look at.
     """
     data = read_yaml(path)
@@ -158,7 +159,7 @@ def read_extended(path: Path) -> dict[str, Any]:
 def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = copy.deepcopy(below)
     for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict) and key != "teachers"
         merged[key] = _laid_over(merged[key], value) if both else copy.deepcopy(value)
     return merged
 

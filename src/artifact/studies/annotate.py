@@ -13,7 +13,9 @@ from typing import Any
 
 from artifact.actors.calls import call
 from artifact.actors.checkpoints import check_model
-from artifact.actors.session import Actors, open_actors, release_samplers
+from artifact.actors.leases import release_samplers
+from artifact.actors.placement import counts_devices
+from artifact.actors.session import Actors, open_actors
 from artifact.actors.team import probe_sequences
 from artifact.config import Config
 from artifact.errors import ConfigError
@@ -44,7 +46,7 @@ def sampling_settings(config: Config) -> dict[str, Any]:
         "max_new_tokens": a.max_new_tokens,
         "batch_prompts": a.batch_prompts,
         "seed": a.seed,
-        "engine": config.cluster.engine.model_dump(),
+        "engine": config.as_role("teacher").cluster.engine.model_dump(),
         "lanes": config.cluster.lanes,
         "dtype": config.models.dtype,
     }
@@ -58,9 +60,10 @@ def used_judge(config: Config) -> str | None:
 def clustering_settings(config: Config) -> dict[str, Any]:
     """The settings that decide what is made of the samples; for a language-model judge also its rule and prompt."""
     a = config.annotation
-    asked = {} if a.clustering != "llm" else {"judge_rule": keys.source_of("llm judge")}
+    asked: dict[str, Any] = {} if a.clustering != "llm" else {"judge_rule": keys.source_of("llm judge")}
     if asked:
         asked["judge_prompt"] = file_hash(keys.PACKAGE / "phase1" / "prompts" / "equivalence.txt")
+        asked["judge_engine"] = config.as_role("judge").cluster.engine.model_dump()
     return {
         "samples": a.samples,
         "clustering": a.clustering,
@@ -105,25 +108,25 @@ def draw_samples(config: Config, force: bool = False) -> Path:
             return out.folder
         folder = out.folder
         with store.actors_of(0):
-            actors = open_actors(sharing(config, "teacher"), engines_for=config.teacher_path, reference=True)
-            gap = load_checkpoint(config, actors, config.teacher_path, inputs)
+            served = config.as_role("teacher")
+            actors = open_actors(served, engines_for=config.teacher_path, reference=served.cluster.engine.prove_weights)
+            gap = load_checkpoint(served, actors, config.teacher_path, inputs)
             a = config.annotation
             sampled = stream.draw(
                 inputs.train,
-                _teacher(config, inputs, actors, a.draw or a.samples, a.temperature),
+                _teacher(served, inputs, actors, a.draw or a.samples, a.temperature),
                 folder / "shards",
                 batch=a.batch_prompts,
                 what=f"samples of {config.teacher}",
             )
             greedy = stream.draw(
                 inputs.train,
-                _teacher(config, inputs, actors, 1, 0.0),
+                _teacher(served, inputs, actors, 1, 0.0),
                 folder / "greedy",
                 batch=a.batch_prompts,
                 what=f"greedy answers of {config.teacher}",
             )
-            if not config.annotation.colocate_judge:
-                release_samplers(config)
+            release_samplers(config.cluster)
         stream.join_shards(folder / "shards", folder / "samples.parquet", Rollout)
         stream.join_shards(folder / "greedy", folder / "greedy.parquet", Rollout)
         out.run_info["seconds"] |= {"sampling": sampled.pop("seconds"), "greedy": greedy.pop("seconds")}
@@ -151,7 +154,7 @@ def annotate(config: Config, force: bool = False) -> Path:
         require_memory(config, inputs.train)
         if judge_model := used_judge(config):  # before the teacher is sampled for hours
             check_model(resolve_model(judge_model))
-        asked = check_judge(config)
+        asked = check_judge(config, inputs.train)
         samples, a, folder = draw_samples(config, force), config.annotation, out.folder
         store.files(samples, "shards/*.parquet")  # checked as a whole, before the stream reads one after the other
         watch = store.Stopwatch()
@@ -167,7 +170,7 @@ def annotate(config: Config, force: bool = False) -> Path:
                 normaliser=a.normaliser,
                 min_valid=a.min_valid,
             )
-            release_samplers(config)
+            release_samplers(config.cluster)
         stream.join_shards(folder / "shards", folder / "annotations.parquet", Annotation)
         out.run_info["seconds"] |= {
             "sampling": store.run_info(samples)["seconds"]["sampling"],
@@ -225,7 +228,7 @@ def make_judge(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
         return plain, {"name": plain.name}
     from artifact.actors.judge_engine import open_llm_judge
 
-    model, gap = open_llm_judge(sharing(config, "judge"))
+    model, gap = open_llm_judge(config.as_role("judge"))
     report = calibrate(model)
     require_usable(report, go_on=config.annotation.accept_poor_judge)
     judge = ChainJudge([SymbolicJudge(), model])
@@ -256,26 +259,16 @@ def _rates(report: CalibrationReport) -> dict[str, Any]:
     }
 
 
-def sharing(config: Config, who: str) -> Config:
-    """`config` with the GPU memory share of the `teacher` or the `judge` where the two are up at the same time.
-
-    UOPD appendix A.1: 0.65 and 0.20 of a device.
-    """
-    a = config.annotation
-    if a.clustering != "llm" or not a.colocate_judge:
-        return config
-    share = {"teacher": a.teacher_memory, "judge": a.judge_memory}[who]
-    engine = config.cluster.engine.model_copy(update={"gpu_memory_utilization": share})
-    return config.model_copy(update={"cluster": config.cluster.model_copy(update={"engine": engine})})
-
-
-def load_checkpoint(config: Config, actors: Actors, model: str, inputs: RunInputs) -> float:
+def load_checkpoint(config: Config, actors: Actors, model: str, inputs: RunInputs) -> float | None:
     """Give all engines the weights of `model` and prove that they arrived; returns the largest |Δ log-prob| in nats.
 
+    None where `cluster.engine.prove_weights` is off. The reference forgets the model where its device is wanted.
     Raises StaleEngine when engine and transformers disagree about the checkpoint.
     """
     path, limit = resolve_model(model), config.cluster.step_timeout_s
     call([e.load_checkpoint.remote(path) for e in actors.engines], limit, f"loading {model} into the engines")
+    if not config.cluster.engine.prove_weights:
+        return None
     probe = probe_sequences(inputs)
 
     def scored() -> Any:
@@ -285,7 +278,11 @@ def load_checkpoint(config: Config, actors: Actors, model: str, inputs: RunInput
             "the checkpoint proof",
         )
 
-    return check_weight_sync(scored, config.cluster.sync_tolerance, f"after loading {model}")
+    exact = config.models.dtype == "float32"
+    gap = check_weight_sync(scored, config.cluster.sync_tolerance, f"after loading {model}", exact=exact)
+    if counts_devices(config.cluster):
+        call(actors.reference.release.remote(path), limit, f"releasing {model}")
+    return gap
 
 
 def _teacher(config: Config, inputs: RunInputs, actors: Actors, n: int, temperature: float) -> stream.Sample:

@@ -1,4 +1,4 @@
-"""Is this machine set up? Versions against the lock, cores, memory, disk, compiler, models, writable folders.
+"""Is this machine set up? Versions against the lock, cores, memory, disk, compiler, GPUs, models, writable folders.
 
 Each check says what it found and, where something is wrong, the remedy. Left out: whether the libraries work together,
 which the integration tests show.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,11 +19,16 @@ from rich.console import Console
 
 from artifact.config import Config
 from artifact.errors import BrokenModel, ModelAbsent
+from artifact.models import hub_says
 from artifact.paths import figures_dir, project_root, results_dir
 from artifact.provenance import lock_path, lock_pins, package_name
 from artifact.studies import keys
+from artifact.studies.memory_model import bytes_of, short_of
+from artifact.studies.model_shape import shape_of_model
+from artifact.studies.suremath import generator_of
 
 CORES_WANTED, MEMORY_WANTED_GIB, DISK_WANTED_GIB = 2, 17, 5
+"""Of a tier of the embedded models; a tier of larger ones needs disk for them besides (`disk_gib`)."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +85,12 @@ def check_machine(config: Config) -> Iterator[Finding]:
         f"about {MEMORY_WANTED_GIB} GiB are used; close other programs or lower cluster.engine.kv_cache_gib and count"
     )
     yield Finding("free memory", memory >= MEMORY_WANTED_GIB, f"{memory:.1f} GiB", remedy)
-    disk = shutil.disk_usage(project_root()).free / 2**30
+    disk, wanted = shutil.disk_usage(project_root()).free / 2**30, disk_gib(config)
     yield Finding(
-        "free disk", disk >= DISK_WANTED_GIB, f"{disk:.0f} GiB", "free some space or set ARTIFACT_RESULTS elsewhere"
+        "free disk",
+        disk >= wanted,
+        f"{disk:.0f} GiB, {wanted:.0f} wanted",
+        "free some space, or set ARTIFACT_RESULTS (results) or HF_HOME (models of the hub) to another disk",
     )
     compiler = os.environ.get("CXX", "g++")
     yield Finding(
@@ -91,23 +100,88 @@ def check_machine(config: Config) -> Iterator[Finding]:
         "install g++ or set CXX: extensions are compiled at first use",
     )
     if config.cluster.device == "cuda":
-        tool = shutil.which("nvidia-smi")
-        yield Finding(
-            "GPU driver", tool is not None, tool or "no nvidia-smi", "this tier needs an NVIDIA GPU", fatal=True
-        )
+        yield from check_gpus(config)
+
+
+def disk_gib(config: Config) -> float:
+    """GiB of disk that the tier needs: models that are to be fetched, and a run with its two checkpoints.
+
+    A checkpoint holds weights and, in float32, master weights and both moments; the weights of every run stay.
+    """
+    each, wanted = bytes_of(config.models.dtype), DISK_WANTED_GIB * 2**30
+    for _, model in named_models(config):
+        try:
+            keys.model_state(model)
+        except ModelAbsent:
+            wanted += int(each * shape_of_model(model).parameters)
+        except (FileNotFoundError, BrokenModel):
+            pass  # `check_models` tells it
+    try:
+        wanted += int((each + 2 * (each + 12)) * shape_of_model(config.models.student).parameters)
+    except (FileNotFoundError, BrokenModel):
+        pass
+    return wanted / 2**30
+
+
+QUERY = "name,memory.total,driver_version"
+
+
+def check_gpus(config: Config) -> Iterator[Finding]:
+    """Driver, number and memory of the GPUs by `nvidia-smi`, that torch computes on one, and what the tier needs."""
+    tool, wanted = shutil.which("nvidia-smi"), config.cluster.gpus
+    if tool is None:
+        yield Finding("GPU driver", False, "no nvidia-smi", "this tier needs an NVIDIA GPU", fatal=True)
+        return
+    asked = [tool, f"--query-gpu={QUERY}", "--format=csv,noheader,nounits"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60)
+    rows = [[field.strip() for field in line.split(",")] for line in said.stdout.splitlines() if line.count(",") == 2]
+    if said.returncode or not rows:
+        words = (said.stderr or said.stdout).strip().splitlines()[-1:] or ["it says nothing"]
+        yield Finding("GPU driver", False, f"{tool}: {words[0]}", "install or repair NVIDIA's driver", fatal=True)
+        return
+    yield Finding("GPU driver", True, rows[0][2])
+    yield Finding(
+        "GPUs",
+        len(rows) >= wanted,
+        f"{len(rows)} x {rows[0][0]}, {wanted} wanted",
+        f"cluster.gpus = {wanted} of this tier are not all on this machine: join a cluster (RAY_ADDRESS) or choose a "
+        "smaller tier",
+    )
+    smallest = min(float(row[1]) for row in rows) / 1024
+    why = short_of(config, smallest)
+    yield Finding("GPU memory", why is None, f"{smallest:.1f} GiB", f"{why}: see `artifact plan --tier {config.tier}`")
+    yield check_torch()
+
+
+def check_torch() -> Finding:
+    """That torch computes on a GPU: a driver that is too old for it shows only there."""
+    program = "import torch; print(torch.version.cuda, int((torch.ones(8, device='cuda') * 2).sum()))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode == 0 and done.stdout.split()[-1:] == ["16"]:
+        return Finding("torch on a GPU", True, f"CUDA {done.stdout.split()[0]}")
+    words = done.stderr.strip().splitlines()[-1:] or ["it computes wrongly"]
+    return Finding("torch on a GPU", False, words[0], "update the driver, or install torch for it", fatal=True)
+
+
+def named_models(config: Config) -> list[tuple[str, str]]:
+    """(what for, name) of every model of the tier."""
+    judge = [("judge", config.models.judge)] if config.models.judge else []
+    generator = generator_of(config)
+    return [
+        ("student", config.models.student),
+        *((f"teacher {name}", model) for name, model in config.models.teachers.items()),
+        *judge,
+        *([("SURE-Math's generator", generator)] if generator else []),
+    ]
 
 
 def check_models(config: Config) -> Iterator[Finding]:
     """Every model of the tier is there and its files are whole: commit and content of each, without the network."""
-    for role, model in {
-        "student": config.models.student,
-        **{f"teacher {k}": v for k, v in config.models.teachers.items()},
-        **({"judge": config.models.judge} if config.models.judge else {}),
-    }.items():
+    for role, model in named_models(config):
         try:
             yield Finding(role, True, f"{model} ({keys.model_state(model)})")
         except ModelAbsent as err:
-            yield Finding(role, False, f"{model} (hub id, not in the cache: fetched when used)", str(err))
+            yield Finding(role, False, f"{model} (hub id, not in the cache: {hub_says(model)})", str(err))
         except (FileNotFoundError, BrokenModel) as err:
             yield Finding(role, False, model, str(err), fatal=True)
 

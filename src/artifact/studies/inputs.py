@@ -197,18 +197,18 @@ def _say_once(line: str) -> None:
     say(f"start-up: {line}")
 
 
-def check_judge(config: Config) -> list[Finding]:
+def check_judge(config: Config, problems: Sequence[Problem]) -> list[Finding]:
     """What is known of the judge of phase 1 before the teacher is sampled; nothing where it is no language model.
 
+    problems  whose answers it is to compare
     Raises ConfigError where the tier names none, JudgeError or Mismatch where it cannot be asked.
     """
     if config.annotation.clustering != "llm":
         return []
-    questions = [p.question for p in that_fit(config, readings(config)[0])]
+    questions, room = [p.question for p in problems], config.as_role("judge").cluster.engine.max_model_len
     judge = _checkpoint(config.judge_path)
     found = [
-        replace(f, about=judge.name)
-        for f in llm_judge.check_judge(judge.tokenizer, judge.config, questions, config.cluster.engine.max_model_len)
+        replace(f, about=judge.name) for f in llm_judge.check_judge(judge.tokenizer, judge.config, questions, room)
     ]
     for finding in found:
         if finding.notable:
@@ -245,6 +245,31 @@ def mean_prompt_tokens(config: Config) -> float:
 def build_inputs(config: Config) -> RunInputs:
     """Problems, prompts and verifier of a run, after the start-up report (`start_up`)."""
     report = start_up(config)
+    train = that_fit(config, readings(config)[0])
+    curve = evaluation_problems(config, config.evaluation.curve) if config.train.curve_every else ()
+    return _inputs(config, train, curve, report.vocabulary)
+
+
+def inputs_over(config: Config, problems: Sequence[Problem]) -> tuple[RunInputs, Report]:
+    """The same, and the report, for `problems` in place of those of the task's splits: for who builds them."""
+    a = config.annotation.max_new_tokens
+    reading = Reading("curated", None, a, "annotation.max_new_tokens")
+    tokenizer, section = tokenizer_of(config.models.student), config.task
+    found = measure(tokenizer, task_of(section), tuple(problems), reading.contexts, section.thinking, lambda texts: [])
+    report = examine(
+        _checkpoint(config.models.student),
+        _checkpoint(config.teacher_path),
+        {reading: found},
+        max_model_len=config.cluster.engine.max_model_len,
+        thinking=section.thinking,
+    )
+    kept = tuple(p for p in problems if p.id not in report.fits[0].dropped)
+    return _inputs(config, kept, (), report.vocabulary), report
+
+
+def _inputs(
+    config: Config, train: tuple[Problem, ...], curve: tuple[Problem, ...], vocabulary: int | None
+) -> RunInputs:
     tokenizer = tokenizer_of(config.models.student)
     task = task_of(config.task)
     eos = tokenizer.eos_token_id
@@ -270,14 +295,14 @@ def build_inputs(config: Config) -> RunInputs:
         return None if tool is None else (*encode_marked(tool, text)[1], True)
 
     return RunInputs(
-        train=that_fit(config, readings(config)[0]),
-        curve=evaluation_problems(config, config.evaluation.curve) if config.train.curve_every else (),
+        train=train,
+        curve=curve,
         encode=encode,
         encode_text=encode_text,
         decode=lambda ids: tokenizer.batch_decode(ids, skip_special_tokens=True),
         verify=verify_for(config.task),
         mask_text=mask_text,
-        vocabulary=report.vocabulary,
+        vocabulary=vocabulary,
     )
 
 

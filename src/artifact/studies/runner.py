@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 
 from artifact.actors.checkpoints import check_model
+from artifact.actors.leases import release_samplers
 from artifact.actors.memory import peak_memory_by_actor
 from artifact.actors.object_store import require_room, require_room_in_cluster
-from artifact.actors.session import Actors, connect, open_actors, release_samplers
+from artifact.actors.session import Actors, connect, open_actors
 from artifact.actors.team import RayWorkers
 from artifact.config import Config, SampledEvaluation
 from artifact.disk import told_when_full
@@ -267,6 +268,7 @@ def evaluate_checkpoint(
 ) -> RunInfo:
     """Measure a checkpoint on the final splits, greedy or as `sampled` says, cached; `lane` picks its engines."""
     inputs, report = build_inputs(config), start_up(config, model)  # the student's tokenizer makes the prompts
+    served = config.as_role(role) if (role := config.role_of(model)) else config
     decoding = {} if sampled is None else {"sampled": sampled.model_dump(), "seed": config.seed}
     key = digest(
         {
@@ -274,7 +276,7 @@ def evaluate_checkpoint(
             "prompts": prompts_hash(config, inputs, model),
             "checkpoint": keys.model_hash(model),
             "evaluation": keys.settings(config, "evaluation", "task"),
-            "engine": config.cluster.engine.model_dump(),
+            "engine": served.cluster.engine.model_dump(),
             "dtype": config.models.dtype,
             "data": keys.data_hash(_final_problems(config)),
             "source": keys.source_of("checkpoints"),
@@ -284,10 +286,11 @@ def evaluate_checkpoint(
     with store.result("checkpoints", key, config, force=force) as out:
         if not out.finished:
             with store.actors_of(lane):
-                actors: Actors = open_actors(config, engines_for=model, reference=True, lane=lane)
-                gap = load_checkpoint(config, actors, model, inputs)
-                evaluate_splits(config, inputs, sampler_for(config, actors, model), out.folder, sampled)
-                release_samplers(config)
+                proven = served.cluster.engine.prove_weights
+                actors: Actors = open_actors(served, engines_for=model, reference=proven, lane=lane)
+                gap = load_checkpoint(served, actors, model, inputs)
+                evaluate_splits(config, inputs, sampler_for(served, actors, model), out.folder, sampled)
+                release_samplers(config.cluster)
             identity = {"checkpoint": keys.model_identity(model)}
             out.manifest |= {"model": model, "models": identity, "load_max_logprob_diff": gap, **decoding}
             out.manifest["start_up"] = report.to_json()
@@ -316,7 +319,7 @@ def run_study(
     lanes = todo[0][1][1].cluster.lanes if todo else 1
     if lanes > 1:
         # Once, before several threads ask for it; and libraries that import lazily do so in one thread.
-        connect(object_store_gib=todo[0][1][1].cluster.object_store_gib)
+        connect(todo[0][1][1].cluster)
         build_inputs(todo[0][1][1])
     runs = side_by_side(todo, lanes, work)
     record_wait(watch())

@@ -50,7 +50,7 @@ def sampled_evaluations(
         return []
     first = _config_of(distinct[0])
     if first.cluster.lanes > 1:  # once, before several threads ask for it
-        connect(object_store_gib=first.cluster.object_store_gib)
+        connect(first.cluster)
         build_inputs(first)
 
     def work(info: RunInfo, lane: int) -> RunInfo:

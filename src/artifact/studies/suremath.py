@@ -3,7 +3,8 @@
     seeds → evolution → filters → labels → split → teacher's entropies → published folder
 
 The generator is that of `configs/suremath/<name>.yaml`; the labeller, and the model whose entropies are published, is
-the teacher of the run. Every stage resumes.
+the teacher of the run. Every stage resumes. What is built lies where the task of that name reads it (`hub.built_dir`);
+who builds it for a tier that trains on it needs no data of that tier: prompts are tried on the curated problems.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from artifact.actors.calls import call
 from artifact.actors.checkpoints import check_model
-from artifact.actors.session import open_actors, release_samplers
-from artifact.config import Config, load
-from artifact.paths import resolve_model
+from artifact.actors.frozen import FrozenEngines
+from artifact.actors.leases import release_samplers
+from artifact.config import Config, load, load_tier
+from artifact.paths import project_root, resolve_model
 from artifact.phase1 import stream
 from artifact.phase1.judge import EquivalenceJudge
 from artifact.phase1.records import Annotation
@@ -24,14 +25,17 @@ from artifact.provenance import digest, file_hash
 from artifact.records import Problem, Rollout, read_parquet
 from artifact.studies import keys, store
 from artifact.studies.annotate import clustering_settings, load_checkpoint, make_judge, sampling_settings, used_judge
-from artifact.studies.inputs import build_inputs, check_judge, rules_of, sampler_for, start_up, tokenizer_of
+from artifact.studies.inputs import check_judge, inputs_over, rules_of, sampler_for, tokenizer_of
 from artifact.suremath.build import build, make_generator
 from artifact.suremath.generator import Generator
 from artifact.suremath.labels import verify_samples
-from artifact.suremath.lineage import Evolved
+from artifact.suremath.lineage import CURATED, Evolved
+from artifact.suremath.load import export
 from artifact.suremath.publish import publish
-from artifact.suremath.seeds import load_benchmarks
+from artifact.suremath.seeds import load_benchmarks, load_sources
 from artifact.suremath.settings import SureMathSettings, load_settings
+from artifact.tasks.benchmark import known_benchmarks
+from artifact.tasks.hub import built_dir, local_file
 from artifact.train.inputs import RunInputs
 from artifact.train.rollouts import verify_groups
 
@@ -42,6 +46,7 @@ def dataset_key(config: Config, settings: SureMathSettings) -> str:
         {
             "suremath": settings.model_dump(mode="json"),
             "sampling": sampling_settings(config),
+            "generator_engine": config.as_role("generator").cluster.engine.model_dump(),
             "clustering": clustering_settings(config),
             "teacher": keys.model_hash(config.teacher_path),
             "generator": keys.model_hash(settings.generator.model) if settings.generator.model else None,
@@ -55,11 +60,55 @@ def dataset_key(config: Config, settings: SureMathSettings) -> str:
 def build_suremath(
     tier: str, name: str | None = None, overrides: dict[str, Any] | None = None, force: bool = False
 ) -> Path:
-    """Build, annotate and publish SURE-Math by the settings `name` (default: those named like the tier).
+    """Build, annotate and publish SURE-Math by the settings `name` (default: those of the tier, `builder_of`).
 
     Returns the folder: `build/` holds every stage, `dataset/` the published form. At once if it is there.
     """
+    tier = tier if name else builder_of(tier)
     settings, config = load_settings(name or tier), load(tier, overrides)
+    folder = _built(settings, config, force)
+    export(folder / "dataset", data_folder(settings))
+    return folder
+
+
+def builder_of(tier: str) -> str:
+    """The tier that builds the SURE-Math of `tier`: the one it extends, where it has no settings of its own.
+
+    So the pairs of a paper train on one dataset, whoever their teachers are.
+    """
+    own = project_root() / "configs" / "suremath" / f"{tier}.yaml"
+    return tier if own.is_file() else load_tier(tier).base
+
+
+def data_folder(settings: SureMathSettings) -> Path:
+    """Where the task called like the dataset reads it."""
+    return built_dir() / settings.name.replace("-", "_")
+
+
+def trained_on(config: Config) -> SureMathSettings | None:
+    """The settings of the dataset that runs of `config` train on; None where this project builds none for them."""
+    builder = builder_of(config.tier)
+    if not (project_root() / "configs" / "suremath" / f"{builder}.yaml").is_file():
+        return None
+    settings = load_settings(builder)
+    return settings if settings.name == config.task.name else None
+
+
+def generator_of(config: Config) -> str | None:
+    """The model that writes the problems which runs of `config` train on, where one is to write them."""
+    settings = trained_on(config)
+    return settings.generator.model if settings and unbuilt(config) else None
+
+
+def unbuilt(config: Config) -> str | None:
+    """The name of the dataset that runs of `config` train on, where it is to be built first; else None."""
+    settings = trained_on(config)
+    if settings is None or local_file(known_benchmarks()[settings.name].sources["train"], config.task.data_dir):
+        return None
+    return settings.name
+
+
+def _built(settings: SureMathSettings, config: Config, force: bool) -> Path:
     key = dataset_key(config, settings)
     stated = settings.model_dump(mode="json")
     with store.result("suremath", key, config, force=force, settings=stated) as out:
@@ -70,9 +119,11 @@ def build_suremath(
         for model in used.values():
             check_model(resolve_model(model))
         folder, watch = out.folder, store.Stopwatch()
-        inputs, a, asked = build_inputs(config), config.annotation, check_judge(config)
+        curated = [item.problem for item in load_sources(settings.curated.sources, CURATED).items]
+        (inputs, started_with), a = inputs_over(config, curated), config.annotation
+        asked = check_judge(config, inputs.train)
         with store.actors_of(0):
-            sampler = BoundSampler(config, config.teacher_path, inputs)
+            sampler = BoundSampler(config.as_role("teacher"), config.teacher_path, inputs)
             draw = _draws(config, inputs, sampler)
 
             def label(problems: Sequence[Problem]) -> list[list[Rollout]]:
@@ -86,11 +137,11 @@ def build_suremath(
             training = problems_in(folder / "build", "train")
             annotations = annotate_problems(config, inputs, draw, judge, training, folder / "entropy")
             annotated = started()
-            release_samplers(config)
+            release_samplers(config.cluster)
         publish(folder / "build", folder / "dataset", settings, annotations, teacher=config.teacher_path, key=key)
         out.run_info["seconds"] |= {"build": built, "annotation": annotated}
         out.manifest |= {"name": settings.name, "teacher": config.teacher, "train": report.train, "test": report.test}
-        out.manifest["start_up"] = start_up(config).to_json() | {"judge": [str(f) for f in asked]}
+        out.manifest["start_up"] = started_with.to_json() | {"judge": [str(f) for f in asked]}
         out.manifest["models"] = {role: keys.model_identity(model) for role, model in used.items()}
     return out.folder
 
@@ -142,24 +193,15 @@ def _evolved(path: Path) -> list[Evolved]:
 
 
 class BoundSampler:
-    """A sampler of one frozen checkpoint on engines it may share with others of its architecture (generator, judge).
-
-    Before each draw the engines are asked what they hold, and given the checkpoint again where another took its place.
-    """
+    """A sampler of one frozen checkpoint on devices it shares with others (`actors/frozen.py`)."""
 
     def __init__(self, config: Config, model: str, inputs: RunInputs) -> None:
-        self.config, self.model, self.inputs, self.fresh = config, model, inputs, True
-        self.actors = open_actors(config, engines_for=model, reference=True)
-        self.sampler = sampler_for(config, self.actors, model)
+        self.config, self.model = config, model
+        self.engines = FrozenEngines(config, model, lambda actors: load_checkpoint(config, actors, model, inputs))
 
     def sample(self, *arguments: Any, **options: Any) -> list[tuple[Rollout, ...]]:
         """As `train.rollouts.Sampler.sample`."""
-        asked = [e.ready.remote() for e in self.actors.engines]
-        held = call(asked, self.config.cluster.step_timeout_s, "asking engines for their checkpoint")
-        if self.fresh or set(held) != {resolve_model(self.model)}:
-            load_checkpoint(self.config, self.actors, self.model, self.inputs)
-            self.fresh = False
-        return self.sampler.sample(*arguments, **options)
+        return sampler_for(self.config, self.engines.ready(), self.model).sample(*arguments, **options)
 
 
 def _generator(config: Config, settings: SureMathSettings, inputs: RunInputs) -> Generator:
@@ -167,7 +209,9 @@ def _generator(config: Config, settings: SureMathSettings, inputs: RunInputs) ->
     model = settings.generator.model
     if model is None:
         return make_generator(settings)
-    return make_generator(settings, sampler=BoundSampler(config, model, inputs), tokenizer=tokenizer_of(model))
+    return make_generator(
+        settings, sampler=BoundSampler(config.as_role("generator"), model, inputs), tokenizer=tokenizer_of(model)
+    )
 
 
 def _draws(config: Config, inputs: RunInputs, sampler: BoundSampler) -> Callable[..., list[tuple[Rollout, ...]]]:

@@ -98,7 +98,7 @@ def train_all(
         return []
     config = queue.runs[0][1]
     if config.cluster.lanes > 1:
-        connect(object_store_gib=config.cluster.object_store_gib)  # once, before several threads ask for it
+        connect(config.cluster)  # once, before several threads ask for it
     annotated: set[str] = set()
     jobs: list[tuple[str | None, int]] = [(key, 0) for key in queue.annotations]
     jobs += [(None, i) for i in range(len(queue.runs))]

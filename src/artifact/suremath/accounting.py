@@ -29,7 +29,7 @@ PROPOSAL_STAGES = STAGES[3:]
 class BuildReport:
     """The outcome of a build. Counts only; the problems themselves lie in the build's Parquet files.
 
-    curated, test, seeds, proposed, evolved, train   numbers of problems (train = curated part + evolved)
+    curated, test, validation, seeds, proposed, evolved, train   numbers of problems (train = curated part + evolved)
     funnel     dropped: stage, seed_difficulty, strategy, reason, n
     kept       survivors: split, difficulty, seed_difficulty, strategy, answer_source, n
     sources    of seeds and curated problems: role, source, usable, dropped
@@ -51,6 +51,7 @@ class BuildReport:
     sources: tuple[dict[str, Any], ...]
     overlaps: tuple[dict[str, Any], ...]
     benchmarks: dict[str, int]
+    validation: int = 0
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
 
     def check(self) -> None:
@@ -115,6 +116,7 @@ def build_report(
     labeller: str,
     train: Sequence[Evolved],
     test: Sequence[Evolved],
+    validation: Sequence[Evolved],
     seeds: int,
     proposed: int,
     dropped: Sequence[Dropped],
@@ -122,7 +124,8 @@ def build_report(
     benchmarks: dict[str, int],
 ) -> BuildReport:
     """The checked report. `used` are the usable problems by role (`curated`, `seed`), before any filter."""
-    kept = [("train", i) for i in train] + [("test", i) for i in test]
+    splits = {"train": train, "test": test, "validation": validation}
+    kept = [(name, i) for name, items in splits.items() for i in items]
     unusable = Counter(d.source for d in dropped if d.stage == "sources")
     overlapping = [d for d in dropped if d.benchmark]
     evolved = sum(i.round > 0 for i in train)
@@ -130,8 +133,9 @@ def build_report(
         name=name,
         generator=generator,
         labeller=labeller,
-        curated=len(train) - evolved + len(test),
+        curated=len(train) - evolved + len(test) + len(validation),
         test=len(test),
+        validation=len(validation),
         seeds=seeds,
         proposed=proposed,
         evolved=evolved,

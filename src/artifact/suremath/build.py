@@ -1,9 +1,10 @@
-"""The pipeline: sources → curated split → clean seeds → rounds → filters → labels → training and test set.
+"""The pipeline: sources → curated split → clean seeds → rounds → filters → labels → training, validation and test set.
 
 Cheap filters come before the labels, which cost N samples per problem. Every stage is a Parquet file under `work/` that
 appears under its name only when whole, and depends on earlier files and the settings alone: killed at any point and
 started again, a build ends in the same bytes. What the folder holds at the end:
     train.parquet, test.parquet   `Evolved` rows: the curated part and the evolved problems; the held-out curated ones
+    validation.parquet            the same for choosing settings, where `curated.validation` asks for it
     annotations.parquet           the labeller's `Annotation` of each evolved problem that was kept
     dropped.parquet               `Dropped` rows: everything else, with stage and reason
     report.json                   the `BuildReport`; written last, so it says that the build is finished
@@ -35,7 +36,7 @@ from artifact.suremath.procedural import ProceduralGenerator
 from artifact.suremath.rounds import evolve_rounds
 from artifact.suremath.seeds import load_sources
 from artifact.suremath.settings import SureMathSettings
-from artifact.suremath.split import TEST_BENCHMARK, duplicate_fate, overlap_fate, rank, split_curated
+from artifact.suremath.split import duplicate_fate, overlap_fate, rank, split_curated
 
 
 def make_generator(settings: SureMathSettings, *, sampler: Any = None, tokenizer: Any = None) -> Generator:
@@ -80,7 +81,7 @@ def build(
 
     raw_seeds = _stored(work / "seeds.parquet", Evolved, lambda: _load(settings, SEED, work))
     by_id([*curated, *raw_seeds])
-    index = BenchmarkIndex({**benchmarks, TEST_BENCHMARK: parts.test}, settings.filters)
+    index = BenchmarkIndex({**benchmarks, **parts.held_out}, settings.filters)
     seeds, seeds_dropped = _clean_seeds(raw_seeds, index)
     clock.lap("seeds")
 
@@ -89,7 +90,7 @@ def build(
 
     proposals = evolve_rounds(settings, generator, seeds, work, usable, progress)
     clock.lap("evolve")
-    passed, filtered = _filter(settings, proposals, [*parts.train, *parts.test, *seeds], index)
+    passed, filtered = _filter(settings, proposals, [*parts.train, *parts.test, *parts.validation, *seeds], index)
     clock.lap("filters")
 
     annotations = label_all(settings, labeller, passed, work, judge or SymbolicJudge(), progress)
@@ -105,6 +106,7 @@ def build(
         labeller=settings.labels.name,
         train=train,
         test=parts.test,
+        validation=parts.validation,
         seeds=len(seeds),
         proposed=len(proposals),
         dropped=dropped,
@@ -113,6 +115,8 @@ def build(
     )
     write_parquet(folder / "train.parquet", train, Evolved)
     write_parquet(folder / "test.parquet", parts.test, Evolved)
+    if parts.validation:
+        write_parquet(folder / "validation.parquet", parts.validation, Evolved)
     write_parquet(folder / "annotations.parquet", [annotations[i.id] for i in kept], Annotation)
     write_parquet(folder / "dropped.parquet", dropped, Dropped)
     report.write(done)

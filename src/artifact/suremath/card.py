@@ -13,7 +13,7 @@ import yaml
 
 from artifact.suremath.accounting import PROPOSAL_STAGES, BuildReport
 from artifact.suremath.lineage import CURATED, MODEL
-from artifact.suremath.load import SPLITS, Published
+from artifact.suremath.load import Published
 from artifact.suremath.settings import SureMathSettings
 from artifact.suremath.strategies import STRATEGIES
 from artifact.worlds.tiny.problems import DIFFICULTIES
@@ -42,7 +42,7 @@ def statistics(rows: Mapping[str, Sequence[Published]]) -> dict[str, Any]:
                 "mean_weight": sum(1 - v for v in values) / len(values),
             }
     return {
-        "rows": {split: len(rows[split]) for split in SPLITS},
+        "rows": {split: len(of_split) for split, of_split in rows.items()},
         "difficulty_by_strategy": {
             d: {s: sum(r.difficulty == d and r.strategy == s for r in train) for s in (CURATED, *STRATEGIES)}
             for d in DIFFICULTIES
@@ -70,7 +70,10 @@ def card(settings: SureMathSettings, report: BuildReport, facts: Mapping[str, An
         "size_categories": [size],
         "tags": ["mathematics", "semantic-entropy", "on-policy-distillation", f"tier-{settings.tier}"],
         "configs": [
-            {"config_name": "default", "data_files": [{"split": s, "path": f"data/{s}-*.parquet"} for s in SPLITS]}
+            {
+                "config_name": "default",
+                "data_files": [{"split": s, "path": f"data/{s}-*.parquet"} for s in facts["rows"]],
+            }
         ],
     }
     front = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
@@ -101,10 +104,11 @@ def _contents(report: BuildReport, facts: Mapping[str, Any]) -> str:
     table = facts["difficulty_by_strategy"]
     rows = [[d, *(table[d][s] for s in names), sum(table[d].values())] for d in DIFFICULTIES]
     rows.append(["all", *(sum(table[d][s] for d in DIFFICULTIES) for s in names), facts["rows"]["train"]])
+    held_out = " and ".join(f"{n} {split}" for split, n in facts["rows"].items() if split != "train")
     sources = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in facts["answer_source"].items())
     return (
         f"## Contents\n\n{facts['rows']['train']} training problems ({report.train - report.evolved} curated and "
-        f"{report.evolved} evolved) and {facts['rows']['test']} held-out curated problems with ground truth.\n\n"
+        f"{report.evolved} evolved) and {held_out} held-out curated problems with ground truth.\n\n"
         f"Training problems by difficulty and strategy:\n\n{_table(['difficulty', *names, 'all'], rows)}\n\n"
         f"Answers of the training problems: {sources}. Every row carries its lineage: `strategy`, `round`, "
         "`parent_ids`, `root_id`, `source`. `lineage.parquet` has the ancestry and the fate of every proposal, kept or "

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from artifact.provenance import file_sha256
-from artifact.suremath.load import SPLITS, Published
+from artifact.suremath.load import Published
 from artifact.suremath.settings import SureMathSettings
 
 PARQUET = "application/x-parquet"
@@ -62,8 +62,8 @@ def croissant(settings: SureMathSettings, folder: Path, files: Mapping[str, Sequ
     """The metadata as JSON-LD; `files` are the shards of each split below `folder`."""
     objects: list[dict[str, Any]] = []
     record_sets = []
-    for split in SPLITS:
-        for path in files[split]:
+    for split, paths in files.items():
+        for path in paths:
             name = path.relative_to(folder).as_posix()
             objects.append(
                 {

@@ -6,15 +6,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from artifact.provenance import file_sha256
-from artifact.records import Problem, RecordError, read_parquet
+from artifact.records import Problem, RecordError, read_parquet, write_parquet
 from artifact.suremath.lineage import Evolved
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "validation", "test")
+"""The splits in order; one that was not held out has no file."""
+
 SUMS = "SHA256SUMS"
 
 
@@ -61,6 +64,11 @@ class Published(Evolved):
         return Evolved(**{name: getattr(self, name) for name in Evolved.COLUMNS})
 
 
+def splits_in(folder: Path) -> tuple[str, ...]:
+    """The splits that a published folder holds; train and test are in every one."""
+    return tuple(s for s in SPLITS if s != "validation" or any((folder / "data").glob(f"{s}-*.parquet")))
+
+
 def shards(folder: Path, split: str) -> list[Path]:
     """The Parquet files of a split, in order. RecordError where the numbering says that one is missing."""
     if split not in SPLITS:
@@ -93,6 +101,12 @@ def load_published(folder: Path, split: str = "train") -> list[Published]:
             raise RecordError(f"{folder}: problem id {row.id!r} stands twice in split {split!r}; publish it again")
         seen.add(row.id)
     return rows
+
+
+def export(folder: Path, target: Path) -> None:
+    """Write each split of a published folder as one file `target/<split>.parquet`: what tasks read."""
+    for split in splits_in(folder):
+        write_parquet(target / f"{split}.parquet", load_published(folder, split), Published)
 
 
 def problems(folder: Path, split: str = "train") -> list[Problem]:
@@ -148,10 +162,10 @@ def verify_sums(folder: Path) -> int:
 
 
 def check_published(folder: Path) -> dict[str, int]:
-    """Everything: checksums, schema, ids, that no training problem is a test problem. Rows by split."""
+    """Everything: checksums, schema, ids, that no problem stands in two splits. Rows by split."""
     verify_sums(folder)
-    rows = {split: load_published(folder, split) for split in SPLITS}
-    both = {r.id for r in rows["train"]} & {r.id for r in rows["test"]}
-    if both:
-        raise RecordError(f"{folder}: problem {min(both)!r} stands in both splits; publish it again")
+    rows = {split: load_published(folder, split) for split in splits_in(folder)}
+    counts = Counter(r.id for of_split in rows.values() for r in of_split)
+    if twice := [i for i, n in counts.items() if n > 1]:
+        raise RecordError(f"{folder}: problem {min(twice)!r} stands in two splits; publish it again")
     return {split: len(r) for split, r in rows.items()}

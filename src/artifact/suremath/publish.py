@@ -34,7 +34,7 @@ from artifact.suremath.weights import export_weights
 
 @dataclass(frozen=True, slots=True)
 class LineageRow(Record):
-    """One problem of the build without its text: ancestry, and where it ended (`train`, `test` or `stage: reason`)."""
+    """One problem of the build without its text: ancestry, and where it ended (a split, or `stage: reason`)."""
 
     id: str
     root_id: str
@@ -96,9 +96,10 @@ def publish(
     holds something that is no publication.
     """
     report = BuildReport.read(build_folder / "report.json")
-    splits = {s: read_parquet(build_folder / f"{s}.parquet", Evolved) for s in SPLITS}
-    by_id([*splits["train"], *splits["test"]])
-    if (len(splits["train"]), len(splits["test"])) != (report.train, report.test):
+    counts = {"train": report.train, "validation": report.validation, "test": report.test}
+    splits = {s: read_parquet(build_folder / f"{s}.parquet", Evolved) for s in SPLITS if counts[s]}
+    by_id([item for items in splits.values() for item in items])
+    if any(len(items) != counts[s] for s, items in splits.items()):
         raise RecordError(f"{build_folder} holds other numbers of problems than its report.json says; build it again")
     given = _by_problem(annotations, splits["train"], teacher)
     rows = {s: [_row(item, given.get(item.id), teacher) for item in items] for s, items in splits.items()}
@@ -106,7 +107,7 @@ def publish(
     dropped = read_parquet(build_folder / "dropped.parquet", Dropped)
     facts = statistics(rows)
     with folder_atomically(folder) as partial:
-        files = {s: _write_shards(partial / "data", s, rows[s], settings.rows_per_shard) for s in SPLITS}
+        files = {s: _write_shards(partial / "data", s, rows[s], settings.rows_per_shard) for s in splits}
         write_parquet(partial / "lineage.parquet", _lineage_rows(build_folder, splits, dropped), LineageRow)
         write_parquet(partial / "dropped.parquet", [_removed(d) for d in dropped], Removed)
         if annotations is not None:
@@ -187,7 +188,7 @@ def _lineage_rows(
     build_folder: Path, splits: Mapping[str, Sequence[Evolved]], dropped: Sequence[Dropped]
 ) -> list[LineageRow]:
     """Every curated problem, seed and proposal of the build, with where it ended."""
-    ended = {d.id: f"{d.stage}: {d.reason}" for d in dropped} | {i.id: s for s in SPLITS for i in splits[s]}
+    ended = {d.id: f"{d.stage}: {d.reason}" for d in dropped} | {i.id: s for s, items in splits.items() for i in items}
     work = build_folder / "work"
     shards = sorted(work.glob("round-*/*.parquet"), key=lambda p: (int(p.parent.name.split("-")[1]), p.name))
     items = [i for p in (work / "curated.parquet", work / "seeds.parquet", *shards) for i in read_parquet(p, Evolved)]

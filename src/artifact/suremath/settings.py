@@ -52,16 +52,22 @@ class ProblemSource(Section):
 
 
 class Curated(Section):
-    """The curated problems with verified answers: `test` held out, the rest goes to training (Section 4.1)."""
+    """The curated problems with verified answers: `test` and `validation` held out, the rest goes to training
+    (Section 4.1).
+    """
 
     sources: tuple[ProblemSource, ...] = Field(min_length=1)
     size: int = Field(1000, ge=1)
     test: int = Field(200, ge=1)
+    validation: int = Field(0, ge=0, description="held out for choosing settings; 0 = there is no such split")
 
     @model_validator(mode="after")
     def _smaller(self) -> Curated:
-        if self.test >= self.size:
-            raise ValueError(f"curated.test = {self.test} must be smaller than curated.size = {self.size}")
+        if self.test + self.validation >= self.size:
+            raise ValueError(
+                f"curated.test = {self.test} and curated.validation = {self.validation} together must be smaller than "
+                f"curated.size = {self.size}"
+            )
         return self
 
 

@@ -1,7 +1,7 @@
-"""The curated problems: distinct, clean, split into a training part and a held-out test set with ground truth.
+"""The curated problems: distinct, clean, split into a training part and held-out ones for test and for validation.
 
-The held-out part is drawn by a hash of each problem's id, with the difficulties in their shares, so it does not depend
-on the order of the sources.
+The held-out parts are drawn by a hash of each problem's id, with the difficulties in their shares, so they do not
+depend on the order of the sources.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from artifact.suremath.settings import SureMathSettings
 TEST_BENCHMARK = "suremath-test"
 """The name under which the held-out curated problems are a benchmark for everything that goes into training."""
 
+VALIDATION_BENCHMARK = "suremath-validation"
+"""The same of those that settings are chosen by."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -26,7 +29,13 @@ class Parts:
 
     train: list[Evolved]
     test: list[Evolved]
+    validation: list[Evolved]
     dropped: list[Dropped]
+
+    @property
+    def held_out(self) -> dict[str, list[Evolved]]:
+        """The held-out problems, as benchmarks for everything that goes into training."""
+        return {TEST_BENCHMARK: self.test} | ({VALIDATION_BENCHMARK: self.validation} if self.validation else {})
 
 
 def rank(seed: int, purpose: str, item: Evolved) -> str:
@@ -35,7 +44,8 @@ def rank(seed: int, purpose: str, item: Evolved) -> str:
 
 
 def split_curated(settings: SureMathSettings, curated: Sequence[Evolved], index: BenchmarkIndex) -> Parts:
-    """Distinct, uncontaminated curated problems: `size`, of which `test`, balanced over difficulties, are held out.
+    """Distinct, uncontaminated curated problems: `size`, of which `test` and `validation`, each balanced over
+    difficulties, are held out.
 
     A training problem that overlaps a held-out one is dropped like any other overlap.
     """
@@ -51,27 +61,27 @@ def split_curated(settings: SureMathSettings, curated: Sequence[Evolved], index:
     chosen = sorted(clean, key=lambda i: rank(seed, "curated", i))[: wanted.size]
     ids = {i.id for i in chosen}
     dropped += [drop(i, "curated", "not_drawn") for i in clean if i.id not in ids]
-    if len(chosen) <= wanted.test:
+    if len(chosen) <= wanted.test + wanted.validation:
         raise EmptyDataset(
-            f"only {len(chosen)} of {len(curated)} curated problems are usable, but curated.test = {wanted.test} are "
-            "to be held out: add sources or lower curated.test"
+            f"only {len(chosen)} of {len(curated)} curated problems are usable, but curated.test = {wanted.test} and "
+            f"curated.validation = {wanted.validation} are to be held out: add sources or lower them"
         )
-    held_out = _balanced(chosen, wanted.test, seed)
-    test = [i for i in clean if i.id in held_out]
-    inner = BenchmarkIndex({TEST_BENCHMARK: test}, settings.filters)
-    train = []
-    for item in (i for i in clean if i.id in ids - held_out):
+    test = _balanced(chosen, wanted.test, seed, "test")
+    validation = _balanced([i for i in chosen if i.id not in test], wanted.validation, seed, "validation")
+    parts = Parts([], [i for i in clean if i.id in test], [i for i in clean if i.id in validation], dropped)
+    inner = BenchmarkIndex(parts.held_out, settings.filters)
+    for item in (i for i in clean if i.id in ids - test - validation):
         if fate := overlap_fate(item, inner, "curated"):
             dropped.append(fate)
         else:
-            train.append(item)
-    return Parts(train, test, dropped)
+            parts.train.append(item)
+    return parts
 
 
-def _balanced(items: Sequence[Evolved], size: int, seed: int) -> set[str]:
+def _balanced(items: Sequence[Evolved], size: int, seed: int, purpose: str) -> set[str]:
     """Ids of `size` items, the difficulties in their shares (largest remainders), within a difficulty by rank."""
     difficulties: dict[str, list[Evolved]] = {}
-    for i in sorted(items, key=lambda i: rank(seed, "test", i)):
+    for i in sorted(items, key=lambda i: rank(seed, purpose, i)):
         difficulties.setdefault(i.difficulty, []).append(i)
     exact = {t: size * len(group) / len(items) for t, group in difficulties.items()}
     quota = {t: int(x) for t, x in exact.items()}

@@ -1,8 +1,9 @@
 """Rows of a dataset, offline first: a local folder, then the cache of `datasets`, then the hub. Checked, never guessed.
 
-Order of places: the folder given by the caller, `$ARTIFACT_DATA`, `data/` of the project, `../shared/data` beside it;
-then what `datasets` has cached; then a download, unless `HF_HUB_OFFLINE=1`. A local file must have the known number of
-rows and, where one is known, the known SHA-256; hub rows are checked by their number.
+Order of places: the folder given by the caller, `$ARTIFACT_DATA`, `data/` of the project, `../shared/data` beside it,
+what this project has built (`built_dir`); then what `datasets` has cached; then a download, unless `HF_HUB_OFFLINE=1`.
+A local file must have the known number of rows and, where one is known, the known SHA-256; hub rows are checked by
+their number.
 
 Left out: what the rows mean (`benchmarks.py`).
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from artifact.errors import ArtifactError, Mismatch
-from artifact.paths import ProjectNotFound, project_root
+from artifact.paths import ProjectNotFound, project_root, results_dir
 from artifact.provenance import file_sha256, text_sha256
 
 Row = dict[str, Any]
@@ -41,6 +42,7 @@ class Source:
     configs     configurations on the hub, concatenated in this order; `("",)` = the default one
     hub_split   name of the split on the hub
     hub_rows    number of rows on the hub, all configurations together; None = not known
+    made_by     the command that builds it, where this project does
     """
 
     local: str
@@ -50,6 +52,7 @@ class Source:
     configs: tuple[str, ...] = ("",)
     hub_split: str = "test"
     hub_rows: int | None = None
+    made_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,12 @@ def data_dirs(data_dir: str | Path | None = None) -> list[Path]:
         root = project_root()
     except ProjectNotFound:
         return dirs
-    return dirs + [d for d in (root / "data", root.parent / "shared" / "data") if d.is_dir()]
+    return dirs + [d for d in (root / "data", root.parent / "shared" / "data", built_dir()) if d.is_dir()]
+
+
+def built_dir() -> Path:
+    """Where the datasets that this project builds lie as local files, one folder each."""
+    return results_dir() / "data"
 
 
 def local_file(source: Source, data_dir: str | Path | None = None) -> Path | None:
@@ -108,6 +116,7 @@ def load_rows(source: Source, data_dir: str | Path | None = None, columns: Seque
         f"dataset {source.local!r} is absent. Looked for {'|'.join(FORMATS)} at: {looked}. "
         + (" ".join(reasons) or "It is on no hub.")
         + " Remedy: "
+        + (f"run `{source.made_by}`, or " if source.made_by else "")
         + (f'run `python -c "import datasets as d; {_fetch(source)}"` once with a network, or ' if source.hub else "")
         + f"put {source.local}.jsonl into a folder and name it by --data-dir or ARTIFACT_DATA."
     )

@@ -317,7 +317,7 @@ TABLE = (
     ),
     Benchmark(
         "sure-math",
-        {split: Source(f"sure_math/{split}", None, "") for split in ("train", "validation", "test")},
+        {s: Source(f"sure_math/{s}", made_by="artifact build-suremath") for s in ("train", "validation", "test")},
         "test",
         "medium",
         "see the dataset's card",

@@ -1,0 +1,204 @@
+"""A tier of GPUs rehearsed on a processor: its own YAML and code, toy models and datasets under the names it reads.
+
+A rehearsal lies in a folder of its own, which is a project root: copies of configurations and notebooks, a cache of the
+hub with stand-ins, results. The tier keeps its name and everything it says, but for what `scaled` changes: the device,
+lengths of responses by one factor, and numbers of steps and problems. Ray counts as many GPUs as the tier has, so that
+placement, leases and their order are the tier's. Nothing below the verb knows that it is a rehearsal.
+
+Left out: what only a GPU can show (CUDA, NCCL, memory, engines over several devices, real weights).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from artifact.config import Config, ConfigError, Engine, apply_overrides, load, load_tier, read_extended, read_yaml
+from artifact.errors import ArtifactError
+from artifact.paths import project_root
+from artifact.provenance import digest
+from artifact.studies.standin_data import datasets_of, put_datasets
+from artifact.studies.study import load_study, study_names
+from artifact.studies.suremath import builder_of
+from artifact.suremath.settings import ProblemSource, SureMathSettings, load_settings
+from artifact.tasks.benchmark import known_benchmarks
+from artifact.worlds.standins.hub import put_model
+from artifact.worlds.standins.language import answering, build_tokenizer, writing
+from artifact.worlds.standins.networks import write_model
+
+FACTOR = 64
+"""A response may be so many times shorter than the tier's; prompts, and the room for them, keep their lengths."""
+
+COPIED = ("configs", "notebooks", "requirements", "paper", "results/benchmarks")
+"""What of the project a rehearsal reads beside the package."""
+
+
+def scaled(config: Config) -> dict[str, Any]:
+    """Dotted changes of a tier's settings: a processor instead of GPUs, short responses, few steps and problems."""
+    budgets = {
+        "sampling.max_new_tokens": config.sampling.max_new_tokens,
+        "annotation.max_new_tokens": config.annotation.max_new_tokens,
+        "evaluation.max_new_tokens": config.evaluation.max_new_tokens,
+    }
+    longest, cluster = max(budgets.values()), config.cluster
+    changes: dict[str, Any] = {name: _shorter(value) for name, value in budgets.items()}
+    changes["cluster.engine.max_model_len"] = cluster.engine.max_model_len - longest + _shorter(longest)
+    changes |= {f"cluster.{name}": value for name, value in _FOR_A_PROCESSOR.items()}
+    changes |= {f"cluster.engine.{name}": value for name, value in _in_one_process(cluster.engine).items()}
+    for role, own in cluster.engines.items():
+        width = own.tensor_parallel_size
+        if width is not None:
+            changes |= {
+                f"cluster.engines.{role}.tensor_parallel_size": 1,
+                f"cluster.engines.{role}.gpus": float(own.gpus or width),
+            }
+    return changes | _FEW
+
+
+def _shorter(tokens: int) -> int:
+    return max(tokens // FACTOR, 24)
+
+
+def _in_one_process(engine: Engine) -> dict[str, Any]:
+    if engine.tensor_parallel_size == 1:
+        return {}
+    return {"tensor_parallel_size": 1, "gpus": float(engine.gpus or engine.tensor_parallel_size)}
+
+
+_FOR_A_PROCESSOR: dict[str, Any] = {
+    "device": "cpu",
+    "engine.threads": 1,
+    "engine.kv_cache_gib": 0.1,
+    "engine.max_num_seqs": 32,
+    "engine.enforce_eager": True,
+    "student_threads": 1,
+    "teacher_threads": 1,
+    "object_store_gib": 0.3,
+}
+
+_FEW: dict[str, Any] = {
+    "task.train_limit": 16,
+    "train.steps": 2,
+    "train.prompts_per_step": 4,
+    "train.curve_every": 2,
+    "train.checkpoint_every": 1,
+    "annotation.accept_poor_judge": True,  # a stand-in judges nothing
+    "evaluation.limit": 6,
+    "evaluation.sampled.limit": 2,
+}
+
+_FEW_PROBLEMS: dict[str, Any] = {"curated.size": 30, "curated.test": 6, "curated.validation": 4, "evolution.size": 16}
+
+
+def prepare(tier: str, folder: Path) -> dict[str, str]:
+    """Make `folder` the root of a rehearsal of `tier`; returns the environment in which it is one."""
+    for name in COPIED:
+        if (project_root() / name).is_dir():
+            shutil.copytree(project_root() / name, folder / name, dirs_exist_ok=True)
+    builder = builder_of(tier)
+    tiers = list(dict.fromkeys([builder, load_tier(tier).base, tier]))
+    settings = _write_settings(builder, folder)
+    for name in tiers:
+        _write_tier(name, folder)
+    hub = folder / "hub"
+    put_models(hub / "hub", [load(name) for name in tiers], settings)
+    put_datasets(hub / "datasets", datasets_of(_benchmarks(tiers), _sources(settings)))
+    own = {"ARTIFACT_ROOT": str(folder), "ARTIFACT_RESULTS": str(folder / "results"), "HF_HOME": str(hub)}
+    own |= {"ARTIFACT_FIGURES": str(folder / "figures"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    unset = ("ARTIFACT_DATA", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "RAY_ADDRESS")
+    return {name: value for name, value in os.environ.items() if name not in unset} | own
+
+
+def _write_tier(tier: str, folder: Path) -> None:
+    """The tier's own file with the changes of `scaled`; what it extends is scaled beside it."""
+    path = Path("configs") / "tiers" / f"{tier}.yaml"
+    data = apply_overrides(read_yaml(project_root() / path), scaled(load(tier))) | {"seeds": 1}
+    _write(folder / path, data)
+
+
+def _write_settings(builder: str, folder: Path) -> SureMathSettings | None:
+    """SURE-Math's settings of the tier that builds it, at a small size; None where nobody does."""
+    path = Path("configs") / "suremath" / f"{builder}.yaml"
+    if not (project_root() / path).is_file():
+        return None
+    data = apply_overrides(read_extended(project_root() / path), _FEW_PROBLEMS)
+    data.pop("extends", None)
+    tokens = load_settings(builder).generator.max_new_tokens
+    data["generator"] |= {"max_new_tokens": _shorter(tokens), "batch": 50}
+    for source in [*data["curated"]["sources"], *data["seeds"]]:
+        source["limit"] = min(source.get("limit") or 12, 12)
+    _write(folder / path, data)
+    return load_settings(builder)
+
+
+def _write(path: Path, data: dict[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=10**6), encoding="utf-8")
+
+
+def put_models(cache: Path, configs: Sequence[Config], settings: SureMathSettings | None) -> None:
+    """A stand-in for every model that the tiers name, and for the generator, in the cache of the hub at `cache`."""
+    writers = [settings.generator.model] if settings and settings.generator.model else []
+    answerers = [m for c in configs for m in (c.models.student, *c.models.teachers.values(), c.models.judge) if m]
+    known, texts = read_yaml(project_root() / "configs" / "models.yaml"), _texts()
+    for model in dict.fromkeys([*writers, *answerers]):
+        if model not in known:
+            raise ConfigError(f"model {model!r} is not in configs/models.yaml: a stand-in needs its widths; add them")
+        stated = known[model]
+        tokenizer, seed = build_tokenizer(stated["model_type"], texts), int(digest(model)[:8], 16)
+        sure = 0.35 + 0.05 * (stated["num_hidden_layers"] // 12)  # the larger the surer
+        chain = writing(["\n"]) if model in writers else answering(["\n"], sure)
+        with tempfile.TemporaryDirectory() as scratch:
+            write_model(Path(scratch), stated, tokenizer, chain, configs[0].models.dtype, seed)
+            put_model(cache, model, Path(scratch))
+
+
+def _texts() -> tuple[str, ...]:
+    """What the stand-ins' tokenizer learns its merges from: the texts of all prompts."""
+    package = Path(__file__).resolve().parents[1]
+    return tuple(
+        path.read_text(encoding="utf-8")
+        for place in ("tasks/templates", "suremath/prompts", "phase1/prompts")
+        for path in sorted((package / place).glob("*.txt"))
+    )
+
+
+def _benchmarks(tiers: Sequence[str]) -> list[Any]:
+    """Every benchmark that a run of some study on the tiers trains or is measured on."""
+    names: set[str] = set()
+    for tier in tiers:
+        for study in study_names():
+            for _, config in load_study(study).runs(tier):
+                names |= {config.task.name, config.evaluation.curve, *config.evaluation.final}
+    known = known_benchmarks()
+    return [known[name] for name in sorted(names & known.keys())]
+
+
+def _sources(settings: SureMathSettings | None) -> Iterator[ProblemSource]:
+    if settings is not None:
+        yield from (*settings.curated.sources, *settings.seeds, *settings.benchmarks)
+
+
+def verb(environment: dict[str, str], *arguments: str) -> None:
+    """One call of the command line within a rehearsal; ArtifactError where it fails, with the end of what it said."""
+    command = [sys.executable, "-m", "artifact.cli.main", *arguments]
+    done = subprocess.run(command, env=environment, check=False, stderr=subprocess.PIPE, text=True)
+    if done.returncode not in (0, 3):  # 3: numbers outside a reference of the same tier
+        last = "\n".join(done.stderr.strip().splitlines()[-15:])
+        what = f"`artifact {' '.join(arguments)}` (code {done.returncode})"
+        raise ArtifactError(f"the rehearsal failed at {what}; its folder stays. It said:\n{last}")
+
+
+def rehearse(tier: str, folder: Path, only: str | None = None) -> Path:
+    """A tier, or its notebooks `only`, from SURE-Math's construction to the tables; returns the page of its results."""
+    environment = prepare(tier, folder)
+    chosen = ["--only", only] if only else []
+    verb(environment, "run-all", "--tier", tier, *chosen)
+    return folder / "results" / "index.html"

@@ -1,0 +1,76 @@
+"""A rehearsal's folder: the tier's own settings but for lengths and numbers, and everything it reads under its name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from artifact.config import load
+from artifact.studies.rehearsal import FACTOR, prepare, scaled
+from artifact.suremath.settings import load_settings
+
+
+@pytest.mark.parametrize("tier", ["paper", "paper-8b", "single-gpu"])
+def test_only_responses_are_shorter_and_the_room_for_prompts_is_the_tiers(tier: str) -> None:
+    own = load(tier)
+    small = load(tier, scaled(own))
+    for part in ("sampling", "annotation", "evaluation"):
+        before, after = (getattr(c, part).max_new_tokens for c in (own, small))
+        assert after == max(before // FACTOR, 24)
+
+    def room(config: object) -> int:
+        return config.cluster.engine.max_model_len - config.evaluation.max_new_tokens  # type: ignore[attr-defined]
+
+    if tier != "single-gpu":
+        assert own.evaluation.max_new_tokens == max(own.sampling.max_new_tokens, own.evaluation.max_new_tokens)
+    assert room(small) == room(own)
+    kept = ("lanes", "gpus", "student_workers", "zero_stage", "colocate_reference", "sync_backend", "sync_tolerance")
+    assert {n: getattr(small.cluster, n) for n in kept} == {n: getattr(own.cluster, n) for n in kept}
+    assert small.cluster.device == "cpu" and small.models == own.models and small.losses == own.losses
+
+
+def test_an_engine_that_evaluation_fills_is_found() -> None:
+    """A tier whose engine is as long as evaluation's responses has no room for a prompt, and none in its rehearsal."""
+    bad = load("paper", {"cluster.engine.max_model_len": 8192})
+    small = load("paper", scaled(bad) | {})
+    assert small.cluster.engine.max_model_len == small.evaluation.max_new_tokens
+
+
+def test_an_engine_over_several_gpus_reserves_them_from_one_process() -> None:
+    for tier, role, wide in (("paper", "generator", 4.0), ("paper-8b", "teacher", 2.0)):
+        engine = load(tier, scaled(load(tier))).as_role(role).cluster.engine  # type: ignore[arg-type]
+        assert (engine.tensor_parallel_size, engine.gpus) == (1, wide)
+
+
+def test_its_folder_has_everything_that_the_tier_names(tmp_path: Path) -> None:
+    """Start-up, which reads models and problems, is green in a process that has this folder and no network."""
+    environment = prepare("paper-8b", tmp_path)
+    tiers = tmp_path / "configs" / "tiers"
+    assert yaml.safe_load((tiers / "paper-8b.yaml").read_text())["extends"] == "paper"
+    assert yaml.safe_load((tiers / "paper.yaml").read_text())["cluster"]["gpus"] == 4
+    program = """
+from artifact.config import load
+from artifact.studies.inputs import check_judge, inputs_over, problems_of
+from artifact.studies.suremath import unbuilt
+from artifact.suremath.lineage import CURATED
+from artifact.suremath.seeds import load_benchmarks, load_sources
+from artifact.suremath.settings import load_settings
+config, settings = load("paper-8b"), load_settings("paper")
+assert unbuilt(config) == "sure-math", unbuilt(config)
+curated = [item.problem for item in load_sources(settings.curated.sources, CURATED).items]
+inputs, report = inputs_over(config, curated)
+assert len(inputs.train) == len(curated) > settings.curated.size, (len(inputs.train), len(curated))
+assert inputs.vocabulary > config.losses.distil.top_k
+check_judge(config, inputs.train)
+sizes = {name: len(items) for name, items in load_benchmarks(settings.benchmarks).items()}
+assert sizes == {"math-500": 500, "aime-2025": 30, "amo-bench": 50, "gsm8k-test": 1319}, sizes
+assert len(problems_of(config.task, "aime-2025", None)) == 30
+"""
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    small = yaml.safe_load((tmp_path / "configs" / "suremath" / "paper.yaml").read_text())
+    assert small["generator"]["model"] == load_settings("paper").generator.model
