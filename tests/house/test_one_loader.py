@@ -12,8 +12,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "artifact"
 LOADER, RESOLVER = "src/artifact/actors/checkpoints.py", "src/artifact/models.py"
+RECIPES = {f"src/artifact/worlds/{world}/recipe.py" for world in ("tiny", "text")}  # hashed into their models
 ALLOWED = {
-    "from_pretrained": {LOADER, "src/artifact/worlds/tiny/recipe.py"},  # its code is part of its models' hash
+    "from_pretrained": {LOADER, *RECIPES},
     "snapshot_download": {RESOLVER},
     "hf_hub_download": set(),
     "model_info": {RESOLVER},
