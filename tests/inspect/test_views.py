@@ -18,6 +18,7 @@ from artifact.book.page import to_html
 from artifact.errors import ArtifactError
 from artifact.inspect.collection import Rollouts
 from artifact.inspect.pairs import word_diff
+from artifact.inspect.recorded import recorded
 from artifact.inspect.tokens import levels_of
 from artifact.inspect.view import View, style_sheet
 from artifact.records import Rollout, read_parquet
@@ -232,8 +233,8 @@ class Elements(HTMLParser):
         for name, value in attrs:
             if name == "id":
                 self.ids.append(str(value))
-            elif name == "for":
-                self.for_.append(str(value))
+            elif name == "for" or (name == "href" and str(value).startswith("#")):  # both lead to an id of the page
+                self.for_.append(str(value).removeprefix("#"))
             elif name in ("href", "src", "style") or name.startswith("on"):
                 self.other.append((name, str(value)))
 
@@ -243,7 +244,7 @@ def views(table: Rollouts, records: list[TokenRecord]) -> list[View]:
     r = next(r for r in records if r.role == "rejected")
     problem = hostile[0].problem.id
     made: list[View] = [table, *list(hostile), inspect.cluster(KEY, "p0"), inspect.pairs(KEY, r.step, r.problem_id)]
-    return [*made, inspect.through_training(KEY, problem), inspect.before_after(KEY, "p0")]
+    return [*made, inspect.through_training(KEY, problem), inspect.before_after(KEY, "p0"), recorded(KEY)]
 
 
 def test_every_view_keeps_text_as_text_and_needs_nothing_beside_it(
@@ -289,3 +290,18 @@ def test_the_page_of_a_notebook_keeps_a_view_with_its_buttons_and_style(table: R
     assert page.count(style_sheet()) == 1 and "form" not in found.tags
     plain = to_html(new_notebook(cells=[new_code_cell("0")]), tmp_path, "a")
     assert style_sheet() not in plain
+
+
+def test_the_page_of_recorded_tokens_has_all_of_them_or_those_of_some_steps(
+    table: Rollouts, records: list[TokenRecord]
+) -> None:
+    def asked(steps: set[int] | None) -> set[tuple[int, str]]:
+        return {(r.step, r.problem_id) for r in records if steps is None or r.step in steps}
+
+    for steps in (None, {0}):
+        found = recorded(table.run, steps)
+        assert {(s.step, s.problem.id) for s in found.responses} == asked(steps) and len(found) > 0
+        page = found.fragment()
+        assert page.count('<section id="r') == len(found)
+        links = [f'href="#r{i + 1}"' for i in range(len(found))]
+        assert all(link in page for link in links)

@@ -5,7 +5,9 @@
     output/<kind>-<name>.html        one of them: rows that lead to runs, how it was made, how to make it again
     runs.html, run/<key>.html        stored results; two of them side by side
     rollouts.html#run=<key>          the responses of one, filtered in the browser
+    tokens/<key>.html                its recorded tokens: what student, teacher and loss said of each
     notebooks/, data.html, source/   pages of notebooks, SURE-Math, the losses line by line
+    live/                            the models in a page, where the tier has embedded ones
     data/, files/, static/           what those pages load
 
 The light form keeps the rollouts of the papers' main tables alone, of one seed, and leaves out what lies elsewhere in
@@ -33,6 +35,7 @@ from artifact.site.outputs import Outputs, Shown
 from artifact.site.pages import Pages
 from artifact.site.rollouts import TokenPages
 from artifact.site.sources import Source, labels, sources
+from artifact.site.tokens import write_tokens
 from artifact.studies import store
 from artifact.studies.claims import check_claims, made_by
 
@@ -71,13 +74,13 @@ def build(
     overrides: Mapping[str, Any] | None = None,
     light: bool = False,
     more: Sequence[More] = (),
-    tokens: TokenPages = lambda source: None,
+    tokens: TokenPages | None = None,
 ) -> Path:
     """Write the site of `tier` to `out`, in place of what is there; returns its start page.
 
     overrides  those the notebooks were run with, by which stored runs are told apart
     more       further parts; a folder `live` among them is linked from the start page
-    tokens     where the tokens of a result are shown, if they are
+    tokens     where the tokens of a result are shown (default: `tokens.write_tokens`; the light form has none)
     Raises ArtifactError where `out` holds something that is no site.
     """
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file())):
@@ -92,8 +95,9 @@ def build(
             (folder / "notebooks").mkdir(exist_ok=True)
             shutil.copyfile(str(book.page), folder / "notebooks" / f"{book.stem}.html")
         annotations = [s for s in found.values() if s.kind == "annotations"]
-        packer = rollouts.Packer(pages, annotations, tokens)
         first = min((s.seed for s in found.values() if s.seed is not None), default=0)
+        shown_at = tokens or (lambda source: None if light else write_tokens(folder, source, first))
+        packer = rollouts.Packer(pages, annotations, shown_at)
         read = [runs.read(s, packer, packed=not light or _in_main_tables(s, first)) for s in found.values()]
         runs.write(pages, read, shown)
         pages.write("rollouts.html", "rollouts.html")
