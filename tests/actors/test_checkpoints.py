@@ -159,7 +159,7 @@ def test_nothing_is_started_for_a_model_that_is_not_whole(
     class Started(Exception):
         pass
 
-    def connect(**options: object) -> None:
+    def connect(*cluster: object) -> None:
         raise Started
 
     monkeypatch.setattr(session, "connect", connect)
@@ -223,7 +223,7 @@ def test_an_engine_refuses_what_is_not_whole(tmp_path: Path) -> None:
 @pytest.fixture
 def actor() -> ScoringActor:
     held: Any = ScoringActor.__new__(ScoringActor)  # without a process of its own
-    held.device, held.dtype, held._models = "cpu", "float32", {}
+    held.device, held.dtype, held.one_model, held._models = "cpu", "float32", False, {}
     return held
 
 
