@@ -118,7 +118,10 @@ class Series:
         shutil.rmtree(self.temporary, ignore_errors=True)
 
     def content(self) -> dict[str, Any]:
-        """What must be the same, by name; `metrics.jsonl` as rows without their seconds."""
+        """What must be the same, by name; `metrics.jsonl` as rows without their seconds.
+
+        A manifest names the measured checkpoint by its place, which is that of this series: it stands as `FOLDER`.
+        """
         found: dict[str, Any] = {}
         for base in (self.results, self.figures):
             for path in sorted(p for p in base.rglob("*") if p.is_file()):
@@ -126,6 +129,9 @@ class Series:
                 if path.name == "metrics.jsonl":
                     rows = map(json.loads, path.read_text().splitlines())
                     found[name] = [{k: v for k, v in r.items() if not k.startswith("seconds/")} for r in rows]
+                elif path.name == store.MANIFEST and _compared(path.relative_to(self.folder)):
+                    manifest = json.loads(path.read_text().replace(str(self.folder), "FOLDER"))
+                    found[name] = {k: v for k, v in manifest.items() if k != "checksum"}  # of the text with the place
                 elif _compared(path.relative_to(self.folder)):
                     found[name] = path.read_bytes()
         return found

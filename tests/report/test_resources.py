@@ -49,6 +49,8 @@ def test_overhead_is_paired_by_seed() -> None:
     assert "cannot be told from the reference's: +0.200 s" in said and "over 2 seeds" in said
     certain = table.assign(low=0.1).reset_index()
     assert "a step takes more: +0.200 s" in resources.overhead_in_words(certain)[0]
+    (alone,) = resources.overhead_in_words(table.assign(seeds=1, low=float("nan"), high=float("nan")).reset_index())
+    assert "one seed, so without an interval" in alone and "nan" not in alone
 
 
 def test_the_highest_peak_of_each_actor() -> None:

@@ -104,9 +104,10 @@ def overhead_in_words(table: pd.DataFrame) -> list[str]:
     for row in table[table["phase"] == "whole step"].to_dict("records"):
         told = row["low"] > 0 or row["high"] < 0
         claim = "takes more" if row["low"] > 0 else "takes less" if told else "cannot be told from the reference's"
+        interval = f"95 % interval {row['low']:+.3f} to {row['high']:+.3f} s over {row['seeds']} seeds"
         out.append(
-            f"Teacher {row['teacher']}: a step {claim}: {row['seconds_difference']:+.3f} s (95 % interval "
-            f"{row['low']:+.3f} to {row['high']:+.3f} s over {row['seeds']} seeds), "
+            f"Teacher {row['teacher']}: a step {claim}: {row['seconds_difference']:+.3f} s "
+            f"({interval if row['seeds'] > 1 else 'one seed, so without an interval'}), "
             f"{100 * row['share_of_step_time']:+.1f} % of {row['seconds_reference']:.3f} s."
         )
     return out
