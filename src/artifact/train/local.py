@@ -84,8 +84,10 @@ class LocalWorkers:
         vocabulary: int | None = None,
     ) -> None:
         self.network, self.settings, self.decode, self.stops = network, settings, decode, set(stop_token_ids)
-        self.reference = FrozenModel(copy.deepcopy(network).requires_grad_(False))  # type: ignore[arg-type]
-        self.teacher = self.reference if teacher is None else FrozenModel(teacher)  # type: ignore[arg-type]
+        shared = settings.optimiser.shared_prompts
+        frozen = [copy.deepcopy(network).requires_grad_(False), teacher]
+        self.reference = FrozenModel(frozen[0], shared_prompts=shared)  # type: ignore[arg-type]
+        self.teacher = self.reference if teacher is None else FrozenModel(frozen[1], shared_prompts=shared)  # type: ignore[arg-type]
         self._initial = copy.deepcopy(network.state_dict())
         self.vocabulary = self.reference.vocabulary if vocabulary is None else vocabulary
         self._version = 0
@@ -94,7 +96,8 @@ class LocalWorkers:
     def start(self, total_steps: int) -> None:
         """The initial weights, a fresh optimiser, a schedule over `total_steps`."""
         self.network.load_state_dict(self._initial)
-        policy = Policy(self.network, self.settings.losses, self.settings.optimiser.gradient_checkpointing)
+        o = self.settings.optimiser
+        policy = Policy(self.network, self.settings.losses, o.gradient_checkpointing, o.shared_prompts)
         engine = PlainEngine(policy, self.settings)
         self.student = Student(policy, engine, self.settings.optimiser, self.settings.losses, total_steps)
 

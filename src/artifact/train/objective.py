@@ -122,9 +122,9 @@ def objective(body: Body, weight_VH: Tensor, batch: MicroBatch, losses: Losses) 
     return share_of_step(response_hidden(body, packed), weight_VH, packed, batch, losses)
 
 
-def pack_batch(batch: MicroBatch) -> Packed:
+def pack_batch(batch: MicroBatch, shared_prompts: bool = False) -> Packed:
     """The sequences of a micro-batch for its forward pass; one of two tokens where it has no example."""
-    return pack([s for e in batch.examples for s in e.sequences] or [IDLE], batch.device)
+    return pack([s for e in batch.examples for s in e.sequences] or [IDLE], batch.device, shared_prompts)
 
 
 def share_of_step(hidden_TH: Tensor, weight_VH: Tensor, packed: Packed, batch: MicroBatch, losses: Losses) -> Outcome:
@@ -219,9 +219,11 @@ class _Part:
     def target_logprobs(self, temperature: float = 1.0) -> Tensor:
         """log p_S of the actual response token at each row, full vocabulary, at `temperature`, [T].
 
-        Rows of one position, those of a response that is chosen for several, are taken through the head once.
+        Rows of one position and token, those of a response that is chosen for several, are taken through the head
+        once; responses that share their prompt have their first position in common, but not its token.
         """
-        _, first, place_T = np.unique(self.position_T, return_index=True, return_inverse=True)
+        of_T = self.position_T * self.weight_VH.shape[0] + self.target_T.cpu().numpy()
+        _, first, place_T = np.unique(of_T, return_index=True, return_inverse=True)
         rows = self.tensor(first)
         head = log_probs_at(self.hidden_TH[rows], self.weight_VH, self.target_T[rows, None], temperature=temperature)
         return head.logprobs_TK[:, 0][self.tensor(place_T)]
