@@ -206,8 +206,8 @@ MUTANTS = (
     Mutant(
         "team: the teacher scores at temperature 1",
         "actors/team.py",
-        "piece, d.top_k, d.temperature,",
-        "piece, d.top_k, 1.0,",
+        "                        d.temperature,",
+        "                        1.0,",
         TEAM,
     ),
     Mutant(

@@ -38,10 +38,7 @@ def share_prompts(network: Any) -> Any:
     layers = set(getattr(config, "layer_types", None) or ["full_attention"])
     for fault, words in (
         (name not in ARCHITECTURES, f"{name} has not been run with it, only {' and '.join(ARCHITECTURES)}"),
-        (
-            layers != {"full_attention"},
-            f"{name} has layers of {', '.join(sorted(layers))}, not full alone",
-        ),
+        (layers != {"full_attention"}, f"{name} has layers of {', '.join(sorted(layers))}, not full alone"),
         (attention not in ("sdpa", ATTENTION), f"the attention of {name} is {attention!r}, not 'sdpa'"),
         (dropout != 0, f"{name} drops attention (attention_dropout = {dropout}): responses would see several prompts"),
     ):

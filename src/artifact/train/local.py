@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -84,10 +85,9 @@ class LocalWorkers:
         vocabulary: int | None = None,
     ) -> None:
         self.network, self.settings, self.decode, self.stops = network, settings, decode, set(stop_token_ids)
-        shared = settings.optimiser.shared_prompts
-        frozen = [copy.deepcopy(network).requires_grad_(False), teacher]
-        self.reference = FrozenModel(frozen[0], shared_prompts=shared)  # type: ignore[arg-type]
-        self.teacher = self.reference if teacher is None else FrozenModel(frozen[1], shared_prompts=shared)  # type: ignore[arg-type]
+        frozen = partial(FrozenModel, shared_prompts=settings.optimiser.shared_prompts)
+        self.reference = frozen(copy.deepcopy(network).requires_grad_(False))  # type: ignore[arg-type]
+        self.teacher = self.reference if teacher is None else frozen(teacher)  # type: ignore[arg-type]
         self._initial = copy.deepcopy(network.state_dict())
         self.vocabulary = self.reference.vocabulary if vocabulary is None else vocabulary
         self._version = 0

@@ -190,7 +190,7 @@ class _Part:
         self.n_responses = len(sequences)
         self.hidden_TH = hidden_TH[self.row_T]
         self.target_T = packed.target_T[self.row_T]
-        self.position_T = packed.position_T[self.row_T].cpu().numpy()
+        self.logit_T = (packed.position_T[self.row_T] * weight_VH.shape[0] + self.target_T).cpu().numpy()
         self.mask_T = torch.ones_like(self.row_T, dtype=torch.bool)
 
     def tensor(self, values: np.ndarray | Sequence[float], dtype: torch.dtype | None = None) -> Tensor:
@@ -219,11 +219,9 @@ class _Part:
     def target_logprobs(self, temperature: float = 1.0) -> Tensor:
         """log p_S of the actual response token at each row, full vocabulary, at `temperature`, [T].
 
-        Rows of one position and token, those of a response that is chosen for several, are taken through the head
-        once; responses that share their prompt have their first position in common, but not its token.
+        Rows of one logit, those of a response that is chosen for several, are taken through the head once.
         """
-        of_T = self.position_T * self.weight_VH.shape[0] + self.target_T.cpu().numpy()
-        _, first, place_T = np.unique(of_T, return_index=True, return_inverse=True)
+        _, first, place_T = np.unique(self.logit_T, return_index=True, return_inverse=True)
         rows = self.tensor(first)
         head = log_probs_at(self.hidden_TH[rows], self.weight_VH, self.target_T[rows, None], temperature=temperature)
         return head.logprobs_TK[:, 0][self.tensor(place_T)]
