@@ -40,16 +40,25 @@ def tiny_llama(vocabulary: int, seed: int = 0) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "max_position_embeddings": 64}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    shape: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "max_position_embeddings": 64,
+    }
+    heads: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 2}
     return LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, **shape, **heads))
 
 
-MAKERS = {"qwen3": tiny_qwen3, "llama": tiny_llama}
+MAKERS: dict[str, Any] = {"qwen3": tiny_qwen3, "llama": tiny_llama}
 NETWORKS = {name: exact(make(V)) for name, make in MAKERS.items()}
 ids = st.lists(st.integers(0, V - 1), min_size=1, max_size=7).map(tuple)
 groups = st.lists(st.tuples(ids, st.lists(ids, min_size=1, max_size=4)), min_size=1, max_size=4)
-GROUPS = [((1, 2, 3), [(4, 5), (4, 6, 7), (8,)]), ((1, 2), [(3, 4, 5)]), ((9,), [(7, 7, 7, 7, 0), (2, 0)])]
+GROUPS: list[tuple[Any, list[Any]]] = [
+    ((1, 2, 3), [(4, 5), (4, 6, 7), (8,)]),
+    ((1, 2), [(3, 4, 5)]),
+    ((9,), [(7, 7, 7, 7, 0), (2, 0)]),
+]
 
 
 def of_groups(shapes: Sequence[tuple[Any, Sequence[Any]]]) -> list[TokenPair]:
@@ -92,7 +101,8 @@ def shared(network: Any, sequences: Sequence[TokenPair], checkpointed: bool = Fa
 def test_logits_and_gradients_are_those_of_each_sequence_by_itself(
     name: str, dtype: torch.dtype, tolerance: float, checkpointed: bool
 ) -> None:
-    network, sequences = copy.deepcopy(NETWORKS[name]).to(dtype), of_groups(GROUPS)
+    network, sequences = copy.deepcopy(NETWORKS[name]), of_groups(GROUPS)
+    torch.nn.Module.to(network, dtype)
     packed = pack(sequences, shared_prompts=True)
     assert packed.input_BT.numel() == sum(len(p) + sum(map(len, rs)) for p, rs in GROUPS), "each prompt once"
     for found, expected in zip(shared(network, sequences, checkpointed), alone(network, sequences), strict=True):

@@ -24,8 +24,8 @@ def attend(
 
     if branches is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
-    rows = [branches.split(states) for states in (query, key, value)]
-    return branches.join(sdpa_attention_forward(module, *rows, None, **options)[0]), None
+    query, key, value = (branches.split(states) for states in (query, key, value))
+    return branches.join(sdpa_attention_forward(module, query, key, value, None, **options)[0]), None
 
 
 def share_prompts(network: Any) -> Any:

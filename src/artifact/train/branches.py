@@ -57,8 +57,8 @@ class Branches:
         return states_BThd.flatten(0, 1).index_select(0, self.home_N)[None]
 
 
-def branch(once: Sequence[TokenPair], device: str = "cpu") -> tuple[np.ndarray, Branches, np.ndarray]:
-    """Token ids [1, N] of the distinct sequences `once`, their branches, and token_BT as an array."""
+def branch(once: Sequence[TokenPair], device: str = "cpu") -> tuple[Tensor, Branches]:
+    """Token ids [1, N] of the distinct sequences `once`, and what makes sequences of them."""
     width = max(len(p) + len(r) for p, r in once)
     token_BT = np.zeros((len(once), width), dtype=np.int64)
     start: dict[tuple[int, ...], int] = {}
@@ -75,4 +75,4 @@ def branch(once: Sequence[TokenPair], device: str = "cpu") -> tuple[np.ndarray, 
         places.append(np.arange(n - own, n + m))
         homes.append(places[-1] + b * width)
     flat = [torch.from_numpy(a).to(device) for a in (token_BT, np.concatenate(homes), np.concatenate(places))]
-    return np.asarray([tokens], dtype=np.int64), Branches(*flat), token_BT
+    return torch.tensor([tokens], device=device), Branches(*flat)

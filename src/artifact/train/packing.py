@@ -84,13 +84,14 @@ def pack(sequences: Sequence[TokenPair], device: str = "cpu", shared_prompts: bo
         positions.append(np.arange(n - 1, n + m - 1) + b * width)
         targets.append(np.asarray(response, dtype=np.int64))
         segments.append(np.full(m, s, dtype=np.int64))
-    position_T = np.concatenate(positions)
-    branches = None
-    if shared_prompts:
-        tokens, branches, token_BT = branch(once, device)
-        position_T = token_BT.reshape(-1)[position_T]
-    flat = [torch.from_numpy(a).to(device) for a in (position_T, np.concatenate(targets), np.concatenate(segments))]
-    return Packed(torch.from_numpy(tokens).to(device), *flat, branches)
+    input_BT = torch.from_numpy(tokens).to(device)
+    position_T, target_T, segment_T = (
+        torch.from_numpy(np.concatenate(a)).to(device) for a in (positions, targets, segments)
+    )
+    if not shared_prompts:
+        return Packed(input_BT, position_T, target_T, segment_T)
+    input_1N, branches = branch(once, device)
+    return Packed(input_1N, branches.token_BT.flatten()[position_T], target_T, segment_T, branches)
 
 
 def response_hidden(body: Body, packed: Packed) -> Tensor:
