@@ -211,6 +211,16 @@ MUTANTS = (
         TEAM,
     ),
     Mutant(
+        "team: the teacher shares no prompts", "actors/team.py", "                        o.shared_prompts,\n", "", TEAM
+    ),
+    Mutant(
+        "team: the reference shares no prompts",
+        "actors/team.py",
+        "wanted, o.micro_batch_tokens, o.shared_prompts",
+        "wanted, o.micro_batch_tokens",
+        TEAM,
+    ),
+    Mutant(
         "team: self-distillation asks the teacher",
         "actors/team.py",
         "self.base if self_teacher else",
