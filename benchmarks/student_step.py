@@ -1,9 +1,10 @@
-"""Processor seconds of student and teacher in a step, with equal sequences computed once against each by itself.
+"""Processor seconds of student and teacher in a step: equal sequences computed once, and prompts shared.
 
 One step's examples of CORE, plain distillation and GRPO on the embedded pair: 32 prompts x 4 rollouts of the student,
 verified and scored. *Apart* are the same examples with the repeats of a sequence told apart by a token of their prompt,
-so that nothing is equal and every shape stays. Both are timed by processor time in turns, on one thread, and what is
-printed is the median of the ratios. The head, the losses and AdamW are in the student's time.
+so that nothing is equal and every shape stays; *once* is what the artifact does; *shared* computes each prompt once as
+well (`optimiser.shared_prompts`). All are timed by processor time in turns, on one thread, and what is printed is the
+median of the ratios: once to apart, shared to once. The head, the losses and AdamW are in the student's time.
 
     python benchmarks/student_step.py --repeats 9
 """
@@ -22,6 +23,7 @@ import torch
 
 from artifact.actors.answering import answer
 from artifact.actors.checkpoints import load_frozen, load_network
+from artifact.actors.shared_prompts import share_prompts
 from artifact.config import Config, load
 from artifact.paths import resolve_model
 from artifact.records import Group
@@ -70,11 +72,15 @@ class Bench:
         batch = load("tiny", {"train.curve_every": 0, "method": method}).make_method().batch(self.groups, context)
         return list(batch.examples), dict(batch.coefficients)
 
-    def workers(self) -> LocalWorkers:
+    def workers(self, shared_prompts: bool) -> LocalWorkers:
         """A fresh student with plain AdamW, and the teacher."""
         student, teacher = load_network(self.networks[0], "float32"), load_frozen(self.networks[1], "float32")
+        settings = self.config.run_settings
+        if shared_prompts:
+            student, teacher = share_prompts(student), share_prompts(teacher)
+            settings = replace(settings, optimiser=replace(settings.optimiser, shared_prompts=True))
         stops, vocabulary = stop_token_ids(self.config.models.student), self.inputs.vocabulary
-        workers = LocalWorkers(student, teacher, self.config.run_settings, self.inputs.decode, stops, vocabulary)
+        workers = LocalWorkers(student, teacher, settings, self.inputs.decode, stops, vocabulary)
         workers.start(1000)
         return workers
 
@@ -107,6 +113,18 @@ def sequences(examples: Sequence[Example]) -> list[TokenPair]:
     return [s for e in examples for s in e.sequences]
 
 
+def tokens(once: Sequence[TokenPair]) -> tuple[int, int]:
+    """Tokens of the distinct sequences, and with each prompt counted once."""
+    responses = sum(len(r) for _, r in once)
+    return sum(len(p) for p, _ in once) + responses, sum(len(p) for p in {p for p, _ in once}) + responses
+
+
+def against(times: dict[str, list[float]], name: str, base: str) -> str:
+    """Median seconds of `name` and its ratio to `base`, pair by pair; the first pair warms up."""
+    ratio = statistics.median(a / b for a, b in zip(times[name][1:], times[base][1:], strict=True))
+    return f"{name} {statistics.median(times[name][1:]):.3f} s, {ratio:.2f} of {base}"
+
+
 def main() -> None:
     """Print a line per method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -119,25 +137,30 @@ def main() -> None:
         once, coefficients = bench.examples(method)
         several = apart(once, bench.inputs.vocabulary)
         assert len(distinct(sequences(several))[0]) == len(sequences(several))
-        both = {"once": (once, bench.workers()), "apart": (several, bench.workers())}
-        teacher: dict[str, list[float]] = {name: [] for name in both}
-        student: dict[str, list[float]] = {name: [] for name in both}
+        forms = {
+            "apart": (several, bench.workers(False)),
+            "once": (once, bench.workers(False)),
+            "shared": (once, bench.workers(True)),
+        }
+        teacher: dict[str, list[float]] = {name: [] for name in forms}
+        student: dict[str, list[float]] = {name: [] for name in forms}
         for step in range(arguments.repeats + 1):
-            for name, (examples, workers) in both.items():
+            for name, (examples, workers) in forms.items():
                 spent, scores = timed(workers.teacher_scores, [examples])
                 reference = workers.reference_logprobs([examples])
                 of_step = denominators(examples, bench.config.losses, bench.config.sampling.max_new_tokens)
                 work = StepWork(step, coefficients, of_step)
                 teacher[name].append(spent)
                 student[name].append(timed(workers.step, work, [examples], scores, reference)[0])
+        of_once = distinct(sequences(once))[0]
         print(
-            f"{method}: {len(sequences(once))} sequences, {len(distinct(sequences(once))[0])} of them distinct; "
+            f"{method}: {len(sequences(once))} sequences, {len(of_once)} of them distinct, of {tokens(of_once)[0]} "
+            f"tokens, {tokens(of_once)[1]} with each prompt once; "
             + "; ".join(
-                f"{what} {statistics.median(times['once'][1:]):.3f} s, "
-                f"{statistics.median(a / b for a, b in zip(times['once'][1:], times['apart'][1:], strict=True)):.2f} "
-                "of each by itself"
+                f"{what} {against(times, 'once', 'apart')}, {against(times, 'shared', 'once')}"
                 for what, times in (("student", student), ("teacher", teacher))
-            )
+            ),
+            flush=True,
         )
 
 

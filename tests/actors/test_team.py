@@ -21,7 +21,15 @@ from artifact.records import Rollout
 from artifact.train.examples import Distil, Example, Imitate, Prefer
 from artifact.train.workers import StepWork
 
-CONFIG = load("tiny", {"losses.distil.temperature": 1.5, "losses.distil.top_k": 7, "optimiser.micro_batch_tokens": 99})
+CONFIG = load(
+    "tiny",
+    {
+        "losses.distil.temperature": 1.5,
+        "losses.distil.top_k": 7,
+        "optimiser.micro_batch_tokens": 99,
+        "optimiser.shared_prompts": True,
+    },
+)
 
 
 class Actor:
@@ -59,7 +67,7 @@ SHARDS: list[list[Example]] = [
 def test_the_teacher_scores_what_is_distilled_under_its_own_prompt(actors: Actors, own: bool) -> None:
     found = workers(actors, self_teacher=own).teacher_scores(SHARDS)
     path = resolve_model(CONFIG.models.student) if own else resolve_model(CONFIG.teacher_path)
-    assert actors.teacher.asked == [("teacher_scores", (path, {1: ((9, 1), (2, 3))}, 7, 1.5, 99, False, 11), {})]
+    assert actors.teacher.asked == [("teacher_scores", (path, {1: ((9, 1), (2, 3))}, 7, 1.5, 99, False, 11, True), {})]
     assert found == [("teacher_scores of 1",), None]
 
 
@@ -76,7 +84,7 @@ def test_the_reference_is_the_initial_student_and_scores_both_responses_of_a_pai
     found = workers(actors).reference_logprobs(SHARDS)
     wanted = {0: ((((1,), (2,)), ((1,), (3, 4))), 1.0)}
     path = resolve_model(CONFIG.models.student)
-    assert actors.reference.asked == [("reference_logprobs", (path, wanted, 99), {})]
+    assert actors.reference.asked == [("reference_logprobs", (path, wanted, 99, True), {})]
     assert found == [None, "reference_logprobs of 1"]
 
 

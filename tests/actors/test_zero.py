@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.actors.zero_rank import CASES, EXAMPLES, LONG, PROBE, run_settings, take_step
+from tests.actors.zero_rank import CASES, EXAMPLES, LONG, PROBE, SHARED, run_settings, take_step
 from tests.train.tiny import tiny_qwen3
 from torch import Tensor
 
@@ -159,6 +159,20 @@ def test_a_gradient_of_nan_on_one_rank_stops_all_before_the_weights_are_touched(
     assert errors == {f"gradient of model.embed_tokens.weight (and {bodys} more) is not finite at step 0"}
     first = seen[ranks][0][case]
     assert all(torch.equal(first["after the error"][n], t) for n, t in first["resumed"].items())
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+@RANKS
+def test_a_step_whose_prompts_are_shared_is_that_of_plain_torch_without(
+    stage: int, checkpointed: bool, ranks: int, seen: dict[int, Seen]
+) -> None:
+    expected = Plain("untied", [SHARED])
+    for rank in seen[ranks]:
+        own = rank[f"shared {stage} {checkpointed}"]
+        same(own["moments"], expected.moments)
+        assert own["metrics"]["grad_norm"] == pytest.approx(expected.metrics[0]["grad_norm"], rel=1e-4)
+        assert own["metrics"]["micro_batches"] > 1
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])

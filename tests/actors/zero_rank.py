@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from artifact.actors.placement import Slot
 from artifact.actors.student import StudentActor
 from artifact.config import load
 from artifact.errors import NonFinite
-from artifact.train.examples import Distil, Example
+from artifact.train.examples import Distil, Example, Imitate, Prefer
 from artifact.train.objective import denominators, to_reference, to_score
 from artifact.train.scoring import FrozenModel
 from artifact.train.settings import RunSettings
@@ -36,6 +37,13 @@ PROBE = [((1, 8), (3, 4, 5)), ((2,), (6, 0))]
 
 LONG: list[Example] = [e for _ in range(12) for e in STEPS[0]]
 """One step of many passes, whose gradients lose digits when they are added up in bfloat16."""
+
+SHARED: list[Example] = [
+    *(Distil("a", (1, 8, 2), (3 + i, 4, 5, 0), 0.5 + i) for i in range(4)),
+    *(Prefer("c", (4, 8), (4, 4, i, 0), (5, 5 + i, 0)) for i in range(4)),
+    Imitate("b", (2, 8), (2, 0)),
+]
+"""Several responses of a prompt, on either of two ranks, and of one more on the first alone."""
 
 CASES = [(stage, model, 0) for stage in range(4) for model in ("tied", "untied")] + [(3, "tied", sharding.SMALL)]
 """(ZeRO stage, checkpoint, `sharding.SMALL`): at 0 even the smallest weight is shared out."""
@@ -100,9 +108,9 @@ class Rank:
         self.actor = StudentActor(slot, rank, load("tiny").cluster, "float32")
         self.actor.init_distributed("127.0.0.1", port, world_size, "secret")
 
-    def reset(self, model: str) -> Any:
+    def reset(self, model: str, **optimiser: Any) -> Any:
         s = run_settings()
-        return self.actor.reset(str(self.folder / model), s.optimiser, s.losses, 4, 0)
+        return self.actor.reset(str(self.folder / model), replace(s.optimiser, **optimiser), s.losses, 4, 0)
 
     def step(self, step: int, model: str, examples: list[Example] | None = None) -> dict[str, float]:
         from transformers import AutoModelForCausalLM
@@ -120,6 +128,13 @@ class Rank:
         self.actor.dtype = "float32"
         dtypes = sorted({str(t.dtype) for t in saved.values()})
         return {"metrics": metrics, "moments": first_moments(self.actor), "dtypes": dtypes}
+
+    def shared(self, stage: int, checkpointed: bool) -> dict[str, Any]:
+        """A step whose prompts are shared."""
+        sharding.SMALL = 0
+        self.actor.cluster = self.actor.cluster.model_copy(update={"zero_stage": stage})
+        self.reset("untied", shared_prompts=True, gradient_checkpointing=checkpointed)
+        return {"metrics": self.step(0, "untied", SHARED), "moments": first_moments(self.actor)}
 
     def weights(self, name: str) -> dict[str, Tensor]:
         """What the first rank saves; nothing elsewhere."""
@@ -172,9 +187,11 @@ def main(rank: int, world_size: int, folder: Path, port: int) -> None:
     torch.set_num_threads(1)
     here = Rank(rank, world_size, folder, port)
     seen: dict[Any, Any] = {case: here.case(*case) for case in CASES}
-    torch.save(
-        seen | {f"half {stage}": here.half(stage) for stage in range(4)}, folder / f"rank-{rank}-of-{world_size}.pt"
-    )
+    for stage in range(4):
+        seen[f"half {stage}"] = here.half(stage)
+        for checkpointed in (False, True):
+            seen[f"shared {stage} {checkpointed}"] = here.shared(stage, checkpointed)
+    torch.save(seen, folder / f"rank-{rank}-of-{world_size}.pt")
     torch.distributed.destroy_process_group()
 
 

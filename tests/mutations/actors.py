@@ -206,8 +206,18 @@ MUTANTS = (
     Mutant(
         "team: the teacher scores at temperature 1",
         "actors/team.py",
-        "piece, d.top_k, d.temperature,",
-        "piece, d.top_k, 1.0,",
+        "                        d.temperature,",
+        "                        1.0,",
+        TEAM,
+    ),
+    Mutant(
+        "team: the teacher shares no prompts", "actors/team.py", "                        o.shared_prompts,\n", "", TEAM
+    ),
+    Mutant(
+        "team: the reference shares no prompts",
+        "actors/team.py",
+        "wanted, o.micro_batch_tokens, o.shared_prompts",
+        "wanted, o.micro_batch_tokens",
         TEAM,
     ),
     Mutant(

@@ -424,8 +424,8 @@ MUTANTS = (
     Mutant(
         "the reference trains along",
         "train/local.py",
-        "FrozenModel(copy.deepcopy(network).requires_grad_(False))",
-        "FrozenModel(network)",
+        "frozen(copy.deepcopy(network).requires_grad_(False))",
+        "frozen(network)",
         ("train/test_local.py::test_the_reference_stays_the_initial_student_and_teaches_where_there_is_no_teacher",),
     ),
     Mutant(

@@ -9,6 +9,13 @@ PARTS = ("train/test_objective_components.py",)
 WHOLE = ("train/test_objective.py",)
 
 MUTANTS = (
+    Mutant(
+        "responses of a shared prompt have one first token",
+        FILE,
+        "(packed.position_T[self.row_T] * weight_VH.shape[0] + self.target_T)",
+        "packed.position_T[self.row_T]",
+        ("actors/test_shared_prompts.py",),
+    ),
     Mutant("response mask dropped", FILE, "kept = torch.from_numpy(self.chosen)", "kept = slice(None)", PARTS),
     Mutant(
         "masked tokens of what is given dropped from the wrong place",

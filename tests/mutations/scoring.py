@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutations.mutant import Mutant
 
 SCORING, PACKING = ("train/test_scoring.py",), ("train/test_packing.py",)
+SHARED = ("actors/test_shared_prompts.py",)
 
 MUTANTS = (
     Mutant(
@@ -174,8 +175,8 @@ MUTANTS = (
     Mutant(
         "a micro-batch loses the item that did not fit",
         "train/packing.py",
-        "batch, rows, new = [], set(), needs[i]\n",
-        "batch, rows, new = [], set(), needs[i]\n            continue\n",
+        "batch, rows, new, width = [], set(), needs[i], 0\n",
+        "batch, rows, new, width = [], set(), needs[i], 0\n            continue\n",
         PACKING,
     ),
     Mutant(
@@ -223,8 +224,8 @@ MUTANTS = (
     Mutant(
         "of equally long items the shorter list comes first",
         "train/packing.py",
-        "(-length[i], -len(needs[i]), i)",
-        "(-length[i], len(needs[i]), i)",
+        "-length[i], -len(needs[i]), i)",
+        "-length[i], len(needs[i]), i)",
         PACKING,
     ),
     Mutant(
@@ -254,5 +255,54 @@ MUTANTS = (
         "np.arange(offsets[i], offsets[i + 1]) for i in places]",
         "np.arange(offsets[i], offsets[i + 1]) for i in range(len(once))]",
         SCORING,
+    ),
+    Mutant(
+        "a shared prompt is computed for each response",
+        "train/branches.py",
+        "start.setdefault(tuple(prompt), len(tokens))",
+        "len(tokens)",
+        PACKING,
+    ),
+    Mutant(
+        "a branch begins at position 0",
+        "train/branches.py",
+        "places.append(np.arange(n - own, n + m))",
+        "places.append(np.arange(own + m))",
+        PACKING,
+    ),
+    Mutant(
+        "every branch is read in the first row",
+        "train/branches.py",
+        "homes.append(places[-1] + b * width)",
+        "homes.append(places[-1])",
+        PACKING,
+    ),
+    Mutant(
+        "an attention that knows no branches is given them",
+        "train/packing.py",
+        "if attention != ATTENTION:",
+        "if attention is None:",
+        PACKING,
+    ),
+    Mutant(
+        "items of a shared prompt in order of length alone",
+        "train/packing.py",
+        "-longest[prompts[i]], prompts[i], ",
+        "",
+        PACKING,
+    ),
+    Mutant(
+        "a pass widens without being counted anew",
+        "train/packing.py",
+        "max(width, length[i]) * (len",
+        "(width or length[i]) * (len",
+        PACKING,
+    ),
+    Mutant(
+        "responses of a prompt see one another",
+        "actors/shared_prompts.py",
+        "    if branches is None:\n",
+        "    if True:\n",
+        SHARED,
     ),
 )

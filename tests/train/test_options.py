@@ -219,6 +219,8 @@ CASES = (
     optimiser(micro_batch_tokens=1000),
     optimiser(gradient_checkpointing=True),
     Case("core", {}, {"optimiser__gradient_checkpointing": True, "train__component_norms_every": 1}),
+    *(Case(m, {}, {"optimiser__shared_prompts": True}) for m in ("opd", "core", "grpo")),
+    Case("opd", {}, {"optimiser__shared_prompts": True, "optimiser__gradient_checkpointing": True}),
     Case("opd", {}, {"optimiser__micro_batch_tokens": 1}),
     Case("core", {}, {"train__component_norms_every": 1, "train__curve_every": 1, "train__checkpoint_every": 1}),
     Case("core", {}, {"records__every": 1, "records__prompts": 3}, tool=True),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.train.tiny import Network
 
+from artifact.errors import ConfigError
 from artifact.train.packing import distinct, micro_batches, pack, response_hidden
 
 Pair = tuple[tuple[int, ...], tuple[int, ...]]
@@ -81,15 +84,45 @@ def test_what_is_equal_shares_a_row_and_a_pass() -> None:
     assert list(micro_batches([[a], [b], [a], [a]], lambda s: s, 4)) == [[0, 2, 3], [1]], "repeats cost nothing"
 
 
+def test_a_pack_that_shares_prompts_by_hand() -> None:
+    """(1, 2, 3) → (4, 5) and (6), (6) → (7, 8): nine tokens for three sequences of at most five."""
+    packed = pack([((1, 2, 3), (4, 5)), ((6,), (7, 8)), ((1, 2, 3), (6,)), ((6,), (7, 8))], shared_prompts=True)
+    assert packed.input_BT.tolist() == [[1, 2, 3, 4, 5, 6, 7, 8, 6]]
+    assert packed.position_T.tolist() == [2, 3, 5, 6, 2, 5, 6], "a prompt's last position predicts every first token"
+    assert packed.target_T.tolist() == [4, 5, 7, 8, 6, 7, 8]
+    assert packed.segment_T.tolist() == [0, 0, 1, 1, 2, 3, 3]
+    assert packed.branches is not None
+    assert packed.branches.token_BT.tolist() == [[0, 1, 2, 3, 4], [5, 6, 7, 0, 0], [0, 1, 2, 8, 0]]
+    assert packed.branches.place_N.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3]
+    assert packed.branches.home_N.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 13], "a prompt is read in its first sequence"
+
+
+def test_an_attention_that_knows_no_branches_is_refused() -> None:
+    network = Network()
+    network.model.config = SimpleNamespace(_attn_implementation="sdpa")
+    with pytest.raises(ConfigError, match=r"optimiser\.shared_prompts: the attention of Decoder is 'sdpa'; call"):
+        response_hidden(network.model, pack([((1, 2), (3,))], shared_prompts=True))
+
+
+def test_items_of_one_prompt_share_a_pass_by_hand() -> None:
+    """Lengths 3, 5, 9, 4 under prompts a, b, a, b; then 9, 2, 2 under a and 8 under b, where a pass may not widen."""
+    items = [((p,), (i,) * (n - 1)) for i, (p, n) in enumerate(((1, 3), (2, 5), (1, 9), (2, 4)))]
+    assert list(micro_batches(items, lambda s: [s], 18)) == [[2, 1], [3, 0]]
+    assert list(micro_batches(items, lambda s: [s], 18, True)) == [[2, 0], [1, 3]]
+    wide = [((p,), (i,) * (n - 1)) for i, (p, n) in enumerate(((1, 9), (1, 2), (1, 2), (2, 8)))]
+    assert list(micro_batches(wide, lambda s: [s], 17, True)) == [[0], [1, 2], [3]]
+
+
 @given(
     st.lists(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 2)), min_size=1, max_size=2), max_size=12),
     st.integers(1, 40),
+    st.booleans(),
 )
 def test_every_item_is_in_one_pass_and_only_a_single_item_exceeds_the_limit(
-    shapes: list[list[tuple[int, int]]], limit: int
+    shapes: list[list[tuple[int, int]]], limit: int, shared: bool
 ) -> None:
     items = [[((kind,), (0,) * n) for n, kind in shape] for shape in shapes]
-    passes = list(micro_batches(items, lambda s: s, limit))
+    passes = list(micro_batches(items, lambda s: s, limit, shared))
     assert sorted(i for members in passes for i in members) == list(range(len(items)))
     for members in passes:
         rows = [{(n, kind) for n, kind in shapes[i]} for i in members]

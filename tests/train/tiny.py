@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from artifact.records import Problem, Rollout, Status, Verdict
+from artifact.train.branches import ATTENTION, Branches
 from artifact.train.inputs import RunInputs
 from artifact.train.settings import (
     ContrastSettings,
@@ -59,7 +60,7 @@ def exact(model: Any) -> Qwen3ForCausalLM:
         name: str
         child: Any
         for name, child in module.named_children():
-            if type(child).__name__ == "Qwen3RMSNorm":
+            if type(child).__name__ in ("LlamaRMSNorm", "Qwen3RMSNorm"):
                 norm = nn.RMSNorm(child.weight.shape, eps=child.variance_epsilon)
                 norm.weight = child.weight
                 setattr(module, name, norm)
@@ -76,8 +77,21 @@ class Decoder(nn.Module):
         self.recurrent = nn.GRU(hidden, hidden, batch_first=True)
 
     checkpointed = False
+    config = SimpleNamespace(_attn_implementation=ATTENTION)
 
-    def forward(self, *, input_ids: Tensor, use_cache: bool) -> SimpleNamespace:
+    def forward(
+        self,
+        *,
+        input_ids: Tensor,
+        use_cache: bool,
+        branches: Branches | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+    ) -> SimpleNamespace:
+        if branches is not None:  # all of this decoder looks back, so all of it sees whole sequences
+            assert attention_mask is not None and attention_mask.all()
+            rows = self(input_ids=input_ids[0][branches.token_BT], use_cache=use_cache).last_hidden_state
+            return SimpleNamespace(last_hidden_state=branches.join(rows[:, :, None])[:, :, 0])
         embedded = self.embedding(input_ids)
         if self.checkpointed and self.training:
             return SimpleNamespace(last_hidden_state=checkpoint(self.recurrent, embedded, use_reentrant=False)[0])

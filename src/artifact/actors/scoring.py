@@ -44,8 +44,13 @@ class ScoringActor:
         """The checkpoints held; answers once the actor is up."""
         return list(self._models)
 
-    def load(self, path: str) -> FrozenModel:
-        """The checkpoint at `path`, read at first use. A folder whose contents changed since then is read again."""
+    def load(self, path: str, shared_prompts: bool = False) -> FrozenModel:
+        """The checkpoint at `path`, read at first use. A folder whose contents changed since then is read again.
+
+        shared_prompts  score each distinct prompt once; ConfigError where the network cannot. Whoever asks without it
+                        gets what it would have got
+        """
+        from artifact.actors.shared_prompts import share_prompts
         from artifact.train.scoring import FrozenModel
 
         held = self._models.get(path)
@@ -57,7 +62,8 @@ class ScoringActor:
             self._models[path] = state, FrozenModel(load_frozen(path, self.dtype, self.device), self.device)
         elif held[0] is not state:
             self._models[path] = state, held[1]
-        return self._models[path][1]
+        frozen = self._models[path][1]
+        return FrozenModel(share_prompts(frozen.network), self.device, True) if shared_prompts else frozen
 
     def release(self, path: str) -> None:
         """Forget a checkpoint that is no longer needed."""
@@ -76,10 +82,11 @@ class ScoringActor:
         max_tokens: int = 16384,
         with_tail: bool = False,
         vocabulary: int | None = None,
+        shared_prompts: bool = False,
     ) -> TeacherScores:
         """`FrozenModel.teacher_scores` of the checkpoint at `path`; NonFinite where a row is not finite."""
-        scores = self.load(path).teacher_scores(sequences, k, temperature, max_tokens, with_tail, vocabulary)
-        return check_scores(scores, path)
+        frozen = self.load(path, shared_prompts)
+        return check_scores(frozen.teacher_scores(sequences, k, temperature, max_tokens, with_tail, vocabulary), path)
 
     def readings(
         self, path: str, sequences: Sequence[TokenPair], max_tokens: int = 16384, vocabulary: int | None = None
@@ -98,9 +105,11 @@ class ScoringActor:
 
         return frozen_student(self.load(path), questions, rows_of(scores), settings)
 
-    def reference_logprobs(self, path: str, asked: Mapping[int, Asked], max_tokens: int = 16384) -> ReferenceLogprobs:
+    def reference_logprobs(
+        self, path: str, asked: Mapping[int, Asked], max_tokens: int = 16384, shared_prompts: bool = False
+    ) -> ReferenceLogprobs:
         """`FrozenModel.reference_logprobs` of the checkpoint at `path`."""
-        return self.load(path).reference_logprobs(asked, max_tokens)
+        return self.load(path, shared_prompts).reference_logprobs(asked, max_tokens)
 
     def logprobs(self, path: str, sequences: Sequence[TokenPair], max_tokens: int = 16384) -> list[np.ndarray]:
         """`FrozenModel.logprobs` of the checkpoint at `path`."""

@@ -103,6 +103,7 @@ class StudentActor:
         import torch
 
         from artifact.actors.sharding import ShardedEngine
+        from artifact.actors.shared_prompts import share_prompts
         from artifact.train.student import Policy, Student
 
         torch.manual_seed(seed)
@@ -111,7 +112,9 @@ class StudentActor:
             self.engine = self.student = None
             gc.collect()  # DeepSpeed's engine and its hooks refer to one another; old weights go before new ones come
         network = load_network(model, self.dtype)
-        policy = Policy(network, losses, optimiser.gradient_checkpointing)
+        if optimiser.shared_prompts:
+            share_prompts(network)
+        policy = Policy(network, losses, optimiser.gradient_checkpointing, optimiser.shared_prompts)
         spec = spec_of(with_explicit_head(network.named_parameters(), bool(network.config.tie_word_embeddings)))
         self.engine = ShardedEngine(policy, optimiser, self.cluster.zero_stage, self.dtype)
         self.student = Student(

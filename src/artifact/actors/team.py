@@ -64,12 +64,19 @@ class RayWorkers:
 
     def _scores(self, wanted: dict[int, TokenPair]) -> list[Any]:
         """The scorer's top-k of `wanted`, as references to one object or several."""
-        d, tokens = self.config.losses.distil, self.config.optimiser.micro_batch_tokens
+        d, o = self.config.losses.distil, self.config.optimiser
         refs: list[Any] = []
         for piece in pieces(wanted, bytes_per_token(self.config, self.vocabulary)):
             refs.append(
                 self.actors.teacher.teacher_scores.remote(
-                    self.scorer, piece, d.top_k, d.temperature, tokens, d.support == "tail", self.vocabulary
+                    self.scorer,
+                    piece,
+                    d.top_k,
+                    d.temperature,
+                    o.micro_batch_tokens,
+                    d.support == "tail",
+                    self.vocabulary,
+                    o.shared_prompts,
                 )
             )
             self._wait(refs[-1], "teacher scores")
@@ -77,13 +84,14 @@ class RayWorkers:
 
     def reference_logprobs(self, shards: Sequence[Sequence[Example]]) -> list[Handle | None]:
         """log p_ref of each shard's preference and policy-gradient examples, in the object store."""
+        o = self.config.optimiser
         out: list[Handle | None] = []
         for shard in shards:
             wanted = to_reference(shard, self.config.losses)
             ref = None
             if wanted:
                 ref = self.actors.reference.reference_logprobs.remote(
-                    self.base, wanted, self.config.optimiser.micro_batch_tokens
+                    self.base, wanted, o.micro_batch_tokens, o.shared_prompts
                 )
                 self._wait(ref, "reference log-probabilities")
             out.append(ref)

@@ -265,6 +265,15 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _prompts_are_shared_on_cpu(self) -> Config:
+        if self.optimiser.shared_prompts and self.cluster.device != "cpu":
+            raise ValueError(
+                f"optimiser.shared_prompts has been run on CPU alone, and cluster.device = {self.cluster.device}: set "
+                "it to false"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _teacher_exists(self) -> Config:
         if self.teacher not in self.models.teachers:
             raise ValueError(f"teacher {self.teacher!r} is not one of models.teachers: {sorted(self.models.teachers)}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,8 +86,9 @@ class LocalWorkers:
         vocabulary: int | None = None,
     ) -> None:
         self.network, self.settings, self.decode, self.stops = network, settings, decode, set(stop_token_ids)
-        self.reference = FrozenModel(copy.deepcopy(network).requires_grad_(False))  # type: ignore[arg-type]
-        self.teacher = self.reference if teacher is None else FrozenModel(teacher)  # type: ignore[arg-type]
+        frozen = partial(FrozenModel, shared_prompts=settings.optimiser.shared_prompts)
+        self.reference = frozen(copy.deepcopy(network).requires_grad_(False))  # type: ignore[arg-type]
+        self.teacher = self.reference if teacher is None else frozen(teacher)  # type: ignore[arg-type]
         self._initial = copy.deepcopy(network.state_dict())
         self.vocabulary = self.reference.vocabulary if vocabulary is None else vocabulary
         self._version = 0
@@ -95,7 +97,8 @@ class LocalWorkers:
     def start(self, total_steps: int) -> None:
         """The initial weights, a fresh optimiser, a schedule over `total_steps`."""
         self.network.load_state_dict(self._initial)
-        policy = Policy(self.network, self.settings.losses, self.settings.optimiser.gradient_checkpointing)
+        o = self.settings.optimiser
+        policy = Policy(self.network, self.settings.losses, o.gradient_checkpointing, o.shared_prompts)
         engine = PlainEngine(policy, self.settings)
         self.student = Student(policy, engine, self.settings.optimiser, self.settings.losses, total_steps)
 

@@ -121,9 +121,9 @@ def objective(body: Body, weight_VH: Tensor, batch: MicroBatch, losses: Losses) 
     return share_of_step(response_hidden(body, packed), weight_VH, packed, batch, losses)
 
 
-def pack_batch(batch: MicroBatch) -> Packed:
+def pack_batch(batch: MicroBatch, shared_prompts: bool = False) -> Packed:
     """The sequences of a micro-batch for its forward pass; one of two tokens where it has no example."""
-    return pack([s for e in batch.examples for s in e.sequences] or [IDLE], batch.device)
+    return pack([s for e in batch.examples for s in e.sequences] or [IDLE], batch.device, shared_prompts)
 
 
 def share_of_step(hidden_TH: Tensor, weight_VH: Tensor, packed: Packed, batch: MicroBatch, losses: Losses) -> Outcome:
@@ -189,7 +189,7 @@ class _Part:
         self.n_responses = len(sequences)
         self.hidden_TH = hidden_TH[self.row_T]
         self.target_T = packed.target_T[self.row_T]
-        self.position_T = packed.position_T[self.row_T].cpu().numpy()
+        self.logit_T = (packed.position_T[self.row_T] * weight_VH.shape[0] + self.target_T).cpu().numpy()
         self.mask_T = torch.ones_like(self.row_T, dtype=torch.bool)
 
     def tensor(self, values: np.ndarray | Sequence[float], dtype: torch.dtype | None = None) -> Tensor:
@@ -218,9 +218,9 @@ class _Part:
     def target_logprobs(self, temperature: float = 1.0) -> Tensor:
         """log p_S of the actual response token at each row, full vocabulary, at `temperature`, [T].
 
-        Rows of one position, those of a response that is chosen for several, are taken through the head once.
+        Rows of one logit, those of a response that is chosen for several, are taken through the head once.
         """
-        _, first, place_T = np.unique(self.position_T, return_index=True, return_inverse=True)
+        _, first, place_T = np.unique(self.logit_T, return_index=True, return_inverse=True)
         rows = self.tensor(first)
         head = log_probs_at(self.hidden_TH[rows], self.weight_VH, self.target_T[rows, None], temperature=temperature)
         return head.logprobs_TK[:, 0][self.tensor(place_T)]

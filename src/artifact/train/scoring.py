@@ -102,10 +102,13 @@ class TeacherScores:
 
 
 class FrozenModel:
-    """One checkpoint that is never trained."""
+    """One checkpoint that is never trained.
 
-    def __init__(self, network: Network, device: str = "cpu") -> None:
-        self.network, self.device = network, device
+    shared_prompts  each distinct prompt of a pass is computed once
+    """
+
+    def __init__(self, network: Network, device: str = "cpu", shared_prompts: bool = False) -> None:
+        self.network, self.device, self.shared_prompts = network, device, shared_prompts
 
     @property
     def vocabulary(self) -> int:
@@ -196,8 +199,8 @@ class FrozenModel:
     ) -> Iterator[tuple[list[int], Packed, Tensor, Tensor]]:
         """Forward passes over `sequences`: (indices, packed, hidden_TH, weight_VH) each."""
         with torch.inference_mode():
-            for batch in micro_batches(sequences, lambda s: [s], max_tokens):
-                packed = pack([sequences[i] for i in batch], self.device)
+            for batch in micro_batches(sequences, lambda s: [s], max_tokens, self.shared_prompts):
+                packed = pack([sequences[i] for i in batch], self.device, self.shared_prompts)
                 yield batch, packed, response_hidden(self.network.model, packed), self.network.lm_head.weight
 
 

@@ -186,6 +186,9 @@ class Optimiser(Settings):
     micro_batch_tokens  packed tokens in one forward pass
     gradient_checkpointing  keep each layer's input alone and compute the layer again in the backward pass: about a
                             third more computing, and the memory of one layer in place of all of them
+    shared_prompts      student, teacher and reference compute the |x| tokens of a prompt once for all its responses of
+                        a micro-batch, |x| + Σ|y| tokens in place of Σ(|x| + |y|) (`branches.py`); attention alone takes
+                        the prompt for each. Equal to rounding
     """
 
     lr: Positive
@@ -198,6 +201,7 @@ class Optimiser(Settings):
     clip: Positive = 1.0
     micro_batch_tokens: Count = 16384
     gradient_checkpointing: bool = False
+    shared_prompts: bool = False
 
 
 @dataclass(frozen=True)

@@ -57,11 +57,18 @@ class Policy(torch.nn.Module):
     """Body, head and losses in one forward pass, so that an engine's hooks see every parameter's use.
 
     gradient_checkpointing  layers are computed again in the backward pass; ConfigError where the network cannot
+    shared_prompts          each distinct prompt of a micro-batch is computed once
     """
 
-    def __init__(self, network: torch.nn.Module, losses: Losses, gradient_checkpointing: bool = False) -> None:
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        losses: Losses,
+        gradient_checkpointing: bool = False,
+        shared_prompts: bool = False,
+    ) -> None:
         super().__init__()
-        self.network, self.losses = network, losses
+        self.network, self.losses, self.shared_prompts = network, losses, shared_prompts
         if gradient_checkpointing:
             checkpoint_layers(network)
         if not isinstance(network.lm_head, OutputHead):
@@ -72,7 +79,7 @@ class Policy(torch.nn.Module):
         of their responses, by default the logits [T, V].
         """
         head: Any = self.network.lm_head
-        packed = batch if isinstance(batch, Packed) else pack_batch(batch)
+        packed = batch if isinstance(batch, Packed) else pack_batch(batch, self.shared_prompts)
         hidden_TH = response_hidden(self.network.model, packed)  # type: ignore[arg-type]
         if isinstance(batch, Packed):
             return head(hidden_TH, compute)
@@ -162,9 +169,8 @@ class Student:
         separate = (
             ComponentGradients(self.policy.parameters(), taking_part, self.world_size) if work.component_norms else None
         )
-        passes = list(
-            micro_batches([examples[i] for i in live], lambda e: e.sequences, self.optimiser.micro_batch_tokens)
-        )
+        tokens, shared = self.optimiser.micro_batch_tokens, self.policy.shared_prompts
+        passes = list(micro_batches([examples[i] for i in live], lambda e: e.sequences, tokens, shared))
         for chosen in passes + [[]] * (self._passes_of_all(len(passes)) - len(passes)):
             members = [live[j] for j in chosen]
             outcome = self.engine(
