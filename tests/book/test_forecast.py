@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import accumulate
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from artifact.book.forecast import ENOUGH_RUNS, Cost, Running, Trained, remaining
@@ -61,6 +61,7 @@ def test_proportional_costs_are_forecast_within_a_fifth_after_the_first_tenth(
     speeds,
     st.floats(0.1, 0.99),
 )
+@example([(13.0, 10)], 1.0, 9.0, 0.5)
 def test_runs_trained_beside_notebooks_tell_before_theirs_begins(
     shape: list[tuple[float, int]], run_s: float, speed: float, share: float
 ) -> None:

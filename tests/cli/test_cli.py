@@ -39,6 +39,10 @@ def test_every_verb_takes_tier_and_overrides(command: object) -> None:
         cli.cli_reference.compare,
         cli.cli_reference.reference,
         cli.paper,
+        cli.site,
+        cli.cli_live.live_page,
+        cli.cli_rollouts.export_rollouts,
+        cli.cli_rehearse.rehearse,
     )  # these need no configuration
     assert stored or {"tier", "sets"} <= inspect.signature(callback).parameters.keys()
     assert callback.__doc__

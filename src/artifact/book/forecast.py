@@ -61,11 +61,11 @@ def remaining(
     if any(cost is None for cost in left):
         return None
     own_s, taken = sum(cost.own_s for cost, _ in done), sum(seconds for _, seconds in done)
+    by_runs = _ratio(trained.expected_s, trained.taken_s) if trained.runs > ENOUGH_RUNS else 0.0
     if running is not None and not running.cost.runs:
-        usual = running.cost.own_s * (_ratio(own_s, taken) or 1.0)
+        usual = running.cost.own_s * (_ratio(own_s, taken) or by_runs or 1.0)
         if running.elapsed_s > usual:  # overdue: slower than it was thought
             own_s, taken = own_s + running.cost.own_s, taken + running.elapsed_s
-    by_runs = _ratio(trained.expected_s, trained.taken_s) if trained.runs > ENOUGH_RUNS else 0.0
     own = _ratio(own_s, taken) or by_runs or 1.0
     run = by_runs or own
     trained_at, done_at = -trained.since_s, 0.0

@@ -6,6 +6,7 @@ The student is the one that a finished run left, the teacher the run's; both sam
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -39,6 +40,9 @@ def poke(run: Any, question: str, answer: str | None = None, *, samples: int = 4
     found = opened(run)
     config = found.config
     problem = Problem(ID, question, answer or "", None, config.task.name, "")
+    graded = (
+        problem if answer else replace(problem, answer="0")
+    )  # any gold that can be read: answers are then extracted
     inputs = build_inputs(config)
     prompts = [(ID, inputs.encode(problem, "none"))]
     student, teacher = str(found.folder / "weights"), resolve_model(config.teacher_path)
@@ -55,7 +59,7 @@ def poke(run: Any, question: str, answer: str | None = None, *, samples: int = 4
             groups = sampler_for(config, actors, model).sample(
                 prompts, n, temperature=temperature, top_p=top_p, max_new_tokens=most, seed=("poke", seed)
             )
-            drawn[model] = verify_groups([problem], groups, inputs.verify)[0]
+            drawn[model] = verify_groups([graded], groups, inputs.verify)[0]
 
         def ask(questions: list[Question]) -> list[Answer]:
             d, limit, actor = config.losses.distil, config.cluster.step_timeout_s, actors.reference
