@@ -42,7 +42,7 @@ def poke(run: Any, question: str, answer: str | None = None, *, samples: int = 4
     problem = Problem(ID, question, answer or "", None, config.task.name, "")
     graded = (
         problem if answer else replace(problem, answer="0")
-    )  # any gold that can be read: answers are then extracted
+    )  # any that can be read: only what is extracted counts
     inputs = build_inputs(config)
     prompts = [(ID, inputs.encode(problem, "none"))]
     student, teacher = str(found.folder / "weights"), resolve_model(config.teacher_path)

@@ -93,8 +93,11 @@ def _widths(cells: pd.DataFrame) -> list[int]:
 
 
 def _without_constants(cells: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """`cells` without columns that say the same in all rows, and the sentence that says it instead."""
-    if len(cells) < 3:
+    """`cells` without columns that say the same in all rows, and the sentence that says it instead.
+
+    A table of one row, and one of two that fits, stay whole.
+    """
+    if len(cells) < 2 or (len(cells) == 2 and sum(_widths(cells)) <= SETTINGS[-1].characters(len(cells.columns))):
         return cells, ""
     same = [c for c in cells.columns if cells[c].nunique() == 1]
     if not same or len(same) == len(cells.columns):
