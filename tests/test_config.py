@@ -44,9 +44,7 @@ def test_every_study_expands_on_every_tier(study: str, tier: str) -> None:
 
 
 def test_unknown_tier_lists_the_right_ones() -> None:
-    with pytest.raises(
-        ConfigError, match=r"unknown tier 'tny'; there are: cpu-llm, paper, paper-4b, paper-8b, single"
-    ):
+    with pytest.raises(ConfigError, match=r"unknown tier 'tny'; there are: cpu-llm, paper, paper-4b, paper-8b, single"):
         load("tny")
 
 

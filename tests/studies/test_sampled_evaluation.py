@@ -62,7 +62,7 @@ def test_lanes_are_used_for_trained_weights_and_a_checkpoint_has_the_engines_of_
         return [work(job, lanes - 1) for job in jobs]
 
     monkeypatch.setattr(sampled_evaluation, "side_by_side", on_the_last_lane)
-    monkeypatch.setattr(sampled_evaluation, "connect", lambda **k: None)
+    monkeypatch.setattr(sampled_evaluation, "connect", lambda *a, **k: None)
     monkeypatch.setattr(sampled_evaluation, "build_inputs", lambda config: None)
     runs = [info("k1", "opd"), info("k2", "teacher", kind="checkpoints")]
     for one in runs:

@@ -81,7 +81,7 @@ def hall(monkeypatch: pytest.MonkeyPatch) -> Hall:
     monkeypatch.setattr(module, "load_study", small)
     monkeypatch.setattr(module, "annotate", lambda config: out.annotate(config))
     monkeypatch.setattr(module, "run_told", lambda *a, **k: out.run(*a, **k))
-    monkeypatch.setattr(module, "connect", lambda **k: None)
+    monkeypatch.setattr(module, "connect", lambda *a, **k: None)
     monkeypatch.setattr(module, "build_inputs", lambda config: None)
     monkeypatch.setattr(module, "key_of", lambda config: out.name(config))
     monkeypatch.setattr(module, "annotation_key", lambda config, inputs: f"annotation-{config.teacher}")
@@ -111,7 +111,7 @@ def test_what_is_stored_is_passed_over(hall: Hall, capsys: pytest.CaptureFixture
 
 
 def test_nothing_to_do_needs_no_cluster(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "connect", lambda **k: pytest.fail("a cluster was started"))
+    monkeypatch.setattr(module, "connect", lambda *a, **k: pytest.fail("a cluster was started"))
     monkeypatch.setattr(store, "read_manifest", lambda folder: {})
     assert train_all(["three"], "tiny") == [] and hall.order == []
 

@@ -93,7 +93,8 @@ def _group(library: Library, problem: Problem, texts: Sequence[str]) -> Group:
     rollouts: Sequence[Rollout] = build_rollouts(
         [prompt], [made], lambda many: library.tokenizer.batch_decode(many, skip_special_tokens=True)
     )[0]
-    verified = verify_groups([problem], [rollouts], verifier_for(("boxed",)).verify_batch)[0]
+    verifier = verifier_for(("boxed",))
+    verified = verify_groups([problem], [rollouts], lambda t, p: verifier.verify_batch(t, [q.answer for q in p]))[0]
     return Group(problem, prompt[1], verified)
 
 
