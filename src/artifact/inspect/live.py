@@ -40,9 +40,7 @@ def poke(run: Any, question: str, answer: str | None = None, *, samples: int = 4
     found = opened(run)
     config = found.config
     problem = Problem(ID, question, answer or "", None, config.task.name, "")
-    graded = (
-        problem if answer else replace(problem, answer="0")
-    )  # any that can be read: only what is extracted counts
+    graded = problem if answer else replace(problem, answer="0")  # any that can be read: only what is extracted counts
     inputs = build_inputs(config)
     prompts = [(ID, inputs.encode(problem, "none"))]
     student, teacher = str(found.folder / "weights"), resolve_model(config.teacher_path)

@@ -7,6 +7,7 @@ as many lanes side by side. Left out: processor seconds over sizes (`benchmarks/
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def cpu_rates(model: CostModel, student: Size, scorer: Size) -> Rates:
     )
 
 
-def _pass(terms: dict[str, float], size: Size) -> Pass:
+def _pass(terms: Mapping[str, float], size: Size) -> Pass:
     products = 2 * terms["products"] / GIGA
     return Pass(
         terms["token"] + products * size.body,

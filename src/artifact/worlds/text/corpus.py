@@ -52,7 +52,8 @@ class Corpus:
 
 
 def _number(draft: Draft, rng: Random) -> str:
-    first, *others = draft.source
+    clauses: Any = draft.source
+    first, *others = clauses
     subject = replace(first.subject, plural=not first.subject.plural)
     return rng.choice(translation.renderings((replace(first, subject=subject), *others)))
 
@@ -81,7 +82,7 @@ def _fewer(draft: Draft, rng: Random) -> str:
     asked: Any = draft.source
     chosen = list(rng.choice(asked.answers()))
     rng.shuffle(chosen)
-    return asked.write(tuple(chosen[:-1]))  # type: ignore[no-any-return]
+    return str(asked.write(tuple(chosen[:-1])))
 
 
 FAULTS: dict[str, Callable[[Draft, Random], str]] = {
