@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -232,9 +233,16 @@ def test_the_lab_asks_for_a_token_and_leaves_the_clone_to_others(clone: Path) ->
             server.terminate()
 
 
-def status(address: str) -> int:
-    try:
-        with urllib.request.urlopen(address, timeout=60) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as err:
-        return err.code
+def status(address: str, within_s: float = 60) -> int:
+    """The answer's status; a server that has said where it is may need a moment to be there."""
+    end = time.monotonic() + within_s
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as err:
+            return err.code
+        except urllib.error.URLError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)

@@ -206,12 +206,12 @@ MUTANTS = (
     Mutant(
         "team: the teacher scores at temperature 1",
         "actors/team.py",
-        "                        d.temperature,",
-        "                        1.0,",
+        "                    d.temperature,",
+        "                    1.0,",
         TEAM,
     ),
     Mutant(
-        "team: the teacher shares no prompts", "actors/team.py", "                        o.shared_prompts,\n", "", TEAM
+        "team: the teacher shares no prompts", "actors/team.py", "                    o.shared_prompts,\n", "", TEAM
     ),
     Mutant(
         "team: the reference shares no prompts",
