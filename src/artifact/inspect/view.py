@@ -9,6 +9,7 @@ scripts out (`book/page.py`) loses nothing.
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -43,15 +44,15 @@ def _environment() -> Any:
     )
 
 
-class View:
+class View(ABC):
     """Something to look at. A subclass names its `template`, and says what it shows in `title` and `to_frame`."""
 
     template: ClassVar[str]
     title: str = ""
 
+    @abstractmethod
     def to_frame(self) -> pd.DataFrame:
         """What the view shows, as a frame."""
-        raise NotImplementedError
 
     def fragment(self) -> str:
         """The view as a piece of HTML, without its style sheet."""
