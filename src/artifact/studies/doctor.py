@@ -6,6 +6,7 @@ which the integration tests show.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,13 +15,14 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 from rich.console import Console
 
 from artifact.config import Config
 from artifact.errors import BrokenModel, ModelAbsent
 from artifact.models import hub_says
-from artifact.paths import figures_dir, project_root, results_dir
+from artifact.paths import figures_dir, results_dir
 from artifact.provenance import lock_path, lock_pins, package_name
 from artifact.studies import keys
 from artifact.studies.memory_model import bytes_of, short_of
@@ -85,13 +87,7 @@ def check_machine(config: Config) -> Iterator[Finding]:
         f"about {MEMORY_WANTED_GIB} GiB are used; close other programs or lower cluster.engine.kv_cache_gib and count"
     )
     yield Finding("free memory", memory >= MEMORY_WANTED_GIB, f"{memory:.1f} GiB", remedy)
-    disk, wanted = shutil.disk_usage(project_root()).free / 2**30, disk_gib(config)
-    yield Finding(
-        "free disk",
-        disk >= wanted,
-        f"{disk:.0f} GiB, {wanted:.0f} wanted",
-        "free some space, or set ARTIFACT_RESULTS (results) or HF_HOME (models of the hub) to another disk",
-    )
+    yield from check_disks(config)
     compiler = os.environ.get("CXX", "g++")
     yield Finding(
         "compiler",
@@ -103,31 +99,54 @@ def check_machine(config: Config) -> Iterator[Finding]:
         yield from check_gpus(config)
 
 
-def disk_gib(config: Config) -> float:
-    """GiB of disk that the tier needs: models that are to be fetched, and a run with its two checkpoints.
+def check_disks(config: Config) -> Iterator[Finding]:
+    """Free space of every disk that takes models of the hub, results, or both, and what comes there."""
+    from huggingface_hub import constants
+
+    places = ((Path(constants.HF_HUB_CACHE), "models", "HF_HOME"), (results_dir(), "results", "ARTIFACT_RESULTS"))
+    disks: dict[int, list[tuple[Path, float, str, str]]] = {}
+    for (folder, what, variable), wanted in zip(places, disk_gib(config), strict=True):
+        there = next(p for p in (folder, *folder.parents) if p.exists())
+        disks.setdefault(there.stat().st_dev, []).append((there, wanted, what, variable))
+    for parts in disks.values():
+        names, variables = (" and ".join(dict.fromkeys(part[i] for part in parts)) for i in (2, 3))
+        free, wanted = shutil.disk_usage(parts[0][0]).free / 2**30, sum(part[1] for part in parts)
+        remedy = f"free some space, or set {variables} ({names}) to another disk"
+        yield Finding(f"free disk for {names}", free >= wanted, f"{free:.0f} GiB, {wanted:.0f} wanted", remedy)
+
+
+def disk_gib(config: Config) -> tuple[float, float]:
+    """GiB of disk that the tier needs: (models of the hub that are to be fetched, a run with its two checkpoints).
 
     A checkpoint holds weights and, in float32, master weights and both moments; the weights of every run stay.
     """
-    each, wanted = bytes_of(config.models.dtype), DISK_WANTED_GIB * 2**30
+    each, models, results = bytes_of(config.models.dtype), 0.0, DISK_WANTED_GIB * 2**30
     for _, model in named_models(config):
         try:
             keys.model_state(model)
         except ModelAbsent:
-            wanted += int(each * shape_of_model(model).parameters)
+            models += each * shape_of_model(model).parameters
         except (FileNotFoundError, BrokenModel):
             pass  # `check_models` tells it
     try:
-        wanted += int((each + 2 * (each + 12)) * shape_of_model(config.models.student).parameters)
+        results += (each + 2 * (each + 12)) * shape_of_model(config.models.student).parameters
     except (FileNotFoundError, BrokenModel):
         pass
-    return wanted / 2**30
+    return models / 2**30, results / 2**30
 
 
 QUERY = "name,memory.total,driver_version"
 
+ON_A_GPU = """
+import json, torch
+twice = int((torch.ones(8, device="cuda") * 2).sum())
+gib = [torch.cuda.get_device_properties(i).total_memory / 2**30 for i in range(torch.cuda.device_count())]
+print(json.dumps({"cuda": torch.version.cuda, "twice": twice, "gib": gib}))
+"""
+
 
 def check_gpus(config: Config) -> Iterator[Finding]:
-    """Driver, number and memory of the GPUs by `nvidia-smi`, that torch computes on one, and what the tier needs."""
+    """Driver and names of the GPUs by `nvidia-smi`; that torch computes on one; how many it sees, and their memory."""
     tool, wanted = shutil.which("nvidia-smi"), config.cluster.gpus
     if tool is None:
         yield Finding("GPU driver", False, "no nvidia-smi", "this tier needs an NVIDIA GPU", fatal=True)
@@ -136,31 +155,38 @@ def check_gpus(config: Config) -> Iterator[Finding]:
     said = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60)
     rows = [[field.strip() for field in line.split(",")] for line in said.stdout.splitlines() if line.count(",") == 2]
     if said.returncode or not rows:
-        words = (said.stderr or said.stdout).strip().splitlines()[-1:] or ["it says nothing"]
+        words = (said.stdout + said.stderr).strip().splitlines() or ["it says nothing"]
         yield Finding("GPU driver", False, f"{tool}: {words[0]}", "install or repair NVIDIA's driver", fatal=True)
         return
     yield Finding("GPU driver", True, rows[0][2])
+    computes, memory = check_torch()
+    yield computes
+    if not computes.ok:
+        return
+    hidden = len(rows) - len(memory)
+    why = f"CUDA_VISIBLE_DEVICES or the machine hides {hidden} of them from torch" if hidden > 0 else ""
     yield Finding(
         "GPUs",
-        len(rows) >= wanted,
-        f"{len(rows)} x {rows[0][0]}, {wanted} wanted",
-        f"cluster.gpus = {wanted} of this tier are not all on this machine: join a cluster (RAY_ADDRESS) or choose a "
-        "smaller tier",
+        len(memory) >= wanted,
+        f"{len(memory)} x {rows[0][0]}, {wanted} wanted",
+        f"cluster.gpus = {wanted} of this tier are not all on this machine{why and ': ' + why}: join a cluster "
+        "(RAY_ADDRESS) or choose a smaller tier",
     )
-    smallest = min(float(row[1]) for row in rows) / 1024
-    why = short_of(config, smallest)
-    yield Finding("GPU memory", why is None, f"{smallest:.1f} GiB", f"{why}: see `artifact plan --tier {config.tier}`")
-    yield check_torch()
+    short = short_of(config, min(memory))
+    yield Finding(
+        "GPU memory", short is None, f"{min(memory):.1f} GiB", f"{short}: see `artifact plan --tier {config.tier}`"
+    )
 
 
-def check_torch() -> Finding:
-    """That torch computes on a GPU: a driver that is too old for it shows only there."""
-    program = "import torch; print(torch.version.cuda, int((torch.ones(8, device='cuda') * 2).sum()))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300)
-    if done.returncode == 0 and done.stdout.split()[-1:] == ["16"]:
-        return Finding("torch on a GPU", True, f"CUDA {done.stdout.split()[0]}")
+def check_torch() -> tuple[Finding, list[float]]:
+    """(that torch computes on a GPU, GiB of each that it sees): a driver that is too old for it shows only there."""
+    done = subprocess.run([sys.executable, "-c", ON_A_GPU], capture_output=True, text=True, check=False, timeout=300)
+    told = json.loads(done.stdout) if done.returncode == 0 else {}
+    if told.get("twice") == 16:
+        return Finding("torch on a GPU", True, f"CUDA {told['cuda']}"), told["gib"]
     words = done.stderr.strip().splitlines()[-1:] or ["it computes wrongly"]
-    return Finding("torch on a GPU", False, words[0], "update the driver, or install torch for it", fatal=True)
+    remedy = "update the driver, or install torch for it"
+    return Finding("torch on a GPU", False, words[0], remedy, fatal=True), []
 
 
 def named_models(config: Config) -> list[tuple[str, str]]:
