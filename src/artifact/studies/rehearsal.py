@@ -2,8 +2,9 @@
 
 A rehearsal lies in a folder of its own, which is a project root: copies of configurations and notebooks, a cache of the
 hub with stand-ins, results. The tier keeps its name and everything it says, but for what `scaled` changes: the device,
-lengths of responses by one factor, and numbers of steps and problems. Ray counts as many GPUs as the tier has, so that
-placement, leases and their order are the tier's. Nothing below the verb knows that it is a rehearsal.
+lengths of responses by one factor, and numbers of steps and problems. Of the cells of a study that differ in numbers
+alone, the first is trained (`thinned`). Ray counts as many GPUs as the tier has, so that placement, leases and their
+order are the tier's. Nothing below the verb knows that it is a rehearsal.
 
 Left out: what only a GPU can show (CUDA, NCCL, memory, engines over several devices, real weights).
 """
@@ -34,7 +35,7 @@ from artifact.worlds.standins.hub import put_model
 from artifact.worlds.standins.language import answering, build_tokenizer, writing
 from artifact.worlds.standins.networks import write_model
 
-FACTOR = 64
+FACTOR = 128
 """A response may be so many times shorter than the tier's; prompts, and the room for them, keep their lengths."""
 
 COPIED = ("configs", "notebooks", "requirements", "paper", "results/benchmarks")
@@ -87,13 +88,16 @@ _FOR_A_PROCESSOR: dict[str, Any] = {
 _FEW: dict[str, Any] = {
     "task.train_limit": 16,
     "train.steps": 2,
-    "train.prompts_per_step": 4,
+    "train.prompts_per_step": 8,
     "train.curve_every": 2,
     "train.checkpoint_every": 1,
     "annotation.accept_poor_judge": True,  # a stand-in judges nothing
     "evaluation.limit": 6,
     "evaluation.sampled.limit": 2,
 }
+
+_AT_MOST = {"task.train_limit": 16, "train.steps": 2, "train.prompts_per_step": 8, "train.episodes": 1}
+"""Of what a study sets for a tier; its cells still vary it."""
 
 _FEW_PROBLEMS: dict[str, Any] = {"curated.size": 30, "curated.test": 6, "curated.validation": 4, "evolution.size": 16}
 
@@ -108,6 +112,9 @@ def prepare(tier: str, folder: Path) -> dict[str, str]:
     settings = _write_settings(builder, folder)
     for name in tiers:
         _write_tier(name, folder)
+    for name in study_names():
+        path = Path("configs") / "studies" / f"{name}.yaml"
+        _write(folder / path, thinned(read_yaml(project_root() / path)))
     hub = folder / "hub"
     put_models(hub / "hub", [load(name) for name in tiers], settings)
     put_datasets(hub / "datasets", datasets_of(_benchmarks(tiers), _sources(settings)))
@@ -122,6 +129,30 @@ def _write_tier(tier: str, folder: Path) -> None:
     path = Path("configs") / "tiers" / f"{tier}.yaml"
     data = apply_overrides(read_yaml(project_root() / path), scaled(load(tier))) | {"seeds": 1}
     _write(folder / path, data)
+
+
+def thinned(study: dict[str, Any]) -> dict[str, Any]:
+    """The file of a study with the first of all cells that differ in numbers alone, and few steps and problems."""
+    kinds: dict[str, dict[str, Any]] = {}
+    for cell in study["cells"]:
+        parts = {name: part for name, part in cell.items() if name not in ("id", "label", "learning_rate")}
+        kinds.setdefault(digest(_numberless(parts)), cell)
+    kept = {cell["id"] for cell in kinds.values()}
+    tiers = {
+        tier: {name: min(value, _AT_MOST.get(name, value)) for name, value in settings.items()}
+        for tier, settings in study.get("tiers", {}).items()
+    }
+    more = {cell: seeds for cell, seeds in study.get("more_seeds", {}).items() if cell in kept}
+    return study | {"cells": list(kinds.values()), "tiers": tiers, "more_seeds": more}
+
+
+def _numberless(value: Any) -> Any:
+    """`value` with every number in it replaced by nothing."""
+    if isinstance(value, dict):
+        return {name: _numberless(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_numberless(part) for part in value]
+    return None if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _write_settings(builder: str, folder: Path) -> SureMathSettings | None:

@@ -190,8 +190,10 @@ def _checked(source: Source, place: str, origin: str, rows: Sequence[Row]) -> Lo
 
 def _from_cache(source: Source, columns: Sequence[str] | None) -> list[Row]:
     """Rows that `datasets` has cached, without touching the network."""
+    import datasets
     from datasets.packaged_modules.cache.cache import Cache
 
+    datasets.logging.set_verbosity_error()  # it warns that it takes the newest version of its cache, as is meant here
     rows: list[Row] = []
     for config in source.configs:
         try:
