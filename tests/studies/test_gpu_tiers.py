@@ -8,11 +8,13 @@ import pytest
 import yaml
 
 from artifact.actors.placement import place
+from artifact.book.needs import studies_shown
 from artifact.config import ConfigError, load, load_tier
 from artifact.paths import project_root
 from artifact.studies import suremath
 from artifact.studies.memory_model import short_of
 from artifact.studies.study import load_study
+from artifact.studies.training_queue import union
 from artifact.suremath.settings import load_settings
 
 GPU_TIERS = ("paper", "paper-4b", "paper-8b", "single-gpu")
@@ -29,6 +31,13 @@ def test_every_budget_leaves_room_for_a_prompt_in_the_engine_that_samples_it(tie
     generator = load(tier).as_role("generator").cluster.engine
     if suremath.trained_on(load(tier)):
         assert generator.max_model_len - load_settings("paper").generator.max_new_tokens >= 4096, "two parents, a rule"
+
+
+@pytest.mark.parametrize("tier", GPU_TIERS)
+def test_no_run_asks_a_teacher_to_answer_with_the_calculator(tier: str) -> None:
+    """`studies.runner.run` refuses it, in the middle of a series."""
+    for _, config in union(studies_shown(tier), tier):
+        assert not (config.make_method().needs.teacher_answers and config.task.calculator), config.method_options
 
 
 @pytest.mark.parametrize("tier", GPU_TIERS)
