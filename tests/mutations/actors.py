@@ -472,4 +472,18 @@ MUTANTS = (
         "for other in [path]:",
         ("actors/test_leases.py::test_a_scoring_actor_on_a_device_holds_one_model_at_a_time",),
     ),
+    Mutant(
+        "weight sync: a tied head is not sent",
+        "actors/weight_sync.py",
+        "    if tied:\n        named.append",
+        "    if False:\n        named.append",
+        ("actors/test_checkpoints.py::test_an_engine_is_given_every_weight_of_a_hub_model_and_the_head",),
+    ),
+    Mutant(
+        "sharding: a rank's share passes for the whole",
+        "actors/sharding.py",
+        "enabled=self.stage == 3",
+        "enabled=False",
+        ("actors/test_zero.py::test_saved_weights_and_sync_are_whole",),
+    ),
 )

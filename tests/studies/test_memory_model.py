@@ -14,7 +14,9 @@ from artifact.errors import ConfigError
 from artifact.paths import project_root
 from artifact.studies import memory_model
 from artifact.studies.memory_model import (
+    DEVICE_GIB,
     GIB,
+    PROCESS_GIB,
     by_device,
     by_phase,
     held,
@@ -156,6 +158,21 @@ def test_the_gpu_tiers_fit_and_what_does_not_is_refused_with_the_nearest_change(
     with pytest.raises(ConfigError, match=r"an engine's KV cache would have .* one response of engine.max_model_len"):
         require_memory(load("paper", {"cluster.engine.gpu_memory_utilization": 0.041}))
     assert short_of(load("paper"), device_gib=24.0) is not None
+
+
+def test_phase_1_is_held_by_the_teachers_own_engines() -> None:
+    """Two GPUs for the engine of a teacher of 30.5 billion parameters, a third for the forward pass that proves it."""
+    config = load("paper-8b", {"method": "uopd"})
+    share = config.cluster.engine.gpu_memory_utilization * DEVICE_GIB + PROCESS_GIB
+    proof = 2 * 30.5e9 / GIB + PROCESS_GIB
+    first = by_phase(config).set_index("device")["phase 1"]
+    assert first.to_dict() == pytest.approx({0: share, 1: share, 2: proof, 3: 0.0}, rel=0.01)
+    half = {"method": "uopd", "cluster.engine.gpu_memory_utilization": 0.6}
+    assert short_of(load("paper-8b", half)) is None, "57 GiB of weights on two GPUs of 48 each"
+    alone = load("paper-8b", half | {"cluster.engines.teacher": {"tensor_parallel_size": 1}})
+    assert "in phase 1 an engine's KV cache would have -" in str(short_of(alone))
+    unproven = load("paper-8b", {"method": "uopd", "cluster.engines.teacher.prove_weights": False})
+    assert by_phase(unproven).set_index("device")["phase 1"][2] == 0
 
 
 PAIRS: dict[str, dict[str, object]] = {

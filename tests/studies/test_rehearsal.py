@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from artifact.config import load
-from artifact.studies.rehearsal import FACTOR, prepare, scaled
+from artifact.config import load, read_yaml
+from artifact.paths import project_root
+from artifact.studies.rehearsal import FACTOR, prepare, scaled, thinned
 from artifact.suremath.settings import load_settings
+
+STUDIES = project_root() / "configs" / "studies"
 
 
 @pytest.mark.parametrize("tier", ["paper", "paper-8b", "single-gpu"])
@@ -44,6 +47,26 @@ def test_an_engine_over_several_gpus_reserves_them_from_one_process() -> None:
     for tier, role, wide in (("paper", "generator", 4.0), ("paper-8b", "teacher", 2.0)):
         engine = load(tier, scaled(load(tier))).as_role(role).cluster.engine  # type: ignore[arg-type]
         assert (engine.tensor_parallel_size, engine.gpus) == (1, wide)
+
+
+def test_a_study_keeps_one_of_the_cells_that_differ_in_numbers_and_little_of_each() -> None:
+    def ids(name: str) -> list[str]:
+        return [cell["id"] for cell in thinned(read_yaml(STUDIES / f"{name}.yaml"))["cells"]]
+
+    assert ids("core_alpha") == ["core-alpha-0.1", "core", "core-convex-0.5"]
+    assert ids("uopd_top_k") == ["uopd-soft", "uopd-k-quarter", "uopd-k-full"]
+    assert ids("uopd_methods") == ["opd", "uopd-soft", "grpo", "opsd", "seqkd"], "words are kept apart"
+    for name in ("core", "core_episodes", "core_fallback"):
+        own = read_yaml(STUDIES / f"{name}.yaml")
+        small = thinned(own)
+        assert {k: v for k, v in small.items() if k not in ("cells", "tiers", "more_seeds")}.items() <= own.items()
+        for tier, settings in small["tiers"].items():
+            assert settings.keys() == own["tiers"][tier].keys()
+            assert settings.get("task.train_limit", 0) <= 16 and settings.get("train.episodes", 1) == 1
+            assert settings.get("train.prompts_per_step", 0) <= 8
+    core = thinned(read_yaml(STUDIES / "core.yaml"))["tiers"]["paper"]
+    assert core["task.calculator"] is True and core["task.template"] == "gsm8k_4shot"
+    assert core["sampling.samples_per_prompt"] == 8
 
 
 def test_its_folder_has_everything_that_the_tier_names(tmp_path: Path) -> None:

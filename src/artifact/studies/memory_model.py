@@ -128,11 +128,16 @@ def held(config: Config, device_gib: float = DEVICE_GIB) -> list[Held]:
 
 
 def held_in_phase_1(config: Config, device_gib: float = DEVICE_GIB) -> list[Held]:
-    """The same of phase 1: engines that hold the teacher, and the reference that proves it; the judge comes later."""
-    teacher, c = shape_of_model(config.teacher_path), config.cluster
-    rows = [Held("reference", "weights", float(bytes_of(config.models.dtype) * teacher.parameters))]
-    samplers = range(c.engine.count * c.lanes)
-    return [row for i in samplers for row in _engine(config, teacher, f"sampler-{i}", device_gib)] + rows
+    """The same of phase 1: the teacher's engines, and the reference where it proves them; the judge comes later."""
+    teacher, c = shape_of_model(config.teacher_path), config.as_role("teacher").cluster
+    rows = [
+        row
+        for i in range(c.engine.count * c.lanes)
+        for row in _engine(config.as_role("teacher"), teacher, f"sampler-{i}", device_gib)
+    ]
+    if c.engine.prove_weights:
+        rows.append(Held("reference", "weights", float(bytes_of(config.models.dtype) * teacher.parameters)))
+    return rows
 
 
 def _engine(config: Config, shape: ModelShape, role: str, device_gib: float) -> list[Held]:
@@ -194,7 +199,8 @@ def by_phase(config: Config, device_gib: float = DEVICE_GIB) -> pd.DataFrame:
     Columns: device, roles (of a step), the phases, training (all phases of a step together: what a process has once had
     it keeps, by torch's allocator, so that this must fit), capacity.
     """
-    first, training = (by_device(config, rows(config, device_gib)) for rows in (held_in_phase_1, held))
+    first = by_device(config.as_role("teacher"), held_in_phase_1(config, device_gib))
+    training = by_device(config, held(config, device_gib))
 
     def gib(inside: Iterable[Held], phase: str | None = None) -> float:
         of = {"teacher": ("teacher", "reference"), "student": ("student",)}.get(phase or "", ())
@@ -214,7 +220,8 @@ def by_phase(config: Config, device_gib: float = DEVICE_GIB) -> pd.DataFrame:
 def fullest(config: Config, device_gib: float = DEVICE_GIB, *, first: bool = False) -> tuple[int, float]:
     """The device that holds most while training (`first`: in phase 1), and how many GiB."""
     rows = held_in_phase_1(config, device_gib) if first else held(config, device_gib)
-    sums = {d: sum(row.nbytes for row in of) / GIB for d, of in by_device(config, rows).items()}
+    served = config.as_role("teacher") if first else config
+    sums = {d: sum(row.nbytes for row in of) / GIB for d, of in by_device(served, rows).items()}
     device = max(sums, key=lambda d: sums[d])
     return device, sums[device]
 
@@ -232,8 +239,9 @@ def short_of(config: Config, device_gib: float = DEVICE_GIB) -> str | None:
         device, gib = fullest(config, device_gib, first=first)
         if gib > device_gib:
             return f"{when}GPU {device} would hold {gib:.1f} GiB and has {device_gib:.1f}"
-        shape, e = shape_of_model(model), config.cluster.engine
-        room = next(r.nbytes for r in _engine(config, shape, "engine", device_gib) if r.component == "KV cache")
+        served = config.as_role("teacher") if first else config
+        shape, e = shape_of_model(model), served.cluster.engine
+        room = next(r.nbytes for r in _engine(served, shape, "engine", device_gib) if r.component == "KV cache")
         needed = shape.cache_per_token(bytes_of(config.models.dtype)) / e.tensor_parallel_size * e.max_model_len
         if room < needed:
             return (
