@@ -58,6 +58,7 @@ SAMPLE = named("n", "sampler-0", "sampler-1", "reference")
 def test_sampling_ends_what_trained_and_training_what_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lease(monkeypatch, Devices(TRAINING), SAMPLE) == ["t"]
     assert lease(monkeypatch, Devices(SAMPLING, JUDGING), TRAIN) == ["s", "j"]
+    assert lease(monkeypatch, Devices(SAMPLING), named("n", "student-0", "teacher")) == ["s"], "though 2.8 are free"
 
 
 def test_frozen_models_share_the_devices_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:

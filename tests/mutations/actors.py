@@ -479,11 +479,4 @@ MUTANTS = (
         "    if False:\n        named.append",
         ("actors/test_checkpoints.py::test_an_engine_is_given_every_weight_of_a_hub_model_and_the_head",),
     ),
-    Mutant(
-        "sharding: a rank's share passes for the whole",
-        "actors/sharding.py",
-        "enabled=self.stage == 3",
-        "enabled=False",
-        ("actors/test_zero.py::test_saved_weights_and_sync_are_whole",),
-    ),
 )

@@ -995,13 +995,6 @@ MUTANTS = (
         ("studies/test_gpu_tiers.py::test_one_dataset_for_all_pairs_built_before_it_is_read",),
     ),
     Mutant(
-        "start-up looks at the budget of training alone",
-        "studies/inputs.py",
-        '*(Reading(split, e.limit, e.max_new_tokens, "evaluation.max_new_tokens") for split in splits),',
-        '*(Reading(split, e.limit, budgets[largest], "evaluation.max_new_tokens") for split in splits),',
-        ("studies/test_start_up.py::test_a_budget_as_large_as_the_engine_stops_before_any_actor",),
-    ),
-    Mutant(
         "a plan takes gradient checkpointing for granted",
         "studies/memory_model.py",
         "checkpointed=config.optimiser.gradient_checkpointing,",
@@ -1049,5 +1042,12 @@ MUTANTS = (
         "disks.setdefault(there.stat().st_dev, [])",
         "disks.setdefault(len(disks), [])",
         ("studies/test_doctor.py::test_models_and_results_have_the_room_of_their_own_disks",),
+    ),
+    Mutant(
+        "a teacher is evaluated on the student's engines",
+        "studies/benchmarking.py",
+        "job.config.as_role(role)) if role else job",
+        "job.config)",
+        ("studies/test_benchmarking.py::test_a_teacher_has_the_engines_of_its_role",),
     ),
 )

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.studies.test_benchmark_jobs import ROWS, STUDENT, data
 
+from artifact.config import Config
 from artifact.records import Problem, Rollout, read_parquet
 from artifact.studies import benchmarking
 from artifact.studies.benchmarking import evaluate_model
@@ -70,6 +71,33 @@ def test_what_is_asked_and_what_is_stored(data: Path, canned: Canned) -> None:
     assert (manifest["model"], manifest["benchmark"], manifest["split"]) == (STUDENT, "gsm8k@mine", "test")
     assert manifest["origin"]["gradable"] == 2 and manifest["account"]["status/correct"] == 3
     assert not (sampled.folder / "shards").exists()
+
+
+def test_a_teacher_has_the_engines_of_its_role(data: Path, canned: Canned, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where phase 1 samples it: their number, length and proof, grown to what the prompts need."""
+    opened: list[tuple[int, int, int, bool]] = []
+
+    def opening(config: Config, *, engines_for: str, reference: bool) -> SimpleNamespace:
+        e = config.cluster.engine
+        opened.append((e.count, e.max_num_seqs, e.max_model_len, reference))
+        return SimpleNamespace(engines=[None])
+
+    monkeypatch.setattr(benchmarking, "open_actors", opening)
+    own = {"cluster.engines.teacher": {"count": 1, "max_num_seqs": 7, "prove_weights": False}}
+    both = {"cluster.engine.count": 2, "cluster.engine.max_num_seqs": 9}
+    for model in (STUDENT, "models/tiny/teacher-a"):
+        evaluate_model(
+            model,
+            ["gsm8k@mine"],
+            data_dir=data,
+            template=str(data / "bare.txt"),
+            progress=False,
+            protocols=["greedy"],
+            max_new_tokens=400,
+            overrides=both | own,
+        )
+    assert [(n, seqs, proof) for n, seqs, _, proof in opened] == [(2, 9, True), (1, 7, False)]
+    assert all(length >= 400 for _, _, length, _ in opened), "a role's engines grow as the student's do"
 
 
 def test_nothing_is_asked_twice(data: Path, canned: Canned) -> None:

@@ -301,7 +301,11 @@ class Config(Section):
 
     def role_of(self, model: str) -> Role | None:
         """Whose engines hold `model` when it is measured: the teacher's, where it is one and not the student."""
-        return "teacher" if model in self.models.teachers.values() and model != self.models.student else None
+        folder = {
+            m: (project_root() / m).resolve() for m in (model, self.models.student, *self.models.teachers.values())
+        }
+        teachers = {folder[m] for m in self.models.teachers.values()} - {folder[self.models.student]}
+        return "teacher" if folder[model] in teachers else None
 
     @property
     def run_settings(self) -> RunSettings:

@@ -11,7 +11,7 @@ are prompted by the student's tokenizer (`runner.py`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def evaluate_model(
         for t in targets(base, benchmarks, split)
     ]
     given = [name.removeprefix("cluster.engine.") for name in overrides or {}]
-    jobs = fit_engine(jobs, fixed=given)
+    jobs = fit_engine([_by_role(job) for job in jobs], fixed=given)
     for job in jobs:
         start_up_checks(job)
     found = []
@@ -150,7 +150,8 @@ def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunI
             write_parquet(folder / "problems.parquet", job.problems, Problem)
             with store.actors_of(0):
                 served = _with_known_student(config, job.model)
-                actors = open_actors(served, engines_for=job.model, reference=True)
+                proven = config.cluster.engine.prove_weights
+                actors = open_actors(served, engines_for=job.model, reference=proven)
                 gap = load_checkpoint(config, actors, job.model, inputs)
                 sampler: Any = sampler_for(config, actors, job.model)
                 if job.prompt == "plain":
@@ -195,6 +196,12 @@ def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunI
             }
     name = named(job.model)
     return RunInfo(name, "none", config.teacher, config.seed, key, out.folder, out.manifest, name)
+
+
+def _by_role(job: Job) -> Job:
+    """The job on the engines that its model has where it is sampled otherwise (`Config.role_of`)."""
+    role = job.config.role_of(job.model)
+    return replace(job, config=job.config.as_role(role)) if role else job
 
 
 def _with_known_student(config: Config, model: str) -> Config:

@@ -231,5 +231,8 @@ def rehearse(tier: str, folder: Path, only: str | None = None) -> Path:
     """A tier, or its notebooks `only`, from SURE-Math's construction to the tables; returns the page of its results."""
     environment = prepare(tier, folder)
     chosen = ["--only", only] if only else []
-    verb(environment, "run-all", "--tier", tier, *chosen)
+    try:
+        verb(environment, "run-all", "--tier", tier, *chosen)
+    finally:
+        verb(environment, "cluster", "stop")
     return folder / "results" / "index.html"
