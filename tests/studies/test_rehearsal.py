@@ -11,7 +11,8 @@ import yaml
 
 from artifact.config import load, read_yaml
 from artifact.paths import project_root
-from artifact.studies.rehearsal import FACTOR, prepare, scaled, thinned
+from artifact.studies.rehearsal import FACTOR, firsts, prepare, scaled, thinned
+from artifact.studies.study import study_names
 from artifact.suremath.settings import load_settings
 
 STUDIES = project_root() / "configs" / "studies"
@@ -50,21 +51,24 @@ def test_an_engine_over_several_gpus_reserves_them_from_one_process() -> None:
 
 
 def test_a_study_keeps_one_of_the_cells_that_differ_in_numbers_and_little_of_each() -> None:
+    studies = {name: read_yaml(STUDIES / f"{name}.yaml") for name in study_names()}
+    trained = firsts(studies.values())
+
     def ids(name: str) -> list[str]:
-        return [cell["id"] for cell in thinned(read_yaml(STUDIES / f"{name}.yaml"))["cells"]]
+        return [cell["id"] for cell in thinned(studies[name], trained)["cells"]]
 
     assert ids("core_alpha") == ["core-alpha-0.1", "core", "core-convex-0.5"]
     assert ids("uopd_top_k") == ["uopd-soft", "uopd-k-quarter", "uopd-k-full"]
     assert ids("uopd_methods") == ["opd", "uopd-soft", "grpo", "opsd", "seqkd"], "words are kept apart"
-    for name in ("core", "core_episodes", "core_fallback"):
-        own = read_yaml(STUDIES / f"{name}.yaml")
-        small = thinned(own)
+    assert ids("uopd_threshold") == ["opd", "uopd-binary-0.3", "uopd-binary-0.5", "uopd-soft"], "0.5 for study uopd"
+    for name, own in studies.items():
+        small = thinned(own, trained)
         assert {k: v for k, v in small.items() if k not in ("cells", "tiers", "more_seeds")}.items() <= own.items()
         for tier, settings in small["tiers"].items():
-            assert settings.keys() == own["tiers"][tier].keys()
+            assert settings.keys() == own["tiers"][tier].keys(), name
             assert settings.get("task.train_limit", 0) <= 16 and settings.get("train.episodes", 1) == 1
             assert settings.get("train.prompts_per_step", 0) <= 8
-    core = thinned(read_yaml(STUDIES / "core.yaml"))["tiers"]["paper"]
+    core = thinned(studies["core"], trained)["tiers"]["paper"]
     assert core["task.calculator"] is True and core["task.template"] == "gsm8k_4shot"
     assert core["sampling.samples_per_prompt"] == 8
 

@@ -3,7 +3,7 @@
 A rehearsal lies in a folder of its own, which is a project root: copies of configurations and notebooks, a cache of the
 hub with stand-ins, results. The tier keeps its name and everything it says, but for what `scaled` changes: the device,
 lengths of responses by one factor, and numbers of steps and problems. Of the cells of a study that differ in numbers
-alone, the first is trained (`thinned`). Ray counts as many GPUs as the tier has, so that placement, leases and their
+alone, the first is trained (`firsts`). Ray counts as many GPUs as the tier has, so that placement, leases and their
 order are the tier's. Nothing below the verb knows that it is a rehearsal.
 
 Left out: what only a GPU can show (CUDA, NCCL, memory, engines over several devices, real weights).
@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +112,10 @@ def prepare(tier: str, folder: Path) -> dict[str, str]:
     settings = _write_settings(builder, folder)
     for name in tiers:
         _write_tier(name, folder)
-    for name in study_names():
-        path = Path("configs") / "studies" / f"{name}.yaml"
-        _write(folder / path, thinned(read_yaml(project_root() / path)))
+    studies = {name: read_yaml(project_root() / "configs" / "studies" / f"{name}.yaml") for name in study_names()}
+    trained = firsts(studies.values())
+    for name, study in studies.items():
+        _write(folder / "configs" / "studies" / f"{name}.yaml", thinned(study, trained))
     hub = folder / "hub"
     put_models(hub / "hub", [load(name) for name in tiers], settings)
     put_datasets(hub / "datasets", datasets_of(_benchmarks(tiers), _sources(settings)))
@@ -131,19 +132,27 @@ def _write_tier(tier: str, folder: Path) -> None:
     _write(folder / path, data)
 
 
-def thinned(study: dict[str, Any]) -> dict[str, Any]:
-    """The file of a study with the first of all cells that differ in numbers alone, and few steps and problems."""
-    kinds: dict[str, dict[str, Any]] = {}
-    for cell in study["cells"]:
-        parts = {name: part for name, part in cell.items() if name not in ("id", "label", "learning_rate")}
-        kinds.setdefault(digest(_numberless(parts)), cell)
-    kept = {cell["id"] for cell in kinds.values()}
+def firsts(studies: Iterable[dict[str, Any]]) -> set[str]:
+    """The ids of the cells that are the first of their study among those that differ from them in numbers alone."""
+    found = set()
+    for study in studies:
+        kinds: dict[str, str] = {}
+        for cell in study["cells"]:
+            parts = {name: part for name, part in cell.items() if name not in ("id", "label", "learning_rate")}
+            kinds.setdefault(digest(_numberless(parts)), cell["id"])
+        found |= set(kinds.values())
+    return found
+
+
+def thinned(study: dict[str, Any], trained: Collection[str]) -> dict[str, Any]:
+    """The file of a study with the cells that are `trained` for it or another one, and few steps and problems."""
     tiers = {
         tier: {name: min(value, _AT_MOST.get(name, value)) for name, value in settings.items()}
         for tier, settings in study.get("tiers", {}).items()
     }
-    more = {cell: seeds for cell, seeds in study.get("more_seeds", {}).items() if cell in kept}
-    return study | {"cells": list(kinds.values()), "tiers": tiers, "more_seeds": more}
+    more = {cell: seeds for cell, seeds in study.get("more_seeds", {}).items() if cell in trained}
+    cells = [cell for cell in study["cells"] if cell["id"] in trained]
+    return study | {"cells": cells, "tiers": tiers, "more_seeds": more}
 
 
 def _numberless(value: Any) -> Any:
