@@ -23,4 +23,4 @@ def rehearse(
     from artifact.studies.suremath import builder_of
 
     place = folder or results_dir() / "rehearsal" / builder_of(tier)
-    typer.echo(f"rehearsed: {run(tier, place.resolve(), only)}")
+    typer.echo(f"rehearsed: {run(tier, place.resolve(), only)}, results beside it")

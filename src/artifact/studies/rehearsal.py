@@ -16,7 +16,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,9 @@ import yaml
 
 from artifact.config import Config, ConfigError, Engine, apply_overrides, load, load_tier, read_extended, read_yaml
 from artifact.errors import ArtifactError
+from artifact.files import read_json, write_json
 from artifact.paths import project_root
-from artifact.provenance import digest
+from artifact.provenance import digest, hardware, stamp
 from artifact.studies.standin_data import datasets_of, put_datasets
 from artifact.studies.study import load_study, study_names
 from artifact.studies.suremath import builder_of
@@ -237,11 +240,27 @@ def verb(environment: dict[str, str], *arguments: str) -> None:
 
 
 def rehearse(tier: str, folder: Path, only: str | None = None) -> Path:
-    """A tier, or its notebooks `only`, from SURE-Math's construction to the tables; returns the page of its results."""
+    """A tier, or its notebooks `only`, from SURE-Math's construction to the tables; returns the account of it."""
+    started = time.monotonic()
     environment = prepare(tier, folder)
     chosen = ["--only", only] if only else []
     try:
         verb(environment, "run-all", "--tier", tier, *chosen)
     finally:
         verb(environment, "cluster", "stop")
-    return folder / "results" / "index.html"
+    return _account(tier, folder / "results", time.monotonic() - started)
+
+
+def _account(tier: str, results: Path, seconds: float) -> Path:
+    """What was rehearsed, and how long it took on which machine."""
+    account: dict[str, Any] = {"tier": tier, "minutes": round(seconds / 60, 1), "tokens_for_one": FACTOR}
+    account["notebooks"] = [
+        p.stem for p in sorted((results / "notebooks" / tier).glob("*.ipynb")) if ".failed" not in p.name
+    ]
+    for kind in ("suremath", "annotations", "runs"):
+        made = [read_json(path, "rehearse again") for path in results.glob(f"{kind}/*/manifest.json")]
+        account[kind] = sum(manifest["tier"] == tier for manifest in made)
+    account |= {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "hardware": hardware()} | stamp()
+    path = results / f"rehearsed.{tier}.json"
+    write_json(path, account)
+    return path
