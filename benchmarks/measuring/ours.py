@@ -43,6 +43,8 @@ WORKERS = {
     "teacher_scores": "teacher",
     "reference_logprobs": "teacher",
     "step": "student",
+    "accumulate": "student",
+    "update": "student",
     "sync_weights": "sync",
 }
 """Which phase a call of the workers belongs to."""

@@ -255,7 +255,7 @@ MUTANTS = (
     Mutant(
         "the guard of the gradient is gone",
         "train/student.py",
-        "        self._check_gradients(work.step, examples)\n",
+        "        self._check_gradients(work.step, gathered.examples)\n",
         "",
         STUDENT,
     ),
@@ -290,8 +290,8 @@ MUTANTS = (
     Mutant(
         "the loss of the last micro-batch",
         "train/student.py",
-        'metrics["loss"] += float',
-        'metrics["loss"] = float',
+        "self.loss += float",
+        "self.loss = float",
         STUDENT,
     ),
     Mutant(

@@ -274,6 +274,17 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _streams_are_of_plain_engines(self) -> Config:
+        for fault, remedy in (
+            (self.task.calculator and "task.calculator writes into responses between rounds of sampling", "both apart"),
+            (self.cluster.zero_stage >= 2 and f"cluster.zero_stage = {self.cluster.zero_stage}", "the stage to 1"),
+            (self.cluster.device != "cpu" and f"cluster.device = {self.cluster.device}", "train.stream to false"),
+        ):
+            if self.train.stream and fault:
+                raise ValueError(f"train.stream has been run without this alone: {fault}; set {remedy}")
+        return self
+
+    @model_validator(mode="after")
     def _teacher_exists(self) -> Config:
         if self.teacher not in self.models.teachers:
             raise ValueError(f"teacher {self.teacher!r} is not one of models.teachers: {sorted(self.models.teachers)}")
