@@ -38,10 +38,7 @@ def test_whatever_the_speeds_are_prompts_come_by_length(data: st.DataObject) -> 
     engines, n = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
     lengths = data.draw(st.lists(st.lists(st.integers(1, 6), min_size=n, max_size=n), min_size=1, max_size=6))
     made, found, at = Arrivals(len(lengths), n, engines), [], [0] * engines
-    queue = {
-        k: {r: m for r, m in enumerate(m for i in range(k, len(lengths), engines) for m in lengths[i])}
-        for k in range(engines)
-    }
+    queue = {k: dict(enumerate(m for i in range(k, len(lengths), engines) for m in lengths[i])) for k in range(engines)}
     while any(queue.values()):
         k = data.draw(st.sampled_from([k for k, open_ in queue.items() if open_]))
         at[k] += 1

@@ -287,13 +287,7 @@ MUTANTS = (
         "outcome.loss + logprobs_TK.detach().sum() * 0.0",
         STUDENT,
     ),
-    Mutant(
-        "the loss of the last micro-batch",
-        "train/student.py",
-        "self.loss += float",
-        "self.loss = float",
-        STUDENT,
-    ),
+    Mutant("the loss of the last micro-batch", "train/student.py", "self.loss += float", "self.loss = float", STUDENT),
     Mutant(
         "policy log-probabilities one token off",
         "train/student.py",

@@ -145,7 +145,7 @@ def test_the_mean_gradient_on_rollouts_of_another_policy_is_the_on_policy_one() 
 
 
 def test_the_gradient_of_a_response_of_an_older_policy_is_the_printed_formula() -> None:
-    """All responses of two tokens: Σ_y b(y) ∇loss(y) = −Σ_y b(y) A(y) ½ Σ_t ρ_t ∇ log p_S(y_t), both by autograd alone."""
+    """All responses of two tokens: Σ_y b(y) ∇loss(y) = −Σ_y b(y) A(y) ½ Σ_t ρ_t ∇ log p_S(y_t)."""
     s = settings(policy_gradient__clip_low=0.99, policy_gradient__clip_high=99.0)
     student, older = Network(seed=0, vocabulary=3), Network(seed=1, vocabulary=3)
     prompt, total, formula = (1, 2), 0.0, 0.0
@@ -163,6 +163,8 @@ def test_the_gradient_of_a_response_of_an_older_policy_is_the_printed_formula() 
         formula = formula - float(b.sum().exp()) * advantage * (ratio * p.double()).mean()
         torch.testing.assert_close(b, rows(older, prompt, y)[torch.arange(2), torch.tensor(y)])
     for found, wanted in zip(
-        torch.autograd.grad(total, parameters), torch.autograd.grad(formula, parameters), strict=True  # type: ignore[arg-type]
+        torch.autograd.grad(total, parameters),
+        torch.autograd.grad(formula, parameters),
+        strict=True,  # type: ignore[arg-type]
     ):
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)

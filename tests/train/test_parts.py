@@ -21,7 +21,12 @@ from artifact.train.parts import announced, cut, ordered
 from artifact.train.settings import RunSettings
 from artifact.train.workers import StepWork
 
-STEP = {"train__prompts_per_step": 6, "train__steps": 3, "sampling__samples_per_prompt": 3, "train__with_replacement": True}
+STEP = {
+    "train__prompts_per_step": 6,
+    "train__steps": 3,
+    "sampling__samples_per_prompt": 3,
+    "train__with_replacement": True,
+}
 WEIGHTS = TeacherAnnotations({f"p{i}": i / 5 for i in range(6)})
 
 
@@ -166,7 +171,7 @@ def test_a_teacher_that_answers_for_the_whole_step_is_refused_and_given_texts_ar
     s = settings(**STEP | {"train__part_prompts": 2})
     core = make("core", s, fallback="generate", chosen_order=("own",))
     made = Watched(s)
-    with pytest.raises(ConfigError, match="train.part_prompts with method 'core'"):
+    with pytest.raises(ConfigError, match=r"train\.part_prompts with method 'core'"):
         train(s, core, inputs(6), made, made, MemoryLog(tmp_path), WEIGHTS)
     (one, _), (other, _) = (run(tmp_path, "sft", train__part_prompts=n) for n in (None, 2))
     assert one.metrics == other.metrics

@@ -221,7 +221,9 @@ class RayWorkers:
             found = self._call(asked, "the proof of the first rollouts")
             expected = [found[i % len(engines)][i // len(engines)] for i in range(len(pairs))]
         else:
-            ranks = [s.logprobs.remote(pairs) for s in self.actors.students]  # all: each may hold a share of the weights
+            ranks = [
+                s.logprobs.remote(pairs) for s in self.actors.students
+            ]  # all: each may hold a share of the weights
             expected = self._call(ranks, "the proof of the first rollouts")[0]
         check_sampled(shown, expected, self.config.cluster.sync_tolerance, exact=self.config.models.dtype == "float32")
 

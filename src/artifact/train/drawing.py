@@ -6,15 +6,15 @@
 Sampling and training then take the time of the longer one, and not of both (one-step-off: Noukhovitch et al. 2024,
 "Asynchronous RLHF", arXiv 2410.18252). What a rollout of an older policy means for the losses:
 
-    policy gradient   the ratio ρ_t = p_S(y_t) / p_behaviour(y_t) takes the place of 1, with the log-probabilities that
-                      the engine recorded when it drew: each token's gradient A ρ_t ∇ log p_S(y_t) has, given its
-                      prefix, the on-policy mean; prefixes stay those of the older policy, and the clip bounds how far
-                      either goes (Schulman et al. 2017, Eq. 7; `losses/policy_gradient.py`). It needs p_behaviour at
-                      the temperature that was sampled, which engines record at 1 alone: `methods/grpo.py` refuses others,
-                      and a KL term, whose estimate is of the student's own tokens
-    distillation      none: the loss compares two distributions after *given* prefixes; that those were drawn one update
-                      earlier changes which prefixes it is averaged over, as it would for any fixed sequences
-    preference, imitation   none: losses of given pairs and texts
+    policy gradient   ρ_t = p_S(y_t) / p_behaviour(y_t) takes the place of 1, with the log-probabilities that the
+                      engine recorded when it drew: given its prefix, the mean of A ρ_t ∇ log p_S(y_t) is the on-policy
+                      one. Prefixes stay those of the older policy, and the clip bounds how far either goes (Schulman
+                      et al. 2017, Eq. 7; `losses/policy_gradient.py`). It needs p_behaviour at the temperature that
+                      was sampled, which engines record at 1 alone: `methods/grpo.py` refuses others, and a KL term,
+                      whose estimate is one for the student's own tokens
+    distillation      nothing: the loss compares two distributions after *given* prefixes. That these were drawn one
+                      update earlier changes over which prefixes it is averaged, as for any fixed sequences
+    preference        nothing, as for imitation: a loss of given pairs and texts
 
 Every rollout records the version that drew it. A checkpoint keeps the rollouts drawn for its step, whose policy is gone
 by then, so that a run that goes on from it has them to the last bit. Left out: more than one step.

@@ -1,9 +1,10 @@
 """An optimiser step in parts: prompts are scored and trained on in groups, and that may begin before all are drawn.
 
-The denominators of a loss are those of the whole step, so its gradient is a sum over parts whenever they are known. They
-are counts: where a method trains on every rollout once, whatever its verdict (`Method.every_rollout`), the counts follow
-from prompts × K before anything is drawn, and a part is scored *and* trained on while others are still drawn. Where they
-are known after the last verdict only (how many rollouts are right), parts are scored meanwhile, and trained on then.
+The denominators of a loss are those of the whole step, so its gradient is a sum over parts once they are known. They
+are counts: where a method trains on every rollout once, whatever its verdict (`Method.every_rollout`), they follow
+from prompts × K before anything is drawn, and a part is scored *and* trained on while others are still drawn. Where
+they are known after the last verdict only (how many rollouts are right), parts are scored meanwhile, and trained on
+then.
 
 Parts are prompts in the order of `rollouts.by_length`, `train.part_prompts` at a time: the long responses come last, so
 the tail of the sampling is what the work is done in. Which rollouts share a pass, and the order in which gradients are
@@ -115,9 +116,9 @@ class PartedStep:
         if self.examples != Counter(batch.examples) or self.work not in (None, work):
             raise ConfigError(
                 f"train.part_prompts: of step {work.step} in parts the method makes {self.examples.total()} example(s) "
-                f"under {self.work or 'what is known at the end'}, of the whole step {len(batch.examples)} under {work}, "
-                "or not the same ones: its examples depend on more than their own prompt; set train.part_prompts to "
-                "null"
+                f"under {self.work or 'what is known at the end'}, of the whole step {len(batch.examples)} under "
+                f"{work}, or not the same ones: its examples depend on more than their own prompt; set "
+                "train.part_prompts to null"
             )
 
     def update(self, work: StepWork) -> list[dict[str, float]]:
@@ -159,7 +160,9 @@ def draw_in_parts(
             asked = [problems[i] for i in part]
             verified = with_verdicts(asked, list(part.values()), inputs.verify)
         with clock("method"):
-            batch = method.batch([Group(problems[i], prompts[i], g) for i, g in zip(part, verified, strict=True)], context)
+            batch = method.batch(
+                [Group(problems[i], prompts[i], g) for i, g in zip(part, verified, strict=True)], context
+            )
         taken.add(batch, clock)
         found |= dict(zip(part, verified, strict=True))
     groups = [found[i] for i in range(len(problems))]

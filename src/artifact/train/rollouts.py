@@ -70,15 +70,13 @@ class Sampler(Protocol):
 
 
 class TrainingSampler(Sampler, Protocol):
-    """What the loop asks of a sampler beside `sample`; `asked` are the arguments of `sample`, and so are the answers."""
+    """What the loop asks of a sampler beside `sample`, with its arguments (`asked`) and its answers."""
 
     def begin(self, prompts: Sequence[Prompt], n: int, **asked: Any) -> Callable[[], list[tuple[Rollout, ...]]]:
         """Begin to draw with the weights of this moment; the function that is returned waits for all rollouts."""
         ...
 
-    def stream(
-        self, prompts: Sequence[Prompt], n: int, **asked: Any
-    ) -> Iterator[tuple[int, tuple[Rollout, ...]]]:
+    def stream(self, prompts: Sequence[Prompt], n: int, **asked: Any) -> Iterator[tuple[int, tuple[Rollout, ...]]]:
         """Index and rollouts of each prompt as soon as they are known to be next in the order of `by_length`."""
         ...
 
