@@ -1,4 +1,4 @@
-"""A cluster of two Ray nodes on this machine, each with a temporary folder of its own and without a copy of the code."""
+"""A cluster of two Ray nodes on this machine, each with a folder of its own and no copy of the code."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 Ray's runtime environment carries this package to every node, so no node needs a copy of the project. What is large
 stays on a file system that all share: results, into which the student's ranks write checkpoints and weights, and
-models, which engines and teacher read. Python and the libraries are each node's own, as locked (`imported.py` compares).
+models, which engines and teacher read. Python and the libraries are each node's own, as locked (`imported.py`
+compares them).
 
 Left out: starting nodes (`ray start`, or whatever the cluster has for it).
 """
