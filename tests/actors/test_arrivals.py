@@ -37,7 +37,8 @@ def test_whatever_the_speeds_are_prompts_come_by_length(data: st.DataObject) -> 
     """Engines decode a token of all their responses at a time, in an order that is drawn: as sorted afterwards."""
     engines, n = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
     lengths = data.draw(st.lists(st.lists(st.integers(1, 6), min_size=n, max_size=n), min_size=1, max_size=6))
-    made, found, at = Arrivals(len(lengths), n, engines), [], [0] * engines
+    made, at = Arrivals(len(lengths), n, engines), [0] * engines
+    found: list[int] = []
     queue = {k: dict(enumerate(m for i in range(k, len(lengths), engines) for m in lengths[i])) for k in range(engines)}
     while any(queue.values()):
         k = data.draw(st.sampled_from([k for k, open_ in queue.items() if open_]))
@@ -45,7 +46,8 @@ def test_whatever_the_speeds_are_prompts_come_by_length(data: st.DataObject) -> 
         done = [(r, response(m)) for r, m in queue[k].items() if m == at[k]]
         for r, _ in done:
             del queue[k][r]
-        if done or data.draw(st.booleans()):
+        speaks: bool = data.draw(st.booleans())
+        if done or speaks:
             made.say(k, at[k], done)
             found += made.known()
     assert found == sorted(range(len(lengths)), key=lambda i: (max(lengths[i]), i))

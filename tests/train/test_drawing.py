@@ -121,10 +121,10 @@ def test_a_ratio_that_could_not_be_right_is_refused(method: str) -> None:
         ({"sampling__temperature": 0.7}, "sampling.temperature = 0.7"),
         ({"policy_gradient__kl_coefficient": 0.1}, "kl_coefficient = 0.1"),
     ):
-        make(method, settings(**changed))  # type: ignore[arg-type]
+        make(method, settings(**changed))
         with pytest.raises(ConfigError, match=said):
-            make(method, settings(**STALE | changed))  # type: ignore[arg-type]
-    make("opd", settings(**STALE, sampling__temperature=0.7))  # type: ignore[arg-type]
+            make(method, settings(**STALE | changed))
+    make("opd", settings(**STALE, sampling__temperature=0.7))
 
 
 def test_the_mean_gradient_on_rollouts_of_another_policy_is_the_on_policy_one() -> None:
@@ -148,14 +148,14 @@ def test_the_gradient_of_a_response_of_an_older_policy_is_the_printed_formula() 
     """All responses of two tokens: Σ_y b(y) ∇loss(y) = −Σ_y b(y) A(y) ½ Σ_t ρ_t ∇ log p_S(y_t)."""
     s = settings(policy_gradient__clip_low=0.99, policy_gradient__clip_high=99.0)
     student, older = Network(seed=0, vocabulary=3), Network(seed=1, vocabulary=3)
-    prompt, total, formula = (1, 2), 0.0, 0.0
-    parameters = list(student.parameters())
+    prompt, parameters = (1, 2), list(student.parameters())
+    total, formula = torch.zeros(()), torch.zeros((), dtype=torch.float64)
     for y in itertools.product(range(3), repeat=2):
         advantage = 1.0 + y[0] - 2.0 * y[1]
         b = torch.tensor(token_logprobs(older, prompt, y), dtype=torch.float64)
         example = Reinforce("p", prompt, y, advantage, tuple(b.tolist()))
         batch = MicroBatch([example], [None], [None], 0, {"policy_gradient": 1.0}, {"policy_gradient": 1.0})
-        loss = objective(student.model, student.lm_head.weight, batch, s.losses).loss  # type: ignore[arg-type]
+        loss = objective(student.model, student.lm_head.weight, batch, s.losses).loss
         total = total + float(b.sum().exp()) * loss
         hidden = student.model(input_ids=torch.tensor([[*prompt, *y]]), use_cache=False).last_hidden_state[0, 1:3]
         p = student.lm_head(hidden).log_softmax(-1)[torch.arange(2), torch.tensor(y)]
@@ -163,8 +163,6 @@ def test_the_gradient_of_a_response_of_an_older_policy_is_the_printed_formula() 
         formula = formula - float(b.sum().exp()) * advantage * (ratio * p.double()).mean()
         torch.testing.assert_close(b, rows(older, prompt, y)[torch.arange(2), torch.tensor(y)])
     for found, wanted in zip(
-        torch.autograd.grad(total, parameters),
-        torch.autograd.grad(formula, parameters),
-        strict=True,  # type: ignore[arg-type]
+        torch.autograd.grad(total, parameters), torch.autograd.grad(formula, parameters), strict=True
     ):
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)

@@ -60,10 +60,11 @@ def said(streams: Mapping[int, Any], timeout_s: float) -> Iterator[tuple[int, Sa
     """
     import ray
 
-    engine_of, deadline = {stream: k for k, stream in streams.items()}, time.monotonic() + timeout_s
+    engine_of: dict[Any, int] = {stream: k for k, stream in streams.items()}
+    deadline = time.monotonic() + timeout_s
     while engine_of:
         left = max(0.0, deadline - time.monotonic())
-        ready, _ = ray.wait(list(engine_of), num_returns=1, timeout=left, fetch_local=False)
+        ready: list[Any] = ray.wait(list(engine_of), num_returns=1, timeout=left, fetch_local=False)[0]
         if not ready:
             raise ActorTimeout(
                 f"sampling rollouts did not finish within {timeout_s:.0f} s; raise cluster.step_timeout_s"

@@ -128,7 +128,7 @@ class RolloutEngine:
         something when a response is finished, and every `SAID_EVERY` tokens.
         """
         ids = self.llm.enqueue(*self._asked(requests, decoding), use_tqdm=False)
-        engine = self.llm.llm_engine
+        engine: Any = self.llm.llm_engine  # its own types leave open what kind of outputs it has
         under_way = {i: engine.output_processor.request_states[request] for i, request in enumerate(ids)}
         place = {state.external_req_id: i for i, state in under_way.items()}
         finished: list[tuple[int, Completion]] = []

@@ -133,10 +133,7 @@ class RayWorkers:
         reference: Sequence[Handle | None],
     ) -> list[dict[str, float]]:
         """One optimiser step, a shard per rank."""
-        refs = [
-            s.step.remote(work, list(shard), ref, *(sc or ()))  # Ray opens what is an argument by itself
-            for s, shard, sc, ref in zip(self.actors.students, shards, scores, reference, strict=True)
-        ]
+        refs = self._handed("step", work, shards, scores, reference)
         return self._stepped(work, self._call(refs, f"optimiser step {work.step}"))
 
     def _stepped(self, work: StepWork, metrics: list[dict[str, float]]) -> list[dict[str, float]]:
@@ -153,12 +150,21 @@ class RayWorkers:
         reference: Sequence[Handle | None],
     ) -> None:
         """Hand a part of the step to the ranks, which take it once its scores are there; nothing is waited for."""
-        self._parts.append(
-            [
-                s.accumulate.remote(work, list(shard), ref, *(sc or ()))
-                for s, shard, sc, ref in zip(self.actors.students, shards, scores, reference, strict=True)
-            ]
-        )
+        self._parts.append(self._handed("accumulate", work, shards, scores, reference))
+
+    def _handed(
+        self,
+        what: str,
+        work: StepWork,
+        shards: Sequence[Sequence[Example]],
+        scores: Sequence[Any],
+        reference: Sequence[Handle | None],
+    ) -> list[Any]:
+        """`what` asked of every rank with its own shard; Ray opens scores and reference, arguments by themselves."""
+        return [
+            getattr(s, what).remote(work, list(shard), ref, *(sc or ()))
+            for s, shard, sc, ref in zip(self.actors.students, shards, scores, reference, strict=True)
+        ]
 
     def update(self, work: StepWork) -> list[dict[str, float]]:
         """End the step: wait for its parts, whose errors come first, and move the weights."""

@@ -100,7 +100,7 @@ class Drawing:
         prompts, n, asked = self._asked(step)
         return self.sampler.stream(prompts, n, **asked)
 
-    def settle(self) -> None:
+    def collect(self) -> None:
         """Wait for what is under way: engines are to get new weights, and rollouts keep the ones they began with."""
         if self._under_way is not None:
             self._ahead, self._under_way = self._under_way(), None

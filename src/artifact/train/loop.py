@@ -115,7 +115,7 @@ def train(
             with clock("student"):
                 metrics = merge_ranks(workers.step(work, shards, scores, reference))
         with clock("rollout"):
-            drawing.settle()
+            drawing.collect()
         with clock("sync"):
             metrics["sync/max_logprob_diff"] = workers.sync_weights(step + 1)
         metrics |= {**batch.metrics, **rollout_metrics(groups, batch), **masked, **answers.metrics}
