@@ -84,7 +84,7 @@ def test_a_stream_gives_the_same_rollouts_by_length(engines: list[Engine], monke
     tokenizer = SimpleNamespace(batch_decode=lambda ids, skip_special_tokens: [str(i) for i in ids])
     sampler = EngineSampler(engines, tokenizer, (0,), 16, 5.0)
     prompts = [(name, (1, 2)) for name in "abcab"]
-    asked = {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 9, "seed": "s", "expect_version": 3}
+    asked: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 9, "seed": "s", "expect_version": 3}
     found = list(sampler.stream(prompts, 2, **asked))
     length = {
         i: max(1 + request_seed("s", p, first + j) % 7 for j in range(2))

@@ -31,19 +31,29 @@ QUEUE = {
 """Engine, student, teacher and reference, a CPU each: too many for one of two nodes with two."""
 
 
+def free_ports(n: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(n)]
+    try:
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()
+
+
 class Cluster:
     """Two nodes, an address, and a results folder that both see."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.nodes, self.logs = folder, [], []
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.folder, self.nodes = folder, list[subprocess.Popen[bytes]]()
+        port, client = free_ports(2)
+        self.address = f"127.0.0.1:{port}"
         self.environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "TMPDIR")}
         self.environment |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
         for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
             self.environment.pop(name, None)
-        self.add("--head", f"--port={self.address.rpartition(':')[2]}", "--include-dashboard=false")
+        self.add("--head", f"--port={port}", f"--ray-client-server-port={client}", "--include-dashboard=false")
         self.add(f"--address={self.address}")
 
     def add(self, *options: str) -> None:
@@ -52,6 +62,11 @@ class Cluster:
         own.mkdir()
         command = [str(Path(sys.executable).with_name("ray")), "start", "--block", *options, "--num-cpus=2"]
         command += [f"--temp-dir={own}", "--node-ip-address=127.0.0.1", f"--object-store-memory={100 * 2**20}"]
+        ports = dict(
+            zip(("dashboard-agent-listen", "dashboard-agent-grpc", "runtime-env-agent"), free_ports(3), strict=True)
+        )
+        ports |= {"min-worker": 0, "max-worker": 0}  # any: two nodes would use the same ones
+        command += [f"--{name}-port={port}" for name, port in ports.items()]
         command += ["--include-log-monitor=false", "--disable-usage-stats"]
         log = own.with_suffix(".log")
         with log.open("w") as out:
