@@ -81,6 +81,9 @@ class TaskSection(Section):
     )
     calculator: bool = Field(False, description="close `<<expression=` by the computed value while generating")
     data_dir: str | None = Field(None, description="folder with local copies of the task's data; None = the usual ones")
+    verifier_workers: int = Field(
+        1, ge=1, description="processes in which answers are compared by algebra at once; verdicts are the same"
+    )
     thinking: bool | None = Field(
         None, description="thinking mode; to be set where the chat template has a switch for it"
     )
