@@ -30,8 +30,8 @@ from artifact.studies.cpu_rates import cpu_rates, layout_on_cpu, sizes_of, step_
 from artifact.studies.inputs import problems_of, tokenizer_of
 from artifact.studies.simulate import assumed, compared, simulated
 from artifact.studies.simulator import Work, sequential
-from artifact.studies.step_cost import PHASES, CostModel, Point, Shape, Size, fit
-from artifact.studies.step_load import load_of
+from artifact.studies.step_cost import PHASES, CostModel, Point, Shape, Size, fit, share
+from artifact.studies.step_load import load_of, prompts_shared
 from artifact.studies.study import load_study
 from measuring import report
 
@@ -87,6 +87,7 @@ def steps_of(folder: Path, config: Config) -> Iterator[dict[str, Any]]:
             | {"rest": row["seconds/verify"] + row["seconds/method"]},
             "lengths": " ".join(f"{length}*{n}" for length, n in sorted(Counter(lengths).items())),
             "prompt": prompt,
+            "prompts": prompts_shared(config),
             "scored": scored,
             "referenced": sum(load.referenced for load in whole) + sum(given) * any(load.referenced for load in whole),
             "trained": sum(load.trained - load.scored for load in whole) + scored + sum(given),
@@ -181,6 +182,7 @@ def point(run: dict[str, Any], sizes: dict[str, Any]) -> Point:
         scored=mean["scored"],
         trained=mean["trained"],
         referenced=mean["referenced"],
+        prompts=steps[0].get("prompts"),
     )
     medians = {phase: median(s["seconds"][phase] for s in steps) for phase in PHASES}
     scale = measured_run(run, FITTED) / sum(medians.values())  # a median of sums is more than the sum of medians
@@ -198,7 +200,8 @@ def work_of(step: dict[str, Any]) -> Work:
     rollouts = tuple((step["prompt"], n) for n in lengths_of(step))
 
     def sequences(n: float) -> tuple[tuple[float, int], ...]:
-        return tuple(rollouts[round(i * len(rollouts) / n) % len(rollouts)] for i in range(round(n)))
+        chosen = (rollouts[round(i * len(rollouts) / n) % len(rollouts)] for i in range(round(n)))
+        return tuple((prompt * share(step.get("prompts"), n), response) for prompt, response in chosen)
 
     return Work(
         rollouts, sequences(step["scored"]), sequences(step["referenced"]), sequences(step["trained"]), 10**9, 256

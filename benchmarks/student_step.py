@@ -76,9 +76,9 @@ class Bench:
         """A fresh student with plain AdamW, and the teacher."""
         student, teacher = load_network(self.networks[0], "float32"), load_frozen(self.networks[1], "float32")
         settings = self.config.run_settings
+        settings = replace(settings, optimiser=replace(settings.optimiser, shared_prompts=shared_prompts))
         if shared_prompts:
             student, teacher = share_prompts(student), share_prompts(teacher)
-            settings = replace(settings, optimiser=replace(settings.optimiser, shared_prompts=True))
         stops, vocabulary = stop_token_ids(self.config.models.student), self.inputs.vocabulary
         workers = LocalWorkers(student, teacher, settings, self.inputs.decode, stops, vocabulary)
         workers.start(1000)

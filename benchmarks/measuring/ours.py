@@ -21,6 +21,7 @@ from artifact.records import Rollout
 from artifact.studies.inputs import build_inputs, sampler_for
 from artifact.studies.runlog import RunLog
 from artifact.studies.step_cost import Shape, size_of
+from artifact.studies.step_load import prompts_shared
 from artifact.train.inputs import TeacherAnnotations
 from artifact.train.loop import train
 from measuring.meter import Meter, Metered, processor_clock
@@ -42,6 +43,8 @@ WORKERS = {
     "teacher_scores": "teacher",
     "reference_logprobs": "teacher",
     "step": "student",
+    "accumulate": "student",
+    "update": "student",
     "sync_weights": "sync",
 }
 """Which phase a call of the workers belongs to."""
@@ -100,6 +103,7 @@ def shape_of_step(config: Config, step: Mapping[str, float]) -> Shape:
         config.cluster.engine.count,
         config.cluster.student_workers,
         config.cluster.engine.max_num_seqs,
+        prompts=prompts_shared(config),
     )
 
 

@@ -15,7 +15,7 @@ from artifact.actors import sampler as module
 from artifact.actors.engine import Decoding, Request, RolloutEngine, _completion
 from artifact.actors.sampler import EngineSampler
 from artifact.errors import ArtifactError, EmptyDataset, Mismatch, StaleEngine
-from artifact.train.rollouts import Completion, first_samples
+from artifact.train.rollouts import Completion, first_samples, request_seed
 
 
 class Engine:
@@ -66,6 +66,54 @@ def test_a_problem_drawn_again_gets_other_samples(engines: list[Engine]) -> None
     assert len(set(seeds)) == 6, "every response has a seed of its own"
     alone = draw(engines, "a", n=4)
     assert [r.response_ids for g in (groups[0], groups[2]) for r in g] == [r.response_ids for r in alone[0]]
+
+
+def test_a_stream_gives_the_same_rollouts_by_length(engines: list[Engine], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines that answer a request with seed mod 7 tokens and say so one after the other, the second engine first."""
+
+    def stream(self: Engine, requests: list[Request], decoding: Decoding) -> list[Any]:
+        self.asked += requests
+        lengths = [1 + r.seed % 7 for r in requests]
+        made = [Completion(np.arange(m), np.zeros(m, dtype=np.float32), "stop") for m in lengths]
+        said = sorted((m, i) for i, m in enumerate(lengths))
+        return [(self.version, m, [(i, made[i])]) for m, i in said]
+
+    for engine in engines:
+        engine.stream = SimpleNamespace(remote=lambda *a, engine=engine: stream(engine, *a))  # type: ignore[attr-defined]
+    monkeypatch.setattr(module, "said", lambda asked, timeout_s: [(k, one) for k in (1, 0) for one in asked[k]])
+    tokenizer = SimpleNamespace(batch_decode=lambda ids, skip_special_tokens: [str(i) for i in ids])
+    sampler = EngineSampler(engines, tokenizer, (0,), 16, 5.0)
+    prompts = [(name, (1, 2)) for name in "abcab"]
+    asked: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 9, "seed": "s", "expect_version": 3}
+    found = list(sampler.stream(prompts, 2, **asked))
+    length = {
+        i: max(1 + request_seed("s", p, first + j) % 7 for j in range(2))
+        for i, (p, first) in enumerate([("a", 0), ("b", 0), ("c", 0), ("a", 2), ("b", 2)])
+    }
+    assert [i for i, _ in found] == sorted(length, key=lambda i: (length[i], i))
+    for i, group in found:
+        assert [(r.problem_id, r.sample) for r in group] == [(prompts[i][0], j + 2 * (i > 2)) for j in range(2)]
+        assert [len(r.response_ids) for r in group] == [
+            1 + request_seed("s", r.problem_id, r.sample) % 7 for r in group
+        ]
+    engines[0].version = 2
+    with pytest.raises(StaleEngine, match="student is at 3"):
+        list(sampler.stream(prompts, 2, **asked))
+
+
+def test_what_is_begun_is_asked_at_once_and_waited_for_later(
+    engines: list[Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = SimpleNamespace(batch_decode=lambda ids, skip_special_tokens: [str(i) for i in ids])
+    sampler = EngineSampler(engines, tokenizer, (0,), 16, 5.0)
+    waited: list[str] = []
+    monkeypatch.setattr(module, "call", lambda refs, timeout_s, what: waited.append(what) or refs)
+    rollouts = sampler.begin(
+        [("a", (1, 2)), ("b", (1,))], 2, temperature=1.0, top_p=1.0, max_new_tokens=4, seed="s", expect_version=3
+    )
+    assert [len(e.asked) for e in engines] == [2, 2] and not waited
+    assert [[(r.problem_id, r.sample) for r in g] for g in rollouts()] == [[("a", 0), ("a", 1)], [("b", 0), ("b", 1)]]
+    assert waited == ["sampling rollouts"]
 
 
 def test_a_stale_engine_and_a_prompt_without_room_are_refused(engines: list[Engine]) -> None:

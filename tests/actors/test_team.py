@@ -100,6 +100,56 @@ def test_each_rank_steps_on_its_own_shard_scores_and_reference(actors: Actors) -
     assert actors.students[1].asked == [("step", (work, SHARDS[1], "r1"), {})]
 
 
+def test_parts_are_handed_out_unwaited_and_their_errors_come_before_the_update(actors: Actors) -> None:
+    work, made = StepWork(3, {"nll": 1.0}, {"nll": 2.0}), workers(actors)
+    made._spec = Spec(("w",), ((2, 3),), ("float32",))
+    for student, came in zip(actors.students, (1.0, 10.0), strict=True):
+        student.answers |= {"accumulate": {"bytes/teacher": came}, "update": {"loss": came}}
+    asked: list[Any] = []
+    made._call = lambda refs, what: asked.append(refs) or refs  # type: ignore[method-assign]
+    made.accumulate(work, SHARDS, [("s0", "more"), None], [None, "r1"])
+    made.accumulate(work, SHARDS[::-1], [None, ("s1",)], [None, None])
+    assert not asked
+    metrics = made.update(work)
+    assert ["loss" in ref for ref in asked[0]] == [False] * 4 + [True] * 2, "parts first"
+    assert [m["bytes/teacher"] for m in metrics] == [2.0, 20.0] and [m["loss"] for m in metrics] == [1.0, 10.0]
+    assert actors.students[0].asked == [
+        ("accumulate", (work, SHARDS[0], None, "s0", "more"), {}),
+        ("accumulate", (work, SHARDS[1], None), {}),
+        ("update", (work, 2), {}),
+    ]
+    assert actors.students[1].asked[1] == ("accumulate", (work, SHARDS[0], None, "s1"), {})
+    made.accumulate(work, SHARDS, [None, None], [None, None])
+    made.update(work)
+    assert actors.students[0].asked[-1] == ("update", (work, 1), {}), "the parts of the last step are gone"
+
+
+def test_scores_of_a_part_are_not_waited_for(actors: Actors, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[str] = []
+    monkeypatch.setattr(RayWorkers, "_wait", lambda self, ref, what: waited.append(what))
+    made = workers(actors)
+    early = made.teacher_scores(SHARDS, wait=False), made.reference_logprobs(SHARDS, wait=False)
+    assert not waited
+    assert (made.teacher_scores(SHARDS), made.reference_logprobs(SHARDS)) != early and len(waited) == 2
+
+
+def test_rollouts_drawn_before_the_last_step_are_compared_with_the_engines_own_scores(actors: Actors) -> None:
+    """Problem i was drawn by engine i mod 2; the student has other weights by now, and is not asked."""
+    group = [(Rollout(str(i), 0, (1,), (i, 0), (-1.0 - i, -2.0), "", "stop", 3),) for i in range(3)]
+    scores = [[np.array([-1.0 - i, -2.0]) for i in mine] for mine in ((0, 2), (1,))]
+    for engine, known in zip(actors.engines, scores, strict=True):
+        engine.answers["score"] = known
+    workers(actors).check_rollouts(group, trained_since=True)
+    assert [e.asked for e in actors.engines] == [
+        [("score", ([((1,), (0, 0)), ((1,), (2, 0))],), {})],
+        [("score", ([((1,), (1, 0))],), {})],
+    ]
+    assert not actors.students[0].asked
+    actors.engines[0].answers["score"] = [scores[0][0], scores[0][1] - 1.0]
+    with pytest.raises(StaleEngine, match="problem '2'"):
+        workers(actors).check_rollouts(group, trained_since=True)
+
+
 def test_a_teacher_answers_with_the_runs_top_k_and_stops(actors: Actors) -> None:
     workers(actors).teacher_answers([(1, 2)], "autoregress", temperature=0.6, max_new_tokens=4, seed=8)
     [(name, arguments, options)] = actors.teacher.asked

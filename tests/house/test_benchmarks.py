@@ -27,8 +27,13 @@ SMALL = {
 }
 """Arguments that make a benchmark take seconds; those that need the actors are in tests/integration."""
 AXES = ("rollouts", "length", "width", "engines", "ranks")
-PARTS = {"growth": {*AXES}, "onpolicy_step": {"tiny", "smollm2"}, "runs_per_hour": {"main", "ablation"}}
-NEED_ACTORS = {"growth", "onpolicy_step", "runs_per_hour"}
+PARTS = {
+    "growth": {*AXES},
+    "onpolicy_step": {"tiny", "smollm2"},
+    "overlap": {"opd"},
+    "runs_per_hour": {"main", "ablation"},
+}
+NEED_ACTORS = {*PARTS}
 
 
 def test_every_benchmark_is_run_by_a_test() -> None:

@@ -60,6 +60,25 @@ def test_a_step_is_compared_by_phase(scripts, tmp_path: Path, monkeypatch: pytes
     assert "ours over it, processor" in capsys.readouterr().out
 
 
+def test_forms_of_a_step_take_turns(
+    workers, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import overlap
+
+    def small(form: str, steps: int, toy: bool) -> Config:
+        changes = {name.removeprefix("train."): value for name, value in overlap.FORMS[form].items()}
+        train = replace(config.train, steps=steps, component_norms_every=0, checkpoint_every=1000, **changes)
+        return config.model_copy(update={"train": replace(train, part_prompts=changes.get("part_prompts") and 2)})
+
+    monkeypatch.setattr(overlap, "config_of", small)
+    run(overlap, monkeypatch, "--repetitions", "1", "--steps", "3", "--out", str(tmp_path / "overlap.json"))
+    forms = json.loads((tmp_path / "overlap.json").read_text())["opd"]["forms"]
+    assert set(forms) == set(overlap.FORMS) and forms["whole steps"]["wall"]["ratio"]["median"] == 1.0
+    assert all(of[kind]["seconds"]["median"] > 0 for of in forms.values() for kind in ("wall", "processor"))
+    assert "| a step ahead |" in capsys.readouterr().out
+
+
 def test_growth_is_measured_and_fitted(scripts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     from artifact.studies.step_cost import measured, shape_of
 

@@ -54,6 +54,10 @@ class Watch:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Marks of plugins that are not loaded mean nothing here: one alarm ends a run."""
+        config.addinivalue_line("markers", "timeout(seconds): of pytest-timeout")
+
     def pytest_sessionstart(self) -> None:
         """Hypothesis looks for a counterexample only, and keeps none."""
         phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]

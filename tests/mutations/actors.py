@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutations.mutant import Mutant
 
 SAMPLER, ANSWERING = ("actors/test_sampler.py",), ("actors/test_answering.py",)
+ARRIVALS = ("actors/test_arrivals.py",)
 SYNC = ("train/test_sync_check.py", "actors/test_team.py")
 TEAM, PLACEMENT = ("actors/test_team.py",), ("actors/test_placement.py",)
 LEAN = ("actors/test_lean_scheduler.py",)
@@ -48,22 +49,22 @@ MUTANTS = (
     Mutant(
         "sampler: only an older engine is stale",
         "actors/sampler.py",
-        "set(versions.values()) != {expect_version}",
-        "min(versions.values()) < expect_version",
+        "set(versions.values()) != {expected}",
+        "min(versions.values()) < expected",
         SAMPLER,
     ),
     Mutant(
         "sampler: one engine of the right version is enough",
         "actors/sampler.py",
-        "set(versions.values()) != {expect_version}",
-        "expect_version not in versions.values()",
+        "set(versions.values()) != {expected}",
+        "expected not in versions.values()",
         SAMPLER,
     ),
     Mutant(
         "sampler: answers in the order of engines",
         "actors/sampler.py",
-        "flat = [next(queues[i % len(shares)]) for i in",
-        "flat = [next(queues[min(i, len(shares) - 1)]) for i in",
+        "[next(queues[i % len(shares)]) for _ in",
+        "[next(queues[min(i, len(shares) - 1)]) for _ in",
         SAMPLER,
     ),
     Mutant(
@@ -82,6 +83,44 @@ MUTANTS = (
     ),
     Mutant(
         "sampler: samples numbered from 0", "actors/sampler.py", "first_sample=first,", "first_sample=None,", SAMPLER
+    ),
+    Mutant(
+        "a stream: a prompt need not wait for slower engines",
+        "actors/arrivals.py",
+        "bound = min((",
+        "bound = max((",
+        ARRIVALS,
+    ),
+    Mutant(
+        "a stream: what is under way may end as it is", "actors/arrivals.py", "m <= bound", "m <= bound + 1", ARRIVALS
+    ),
+    Mutant(
+        "a stream: prompts of one engine",
+        "actors/arrivals.py",
+        "engine + self.engines * (request // self.n)",
+        "engine + request // self.n",
+        ARRIVALS,
+    ),
+    Mutant(
+        "team: rollouts of an older policy are compared with the student",
+        "actors/team.py",
+        "        if trained_since:\n",
+        "        if False:\n",
+        TEAM,
+    ),
+    Mutant(
+        "team: parts of the last step stay",
+        "actors/team.py",
+        "parts, self._parts = self._parts, []",
+        "parts = self._parts",
+        TEAM,
+    ),
+    Mutant(
+        "team: scores of a part are waited for",
+        "actors/team.py",
+        'if wait:\n                self._wait(refs[-1], "teacher',
+        'if True:\n                self._wait(refs[-1], "teacher',
+        TEAM,
     ),
     Mutant(
         "sampler: log-probabilities always",
@@ -237,8 +276,8 @@ MUTANTS = (
     Mutant(
         "team: every rank has the first shard",
         "actors/team.py",
-        "s.step.remote(work, list(shard), ref, *",
-        "s.step.remote(work, list(shards[0]), ref, *",
+        ".remote(work, list(shard), ref, *",
+        ".remote(work, list(shards[0]), ref, *",
         TEAM,
     ),
     Mutant(

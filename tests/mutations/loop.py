@@ -9,6 +9,7 @@ from tests.mutations.mutant import Mutant
 
 STUDENT, CALLS = ("train/test_student.py",), ("train/test_calls.py",)
 ROLLOUTS, RANKS = ("train/test_rollouts.py",), ("train/test_two_ranks.py",)
+PARTS, DRAWING = ("train/test_parts.py",), ("train/test_drawing.py",)
 ORDER = ("train/test_loop.py::test_every_pass_takes_each_problem_once_in_an_order_of_its_own",)
 DRAWS = ("train/test_loop.py::test_draws_with_replacement_are_uniform_and_differ_from_step_to_step",)
 FRESH = ("train/test_loop.py::test_each_step_trains_on_fresh_rollouts_of_its_own_prompts_and_policy",)
@@ -51,9 +52,9 @@ MUTANTS = (
     # the loop
     Mutant(
         "the seed of a rollout forgets the step",
-        "train/loop.py",
-        "seed=(settings.seed, step),",
-        "seed=settings.seed,",
+        "train/drawing.py",
+        '"seed": (self.settings.seed, step),',
+        '"seed": self.settings.seed,',
         ("train/test_loop.py::test_an_unchanged_policy_asked_the_same_again_answers_anew",),
     ),
     Mutant(
@@ -133,6 +134,75 @@ MUTANTS = (
         "step * settings.train.prompts_per_step // len(inputs.train)",
         "step // len(inputs.train)",
         FRESH,
+    ),
+    # parts of a step, and rollouts drawn ahead
+    Mutant(
+        "parts in the order of the prompts",
+        "train/rollouts.py",
+        "key=lambda i: (longest(groups[i]), i)",
+        "key=lambda i: i",
+        PARTS,
+    ),
+    Mutant(
+        "denominators of a part announced for the step",
+        "train/parts.py",
+        "step_denominator([1] * rollouts,",
+        "step_denominator([1] * settings.train.part_prompts,",
+        PARTS,
+    ),
+    Mutant("counts of tokens are announced", "train/parts.py", 'if mode == "token_mean":', "if False:", PARTS),
+    Mutant(
+        "truncated rollouts are announced",
+        "train/parts.py",
+        "if component is None or losses.mask_truncated_completions:",
+        "if component is None:",
+        PARTS,
+    ),
+    Mutant(
+        "what was announced is never compared", "train/parts.py", "or self.work not in (None, work)", "or False", PARTS
+    ),
+    Mutant(
+        "examples of parts are never compared",
+        "train/parts.py",
+        "self.examples != Counter(batch.examples) or",
+        "False or",
+        PARTS,
+    ),
+    Mutant("a missing part is not missed", "train/student.py", "!= (work.step, parts)", "!= (work.step, 0)", STUDENT),
+    Mutant(
+        "every step is drawn a step ahead",
+        "train/drawing.py",
+        "max(0, step - self.settings.train.staleness)",
+        "max(0, step - 1)",
+        DRAWING,
+    ),
+    Mutant(
+        "rollouts drawn ahead get the new weights' name",
+        "train/drawing.py",
+        "return max(0, step - self.settings.train.staleness)",
+        "return step",
+        DRAWING,
+    ),
+    Mutant(
+        "rollouts of a step ahead are not kept",
+        "train/drawing.py",
+        "if self._ahead is not None:\n            log",
+        "if False:\n            log",
+        DRAWING,
+    ),
+    Mutant(
+        "a resumed run draws what was drawn ahead",
+        "train/drawing.py",
+        "self._ahead = [tuple(kept[i : i + k])",
+        "self._other = [tuple(kept[i : i + k])",
+        DRAWING,
+    ),
+    Mutant(
+        "a ratio at another temperature",
+        "train/methods/grpo.py",
+        "if settings.sampling.temperature != 1.0:",
+        "if False:",
+        DRAWING,
     ),
     # what is asked, and what is logged
     Mutant("norms are due one step late", "train/calls.py", "step % every == 0", "(step + 1) % every == 0", CALLS),
@@ -255,7 +325,7 @@ MUTANTS = (
     Mutant(
         "the guard of the gradient is gone",
         "train/student.py",
-        "        self._check_gradients(work.step, examples)\n",
+        "        self._check_gradients(work.step, gathered.examples)\n",
         "",
         STUDENT,
     ),
@@ -287,13 +357,7 @@ MUTANTS = (
         "outcome.loss + logprobs_TK.detach().sum() * 0.0",
         STUDENT,
     ),
-    Mutant(
-        "the loss of the last micro-batch",
-        "train/student.py",
-        'metrics["loss"] += float',
-        'metrics["loss"] = float',
-        STUDENT,
-    ),
+    Mutant("the loss of the last micro-batch", "train/student.py", "self.loss += float", "self.loss = float", STUDENT),
     Mutant(
         "policy log-probabilities one token off",
         "train/student.py",

@@ -764,6 +764,13 @@ MUTANTS = (
         ("studies/test_step_cost.py::test_iterations_by_hand",),
     ),
     Mutant(
+        "a shared prompt costs what its copies would",
+        "studies/step_cost.py",
+        "return min(1.0, prompts / sequences) if prompts is not None and sequences else 1.0",
+        "return 1.0",
+        ("studies/test_step_cost.py::test_a_shared_prompt_is_computed_once",),
+    ),
+    Mutant(
         "a multiplication and its addition count once",
         "studies/step_cost.py",
         "2 * sequences * (size.body * (self.prompt + self.response) + size.head * self.response)",

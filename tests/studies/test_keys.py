@@ -52,6 +52,7 @@ def test_what_a_run_depends_on_changes_its_key(change: dict[str, Any]) -> None:
         {"evaluation__sampled__k": 4},
         {"annotation__samples": 4},
         {"annotation__seed": 9},
+        {"task__verifier_workers": 3},
     ],
     ids=str,
 )
@@ -192,3 +193,10 @@ def test_code_is_what_is_executed_and_what_it_imports(
         monkeypatch.setattr(keys, "_module_path", paths.get)
         hashes.append(keys.source_hash(["artifact.top"]))
     assert (hashes[0] == hashes[1]) == same
+
+
+def test_as_many_processes_verify_as_the_task_says() -> None:
+    from artifact.studies.inputs import answer_verifier
+
+    tasks = [load("tiny", {"task.verifier_workers": n}).task for n in (1, 3)]
+    assert [answer_verifier(task).workers for task in tasks] == [1, 3]

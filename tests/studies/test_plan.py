@@ -162,13 +162,16 @@ def test_every_method_is_priced_by_its_longest_step(tmp_path: Path, monkeypatch:
     priced(tmp_path, monkeypatch, student=0.5, teacher=0.25)
     step = {"task.train_limit": 20, "train.steps": 10, "train.prompts_per_step": 3, "sampling.samples_per_prompt": 4}
     step |= {"sampling.max_new_tokens": 100}
-    tokens = mean_prompt_tokens(load("tiny", step)) + 100
+    prompt = mean_prompt_tokens(load("tiny", step))
+    tokens = prompt + 100
     always = 100 * 3.6 + 36
 
     def of(**settings: object) -> float | None:
         found = run_stages("", [load("tiny", step | {k.replace("__", "."): v for k, v in settings.items()})])
         return next(s.price.processor for s in found if s.name == "train")
 
+    assert of(method="opd") == pytest.approx(10 * (always + (3 * prompt + 12 * 100) * 0.75)), "prompts are shared"
+    step["optimiser.shared_prompts"] = False
     assert of(method="opd") == pytest.approx(10 * (always + 12 * tokens * 0.75))
     assert of(method="grpo") == pytest.approx(10 * (always + 12 * tokens * 0.5))
     # None correct: 12 rejected and 3 solutions, all of them scored by the reference.

@@ -87,7 +87,21 @@ def test_products_are_what_torch_counts() -> None:
         n for name, n in counter.get_flop_counts()["Global"].items() if "mm" in str(name) and "bmm" not in str(name)
     )
     shape = Shape(3, 0.0, 7.0, 7.0, size, size)  # no prompt: the head is applied everywhere
-    assert shape.products(size, 3) * 1e9 == pytest.approx(linear, rel=5e-3)  # norms are weights, and no products
+    assert shape.products(size, 3, 0.0) * 1e9 == pytest.approx(linear, rel=5e-3)  # norms are weights, and no products
+
+
+def test_a_shared_prompt_is_computed_once() -> None:
+    """Two prompts of 10 tokens, six responses of 40: 2 · 10 + 6 · 40 tokens in place of 6 · 50, but not in vLLM."""
+    apart = Shape(6, 10.0, 40.0, 48.0, SMALL, SMALL)
+    shared = replace(apart, prompts=2)
+    assert shared.terms()["teacher"]["token"] == shared.terms()["student"]["token"] == pytest.approx(2 * 10 + 6 * 40)
+    products = 2 * (SMALL.body * (2 * 10 + 6 * 40) + SMALL.head * 6 * 40) / 1e9
+    assert shared.terms()["student"]["products"] == pytest.approx(products)
+    assert shared.terms()["rollout"] == apart.terms()["rollout"]
+    assert replace(apart, prompts=6).terms() == apart.terms()
+    fewer = replace(shared, scored=4.0, trained=1.0)  # a prompt is computed at most once a sequence
+    assert fewer.terms()["teacher"]["token"] == pytest.approx(2 * 10 + 4 * 40)
+    assert fewer.terms()["student"]["token"] == pytest.approx(10 + 40)
 
 
 def test_an_untied_head_is_counted_once(tmp_path: Path) -> None:

@@ -227,6 +227,14 @@ CASES = (
     Case("opd", {}, {"records__every": 0, "records__prompts": 1}),
     Case("opd", {}, {"train__with_replacement": True, "train__prompts_per_step": 4}),
     Case("opd", {}, {"train__episodes": 2, "sampling__samples_per_prompt": 2}),
+    Case("core", {}, {"train__part_prompts": 2}, tool=True),
+    Case("core", {}, {"train__part_prompts": 2, "train__stream": True}),
+    Case("opd", {}, {"train__part_prompts": 1, "train__stream": True}),
+    Case("grpo", {}, {"train__part_prompts": 1, "train__stream": True, "sampling__temperature": 0.7}),
+    Case("opd", {}, {"train__staleness": 1, "train__steps": 4}),
+    Case("grpo", {}, {"train__staleness": 1, "train__steps": 4}),
+    Case("negative", {}, {"train__staleness": 1, "train__steps": 4}),
+    Case("core", {}, {"train__staleness": 1, "train__part_prompts": 2}),
 )
 
 

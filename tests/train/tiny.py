@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from artifact.records import Problem, Rollout, Status, Verdict
+from artifact.records import Problem, Rollout, Status, Verdict, read_parquet, write_parquet
 from artifact.train.branches import ATTENTION, Branches
 from artifact.train.inputs import RunInputs
 from artifact.train.settings import (
@@ -233,6 +233,12 @@ class MemoryLog:
 
     def curve(self, step: int, problems: Sequence[Problem], groups: Any) -> None:
         self.curves.append((step, [r.problem_id for g in groups for r in g]))
+
+    def keep_ahead(self, step: int, rollouts: Sequence[Rollout]) -> None:
+        write_parquet(self.checkpoints / f"step-{step}" / "ahead.parquet", rollouts, Rollout)
+
+    def ahead(self, step: int) -> list[Rollout]:
+        return read_parquet(self.checkpoints / f"step-{step}" / "ahead.parquet", Rollout)
 
     def commit(self, step: int) -> None:
         self.commits.append(step)

@@ -16,11 +16,12 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from artifact.actors import imported, ray_head
-from artifact.actors.placement import logical_gpus
+from artifact.actors import imported, nodes, ray_head
+from artifact.actors.placement import logical_gpus, one_machine
 from artifact.actors.reservation import namespace
 from artifact.config import Cluster
 from artifact.errors import ArtifactError
+from artifact.paths import results_dir
 
 CONNECT_SECONDS = 10
 """How long a cluster at RAY_ADDRESS may take to answer."""
@@ -36,7 +37,8 @@ def connect(cluster: Cluster | None = None) -> None:
     cluster  what a head that is started must have: object store, and on a CPU the GPUs it counts; a running one keeps
              its own
 
-    Raises ArtifactError where no cluster answers at `RAY_ADDRESS`, or the source was edited under this process.
+    Raises ArtifactError where no cluster answers at `RAY_ADDRESS`, one of its nodes does not see the results folder
+    (`nodes.py`), or the source was edited under this process.
     """
     imported.check_unchanged()
     given = os.environ.get("RAY_ADDRESS")
@@ -53,13 +55,26 @@ def connect(cluster: Cluster | None = None) -> None:
             return
         options: Any = {"namespace": namespace(), "log_to_driver": False, "logging_level": "ERROR"}
         if given:
-            _join(given, options)
+            _join(given, options | {"runtime_env": nodes.shipped()})
+            if not one_machine():
+                _check_nodes()
         else:
             if imported_before:
                 _read_settings_again()
             ray_head.use()
             state = ray_head.read_state()
             ray.init(address=state["address"] if state else _start_head(cluster), **options)
+
+
+def _check_nodes() -> None:
+    """`nodes.check_shared` of the results folder; after a refusal this process has not joined."""
+    import ray
+
+    try:
+        nodes.check_shared(results_dir())
+    except BaseException:
+        ray.shutdown()
+        raise
 
 
 def _start_head(cluster: Cluster | None) -> str:

@@ -9,6 +9,7 @@ The paper's name for this actor is LLMRayActor.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +24,9 @@ from artifact.train.rollouts import Completion
 
 LEAN_SCHEDULER_FOR = "0.32.0"
 """The version of vLLM whose scheduler `lean_scheduler.py` takes the place of."""
+
+SAID_EVERY = 8
+"""Tokens after which a stream says how far it is, where no response was finished meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,38 @@ class RolloutEngine:
         return self.tool
 
     def _sample(self, requests: list[Request], decoding: Decoding) -> tuple[int, list[Completion]]:
+        outputs = self.llm.generate(*self._asked(requests, decoding), use_tqdm=False)
+        return self.policy_version, [_completion(o.outputs[0], decoding.logprobs) for o in outputs]
+
+    def stream(
+        self, requests: list[Request], decoding: Decoding
+    ) -> Iterator[tuple[int, int, list[tuple[int, Completion]]]]:
+        """What `generate` draws, as it is drawn: (policy version, least, [(index of the request, response), …]) each.
+
+        least  tokens that each unfinished response has at least by now; that of a finished engine is its last
+
+        The same requests are in the engine at the same time as in `generate`, so they get the same tokens. Says
+        something when a response is finished, and every `SAID_EVERY` tokens.
+        """
+        ids = self.llm.enqueue(*self._asked(requests, decoding), use_tqdm=False)
+        engine: Any = self.llm.llm_engine  # its own types leave open what kind of outputs it has
+        under_way = {i: engine.output_processor.request_states[request] for i, request in enumerate(ids)}
+        place = {state.external_req_id: i for i, state in under_way.items()}
+        finished: list[tuple[int, Completion]] = []
+        least = said = 0
+        while under_way:
+            for output in engine.step():
+                i = place[output.request_id]
+                del under_way[i]
+                finished.append((i, _completion(output.outputs[0], decoding.logprobs)))
+            least = min((state.detokenizer.num_output_tokens() for state in under_way.values()), default=least)
+            if finished or least >= said + SAID_EVERY:
+                yield self.policy_version, least, finished
+                finished, said = [], least
+
+    @staticmethod
+    def _asked(requests: list[Request], decoding: Decoding) -> tuple[list[Any], list[Any]]:
+        """vLLM's prompts and sampling parameters of `requests`."""
         from vllm import SamplingParams
 
         def params(r: Request) -> SamplingParams:
@@ -125,12 +161,7 @@ class RolloutEngine:
                 flat_logprobs=decoding.logprobs,
             )
 
-        outputs = self.llm.generate(
-            [{"prompt_token_ids": list(r.prompt_ids)} for r in requests],  # type: ignore[arg-type]
-            [params(r) for r in requests],
-            use_tqdm=False,
-        )
-        return self.policy_version, [_completion(o.outputs[0], decoding.logprobs) for o in outputs]
+        return [{"prompt_token_ids": list(r.prompt_ids)} for r in requests], [params(r) for r in requests]
 
     def score(self, sequences: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> list[np.ndarray]:
         """Raw log-probabilities of given responses, one float64 array per pair; used as sync proof."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from artifact.actors import imported, leases, presence, ray_head, reservation
+from artifact.actors import imported, leases, nodes, presence, ray_head, reservation
 from artifact.actors.calls import call
 from artifact.actors.checkpoints import check_model
 from artifact.actors.connection import connect
@@ -103,6 +103,8 @@ def open_actors(
         check_model(resolve_model(model))
     cluster = config.cluster
     connect(cluster)
+    if not one_machine():
+        nodes.check_models([resolve_model(model) for model in dict.fromkeys(filter(None, wanted))])
     roles: list[str] = []
     if engines_for is not None:
         kind = (

@@ -138,9 +138,24 @@ class StudentActor:
         import torch
 
         assert self.student is not None, "reset comes first"
-        metrics = self.student.step(work, examples, scores, reference)
-        metrics["bytes/teacher"] = float(sum(piece.nbytes for piece in scores))
-        metrics["bytes/reference"] = float(sum(a.nbytes for rows in (reference or {}).values() for a in rows))
+        metrics = self.student.step(work, examples, scores, reference) | _bytes_of(reference, scores)
+        torch.set_num_threads(self.slot.threads)  # DeepSpeed's optimiser step may have changed it
+        return metrics
+
+    def accumulate(
+        self, work: StepWork, examples: Sequence[Example], reference: ReferenceLogprobs | None, *scores: TeacherScores
+    ) -> dict[str, float]:
+        """`Student.accumulate` on this rank's examples of a part; the bytes that came with them."""
+        assert self.student is not None, "reset comes first"
+        self.student.accumulate(work, examples, scores, reference)
+        return _bytes_of(reference, scores)
+
+    def update(self, work: StepWork, parts: int) -> dict[str, float]:
+        """`Student.update` after so many parts."""
+        import torch
+
+        assert self.student is not None, "reset comes first"
+        metrics = self.student.update(work, parts)
         torch.set_num_threads(self.slot.threads)  # DeepSpeed's optimiser step may have changed it
         return metrics
 
@@ -190,3 +205,11 @@ class StudentActor:
         """Take up weights and optimiser state; ArtifactError when they cannot be read."""
         assert self.engine is not None, "reset comes first"
         self.engine.load(folder, tag)
+
+
+def _bytes_of(reference: ReferenceLogprobs | None, scores: Sequence[TeacherScores]) -> dict[str, float]:
+    """Bytes that came to this rank, by what they are."""
+    return {
+        "bytes/teacher": float(sum(piece.nbytes for piece in scores)),
+        "bytes/reference": float(sum(a.nbytes for rows in (reference or {}).values() for a in rows)),
+    }

@@ -50,6 +50,7 @@ class RayWorkers:
         self.probe = probe_sequences(inputs)
         self._spec: Spec | None = None
         self._last: tuple[int, list[dict[str, float]]] | None = None  # step and metrics of the ranks
+        self._parts: list[list[Any]] = []  # what was handed out of a step, by rank
 
     def _call(self, refs: Any, what: str) -> Any:
         return call(refs, self.config.cluster.step_timeout_s, what)
@@ -58,11 +59,11 @@ class RayWorkers:
         """Reset the student to the base weights, and form the weight-sync group where it is not formed yet."""
         self._spec = start_student(self.actors, self.config, total_steps)
 
-    def teacher_scores(self, shards: Sequence[Sequence[Example]]) -> list[Handle | None]:
+    def teacher_scores(self, shards: Sequence[Sequence[Example]], *, wait: bool = True) -> list[Handle | None]:
         """The scorer's top-k of each shard's distillation examples of a weight other than 0: bounded objects."""
-        return [tuple(self._scores(to_score(shard))) or None for shard in shards]
+        return [tuple(self._scores(to_score(shard), wait)) or None for shard in shards]
 
-    def _scores(self, wanted: dict[int, TokenPair]) -> list[Any]:
+    def _scores(self, wanted: dict[int, TokenPair], wait: bool = True) -> list[Any]:
         """The scorer's top-k of `wanted`, as references to one object or several."""
         d, o = self.config.losses.distil, self.config.optimiser
         refs: list[Any] = []
@@ -79,10 +80,11 @@ class RayWorkers:
                     o.shared_prompts,
                 )
             )
-            self._wait(refs[-1], "teacher scores")
+            if wait:
+                self._wait(refs[-1], "teacher scores")
         return refs
 
-    def reference_logprobs(self, shards: Sequence[Sequence[Example]]) -> list[Handle | None]:
+    def reference_logprobs(self, shards: Sequence[Sequence[Example]], *, wait: bool = True) -> list[Handle | None]:
         """log p_ref of each shard's preference and policy-gradient examples, in the object store."""
         o = self.config.optimiser
         out: list[Handle | None] = []
@@ -93,7 +95,8 @@ class RayWorkers:
                 ref = self.actors.reference.reference_logprobs.remote(
                     self.base, wanted, o.micro_batch_tokens, o.shared_prompts
                 )
-                self._wait(ref, "reference log-probabilities")
+                if wait:
+                    self._wait(ref, "reference log-probabilities")
             out.append(ref)
         return out
 
@@ -130,15 +133,50 @@ class RayWorkers:
         reference: Sequence[Handle | None],
     ) -> list[dict[str, float]]:
         """One optimiser step, a shard per rank."""
-        refs = [
-            s.step.remote(work, list(shard), ref, *(sc or ()))  # Ray opens what is an argument by itself
-            for s, shard, sc, ref in zip(self.actors.students, shards, scores, reference, strict=True)
-        ]
-        metrics: list[dict[str, float]] = self._call(refs, f"optimiser step {work.step}")
+        refs = self._handed("step", work, shards, scores, reference)
+        return self._stepped(work, self._call(refs, f"optimiser step {work.step}"))
+
+    def _stepped(self, work: StepWork, metrics: list[dict[str, float]]) -> list[dict[str, float]]:
         assert self._spec is not None, "start comes first"
         metrics[0]["bytes/weights"] = float(self._spec.nbytes * len(self.actors.engines))  # of the sync that follows
         self._last = work.step, metrics
         return metrics
+
+    def accumulate(
+        self,
+        work: StepWork,
+        shards: Sequence[Sequence[Example]],
+        scores: Sequence[Any],
+        reference: Sequence[Handle | None],
+    ) -> None:
+        """Hand a part of the step to the ranks, which take it once its scores are there; nothing is waited for."""
+        self._parts.append(self._handed("accumulate", work, shards, scores, reference))
+
+    def _handed(
+        self,
+        what: str,
+        work: StepWork,
+        shards: Sequence[Sequence[Example]],
+        scores: Sequence[Any],
+        reference: Sequence[Handle | None],
+    ) -> list[Any]:
+        """`what` asked of every rank with its own shard; Ray opens scores and reference, arguments by themselves."""
+        return [
+            getattr(s, what).remote(work, list(shard), ref, *(sc or ()))
+            for s, shard, sc, ref in zip(self.actors.students, shards, scores, reference, strict=True)
+        ]
+
+    def update(self, work: StepWork) -> list[dict[str, float]]:
+        """End the step: wait for its parts, whose errors come first, and move the weights."""
+        parts, self._parts = self._parts, []
+        moved = [s.update.remote(work, len(parts)) for s in self.actors.students]
+        gathered = [ref for part in parts for ref in part]
+        found = self._call([*gathered, *moved], f"optimiser step {work.step}")
+        metrics: list[dict[str, float]] = found[len(gathered) :]
+        for i, came in enumerate(found[: len(gathered)]):
+            rank = metrics[i % len(moved)]
+            rank |= {name: rank.get(name, 0.0) + size for name, size in came.items()}
+        return self._stepped(work, metrics)
 
     def token_readings(self, questions: Sequence[Question], *, scorer: bool, reference: bool) -> list[Answer]:
         """What the student says of given responses now, and with it the scorer and the reference if asked.
@@ -172,17 +210,27 @@ class RayWorkers:
             last = f"it came with optimiser step {step}, learning rate {metrics[0].get('lr', math.nan):g}"
         return sync_weights(self.actors, self._spec, self.probe, version, self.config, last)
 
-    def check_rollouts(self, groups: Sequence[Sequence[Rollout]]) -> None:
+    def check_rollouts(self, groups: Sequence[Sequence[Rollout]], *, trained_since: bool = False) -> None:
         """Compare what the engines said of their own first samples with what the student says of them.
 
         The proof after a transfer scores given prompts; this one is of the path that samples, prefix cache and all.
+        Where the student has been trained since, the engines score the tokens as given prompts: with the weights that
+        the proof was about, and without the cache.
         """
         shown = first_rollouts(groups, len(self.actors.engines))
         if not shown:
             return
         pairs = [(r.prompt_ids, r.response_ids) for r in shown]
-        ranks = [s.logprobs.remote(pairs) for s in self.actors.students]  # all: each may hold a share of the weights
-        expected = self._call(ranks, "the proof of the first rollouts")[0]
+        if trained_since:
+            engines = self.actors.engines
+            asked = [engine.score.remote(pairs[k :: len(engines)]) for k, engine in enumerate(engines) if pairs[k:]]
+            found = self._call(asked, "the proof of the first rollouts")
+            expected = [found[i % len(engines)][i // len(engines)] for i in range(len(pairs))]
+        else:
+            ranks = [
+                s.logprobs.remote(pairs) for s in self.actors.students
+            ]  # all: each may hold a share of the weights
+            expected = self._call(ranks, "the proof of the first rollouts")[0]
         check_sampled(shown, expected, self.config.cluster.sync_tolerance, exact=self.config.models.dtype == "float32")
 
     def save_checkpoint(self, folder: Path, tag: str) -> None:

@@ -81,6 +81,9 @@ class TaskSection(Section):
     )
     calculator: bool = Field(False, description="close `<<expression=` by the computed value while generating")
     data_dir: str | None = Field(None, description="folder with local copies of the task's data; None = the usual ones")
+    verifier_workers: int = Field(
+        1, ge=1, description="processes in which answers are compared by algebra at once; verdicts are the same"
+    )
     thinking: bool | None = Field(
         None, description="thinking mode; to be set where the chat template has a switch for it"
     )
@@ -271,6 +274,17 @@ class Config(Section):
                 f"optimiser.shared_prompts has been run on CPU alone, and cluster.device = {self.cluster.device}: set "
                 "it to false"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _streams_are_of_plain_engines(self) -> Config:
+        for fault, remedy in (
+            (self.task.calculator and "task.calculator writes into responses between rounds of sampling", "both apart"),
+            (self.cluster.zero_stage >= 2 and f"cluster.zero_stage = {self.cluster.zero_stage}", "the stage to 1"),
+            (self.cluster.device != "cpu" and f"cluster.device = {self.cluster.device}", "train.stream to false"),
+        ):
+            if self.train.stream and fault:
+                raise ValueError(f"train.stream has been run without this alone: {fault}; set {remedy}")
         return self
 
     @model_validator(mode="after")

@@ -44,9 +44,9 @@ def tokenizer_of(model: str) -> Any:
 
 
 @lru_cache(maxsize=8)
-def verifier_for(rules: tuple[str, ...]) -> Verifier:
-    """One verifier a set of extraction rules and process."""
-    return Verifier(rules=rules)
+def verifier_for(rules: tuple[str, ...], workers: int = 1) -> Verifier:
+    """One verifier a set of extraction rules, number of workers and process."""
+    return Verifier(rules=rules, workers=workers)
 
 
 def stop_token_ids(model: str) -> tuple[int, ...]:
@@ -82,7 +82,7 @@ def answer_verifier(section: TaskSection) -> Verifier:
             f"task {section.name!r} is graded by its own metric: there is no answer to extract and compare, so graders "
             "of answers say nothing about it; read its scores (`evaluate/scores.py`)"
         )
-    return verifier_for(rules_of(section))
+    return verifier_for(rules_of(section), section.verifier_workers)
 
 
 def verify_for(section: TaskSection) -> VerifyBatch:

@@ -21,7 +21,7 @@ from artifact.studies.model_shape import shape_of_model
 from artifact.studies.rates import Decoding
 from artifact.studies.simulate import assumed, at_once, own_layout, prompt_tokens, rates_of, timeline
 from artifact.studies.step_cost import Measured, Shape, Size, measured, size_of
-from artifact.studies.step_load import loads
+from artifact.studies.step_load import loads, prompts_shared
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ def _shape(
         scored,
         trained,
         referenced,
+        prompts_shared(config),
     )
 
 

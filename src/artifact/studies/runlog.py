@@ -23,7 +23,7 @@ from typing import Any
 
 from artifact.files import PARTIAL, DamagedFile, discard, read_json, sync, sync_tree, write_json
 from artifact.provenance import bytes_sha256
-from artifact.records import Problem, Rollout, concat_parquet, stream_parquet, write_parquet
+from artifact.records import Problem, Rollout, concat_parquet, read_parquet, stream_parquet, write_parquet
 from artifact.report.output_manifest import say
 from artifact.studies.inventory import account_of, altered, file_sizes, misplaced
 from artifact.train.token_records import TokenRecord
@@ -157,6 +157,10 @@ class RunLog:
         rows = map(json.loads, self.metrics_path.read_text(encoding="utf-8").splitlines())
         return float(sum(row.get(name, 0.0) for row in rows))
 
+    def policy_versions(self) -> dict[str, int]:
+        """How many rollouts the run trained on, by how many versions older than the student they were."""
+        return {f"{lag} behind": round(self.total(f"lag/{lag}")) for lag in (0, 1)}
+
     @property
     def tensorboard(self) -> Any:
         """The TensorBoard writer of the run."""
@@ -186,6 +190,17 @@ class RunLog:
         return (
             {"responses": len(records), "tokens": tokens, "bytes_per_token": round(size / tokens, 1)} if tokens else {}
         )
+
+    def keep_ahead(self, step: int, rollouts: Sequence[Rollout]) -> None:
+        """Put `rollouts`, drawn for `step` already, into the folder of its checkpoint, of which they are a part."""
+        write_parquet(self._ahead_of(step), rollouts, Rollout)
+
+    def ahead(self, step: int) -> list[Rollout]:
+        """What `keep_ahead` put into the checkpoint of `step`. Raises RecordError where it cannot be read."""
+        return read_parquet(self._ahead_of(step), Rollout)
+
+    def _ahead_of(self, step: int) -> Path:
+        return self.checkpoints / f"step-{step}" / "ahead.parquet"
 
     def commit(self, step: int) -> None:
         """The checkpoint of `step` is complete: what came before it is now permanent, all but two checkpoints go."""

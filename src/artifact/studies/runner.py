@@ -161,6 +161,8 @@ def run(
             }
             if recorded := RunLog(out.folder, label, progress=False).recorded_tokens():
                 out.manifest["token_records"] = recorded
+            if config.train.staleness and method.needs.rollouts:
+                out.manifest["policy_versions"] = RunLog(out.folder, label, progress=False).policy_versions()
             if config.losses.mask_truncated_completions:
                 out.manifest["masked_truncated"] = RunLog(out.folder, label, progress=False).total("masked_truncated")
     named = cell or config.method

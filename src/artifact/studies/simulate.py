@@ -27,7 +27,8 @@ from artifact.studies.model_shape import ModelShape, shape_of_model
 from artifact.studies.offline import absent_splits
 from artifact.studies.rates import Rates, Tokens
 from artifact.studies.simulator import PHASES, Layout, Timeline, Work, layout_of, lengths, sequential, streamed
-from artifact.studies.step_load import Load, loads
+from artifact.studies.step_cost import share
+from artifact.studies.step_load import Load, loads, prompts_shared
 
 Order = Literal["sequential", "streamed"]
 
@@ -82,12 +83,13 @@ def work_of(config: Config, load: Load, mean_response: float | None = None) -> W
     prompt, _ = prompt_tokens(config)
     spread = lengths(max(load.rollouts, 1), mean_response or budget, budget)
 
-    def sequences(n: int) -> tuple[Tokens, ...]:
-        return tuple((prompt, spread[i % len(spread)]) for i in range(n))
+    def sequences(n: int, prompts: float | None = prompts_shared(config)) -> tuple[Tokens, ...]:
+        computed = prompt * share(prompts, n)
+        return tuple((computed, spread[i % len(spread)]) for i in range(n))
 
     shape = shape_of_model(config.models.student)
     return Work(
-        sequences(load.rollouts),
+        sequences(load.rollouts, None),
         sequences(load.scored),
         sequences(load.referenced),
         sequences(load.trained),

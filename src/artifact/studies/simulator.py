@@ -198,7 +198,8 @@ def sequential(work: Work, rates: Rates, layout: Layout) -> Timeline:
 
 def streamed(work: Work, rates: Rates, layout: Layout) -> Timeline:
     """A step in which a finished response is scored and trained on while others are sampled; distillation alone."""
-    if not (work.rollouts == work.scored == work.trained) or work.referenced:
+    sampled, scored_on, trained_on = ([r for _, r in of] for of in (work.rollouts, work.scored, work.trained))
+    if not (sampled == scored_on == trained_on) or work.referenced:
         raise ConfigError(
             "a streamed step is simulated of distillation alone: every rollout scored and trained on once"
         )
@@ -210,7 +211,7 @@ def streamed(work: Work, rates: Rates, layout: Layout) -> Timeline:
         if layout.sleeping:
             steps.spans.append(Span(device, "switch", max(ends), rates.switch))
         free[device] = max(ends) + rates.switch * layout.sleeping
-        arrived += zip(ends, work.rollouts[layout.engines.index(device) :: len(layout.engines)], strict=True)
+        arrived += zip(ends, work.scored[layout.engines.index(device) :: len(layout.engines)], strict=True)
     arrived.sort()
 
     def do(phase: str, devices: Sequence[str], ready: float, seconds: float) -> float:

@@ -13,8 +13,9 @@ y response tokens, E engines, R ranks, B parameters of a model's body and V·H o
 products: 2 · (B · N (x + y) + V·H · N y) multiplications and additions, three times that in the student's phase, which
 its coefficient takes up; attention: N (x + y)² · width · layers. In the phases of teacher and student N is the number
 of different sequences that are scored and trained on, and the teacher's phase has those of the reference too, at the
-student's size. The coefficients are fitted to measured steps, relative errors squared, and lie with their error in the
-file of who measured: processor seconds over sizes in `benchmarks/growth.py`'s, seconds on the clock of stored runs in
+student's size; where P prompts are shared by their sequences (`optimiser.shared_prompts`), x is x · min(1, P / N). The
+coefficients are fitted to measured steps, relative errors squared, and lie with their error in the file of who
+measured: processor seconds over sizes in `benchmarks/growth.py`'s, seconds on the clock of stored runs in
 `benchmarks/step_time.py`'s; they belong to the machine it names. Left out: GPUs (`gpu_rates.py`), what differs between
 losses over the same sequences.
 """
@@ -58,6 +59,7 @@ class Shape:
 
     scored, trained, referenced  sequences of those lengths that the teacher scores and the student trains on (None: all
                                  rollouts and no others), and that the reference scores
+    prompts                      prompts that these compute, each once for all its sequences (None: one a sequence)
     """
 
     rollouts: int
@@ -72,51 +74,58 @@ class Shape:
     scored: float | None = None
     trained: float | None = None
     referenced: float = 0.0
+    prompts: float | None = None
 
     @property
     def iterations(self) -> float:
         """Forward passes that the engines make while sampling, over all of them."""
         return self.engines * math.ceil(self.rollouts / (self.engines * self.max_num_seqs)) * self.longest
 
-    def products(self, size: Size, sequences: float) -> float:
-        """Operations of the matrix products of a forward pass over `sequences`, the head on responses alone; 10⁹."""
-        return 2 * sequences * (size.body * (self.prompt + self.response) + size.head * self.response) / GIGA
+    def products(self, size: Size, sequences: float, prompt: float) -> float:
+        """Operations of a forward pass's matrix products over `sequences`, the head on responses alone; 10⁹."""
+        return 2 * sequences * (size.body * (prompt + self.response) + size.head * self.response) / GIGA
 
-    def attention(self, size: Size, sequences: float) -> float:
+    def attention(self, size: Size, sequences: float, prompt: float) -> float:
         """Squared lengths times width and layers, 10⁹."""
-        return sequences * (self.prompt + self.response) ** 2 * size.width * size.layers / GIGA
+        return sequences * (prompt + self.response) ** 2 * size.width * size.layers / GIGA
 
     def terms(self) -> dict[str, dict[str, float]]:
         """The terms of every phase."""
-        sampled, tokens, n = self.rollouts * self.response, self.prompt + self.response, self.rollouts
+        sampled, y, n = self.rollouts * self.response, self.response, self.rollouts
         scored = n if self.scored is None else self.scored
         trained = n if self.trained is None else self.trained
         s, t, r = self.student, self.teacher, self.referenced
+        x, x_scored, x_trained, x_r = (self.prompt * share(self.prompts, of) for of in (None, scored, trained, r))
         return {
             "rollout": {
                 "iteration": self.iterations,
                 "weights read": self.iterations * s.weights / GIGA,
                 "sampled token": sampled,
                 "rollout": self.rollouts,
-                "products": self.products(s, n),
-                "attention": self.attention(s, n),
+                "products": self.products(s, n, x),
+                "attention": self.attention(s, n, x),
             },
             "teacher": {
                 "call": float((scored > 0) + (r > 0)),
-                "token": (scored + r) * tokens,
-                "products": self.products(t, scored) + self.products(s, r),
-                "attention": self.attention(t, scored) + self.attention(s, r),
+                "token": scored * (x_scored + y) + r * (x_r + y),
+                "products": self.products(t, scored, x_scored) + self.products(s, r, x_r),
+                "attention": self.attention(t, scored, x_scored) + self.attention(s, r, x_r),
             },
             "student": {
                 "rank": self.ranks,
                 "weights updated": s.weights / GIGA,
-                "token": trained * tokens,
-                "products": self.products(s, trained),
-                "attention": self.attention(s, trained),
+                "token": trained * (x_trained + y),
+                "products": self.products(s, trained, x_trained),
+                "attention": self.attention(s, trained, x_trained),
             },
             "sync": {"engine": self.engines, "weights sent": self.engines * s.weights / GIGA},
             "rest": {"step": 1.0, "rollout": self.rollouts, "response token": sampled},
         }
+
+
+def share(prompts: float | None, sequences: float | None) -> float:
+    """The part of a prompt that each of `sequences` computes when they share `prompts` of them; None: all of it."""
+    return min(1.0, prompts / sequences) if prompts is not None and sequences else 1.0
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,11 @@ def load_of(config: Config, correct: int) -> Load | None:
     )
 
 
+def prompts_shared(config: Config) -> int | None:
+    """The prompts of a step that its sequences share (`optimiser.shared_prompts`); None where each computes its own."""
+    return config.train.prompts_per_step if config.optimiser.shared_prompts else None
+
+
 def loads(config: Config) -> list[Load]:
     """The different loads that a step can be, over how many rollouts are correct."""
     of = (load_of(config, c) for c in range(config.sampling.samples_per_prompt + 1))

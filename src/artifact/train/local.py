@@ -9,9 +9,10 @@ the sampler reads the weights that are trained. Left out: speed, and a teacher t
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from artifact.records import Rollout
 from artifact.train.examples import Example
 from artifact.train.losses.lm_head import project
 from artifact.train.objective import MicroBatch, Outcome, to_reference, to_score
-from artifact.train.rollouts import Completion, Decode, Prompt, build_rollouts, first_samples, request_seed
+from artifact.train.rollouts import Completion, Decode, Prompt, build_rollouts, by_length, first_samples, request_seed
 from artifact.train.scoring import FrozenModel, TeacherScores
 from artifact.train.settings import RunSettings
 from artifact.train.student import Policy, Student, gradient_norms
@@ -91,7 +92,7 @@ class LocalWorkers:
         self.teacher = self.reference if teacher is None else frozen(teacher)  # type: ignore[arg-type]
         self._initial = copy.deepcopy(network.state_dict())
         self.vocabulary = self.reference.vocabulary if vocabulary is None else vocabulary
-        self._version = 0
+        self._version = self._parts = 0
         self.student: Student | None = None
 
     def start(self, total_steps: int) -> None:
@@ -130,6 +131,16 @@ class LocalWorkers:
         versions = [self._version] * len(prompts)
         return build_rollouts(prompts, groups, self.decode, first_sample=first, policy_versions=versions)
 
+    def begin(self, prompts: Sequence[Prompt], n: int, **asked: Any) -> Callable[[], list[tuple[Rollout, ...]]]:
+        """`sample`, at once: the weights of this moment are those that are trained next."""
+        groups = self.sample(prompts, n, **asked)
+        return lambda: groups
+
+    def stream(self, prompts: Sequence[Prompt], n: int, **asked: Any) -> Iterator[tuple[int, tuple[Rollout, ...]]]:
+        """`sample`, and then one prompt after the other."""
+        groups = dict(enumerate(self.sample(prompts, n, **asked)))
+        yield from ((i, groups[i]) for i in by_length(groups))
+
     def _respond(self, prompt: Sequence[int], temperature: float, max_new_tokens: int, seed: int) -> Completion:
         generator, ids, logprobs = torch.Generator().manual_seed(seed), list(prompt), []
         with torch.no_grad():
@@ -147,8 +158,8 @@ class LocalWorkers:
         finish = "stop" if ids[-1] in self.stops else "length"
         return Completion(np.asarray(ids[len(prompt) :], np.int32), np.asarray(logprobs, np.float32), finish)
 
-    def teacher_scores(self, shards: Sequence[Sequence[Example]]) -> list[Handle | None]:
-        """The teacher's top-k of each shard's distillation examples."""
+    def teacher_scores(self, shards: Sequence[Sequence[Example]], *, wait: bool = True) -> list[Handle | None]:
+        """The teacher's top-k of each shard's distillation examples, always there when this returns."""
         d, tokens = self.settings.losses.distil, self.settings.optimiser.micro_batch_tokens
         out: list[Handle | None] = []
         for shard in shards:
@@ -162,7 +173,7 @@ class LocalWorkers:
             )
         return out
 
-    def reference_logprobs(self, shards: Sequence[Sequence[Example]]) -> list[Handle | None]:
+    def reference_logprobs(self, shards: Sequence[Sequence[Example]], *, wait: bool = True) -> list[Handle | None]:
         """log p_ref of each shard's preference and policy-gradient examples."""
         out: list[Handle | None] = []
         for shard in shards:
@@ -189,6 +200,24 @@ class LocalWorkers:
         assert self.student is not None, "start comes first"
         return [self.student.step(work, shards[0], scores[0], reference[0])]  # type: ignore[arg-type]
 
+    def accumulate(
+        self,
+        work: StepWork,
+        shards: Sequence[Sequence[Example]],
+        scores: Sequence[Handle | None],
+        reference: Sequence[Handle | None],
+    ) -> None:
+        """Add the gradient of a part of the step."""
+        assert self.student is not None, "start comes first"
+        self.student.accumulate(work, shards[0], scores[0], reference[0])  # type: ignore[arg-type]
+        self._parts += 1
+
+    def update(self, work: StepWork) -> list[dict[str, float]]:
+        """Move the weights by the gradient of the step's parts."""
+        assert self.student is not None, "start comes first"
+        parts, self._parts = self._parts, 0
+        return [self.student.update(work, parts)]
+
     def token_readings(self, questions: Sequence[Question], *, scorer: bool, reference: bool) -> list[Answer]:
         """What the trained network says of given responses, and with it the teacher and the reference if asked."""
         assert self.student is not None, "start comes first"
@@ -211,7 +240,7 @@ class LocalWorkers:
         self._version = version
         return 0.0
 
-    def check_rollouts(self, groups: Sequence[Sequence[Rollout]]) -> None:
+    def check_rollouts(self, groups: Sequence[Sequence[Rollout]], *, trained_since: bool = False) -> None:
         """They come from the trained weights themselves: nothing to compare."""
 
     def save_checkpoint(self, folder: Path, tag: str) -> None:

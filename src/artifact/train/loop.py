@@ -2,6 +2,8 @@
 
     rollout → verify → method → teacher scores → student step → weight sync (+ proof) → log
 
+A step may be taken part by part, while its rollouts are still drawn (`parts.py`), and rollouts may be drawn one step
+ahead (`drawing.py`); both are off unless `settings.train` says so.
 In a sample of the steps what the models say of single tokens is recorded before the update (`token_records.py`).
 
 The loop knows neither a method by name nor who does the work (`workers.py`), nor whether a device is a GPU. Everything
@@ -24,10 +26,12 @@ from artifact.train.calls import (
     norms_are_due,
     rollout_metrics,
 )
-from artifact.train.inputs import RunInputs, TeacherAnnotations, prompt_order
+from artifact.train.drawing import Drawing
+from artifact.train.inputs import RunInputs, TeacherAnnotations
 from artifact.train.methods.base import Method, StepContext, no_teacher_at_hand
 from artifact.train.objective import denominators
-from artifact.train.rollouts import Sampler, verify_groups
+from artifact.train.parts import PartedStep, draw_in_parts, in_parts
+from artifact.train.rollouts import TrainingSampler, verify_groups
 from artifact.train.settings import RunSettings
 from artifact.train.token_records import parts_of, records_are_due, token_records
 from artifact.train.workers import Log, StepWork, Workers
@@ -38,7 +42,7 @@ def train(
     method: Method,
     inputs: RunInputs,
     workers: Workers,
-    sampler: Sampler,
+    sampler: TrainingSampler,
     log: Log,
     annotations: TeacherAnnotations,
 ) -> None:
@@ -50,6 +54,7 @@ def train(
     if not inputs.train:
         raise EmptyDataset("the training split holds no problem; check task.train_limit and the task's files")
     sampling, steps = settings.sampling, settings.train.total_steps(len(inputs.train))
+    drawing, parted = Drawing(settings, inputs, workers, sampler, steps), in_parts(settings, method)
     workers.start(steps)
     start = log.resume()
     if start:
@@ -57,38 +62,35 @@ def train(
     workers.sync_weights(start)
     if start == 0:
         curve(settings, inputs, sampler, log, 0)
+    if method.needs.rollouts:
+        drawing.resume(log, start)
 
     for step in log.progress(range(start, steps)):
         clock = Clock()
-        with clock("rollout"):
-            problems = [inputs.train[i] for i in prompt_order(len(inputs.train), settings, step)]
-            prompts = inputs.prompts(problems)
-            groups: list[tuple[Rollout, ...]] = [()] * len(problems)
-            if method.needs.rollouts:
-                groups = sampler.sample(
-                    prompts,
-                    sampling.samples_per_prompt,
-                    temperature=sampling.temperature,
-                    top_p=sampling.top_p,
-                    max_new_tokens=sampling.max_new_tokens,
-                    seed=(settings.seed, step),
-                    expect_version=step,
-                )
-                workers.check_rollouts(groups)
-        with clock("verify"):
-            # Verdicts are recorded for every method; only methods that declare `verdicts` may read them.
-            groups = verify_groups(problems, groups, inputs.verify)
+        problems = drawing.problems(step)
+        prompts = inputs.prompts(problems)
+        answers = TeacherAnswers(settings, inputs, workers, step)
+        context = StepContext(
+            step,
+            inputs.encode,
+            inputs.encode_text,
+            annotations.weights,
+            annotations.samples,
+            inputs.mask_text,
+            answers if method.needs.teacher_answers else no_teacher_at_hand,
+        )
+        groups: list[tuple[Rollout, ...]] = [()] * len(problems)
+        taken: PartedStep | None = None
+        if parted:
+            taken, groups = draw_in_parts(settings, method, inputs, drawing, workers, context, clock)
+        else:
+            with clock("rollout"):
+                if method.needs.rollouts:
+                    groups = drawing.groups(step)
+            with clock("verify"):
+                # Verdicts are recorded for every method; only methods that declare `verdicts` may read them.
+                groups = verify_groups(problems, groups, inputs.verify)
         with clock("method"):
-            answers = TeacherAnswers(settings, inputs, workers, step)
-            context = StepContext(
-                step,
-                inputs.encode,
-                inputs.encode_text,
-                annotations.weights,
-                annotations.samples,
-                inputs.mask_text,
-                answers if method.needs.teacher_answers else no_teacher_at_hand,
-            )
             batch = method.batch(
                 [Group(p, x, g) for p, (_, x), g in zip(problems, prompts, groups, strict=True)], context
             )
@@ -101,20 +103,29 @@ def train(
                 ask = partial(workers.token_readings, scorer=method.needs.scorer, reference=method.needs.reference)
                 found = token_records(step, parts, ask, work.coefficients, work.denominators, settings.losses)
                 log.tokens(step, found)
-        with clock("teacher"):
-            shards = [batch.examples[rank :: workers.ranks] for rank in range(workers.ranks)]
-            scores = workers.teacher_scores(shards)
-            reference = workers.reference_logprobs(shards) if method.needs.reference else [None] * workers.ranks
-        with clock("student"):
-            metrics = merge_ranks(workers.step(work, shards, scores, reference))
+        if taken is not None:
+            with clock("student"):
+                taken.check(work, batch)
+                metrics = merge_ranks(taken.update(work))
+        else:
+            with clock("teacher"):
+                shards = [batch.examples[rank :: workers.ranks] for rank in range(workers.ranks)]
+                scores = workers.teacher_scores(shards)
+                reference = workers.reference_logprobs(shards) if method.needs.reference else [None] * workers.ranks
+            with clock("student"):
+                metrics = merge_ranks(workers.step(work, shards, scores, reference))
+        with clock("rollout"):
+            drawing.collect()
         with clock("sync"):
             metrics["sync/max_logprob_diff"] = workers.sync_weights(step + 1)
         metrics |= {**batch.metrics, **rollout_metrics(groups, batch), **masked, **answers.metrics}
+        metrics |= drawing.lags(step, groups)
         metrics["episode"] = float(step * settings.train.prompts_per_step // len(inputs.train))
         log.step(step, groups, metrics, clock.seconds)
         if settings.train.curve_every and (step + 1) % settings.train.curve_every == 0:
             curve(settings, inputs, sampler, log, step + 1)
         if (step + 1) % settings.train.checkpoint_every == 0 or step + 1 == steps:
             workers.save_checkpoint(log.checkpoints, f"step-{step + 1}")
+            drawing.keep(log, step + 1)
             log.commit(step + 1)
     workers.save_weights(log.weights)

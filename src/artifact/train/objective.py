@@ -310,7 +310,8 @@ def policy_gradient_loss(part: _Part, losses: Losses) -> tuple[Tensor, Diagnosti
     """GRPO's clipped policy gradient, with an optional k3 KL term to the reference (`losses/policy_gradient.py`).
 
     All log-probabilities are those at the temperature T of the policy that is reinforced. Rollouts record them at 1;
-    with the normaliser of the student, whose weights are those that sampled (one update per batch),
+    with the normaliser of the student, whose weights are those that sampled (one update per batch; rollouts of an older
+    policy are drawn at T = 1, `methods/grpo.py`),
 
         log p_T(y_t) = log p_1(y_t) / T − log Σ_v p_1(v)^{1/T}
 

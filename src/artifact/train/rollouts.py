@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -67,6 +67,32 @@ class Sampler(Protocol):
     ) -> list[tuple[Rollout, ...]]:
         """n rollouts per prompt, in order; greedy at temperature 0. The seed is anything that names the request."""
         ...
+
+
+class TrainingSampler(Sampler, Protocol):
+    """What the loop asks of a sampler beside `sample`, with its arguments (`asked`) and its answers."""
+
+    def begin(self, prompts: Sequence[Prompt], n: int, **asked: Any) -> Callable[[], list[tuple[Rollout, ...]]]:
+        """Begin to draw with the weights of this moment; the function that is returned waits for all rollouts."""
+        ...
+
+    def stream(self, prompts: Sequence[Prompt], n: int, **asked: Any) -> Iterator[tuple[int, tuple[Rollout, ...]]]:
+        """Index and rollouts of each prompt as soon as they are known to be next in the order of `by_length`."""
+        ...
+
+
+def by_length(groups: Mapping[int, Sequence[Rollout]]) -> list[int]:
+    """The keys of `groups`, prompts by their index: that of the shortest longest response first, then by index.
+
+    In the order in which engines finish that began all responses at once, and a function of the rollouts alone: the
+    same whatever the timing was.
+    """
+    return sorted(groups, key=lambda i: (longest(groups[i]), i))
+
+
+def longest(group: Sequence[Rollout]) -> int:
+    """Tokens of the longest response of a group; 0 without any."""
+    return max((len(r.response_ids) for r in group), default=0)
 
 
 def request_seed(*parts: object) -> int:
@@ -138,15 +164,23 @@ def refuse_accidents(verdicts: Sequence[Verdict | None], limit: float = ACCIDENT
     )
 
 
+def with_verdicts(
+    problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], verify: VerifyBatch
+) -> list[tuple[Rollout, ...]]:
+    """The same rollouts with their verdicts, accidents of the verifier among them, verified in one batch."""
+    flat = [r for group in groups for r in group]
+    given = verify([r.text for r in flat], [p for p, group in zip(problems, groups, strict=True) for _ in group])
+    verdicts = iter(given)
+    return [tuple(r.with_verdict(next(verdicts)) for r in group) for group in groups]
+
+
 def verify_groups(
     problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]], verify: VerifyBatch
 ) -> list[tuple[Rollout, ...]]:
-    """The same rollouts with their verdicts, verified in one batch; TooManyAccidents where the verifier failed."""
-    flat = [r for group in groups for r in group]
-    given = verify([r.text for r in flat], [p for p, group in zip(problems, groups, strict=True) for _ in group])
-    refuse_accidents(given)
-    verdicts = iter(given)
-    return [tuple(r.with_verdict(next(verdicts)) for r in group) for group in groups]
+    """`with_verdicts`; TooManyAccidents where the verifier failed on too many."""
+    verified = with_verdicts(problems, groups, verify)
+    refuse_accidents([r.verdict for group in verified for r in group])
+    return verified
 
 
 def evaluate(

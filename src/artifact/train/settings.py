@@ -224,6 +224,12 @@ class Train(Settings):
     with_replacement       draw prompts with replacement instead of by shuffled passes
     curve_every            steps between evaluations on the curve split; 0 = never
     component_norms_every  steps between measurements of each loss component's own gradient norm; 0 = never
+    part_prompts           prompts that are scored and trained on at once, those of the shortest responses first
+                           (`parts.py`); None = all of a step
+    stream                 begin with a part when its responses are there, while longer ones are still drawn: the same
+                           step to the last bit, in less time where processors would wait
+    staleness              1: the rollouts of step t are drawn with the weights before step t - 1, while it trains
+                           (`drawing.py`); 0: with those before step t, on-policy
     """
 
     steps: Count
@@ -234,6 +240,22 @@ class Train(Settings):
     checkpoint_every: Count = 20
     component_norms_every: Annotated[int, Bound(ge=0)] = 0
     token_records: TokenRecords = TokenRecords()
+    part_prompts: Count | None = None
+    stream: bool = False
+    staleness: Literal[0, 1] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stream and self.part_prompts is None:
+            raise ValueError(
+                "Train.stream = True: a step is streamed in parts; set part_prompts, well below prompts_per_step = "
+                f"{self.prompts_per_step}"
+            )
+        if self.stream and self.staleness:
+            raise ValueError(
+                "Train.stream = True with staleness = 1: rollouts drawn a step ahead are all there when their step "
+                "begins, so there is nothing to stream; choose one of the two"
+            )
 
     def total_steps(self, problems: int) -> int:
         """Optimiser steps of a run over `problems` training problems."""

@@ -2,14 +2,16 @@
 
 A step arrives as a list of examples with whole-step denominators; it is cut into micro-batches by padded tokens, whose
 gradients the engine accumulates until `step()`, so the number of micro-batches may change from step to step and never
-enters the loss. The engine is DeepSpeed's (`actors/sharding.py`) or plain torch (`local.py`). Ranks that share a step
-make the same number of passes, each through every weight: an engine that shards gradients or weights exchanges them in
-every pass. Left out: where the weights come from and go to.
+enters the loss. A step may come in parts, each with the denominators of the whole (`parts.py`). The engine is
+DeepSpeed's (`actors/sharding.py`) or plain torch (`local.py`). Ranks that share a step make the same number of passes,
+each through every weight: an engine that shards gradients or weights exchanges them in every pass. Left out: where the
+weights come from and go to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from artifact.errors import ConfigError, NonFinite
+from artifact.errors import ArtifactError, ConfigError, NonFinite
 from artifact.train.examples import Example, Mask, TokenPair
 from artifact.train.gradients import ComponentGradients
 from artifact.train.losses.diagnostics import merge_diagnostics
@@ -125,6 +127,31 @@ class TrainingEngine(Protocol):
         """The norm of the last step's gradient before clipping."""
 
 
+@dataclass
+class Gathered:
+    """What the passes of a step have given so far; the gradient itself is the engine's.
+
+    parts, passes  calls of `accumulate`, and forward passes with examples in them
+    loss           of the step, by component as well, summed over its passes in their order
+    """
+
+    step: int
+    separate: ComponentGradients | None
+    parts: int = 0
+    passes: int = 0
+    loss: float = 0.0
+    components: dict[str, float] = field(default_factory=dict)
+    diagnostics: dict[str, list[Diagnostics]] = field(default_factory=dict)
+    examples: list[Example] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        """One more pass."""
+        self.loss += float(outcome.loss.detach())
+        for name, value in outcome.components.items():
+            self.components[f"loss/{name}"] = self.components.get(f"loss/{name}", 0.0) + value
+            self.diagnostics.setdefault(name, []).append(outcome.diagnostics[name])
+
+
 class Student:
     """Trains `policy` through `engine`, one of `world_size` ranks."""
 
@@ -141,6 +168,7 @@ class Student:
     ) -> None:
         self.policy, self.engine, self.optimiser, self.losses = policy, engine, optimiser, losses
         self.total_steps, self.world_size, self.device = total_steps, world_size, device
+        self._gathered: Gathered | None = None
 
     def step(
         self,
@@ -149,26 +177,28 @@ class Student:
         scores: TeacherScores | Sequence[TeacherScores] | None,
         reference: ReferenceLogprobs | None,
     ) -> dict[str, float]:
-        """One optimiser step on this rank's `examples`.
+        """One optimiser step on this rank's `examples`: `accumulate` and `update`, whose results it has."""
+        self.accumulate(work, examples, scores, reference)
+        return self.update(work)
+
+    def accumulate(
+        self,
+        work: StepWork,
+        examples: Sequence[Example],
+        scores: TeacherScores | Sequence[TeacherScores] | None,
+        reference: ReferenceLogprobs | None,
+    ) -> None:
+        """Add the gradient of a part of the step: of `examples`, all of this rank's or some of them.
 
         scores     teacher scores of the examples that are distilled with a weight other than 0, by their index, in one
                    piece or several
         reference  log p_ref of the sequences of preference and policy-gradient examples, by index of the example
-
-        Returns the loss, its components, diagnostics, gradient norm (before clipping) and learning rate. Raises
-        NonFinite before the weights are touched, on every rank.
         """
+        if self._gathered is None:
+            self._gathered = self._nothing_yet(work)
+        gathered = self._gathered
         teacher = rows_of([scores] if isinstance(scores, TeacherScores) else scores or [])
         live = [i for i, e in enumerate(examples) if has_gradient(e, self.losses)]
-        lr = learning_rate(self.optimiser, work.step, self.total_steps)
-        for group in self.engine.optimizer.param_groups:
-            group["lr"] = lr
-        metrics: dict[str, float] = {"loss": 0.0}
-        diagnostics: dict[str, list[Diagnostics]] = {}
-        taking_part = [c for c, weight in work.coefficients.items() if weight and work.denominators.get(c)]
-        separate = (
-            ComponentGradients(self.policy.parameters(), taking_part, self.world_size) if work.component_norms else None
-        )
         tokens, shared = self.optimiser.micro_batch_tokens, self.policy.shared_prompts
         passes = list(micro_batches([examples[i] for i in live], lambda e: e.sequences, tokens, shared))
         for chosen in passes + [[]] * (self._passes_of_all(len(passes)) - len(passes)):
@@ -184,21 +214,47 @@ class Student:
                     self.device,
                 )
             )
-            if separate is not None:
-                separate.add(outcome.weighted_losses)
+            if gathered.separate is not None:
+                gathered.separate.add(outcome.weighted_losses)
             # The engine averages over ranks; the shares of the ranks are to be summed.
             self.engine.backward(outcome.loss * self.world_size)
-            metrics["loss"] += float(outcome.loss.detach())
-            for name, value in outcome.components.items():
-                metrics[f"loss/{name}"] = metrics.get(f"loss/{name}", 0.0) + value
-                diagnostics.setdefault(name, []).append(outcome.diagnostics[name])
-        self._check_gradients(work.step, examples)
+            gathered.add(outcome)
+        gathered.parts += 1
+        gathered.passes += len(passes)
+        gathered.examples += examples
+
+    def _nothing_yet(self, work: StepWork) -> Gathered:
+        taking_part = [c for c, weight in work.coefficients.items() if weight and work.denominators.get(c)]
+        separate = (
+            ComponentGradients(self.policy.parameters(), taking_part, self.world_size) if work.component_norms else None
+        )
+        return Gathered(work.step, separate)
+
+    def update(self, work: StepWork, parts: int = 1) -> dict[str, float]:
+        """Move the weights by the gradient of the step, which was gathered in so many `parts`.
+
+        Returns the loss, its components, diagnostics, gradient norm (before clipping) and learning rate. Raises
+        NonFinite before the weights are touched, on every rank, and ArtifactError where a part is missing.
+        """
+        gathered, self._gathered = self._gathered, None
+        if gathered is None or (gathered.step, gathered.parts) != (work.step, parts):
+            found = "nothing" if gathered is None else f"{gathered.parts} part(s) of step {gathered.step}"
+            raise ArtifactError(
+                f"step {work.step} has {parts} part(s), and the student has gathered {found}; weights were not "
+                "changed: start the run again"
+            )
+        lr = learning_rate(self.optimiser, work.step, self.total_steps)
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = lr
+        self._check_gradients(work.step, gathered.examples)
         self.engine.step()
-        for name, parts in diagnostics.items():
-            metrics |= {f"{name}/{key}": value for key, value in merge_diagnostics(parts).items()}
-        metrics |= {"lr": lr, "micro_batches": float(len(passes)), "grad_norm": self.engine.get_global_grad_norm()}
-        if separate is not None:
-            metrics |= separate.norms()
+        metrics = {"loss": gathered.loss, **gathered.components}
+        for name, found_in in gathered.diagnostics.items():
+            metrics |= {f"{name}/{key}": value for key, value in merge_diagnostics(found_in).items()}
+        norm = self.engine.get_global_grad_norm()
+        metrics |= {"lr": lr, "micro_batches": float(gathered.passes), "grad_norm": norm}
+        if gathered.separate is not None:
+            metrics |= gathered.separate.norms()
         return metrics
 
     def logprobs(self, sequences: Sequence[TokenPair]) -> list[np.ndarray]:

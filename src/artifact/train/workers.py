@@ -1,6 +1,7 @@
 """Who does the work of a run, as the loop sees it: a contract, with one implementation on Ray and one in this process.
 
-Every call returns when its work is done or raises; deadlines are the implementation's. Scores and reference
+Every call returns when its work is done or raises, but for `accumulate` and where `wait` is False; deadlines are the
+implementation's. Scores and reference
 log-probabilities stay where they were computed: the loop only hands them on, as `Handle`s that `step` opens. Left out:
 where anything runs (`actors/`), and the order of the phases (`loop.py`).
 """
@@ -50,12 +51,15 @@ class Workers(Protocol):
         """Fresh weights, a fresh optimiser, a schedule over `total_steps`."""
         ...
 
-    def teacher_scores(self, shards: Sequence[Sequence[Example]]) -> list[Handle | None]:
-        """The scoring model's top-k of each shard's distillation examples; None for a shard without any."""
+    def teacher_scores(self, shards: Sequence[Sequence[Example]], *, wait: bool = True) -> list[Handle | None]:
+        """The scoring model's top-k of each shard's distillation examples; None for a shard without any.
+
+        wait  return when they are there; else at once, with what will become of them
+        """
         ...
 
-    def reference_logprobs(self, shards: Sequence[Sequence[Example]]) -> list[Handle | None]:
-        """log p_ref of each shard's preference and policy-gradient examples; None for a shard without any."""
+    def reference_logprobs(self, shards: Sequence[Sequence[Example]], *, wait: bool = True) -> list[Handle | None]:
+        """log p_ref of each shard's preference and policy-gradient examples, as `teacher_scores`."""
         ...
 
     def teacher_answers(
@@ -74,6 +78,20 @@ class Workers(Protocol):
         """One optimiser step, a shard per rank; the metrics of each rank."""
         ...
 
+    def accumulate(
+        self,
+        work: StepWork,
+        shards: Sequence[Sequence[Example]],
+        scores: Sequence[Handle | None],
+        reference: Sequence[Handle | None],
+    ) -> None:
+        """Begin with a part of an optimiser step, a shard per rank; parts are taken in the order of these calls."""
+        ...
+
+    def update(self, work: StepWork) -> list[dict[str, float]]:
+        """End the step whose parts were given to `accumulate`; the metrics of each rank."""
+        ...
+
     def token_readings(self, questions: Sequence[Question], *, scorer: bool, reference: bool) -> list[Answer]:
         """What the student says of given responses now, and with it the scoring model and the reference if asked."""
         ...
@@ -82,8 +100,11 @@ class Workers(Protocol):
         """Give the sampler the student's weights and prove that they arrived; the largest |Δ log-prob| in nats."""
         ...
 
-    def check_rollouts(self, groups: Sequence[Sequence[Rollout]]) -> None:
-        """Raise StaleEngine where rollouts of the weights synced last were not drawn from the student's."""
+    def check_rollouts(self, groups: Sequence[Sequence[Rollout]], *, trained_since: bool = False) -> None:
+        """Raise StaleEngine where rollouts of the weights synced last were not drawn from them.
+
+        trained_since  the student has other weights by now: the engines' own, proven at the sync, are asked
+        """
         ...
 
     def save_checkpoint(self, folder: Path, tag: str) -> None:
@@ -125,6 +146,14 @@ class Log(Protocol):
 
     def curve(self, step: int, problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]]) -> None:
         """Record an evaluation on the curve split after `step` optimiser steps."""
+        ...
+
+    def keep_ahead(self, step: int, rollouts: Sequence[Rollout]) -> None:
+        """Put `rollouts`, drawn for `step` before the weights of its checkpoint were there, beside that checkpoint."""
+        ...
+
+    def ahead(self, step: int) -> list[Rollout]:
+        """What `keep_ahead` put beside the checkpoint of `step`."""
         ...
 
     def commit(self, step: int) -> None:

@@ -151,6 +151,9 @@ class Method(ABC):
     name: ClassVar[str]
     Options: ClassVar[type[Settings]] = NoOptions
     needs: Needs = Needs()
+    every_rollout: ClassVar[str | None] = None
+    """The one component, of coefficient 1, in which every rollout is one example, whatever its verdict; None: what
+    takes part is known after the last verdict only (`parts.py`)."""
 
     def __init__(self, settings: RunSettings, options: Any = None) -> None:
         # Any: an instance of the subclass's own `Options`, which this class cannot name.

@@ -38,9 +38,29 @@ def require_whole_distribution(sampling: Sampling, who: str) -> None:
             )
 
 
+def require_ratio(settings: RunSettings, who: str) -> None:
+    """ConfigError where the ratio of a policy gradient on rollouts of an older policy could not be right."""
+    if not settings.train.staleness:
+        return
+    if settings.sampling.temperature != 1.0:
+        raise ConfigError(
+            f"train.staleness = 1 with sampling.temperature = {settings.sampling.temperature:g}: {who} divides by the "
+            "probabilities of the older policy that drew its rollouts, and engines record them at temperature 1 only; "
+            "set sampling.temperature = 1, or train.staleness = 0"
+        )
+    if settings.losses.policy_gradient.kl_coefficient > 0:
+        raise ConfigError(
+            f"train.staleness = 1 with losses.policy_gradient.kl_coefficient = "
+            f"{settings.losses.policy_gradient.kl_coefficient:g}: the estimate of the KL divergence is one for tokens "
+            f"of the student itself, and {who} would be given those of an older policy; set one of the two to 0"
+        )
+
+
 @register("grpo")
 class GroupRelativePolicyOptimisation(Method):
     """Needs the verifier; the reference only when `losses.policy_gradient.kl_coefficient` is positive."""
+
+    every_rollout = "policy_gradient"
 
     @dataclass(frozen=True)
     class Options(Settings):
@@ -56,6 +76,7 @@ class GroupRelativePolicyOptimisation(Method):
                 f"{settings.sampling.samples_per_prompt}, it needs at least 2"
             )
         require_whole_distribution(settings.sampling, "GRPO")
+        require_ratio(settings, "GRPO")
         self.needs = Needs(verdicts=True, reference=settings.losses.policy_gradient.kl_coefficient > 0, gold=True)
 
     def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:

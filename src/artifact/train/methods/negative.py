@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from artifact.records import Group
 from artifact.train.examples import Reinforce
 from artifact.train.methods.base import Batch, Method, Needs, StepContext, register
-from artifact.train.methods.grpo import require_whole_distribution
+from artifact.train.methods.grpo import require_ratio, require_whole_distribution
 from artifact.train.settings import RunSettings
 
 
@@ -25,6 +25,7 @@ class NegativeOnly(Method):
     def __init__(self, settings: RunSettings, options: object = None) -> None:
         super().__init__(settings, options)
         require_whole_distribution(settings.sampling, "the fixed negative advantage")
+        require_ratio(settings, "the fixed negative advantage")
         self.needs = Needs(verdicts=True, reference=settings.losses.policy_gradient.kl_coefficient > 0, gold=True)
 
     def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:

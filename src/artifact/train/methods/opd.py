@@ -22,6 +22,7 @@ class OnPolicyDistillation(Method):
     """Needs the teacher only: no verifier, no gold answers."""
 
     needs = Needs(teacher=True)
+    every_rollout = "distil"
 
     def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:
         return Batch(distil_all(self.trained_on(r for g in groups for r in g.rollouts)), {"distil": 1.0})

@@ -25,6 +25,8 @@ from artifact.train.settings import RunSettings, Settings
 class SelfDistilledReasoner(Method):
     """Needs reference solutions (or answers, under `context: answer`); no verifier."""
 
+    every_rollout = "distil"
+
     @dataclass(frozen=True)
     class Options(Settings):
         """teacher: whose weights score; context: what the scoring model reads besides the question."""

@@ -35,6 +35,8 @@ from artifact.train.settings import Bound, RunSettings, Settings
 class UncertaintyWeightedDistillation(Method):
     """Needs the teacher and its uncertainty weights; reads gold answers only under `weighting: verified | gold`."""
 
+    every_rollout = "distil"
+
     @dataclass(frozen=True)
     class Options(Settings):
         """weighting: scheme; tau: threshold of `binary` on H / log N.
