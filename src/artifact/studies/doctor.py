@@ -109,7 +109,7 @@ def check_disks(config: Config) -> Iterator[Finding]:
         there = next(p for p in (folder, *folder.parents) if p.exists())
         disks.setdefault(there.stat().st_dev, []).append((there, wanted, what, variable))
     for parts in disks.values():
-        names, variables = (" and ".join(dict.fromkeys(part[i] for part in parts)) for i in (2, 3))
+        names, variables = (" and ".join(dict.fromkeys(of)) for of in ([p[2] for p in parts], [p[3] for p in parts]))
         free, wanted = shutil.disk_usage(parts[0][0]).free / 2**30, sum(part[1] for part in parts)
         remedy = f"free some space, or set {variables} ({names}) to another disk"
         yield Finding(f"free disk for {names}", free >= wanted, f"{free:.0f} GiB, {wanted:.0f} wanted", remedy)
