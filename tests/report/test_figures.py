@@ -118,6 +118,17 @@ def test_cost_shares_by_hand() -> None:
     assert row.loc["teacher", "share"] == pytest.approx(0.25 / 1.4) and row["share"].sum() == pytest.approx(1)
 
 
+def test_splits_whose_problems_have_other_families_have_panels_of_their_own() -> None:
+    """MATH-500 has subjects, AIME has none, and no split has those of another."""
+    frame = frames.evaluation_frame(20)
+    other = frame.assign(split="other", family="")
+    drawn, data = figures_training.family_bars(pd.concat([frame, other], ignore_index=True), resamples=50)
+    groups = data.groupby("split", sort=False)["group"].unique().map(set).to_dict()
+    assert groups.pop("other") == {""} and list(groups.values()) == [set(frame["family"])]
+    ticks = [[text.get_text() for text in axis.get_xticklabels()] for axis in drawn.axes]
+    assert sorted(map(len, ticks)) == [1, 1, 5, 5], "two teachers on each"
+
+
 def test_family_points_by_hand() -> None:
     frame = frames.evaluation_frame(20)
     data = figures_training.family_points(frame, ["base", "uopd-soft"], resamples=50)

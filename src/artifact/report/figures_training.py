@@ -132,13 +132,13 @@ def training_signals(metrics: pd.DataFrame) -> FigureAndData:
 def family_points(
     evaluation: pd.DataFrame, cells: Sequence[str] | None = None, *, by: str = "family", resamples: int = RESAMPLES
 ) -> pd.DataFrame:
-    """Accuracy of each cell for each value of `by`."""
+    """Accuracy of each cell for each value of `by` that problems of the split have."""
     frame = with_base(evaluation)
     if cells is not None:
         frame = frame[frame["cell"].isin(cells)]
     rows = []
     for (split, teacher, cell, label), group in frame.groupby(["split", "teacher", "cell", "label"], sort=False):
-        for value in ordered(frame[by]):
+        for value in ordered(group[by]):
             table = outcomes(group[group[by] == value])
             interval = accuracy_interval(table.to_numpy(), 0.95, resamples)
             rows.append(
@@ -164,11 +164,10 @@ def family_bars(
     """Accuracy by problem family, the cells side by side, a panel for each teacher (and split)."""
     data = family_points(evaluation, cells, resamples=resamples)
     styles = label_styles(data)
-    groups = ordered(data["group"])
     blocks = list(data.groupby(["split", "teacher"], sort=False))
     with canvas(1, len(blocks), ratio=0.8, sharey=True) as (figure, axes):
         for axis, ((split, teacher), part) in zip(axes[0], blocks, strict=True):
-            several = part["label"].nunique()
+            groups, several = ordered(part["group"]), part["label"].nunique()
             for i, (label, line) in enumerate(part.groupby("label", sort=False)):
                 line = line.set_index("group").loc[groups]
                 axis.bar(
