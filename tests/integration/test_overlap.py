@@ -54,7 +54,13 @@ def test_engines_say_of_a_stream_what_they_say_of_a_whole_batch(workers: Any, co
     from artifact.studies.inputs import sampler_for
 
     sampler = sampler_for(config, workers, config.models.student)
-    asked: dict[str, Any] = {"temperature": 0.7, "top_p": 1.0, "max_new_tokens": 60, "seed": "s", "expect_version": None}
+    asked: dict[str, Any] = {
+        "temperature": 0.7,
+        "top_p": 1.0,
+        "max_new_tokens": 60,
+        "seed": "s",
+        "expect_version": None,
+    }
     prompts = world.prompts(world.train[:7])
     whole = sampler.sample(prompts, 3, **asked)
     streamed = list(sampler.stream(prompts, 3, **asked))

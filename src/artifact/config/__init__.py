@@ -277,14 +277,22 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _streams_are_of_plain_engines(self) -> Config:
-        for fault, remedy in (
-            (self.task.calculator and "task.calculator writes into responses between rounds of sampling", "both apart"),
-            (self.cluster.zero_stage >= 2 and f"cluster.zero_stage = {self.cluster.zero_stage}", "the stage to 1"),
-            (self.cluster.device != "cpu" and f"cluster.device = {self.cluster.device}", "train.stream to false"),
-        ):
-            if self.train.stream and fault:
-                raise ValueError(f"train.stream has been run without this alone: {fault}; set {remedy}")
+    def _phases_overlap_where_that_was_run(self) -> Config:
+        wanted = "train.stream" if self.train.stream else "train.staleness" if self.train.staleness else None
+        if wanted and self.cluster.device != "cpu":
+            raise ValueError(
+                f"{wanted} has been run on CPU alone, and cluster.device = {self.cluster.device}: leave it out"
+            )
+        if self.train.stream and self.task.calculator:
+            raise ValueError(
+                "train.stream with task.calculator: a response with tool calls is drawn in rounds, and finished in the "
+                "last one only; set one of the two to false"
+            )
+        if self.train.stream and self.cluster.zero_stage >= 2:
+            raise ValueError(
+                f"train.stream has been run at ZeRO stages 0 and 1 alone, and cluster.zero_stage = "
+                f"{self.cluster.zero_stage}: set it to 1, or train.stream to false"
+            )
         return self
 
     @model_validator(mode="after")
