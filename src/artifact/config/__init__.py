@@ -21,6 +21,7 @@ from artifact.config.files import (
     read_extended,
     read_yaml,
 )
+from artifact.config.not_run import refuse_what_was_not_run
 from artifact.errors import ConfigError
 from artifact.paths import project_root
 from artifact.train.methods.base import Method, find_method
@@ -268,31 +269,9 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _prompts_are_shared_on_cpu(self) -> Config:
-        if self.optimiser.shared_prompts and self.cluster.device != "cpu":
-            raise ValueError(
-                f"optimiser.shared_prompts has been run on CPU alone, and cluster.device = {self.cluster.device}: set "
-                "it to false"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _phases_overlap_where_that_was_run(self) -> Config:
-        wanted = "train.stream" if self.train.stream else "train.staleness" if self.train.staleness else None
-        if wanted and self.cluster.device != "cpu":
-            raise ValueError(
-                f"{wanted} has been run on CPU alone, and cluster.device = {self.cluster.device}: leave it out"
-            )
-        if self.train.stream and self.task.calculator:
-            raise ValueError(
-                "train.stream with task.calculator: a response with tool calls is drawn in rounds, and finished in the "
-                "last one only; set one of the two to false"
-            )
-        if self.train.stream and self.cluster.zero_stage >= 2:
-            raise ValueError(
-                f"train.stream has been run at ZeRO stages 0 and 1 alone, and cluster.zero_stage = "
-                f"{self.cluster.zero_stage}: set it to 1, or train.stream to false"
-            )
+    def _was_run(self) -> Config:
+        machine, calculator = self.cluster, self.task.calculator
+        refuse_what_was_not_run(machine.device, machine.zero_stage, calculator, self.optimiser, self.train)
         return self
 
     @model_validator(mode="after")
