@@ -20,8 +20,8 @@ def refuse_what_was_not_run(device: str, zero_stage: int, calculator: bool, opti
             )
     if train.stream and calculator:
         raise ValueError(
-            "train.stream with task.calculator: a response with tool calls is drawn in rounds, and finished in the last "
-            "one only; set one of the two to false"
+            "train.stream with task.calculator: a response with tool calls is drawn in rounds, and finished in the "
+            "last one only; set one of the two to false"
         )
     if train.stream and zero_stage >= 2:
         raise ValueError(
