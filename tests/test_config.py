@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -203,6 +204,23 @@ def test_component_norms_need_whole_parameters() -> None:
     for stage, every in ((3, 0), (2, 2), (0, 1)):
         config = load("tiny", {"cluster.zero_stage": stage, "train.component_norms_every": every})
         assert (config.cluster.zero_stage, config.train.component_norms_every) == (stage, every)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"train.staleness": 1, "cluster.device": "cuda"}, "train.staleness has been run on CPU alone"),
+        ({"cluster.device": "cuda"}, "train.stream has been run on CPU alone"),
+        ({"task.calculator": True}, "drawn in rounds"),
+        ({"cluster.zero_stage": 2}, "zero_stage = 2: set it to 1"),
+    ],
+)
+def test_phases_overlap_where_that_was_run(changed: dict[str, Any], said: str) -> None:
+    streamed = {"train.stream": True, "train.part_prompts": 2} if "train.staleness" not in changed else {}
+    plain = {"optimiser.shared_prompts": False, "train.component_norms_every": 0, "cluster.engine.scheduler": "vllm"}
+    load("tiny", plain | {name: value for name, value in changed.items() if name != "train.staleness"})
+    with pytest.raises(ConfigError, match=said):
+        load("tiny", plain | streamed | changed)
 
 
 def test_a_tier_that_extends_another_says_only_what_differs() -> None:

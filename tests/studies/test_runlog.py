@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import random
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -84,6 +86,28 @@ def test_a_run_resumed_after_a_kill_leaves_the_files_of_one_that_was_not(tmp_pat
     assert [json.loads(line)["step"] for line in again.metrics_path.read_text().splitlines()] == [0, 1]
     train(again, range(2, 6), commits=(4, 6))
     assert files(killed) == files(whole)
+
+
+def test_rollouts_drawn_ahead_are_a_part_of_their_checkpoint(tmp_path: Path) -> None:
+    """Verdicts are still to come, and every log-probability is there to the bit; damaged, they take the commit down."""
+    log = NoTensorBoard(tmp_path, "run", progress=False)
+    drawn = [replace(rollout(2, sample), verdict=None, logprobs=(float(np.float32(-1 / 3)),)) for sample in range(2)]
+    train(log, range(2), commits=(2,))
+    log.keep_ahead(4, drawn)
+    (log.checkpoints / "step-4" / "state").write_text("weights after 4")
+    train(log, range(2, 4), commits=())
+    log.commit(4)
+    again = NoTensorBoard(tmp_path, "run", progress=False)
+    assert again.resume() == 4 and again.ahead(4) == drawn
+    flip(log.checkpoints / "step-4" / "ahead.parquet")
+    assert NoTensorBoard(tmp_path, "run", progress=False).resume() == 2
+
+
+def test_the_versions_of_rollouts_are_counted_over_an_interruption(tmp_path: Path) -> None:
+    log = NoTensorBoard(tmp_path, "run", progress=False)
+    for step, lag in enumerate((0, 1, 1)):
+        log.step(step, [], {f"lag/{lag}": 4.0, f"lag/{1 - lag}": 0.0}, {})
+    assert NoTensorBoard(tmp_path, "run", progress=False).policy_versions() == {"0 behind": 4, "1 behind": 8}
 
 
 def test_without_a_commit_a_run_begins_anew(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from tests.train.tiny import Network, settings, token_logprobs
 from torch import Tensor
 
-from artifact.errors import NonFinite
+from artifact.errors import ArtifactError, NonFinite
 from artifact.train.examples import Distil, Example, Imitate, Prefer
 from artifact.train.objective import denominators, to_reference, to_score
 from artifact.train.scoring import FrozenModel
@@ -224,3 +224,19 @@ def test_one_entry_that_is_not_finite_is_found_and_its_parameter_named(
     network[1].weight.grad[1, 2] = value
     with pytest.raises(NonFinite, match=r"gradient of 1\.weight \(and 0 more\) .* at step 3, problems \['a', 'b'\]"):
         check(network)
+
+
+@pytest.mark.parametrize(("given", "asked"), [(1, 2), (2, 1), (0, 1)])
+def test_a_step_with_another_number_of_parts_moves_nothing(given: int, asked: int) -> None:
+    s = settings()
+    network = Network()
+    engine = KeptGradient(Policy(network, s.losses))
+    student = Student(engine.policy, engine, s.optimiser, s.losses, total_steps=5)
+    work = StepWork(0, {"nll": 1.0}, {"nll": 2.0})
+    for _ in range(given):
+        student.accumulate(work, [Imitate("p", (1, 2), (3, 4))], None, None)
+    with pytest.raises(ArtifactError, match=rf"step 0 has {asked} part\(s\), and the student has gathered"):
+        student.update(work, asked)
+    assert all(
+        torch.equal(p, q) for p, q in zip(network.state_dict().values(), Network().state_dict().values(), strict=True)
+    )

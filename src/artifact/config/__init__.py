@@ -21,6 +21,7 @@ from artifact.config.files import (
     read_extended,
     read_yaml,
 )
+from artifact.config.not_run import refuse_what_was_not_run
 from artifact.errors import ConfigError
 from artifact.paths import project_root
 from artifact.train.methods.base import Method, find_method
@@ -268,23 +269,9 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _prompts_are_shared_on_cpu(self) -> Config:
-        if self.optimiser.shared_prompts and self.cluster.device != "cpu":
-            raise ValueError(
-                f"optimiser.shared_prompts has been run on CPU alone, and cluster.device = {self.cluster.device}: set "
-                "it to false"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _streams_are_of_plain_engines(self) -> Config:
-        for fault, remedy in (
-            (self.task.calculator and "task.calculator writes into responses between rounds of sampling", "both apart"),
-            (self.cluster.zero_stage >= 2 and f"cluster.zero_stage = {self.cluster.zero_stage}", "the stage to 1"),
-            (self.cluster.device != "cpu" and f"cluster.device = {self.cluster.device}", "train.stream to false"),
-        ):
-            if self.train.stream and fault:
-                raise ValueError(f"train.stream has been run without this alone: {fault}; set {remedy}")
+    def _was_run(self) -> Config:
+        machine, calculator = self.cluster, self.task.calculator
+        refuse_what_was_not_run(machine.device, machine.zero_stage, calculator, self.optimiser, self.train)
         return self
 
     @model_validator(mode="after")

@@ -68,7 +68,7 @@ NOT_IN_KEY = ("description",)
 def settings(config: Config, *sections: str) -> dict[str, Any]:
     """The part of `config` that can change a result: all of it, or the named sections.
 
-    Deadlines cannot, nor can the size of the object store and how many verify at once; what engines a role has of its
+    Deadlines cannot, nor can the size of the object store, nor how many verify at once; what engines a role has of its
     own (`Config.as_role`) enters where that role samples, and how avg@k is sampled is decided where it is asked for
     (`studies/sampled_evaluation.py`).
     """
