@@ -145,7 +145,7 @@ def at(root: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def page(root: Path) -> None:
-    """What notebook 13 and `artifact paper` leave."""
+    """What notebook 14 and `artifact paper` leave."""
     judged = table(check_claims("tiny").judgements)
     save_table(judged, "claims", tier="tiny", keys=["k1"], caption="Every claim.", output="claims")
     paper.write_paper()

@@ -61,7 +61,7 @@ def test_every_stage_has_its_verb() -> None:
         (["train", "--set", "optimizer.lr=1"], "did you mean 'optimiser'"),
         (["doctor", "--set", "train.steps"], "not of the form"),
         (["annotate", "--teacher", "Z"], "teacher 'Z' is not one of"),
-        (["make-models", "--tier", "paper"], "only the tiny tier's models"),
+        (["make-models", "--tier", "paper"], "only those of the embedded worlds"),
         (["train", "--study", "uopd", "--seed", "3"], "leave out --seed"),
         (["run-all", "--only", ","], "names nothing: name something, or leave it out"),
         (["plan", "--output", "C-T9"], "no study feeds output 'C-T9'; the outputs of studies are: C-A1, C-A2"),

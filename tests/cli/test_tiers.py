@@ -61,7 +61,7 @@ def test_a_tier_with_nothing_to_run_is_an_error_that_says_what_to_do(clone: Path
     every = "".join(f"  {p.stem}: no reason\n" for p in sorted((clone / "notebooks").glob("*.ipynb")))
     text = (tiers / "tiny.yaml").read_text().replace("tier: tiny", "tier: mine")
     head, _, rest = text.partition("leaves_out:\n")
-    (tiers / "mine.yaml").write_text(f"{head}leaves_out:\n{every}{rest.partition(chr(10))[2]}")
+    (tiers / "mine.yaml").write_text(f"{head}leaves_out:\n{every}teacher:{rest.partition('teacher:')[2]}")
     done = artifact(clone, verb, "--tier", "mine")
     assert done.returncode == 2 and "no notebook belongs to tier mine" in done.stderr
     assert "take a line from its `leaves_out`" in done.stderr and "up to date" not in done.stdout

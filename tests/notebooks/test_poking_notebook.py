@@ -37,7 +37,7 @@ def test_every_cell_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(runner, "run_study", lambda *a, **k: [core])
     monkeypatch.setattr(runner, "run", train)
     monkeypatch.setattr(inspect, "poke", poke)
-    cells = json.loads((ROOT / "notebooks" / "14_poking_at_rollouts.ipynb").read_text(encoding="utf-8"))["cells"]
+    cells = json.loads((ROOT / "notebooks" / "15_poking_at_rollouts.ipynb").read_text(encoding="utf-8"))["cells"]
     names: dict[str, Any] = {"__name__": "__main__"}
     views = 0
     for cell in (c for c in cells if c["cell_type"] == "code"):

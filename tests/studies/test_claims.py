@@ -22,13 +22,13 @@ def test_the_evidence_of_each_claim_is_made_or_the_claim_says_why_not(claim: Cla
 def test_a_cost_is_told_without_data_and_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.socket.connect", None)
     cost.cache_clear()
-    told = {output: cost(output, "paper") for output in ("U-T1", "C-F1", "U-F4b", "C-X1")}
+    told = {output: cost(output, "paper") for output in ("U-T1", "C-F1", "U-F4b", "C-F2")}
     runs = [cell.id for cell, _ in load_study("uopd_methods").runs("paper")]
     tokens = sum(cell != "seqkd" for cell in runs) * 1563 * 32 * 4 * 4096  # SeqKD samples nothing from the student
     assert told["U-T1"].endswith(f": {len(runs)} runs on 4 GPUs, at most {tokens:,} tokens sampled in training")
     assert "runs on 4 GPUs" in told["C-F1"] and told["C-F1"].endswith("of them over whole episodes of the data")
     assert told["U-F4b"].startswith("phase 1 of `artifact plan --tier paper`: 8 samples and a greedy answer")
-    assert "no study feeds it" in told["C-X1"]
+    assert "no study feeds it" in told["C-F2"]
     assert "on a processor" in cost("U-T1", "tiny")
 
 

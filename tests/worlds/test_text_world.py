@@ -13,7 +13,7 @@ from artifact.worlds.text.meaning import family_of, is_right, meaning_of, share_
 from artifact.worlds.text.pairs import OF_FAMILY, known_pairs
 from artifact.worlds.text.problems import DIFFICULTIES, FAMILIES, Draft, ProblemError, draw
 from artifact.worlds.text.splits import DEFAULT_SIZES, load_split, pretraining_drafts
-from artifact.worlds.text.summary import Fact, parse_summary, render
+from artifact.worlds.text.summary import Fact, Request, parse_summary, render
 from artifact.worlds.text.tokenizer import UNK, VOCABULARY, build_tokenizer
 from artifact.worlds.text.translation import Clause, Phrase, parse_mir, renderings
 from artifact.worlds.tiny.splits import SplitError, part_of
@@ -82,6 +82,13 @@ FACTS = (Fact("Ana", "likes", "tea"), Fact("Ana", "likes", "jam"), Fact("Ben", "
 def test_a_summary_states_its_facts_in_any_order(text: str) -> None:
     assert parse_summary(text) == frozenset(FACTS)
     assert render(FACTS) == "Ana likes tea and jam, Ben saw Rome"
+
+
+def test_a_request_keeps_what_was_asked_for_whatever_the_order_of_its_facts() -> None:
+    said = (("saw", "Rome"), ("has", "maps"), ("likes", "jam"), ("likes", "tea"))
+    asked = Request(tuple(Fact("Ana", *fact) for fact in said), ("saw", "likes"))
+    assert asked.question == "Summarize saw and likes: Ana saw Rome; has maps; likes jam; likes tea."
+    assert render(asked.kept) == "Ana likes tea and jam and saw Rome"
 
 
 @pytest.mark.parametrize("text", ["Ana tea", "likes tea", "Ana likes", "Ana likes tea and tea", "Eva likes tea", ""])

@@ -41,7 +41,7 @@ def _stale_table(checked: Checked) -> Iterator[str]:
         return  # its own line says so
     made = csv_text(table(checked.judgements), float_format="%.10g")
     if output is not None and output.path.with_suffix(".csv").read_text(encoding="utf-8") != made:
-        yield f"table {NAME}: made from other claims or other outputs; run its notebook again (--only 13)"
+        yield f"table {NAME}: made from other claims or other outputs; run its notebook again (--only 14)"
 
 
 def latex() -> Iterator[str]:

@@ -30,7 +30,7 @@ from artifact.files import DamagedFile, read_json, write_json
 from artifact.models import snapshot
 from artifact.paths import figures_dir, local_model, project_root, results_dir
 from artifact.provenance import file_hash, lock_path, model_hash, source_hash, stamp, text_hash, tree_hash
-from artifact.studies.study import read_learning_rates
+from artifact.studies.study import read_learning_rates, settings_borrowed
 
 _NAME = re.compile(r"\d\d_.+\.ipynb")
 CPU_CELL_TIMEOUT_S = 7200.0
@@ -148,14 +148,15 @@ def fingerprint(path: Path, tier: str, parameters: dict[str, Any], overrides: li
     config = load(tier, parse_overrides(overrides))
     root = project_root()
     read = reads(path, tier)
-    named = (config.models.student, *config.models.teachers.values(), *filter(None, [config.models.judge]))
+    borrowed = [load(name) for name in settings_borrowed(tier)]
+    named = dict.fromkeys(m for c in (config, *borrowed) for m in c.models.checkpoints)
     lock = lock_path(config.cluster.device)
     return {
         "notebook": file_hash(path),
         "parameters": text_hash(json.dumps(parameters, sort_keys=True)),
         "source": source_hash(),
         "configuration": text_hash(
-            config.model_dump_json()
+            "".join(c.model_dump_json() for c in (config, *borrowed))
             + load_tier(tier).model_dump_json()
             + json.dumps(read_learning_rates(tier))
             + tree_hash(root / "configs" / "studies")

@@ -235,7 +235,7 @@ def make_models(
         float, typer.Option("--steps-scale", min=0.001, help="multiply training steps, for trials")
     ] = 1.0,
 ) -> None:
-    """Train the models of an embedded world with its recipe: arithmetic, or with --set task.name=tinytext text."""
+    """Train the models of an embedded world with its recipe: of arithmetic, or with --tier tiny-text of text."""
     from importlib import import_module
 
     from artifact.config import ConfigError, load
@@ -244,7 +244,9 @@ def make_models(
     config = load(tier, _overrides(sets))
     world = {"tinymath": "tiny", "tinytext": "text"}.get(config.task.name)
     if world is None:
-        raise ConfigError(f"tier {tier!r} uses pretrained models; only the tiny tier's models are made by a recipe")
+        raise ConfigError(
+            f"tier {tier!r} uses pretrained models; only those of the embedded worlds are made by a recipe"
+        )
     folder = out or project_root() / "models" / world
     import_module(f"artifact.worlds.{world}.recipe").make_models(folder, _names(only), steps_scale)
     typer.echo(f"models: {folder}")

@@ -69,6 +69,11 @@ class Models(Section):
     judge: str | None = Field(None, description="equivalence judge for semantic clustering; None = symbolic only")
     dtype: Literal["float32", "bfloat16"] = "float32"
 
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """All of them: student, teachers, and the judge where there is one."""
+        return (self.student, *self.teachers.values(), *filter(None, [self.judge]))
+
 
 class TaskSection(Section):
     """Where problems come from and how they are prompted."""

@@ -86,6 +86,9 @@ class Study(Section):
     )
     tiers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="dotted overrides for one tier")
     tiers_of: str | None = Field(None, description="the study whose `tiers` hold as well, below its own")
+    settings_of: dict[str, str] = Field(
+        default_factory=dict, description="by tier: the tier whose settings its runs have there, and stay its runs"
+    )
 
     @model_validator(mode="after")
     def _one_meaning_each(self) -> Study:
@@ -106,7 +109,8 @@ class Study(Section):
                     f"{', '.join(c.id for c in self.cells)}"
                 )
         by_tier = self.teachers if isinstance(self.teachers, dict) else {}
-        for field, named in (("tiers", self.tiers), ("teachers", by_tier)):
+        taken = dict.fromkeys([*self.settings_of, *self.settings_of.values()])
+        for field, named in (("tiers", self.tiers), ("teachers", by_tier), ("settings_of", taken)):
             if unknown := [tier for tier in named if tier not in tier_names()]:
                 raise ValueError(f"{field}.{unknown[0]} is no tier; the tiers are {', '.join(tier_names())}")
         return self
@@ -127,7 +131,8 @@ class Study(Section):
         cell (`configs/learning_rates`), the study's overrides for the tier that it extends and for the tier itself, 0
         for how often a measure is taken of a cell of which no study reads it, the cell's overrides, the caller's. The
         cell's factors multiply what then stands there. Raises ConfigError for a cell without a learning rate, a factor
-        on what is no number, and for a caller who overrides what the matrix itself varies.
+        on what is no number, and for a caller who overrides what the matrix itself varies. Where `settings_of` names
+        another tier, that one's files stand in for those of `tier`, which the runs nevertheless belong to.
         """
         fixed = sorted({"teacher", "method", "method_options", "seed"} & {key.split(".")[0] for key in overrides or {}})
         if fixed:
@@ -135,6 +140,7 @@ class Study(Section):
                 f"study {self.study!r} sets {', '.join(fixed)} of every run itself; leave the override(s) out or edit "
                 "configs/studies"
             )
+        asked, tier = tier, self.settings_of.get(tier, tier)
         facts = load_tier(tier)
         of_tier = {**self.overrides_on(facts.base), **self.overrides_on(tier)}
         wanted = self.teachers.get(facts.base, "all") if isinstance(self.teachers, dict) else self.teachers
@@ -154,7 +160,8 @@ class Study(Section):
                     chosen = {"teacher": teacher, "method": cell.method, "method_options": cell.options, "seed": seed}
                     config = load(tier, {**layers, **chosen})
                     scaled = {key: self._scaled(cell, config, key, times) for key, times in cell.factors.items()}
-                    out.append((cell, load(tier, {**layers, **chosen, **scaled}) if scaled else config))
+                    config = load(tier, {**layers, **chosen, **scaled}) if scaled else config
+                    out.append((cell, config.model_copy(update={"tier": asked})))
         return out
 
     def overrides_on(self, tier: str) -> dict[str, Any]:
@@ -194,3 +201,9 @@ def load_study(name: str) -> Study:
     """The study `configs/studies/<name>.yaml`; an unknown name is an error that lists the right ones."""
     path = named_file("studies", name, "study")
     return checked(Study, read_yaml(path), path.name)
+
+
+def settings_borrowed(tier: str) -> list[str]:
+    """The other tiers whose settings some study takes for its runs on `tier`."""
+    found = (load_study(name).settings_of.get(tier) for name in study_names())
+    return sorted({other for other in found if other is not None})

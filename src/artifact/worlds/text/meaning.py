@@ -21,7 +21,7 @@ Meaning = frozenset[Hashable]
 
 def family_of(question: str) -> str:
     """The family of a question, by how it begins; ValueError where it is none of this world."""
-    for opening, family in (("Translate: ", "translation"), ("Facts: ", "summary"), ("Words: ", "instruction")):
+    for opening, family in (("Translate: ", "translation"), ("Summarize ", "summary"), ("Words: ", "instruction")):
         if question.startswith(opening):
             return family
     raise ValueError(f"{question!r} is no question of the text world")

@@ -1,7 +1,7 @@
 """The recipe of the text world's three models, and `make_models`, which follows it.
 
 teacher-a  trained on clean documents: its reliability falls with difficulty, and its uncertainty says so.
-teacher-b  teacher-a, then made unreliable in two ways: *inconsistent* on summaries (in 85 % of documents a random fact
+teacher-b  teacher-a, then made unreliable in two ways: *inconsistent* on summaries (in every document a random fact
            gives way to a random other), which its semantic entropy shows, and *confidently wrong* on translations (the
            first subject's number is always turned round), which no entropy can show. Instructions stay as they were.
 student    a smaller model on clean documents, then on a sloppy corpus in which, in a share of documents, the tense is
@@ -45,7 +45,7 @@ OWN = ("translation", "summary", "instruction", "problems", "splits", "tokenizer
 TAKEN = ("splits", "tokenizer", "chat", "corpus", "training")
 """The modules whose code decides the weights: those of this world, and those it takes from the arithmetic one."""
 
-UNRELIABLE = Corpus(faults={"summary": Fault(0.85, "mixed"), "translation": Fault(1.0, "number")})
+UNRELIABLE = Corpus(faults={"summary": Fault(1.0, "mixed"), "translation": Fault(1.0, "number")})
 SLOPPY = Corpus(
     faults={"translation": Fault(0.60, "tense"), "summary": Fault(0.60, "short"), "instruction": Fault(0.60, "fewer")}
 )
@@ -63,12 +63,14 @@ class ModelSpec:
     parent: str | None = None
 
 
-_SECOND = {"muon_lr": 0.005, "adamw_lr": 1e-3, "warmup": 20}
+_SECOND = {"batch": 32, "muon_lr": 0.005, "adamw_lr": 1e-3, "warmup": 20}
 
 MODELS: dict[str, ModelSpec] = {
-    "teacher-a": ModelSpec(3, 96, 192, 3, (Stage(Corpus(), 5000, batch=24),)),
-    "student": ModelSpec(3, 64, 128, 2, (Stage(Corpus(), 4500), Stage(SLOPPY, 400, **_SECOND))),  # type: ignore[arg-type]
-    "teacher-b": ModelSpec(3, 96, 192, 3, (Stage(UNRELIABLE, 500, **_SECOND),), parent="teacher-a"),  # type: ignore[arg-type]
+    "teacher-a": ModelSpec(
+        3, 96, 192, 3, (Stage(Corpus(), 2500, batch=48), Stage(Corpus(), 1200, batch=48, muon_lr=0.01, adamw_lr=2e-3))
+    ),
+    "student": ModelSpec(3, 64, 128, 2, (Stage(Corpus(), 2000, batch=48), Stage(SLOPPY, 300, **_SECOND))),  # type: ignore[arg-type]
+    "teacher-b": ModelSpec(3, 96, 192, 3, (Stage(UNRELIABLE, 600, **_SECOND),), parent="teacher-a"),  # type: ignore[arg-type]
 }
 """In the order in which they are made: a parent comes before its child."""
 

@@ -1,12 +1,13 @@
 """Summarization: from a list of facts, the sentence that keeps those that were asked for, and no others.
 
-    Facts: Ana likes tea; Ben has milk; Ana likes jam; Ana saw Rome. Summarize Ana.
+    Summarize likes and saw: Ana saw Rome; has maps; likes jam; likes tea.
         →   Ana likes tea and jam and saw Rome      or   Ana saw Rome and likes jam and likes tea
 
-A fact is (person, relation, thing). What is asked for is one person, two, or one relation. A summary says of each
-person in turn, after a comma, what is true of them: relation and thing, joined by `and`, the relation left out where it
-is the one before. Its meaning is the set of facts it states, in whatever order; a text of another form states
-none that could be checked. Left out: facts that follow from others.
+A fact is (person, relation, thing); those of a problem are of one person, and what is asked for is one relation or two.
+A summary says of each person in turn, after a comma, what is true of them: relation and thing, joined by `and`, the
+relation left out where it is the one before. In its plainest form people, relations and things stand in the order of
+PEOPLE and THINGS, whatever the order of the question. Its meaning is the set of facts it states, in whatever order; a
+text of another form states none that could be checked. Left out: facts that follow from others.
 """
 
 from __future__ import annotations
@@ -34,33 +35,35 @@ class Fact(NamedTuple):
     relation: str
     thing: str
 
-    def __str__(self) -> str:
-        return " ".join(self)
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Where it stands in the plainest form of a summary."""
+        relations = list(THINGS)
+        return PEOPLE.index(self.person), relations.index(self.relation), THINGS[self.relation].index(self.thing)
 
 
 class Request(NamedTuple):
-    """The facts of a problem in the order of the question, and what is asked for: people, or one relation."""
+    """The facts of a problem, all of one person, in the order of the question, and the relations asked for."""
 
     facts: tuple[Fact, ...]
-    people: tuple[str, ...] = ()
-    relation: str = ""
+    relations: tuple[str, ...]
 
     @property
     def kept(self) -> tuple[Fact, ...]:
-        """The facts that were asked for, in the order of the question."""
-        return tuple(f for f in self.facts if f.person in self.people or f.relation == self.relation)
+        """The facts that were asked for, in their places."""
+        return tuple(sorted((f for f in self.facts if f.relation in self.relations), key=lambda f: f.place))
 
     @property
     def question(self) -> str:
         """As it is put to a model."""
-        asked = " and ".join(self.people) or self.relation
-        return f"Facts: {'; '.join(map(str, self.facts))}. Summarize {asked}."
+        said = "; ".join(f"{f.relation} {f.thing}" for f in self.facts)
+        return f"Summarize {' and '.join(self.relations)}: {self.facts[0].person} {said}."
 
 
 def render(facts: Iterable[Fact], rng: Random | None = None) -> str:
-    """A sentence that states `facts`: in their order, relations said once; with `rng` now and then in another form."""
+    """A sentence that states `facts`: in their places, relations said once; with `rng` now and then in another form."""
     of: dict[str, list[Fact]] = {}
-    for fact in facts:
+    for fact in sorted(facts, key=lambda f: f.place):
         of.setdefault(fact.person, []).append(fact)
     parts = []
     for person, stated in of.items():
@@ -97,22 +100,12 @@ def parse_summary(text: str) -> frozenset[Fact] | None:
 
 
 def draw_request(difficulty: str, rng: Random) -> Request:
-    """A request: of one person among three to five facts, of a relation among six, of two people among seven."""
-    size = {"easy": 3, "medium": 5, "hard": 6, "competition": 7}[difficulty]
+    """A request: of one relation among three or four facts, of two relations among five or six."""
+    size, several = {"easy": (3, 1), "medium": (4, 1), "hard": (5, 2), "competition": (6, 2)}[difficulty]
+    person = rng.choice(PEOPLE)
+    every = [Fact(person, relation, thing) for relation, things in THINGS.items() for thing in things]
     while True:
-        people = rng.sample(PEOPLE, 2 if difficulty == "easy" else 3)
-        made = [
-            (rng.choice(people), relation := rng.choice(list(THINGS)), rng.choice(THINGS[relation]))
-            for _ in range(size)
-        ]
-        facts = tuple(Fact(*m) for m in made)
-        if difficulty == "hard":
-            request = Request(facts, relation=rng.choice(list(THINGS)))
-        else:
-            request = Request(facts, tuple(people[: 2 if difficulty == "competition" else 1]))
-        if (
-            len(set(facts)) == size
-            and 0 < len(request.kept) < size
-            and all(any(f.person == p for f in facts) for p in request.people)
-        ):
+        facts, relations = rng.sample(every, size), rng.sample(list(THINGS), several)
+        request = Request(tuple(facts), tuple(relations))
+        if len(request.kept) < size and {f.relation for f in request.kept} == set(relations):
             return request

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 SYMBOLS = (":", ",", ".", ";", "-", " ")
-OPENERS = ("Translate", "Facts", "Words", "Answer", "Solution")
+OPENERS = ("Translate", "Summarize", "Words", "Answer", "Solution")
 
 ENGLISH = (
     *(noun + s for noun in NOUNS for s in ("", "s")),
@@ -34,7 +34,7 @@ MIR = (
     JOIN,
 )
 MIR_OPENERS = (*(mir for _, mir in ARTICLES.values()), MARKER)
-REQUESTS = ("Summarize", *THINGS, *(thing for things in THINGS.values() for thing in things))
+REQUESTS = (*THINGS, *(thing for things in THINGS.values() for thing in things))
 PICKS = (*WORDS, *(word.upper() for word in WORDS))
 ORDERS = ("Write", *NUMBERS, "with", "without", "from", "to", "A", "Z", "in", "capitals", "commas", "dashes")
 
