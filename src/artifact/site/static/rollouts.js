@@ -64,7 +64,7 @@ function card(r) {
   const gold = r.problem.answer;
   const summary = el("summary", {}, el("span", { class: r.status }, r.status), el("span", {}, r.problem.question),
     el("span", {}, `${r.extracted ?? "no answer"} | gold ${gold}`),
-    el("span", { class: "soft" }, `${r.tokens} tokens${r.recorded ? ", shown" : ""}${r.weight === null ? "" : `, w ${r.weight.toFixed(2)}`}`));
+    el("span", { class: "soft" }, `${r.tokens} tokens${r.recorded ? " (shown)" : ""}${r.weight === null ? "" : `, w ${r.weight.toFixed(2)}`}`));
   const out = el("details", { class: "rollout" }, summary);
   out.addEventListener("toggle", () => { if (out.open && out.children.length === 1) out.append(body(r)); });
   return out;
