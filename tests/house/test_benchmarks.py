@@ -19,6 +19,7 @@ SMALL = {
     "clustering": ["--per-kind", "1"],
     "gpu_check": ["--toy", "--out", "{tmp}/toy.json"],
     "student_step": ["--prompts", "4", "--repeats", "1"],
+    "site_rollouts": ["--rollouts", "100", "--repeats", "1"],
     "rollouts": ["--eager", "--problems", "8", "--prompts", "2", "--repeats", "1"],
     "memory": ["--prompts", "20", "40", "--rollouts", "4", "--tokens", "8", "--top-k", "4", "--out", "{tmp}/toy.json"],
     "step_time": ["--table"],

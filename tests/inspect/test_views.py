@@ -18,7 +18,6 @@ from artifact.book.page import to_html
 from artifact.errors import ArtifactError
 from artifact.inspect.collection import Rollouts
 from artifact.inspect.pairs import word_diff
-from artifact.inspect.recorded import recorded
 from artifact.inspect.tokens import levels_of
 from artifact.inspect.view import View, style_sheet
 from artifact.records import Rollout, read_parquet
@@ -244,7 +243,7 @@ def views(table: Rollouts, records: list[TokenRecord]) -> list[View]:
     r = next(r for r in records if r.role == "rejected")
     problem = hostile[0].problem.id
     made: list[View] = [table, *list(hostile), inspect.cluster(KEY, "p0"), inspect.pairs(KEY, r.step, r.problem_id)]
-    return [*made, inspect.through_training(KEY, problem), inspect.before_after(KEY, "p0"), recorded(KEY)]
+    return [*made, inspect.through_training(KEY, problem), inspect.before_after(KEY, "p0")]
 
 
 def test_every_view_keeps_text_as_text_and_needs_nothing_beside_it(
@@ -292,16 +291,11 @@ def test_the_page_of_a_notebook_keeps_a_view_with_its_buttons_and_style(table: R
     assert style_sheet() not in plain
 
 
-def test_the_page_of_recorded_tokens_has_all_of_them_or_those_of_some_steps(
-    table: Rollouts, records: list[TokenRecord]
-) -> None:
-    def asked(steps: set[int] | None) -> set[tuple[int, str]]:
-        return {(r.step, r.problem_id) for r in records if steps is None or r.step in steps}
-
-    for steps in (None, {0}):
-        found = recorded(table.run, steps)
-        assert {(s.step, s.problem.id) for s in found.responses} == asked(steps) and len(found) > 0
-        page = found.fragment()
-        assert page.count('<section id="r') == len(found)
-        links = [f'href="#r{i + 1}"' for i in range(len(found))]
-        assert all(link in page for link in links)
+def test_the_evidence_of_a_response_is_the_part_of_its_view_below_the_text(table: Rollouts) -> None:
+    shown = table.filter(recorded=True)[0]
+    piece = shown.evidence("x")
+    assert piece == shown.evidence("x"), "the same bytes for the same response"
+    assert 'name="avx-1-at"' in piece and 'name="avy-1-at"' in shown.evidence("y")
+    own = shown.fragment()
+    assert "<h4>Response</h4>" in own and "<h4>Response</h4>" not in piece
+    assert own.count('class="t ') == piece.count('class="t ') > 0

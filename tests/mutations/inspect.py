@@ -67,4 +67,11 @@ MUTANTS = (
         "keep |= frame[column] == word",
         VIEWS,
     ),
+    Mutant(
+        "views of two responses on one page share their buttons",
+        "inspect/view.py",
+        "number=name or next(_NUMBER)",
+        "number=next(_NUMBER)",
+        VIEWS,
+    ),
 )

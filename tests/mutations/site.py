@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.mutations.mutant import Mutant
 
-SOURCES, PAGES = ("site/test_sources.py",), ("site/test_pages.py",)
+SOURCES, PAGES, WHY = ("site/test_sources.py",), ("site/test_pages.py",), ("site/test_why.py",)
+CLAIMS = ("site/test_claims.py",)
 
 MUTANTS = (
     Mutant(
@@ -56,5 +57,54 @@ MUTANTS = (
         "if out.exists() and (not out.is_dir()",
         "if False and (not out.is_dir()",
         PAGES,
+    ),
+    Mutant(
+        "site: tokens stand below the response before theirs",
+        "site/tokens.py",
+        "pieces[places[drawn]] = ",
+        "pieces[places[drawn] - 1] = ",
+        WHY,
+    ),
+    Mutant(
+        "site: a family shows the weight of all families",
+        "site/families.py",
+        "reader.family(number, row, known[who], everywhere)",
+        "reader.family(number, row, everywhere, everywhere)",
+        WHY,
+    ),
+    Mutant(
+        "site: who is right with weights alone is right without them alone",
+        "site/families.py",
+        "WON, LOST = (False, True), (True, False)",
+        "WON, LOST = (True, False), (False, True)",
+        WHY,
+    ),
+    Mutant(
+        "site: a family shows the answers of another",
+        "site/families.py",
+        """self._problems(self.models[-1], "evaluation").items() if p["family"] == name}""",
+        """self._problems(self.models[-1], "evaluation").items() if p["family"] >= name}""",
+        WHY,
+    ),
+    Mutant(
+        "site: the light form has the curves too",
+        "site/rollouts.py",
+        "packed = write and (not self.light or what ==",
+        "packed = write and (self.light or what ==",
+        ("site/test_pages.py::test_the_light_form",),
+    ),
+    Mutant(
+        "site: a claim leads to the runs of all claims",
+        "site/claims.py",
+        "for i, key in enumerate(keys) if key in j.keys]",
+        "for i, key in enumerate(keys) if key]",
+        CLAIMS,
+    ),
+    Mutant(
+        "site: the rows of a claim's evidence are counted from one",
+        "site/claims.py",
+        "rows = tuple(map(int, rows_of(cells, tier).frame.index))",
+        "rows = tuple(i + 1 for i in map(int, rows_of(cells, tier).frame.index))",
+        CLAIMS,
     ),
 )

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import json
+import math
 import random
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from tests.escape.payloads import HOSTILE
 from tests.studies.stored import seal
 
 from artifact.config import Config
+from artifact.paths import project_root
 from artifact.phase1.records import Annotation
 from artifact.records import Problem, Rollout, Status, Verdict, write_parquet
 from artifact.report.outputs import save_figure, save_table
 from artifact.studies.study import load_study
+from artifact.suremath.load import Published
+from artifact.suremath.publish import LineageRow
+from artifact.train.token_records import TokenRecord
 
 FAMILIES = ("eq", "mod", "sum")
 CELLS = {"opd": "OPD (uniform)", "uopd-soft": "UOPD (soft)"}
+SAID = HOSTILE[0]
+"""One of the two answers of every teacher to every problem."""
+
 TEACHERS, SEEDS = ("A", "B"), (0, 1)
 PROBLEMS = [
     Problem(
@@ -81,10 +91,55 @@ def run(results: Path, config: Config, key: str, right: frozenset[str], texts: l
     ]
     costs = {"response_tokens": 36.0, "teacher_tokens": 36.0, "rollouts": 12.0, "seconds/rollout": 0.5}
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row | costs) + "\n" for row in logged), encoding="utf-8")
+    if texts is None:
+        _tokens(folder)
     needs = vars(config.make_method().needs) | {"contexts": []}
-    facts = {"kind": "runs", "key": key, "tier": "tiny", "config": config.model_dump(mode="json"), "models": MODELS}
+    facts: dict[str, Any] = {
+        "kind": "runs",
+        "key": key,
+        "tier": "tiny",
+        "config": config.model_dump(mode="json"),
+        "models": MODELS,
+    }
     facts |= {"method": config.method, "teacher": config.teacher, "seed": config.seed, "needs": needs}
     seal(folder, json.loads(json.dumps(facts, sort_keys=True)), INFO)
+
+
+LIKELIEST = (4, 5)
+"""Ids of the two tokens that both models hold likeliest at every place."""
+
+
+def _tokens(folder: Path) -> None:
+    """The tokens of the first rollout to the first three problems: the teacher surer from one token to the next."""
+    n, even = 3, math.log(0.5)
+    record = TokenRecord(
+        1,
+        "",
+        0,
+        "distil",
+        0,
+        1.0,
+        (1, 2),
+        (3,) * n,
+        (True,) * n,
+        2,
+        (-0.5,) * n,
+        (0.7,) * n,
+        LIKELIEST * n,
+        (even, even) * n,
+        loss_weight=(0.25,) * n,
+        teacher_logprobs=(-0.1,) * n,
+        teacher_entropy=(0.6, 0.4, 0.2),
+        teacher_top_ids=LIKELIEST * n,
+        teacher_top_logprobs=(math.log(0.75), math.log(0.25)) * n,
+        divergence=(0.1, 0.2, 0.3),
+        teacher_mass=(1.0,) * n,
+    )
+    records = [replace(record, problem_id=p.id) for p in PROBLEMS[:3]]
+    write_parquet(folder / "tokens" / "step-000001.parquet", records, TokenRecord)
+    (folder / "weights").mkdir()
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(project_root() / "models" / "tiny" / "student" / name, folder / "weights" / name)
 
 
 def base(results: Path, config: Config) -> None:
@@ -119,11 +174,11 @@ def _annotated(problem: str, weight: float) -> Annotation:
         1 - weight,
         weight,
         1,
-        (0, 0),
-        ("1", "1"),
+        (0, 1),
+        (SAID, "1"),
         (1, 1),
-        (1.0,),
-        (0.0,),
+        (0.5, 0.5),
+        (0.0, 0.0),
         "1",
         1.0,
         1,
@@ -135,8 +190,48 @@ def _annotated(problem: str, weight: float) -> Annotation:
     )
 
 
+CARD = f"""---
+license: apache-2.0
+---
+# A card
+
+It says {SAID} and ![a picture](https://example.invalid/a.png).
+
+| what | how many |
+|---|---|
+| problems | 2 |
+"""
+"""A data card with front matter, a picture of elsewhere, and text that acts."""
+
+
+def dataset(results: Path) -> None:
+    """SURE-Math: a seed, a proposal of it that was dropped, and a published problem that was made from that."""
+    folder = results / "suremath" / "50e0000000000000"
+    common: dict[str, Any] = {"root_id": "s0", "seed_difficulty": "easy", "source": "seeds", "generator": "hand"}
+    text: dict[str, Any] = {
+        "answer": "2",
+        "answer_source": "ground_truth",
+        "solution": None,
+        "task": "tinymath",
+        "difficulty": "easy",
+    }
+    own = {"s0": ((), "seed", 0, "train"), "d1": (("s0",), "rephrase", 1, "filters: too easy")}
+    own["p2"] = (("d1",), "compose", 2, "train")
+    rows = [LineageRow(id=i, parent_ids=p, strategy=s, round=n, fate=f, **common) for i, (p, s, n, f) in own.items()]
+    kept = [
+        Published(id=i, question=f"Problem {i} {SAID}", parent_ids=p, strategy=s, round=n, **common, **text, weight=0.5)
+        for i, (p, s, n, fate) in own.items()
+        if fate == "train"
+    ]
+    write_parquet(folder / "dataset" / "lineage.parquet", rows, LineageRow)
+    write_parquet(folder / "dataset" / "data" / "train-00000-of-00001.parquet", kept, Published)
+    (folder / "dataset" / "README.md").write_text(CARD, encoding="utf-8")
+    seal(folder, {"kind": "suremath", "key": folder.name, "tier": "tiny"}, INFO)
+
+
 def make(results: Path) -> list[Made]:
     """All of it below `results`; the runs, in the order of their keys."""
+    dataset(results)
     chance, made = random.Random(0), []
     planned = {(c.id, f.teacher, f.seed): f for c, f in load_study("uopd").runs("tiny") if c.id in CELLS}
     for number, (cell, teacher, seed) in enumerate(product(CELLS, TEACHERS, SEEDS)):
@@ -155,6 +250,12 @@ def make(results: Path) -> list[Made]:
     save_table(
         by_family, "differences", tier="tiny", keys=keys, caption="Soft minus uniform by family <b>&.", output="U-T2"
     )
+    named = by_family.drop(columns=[f"x{i}" for i in range(40)])
+    moved = named.assign(
+        difference=by_family["x0"], low=by_family["x0"] - 0.1, high=by_family["x0"] + 0.1, verdict="higher"
+    )
+    save_table(moved, "uopd_family_differences", tier="tiny", keys=keys, caption="Moved.", output="U-T2")
+    save_table(phase_one(), "annotation_by_family", tier="tiny", keys=keys, caption="By family.")
     fig = Figure(figsize=(3, 2), layout="constrained")
     fig.subplots().plot([0, 1], [0, 1])
     save_figure(fig, "se_accuracy", by_family, tier="tiny", keys=keys, caption="A line.", output="U-F2")
@@ -176,6 +277,15 @@ def accuracy(made: list[Made]) -> pd.DataFrame:
     return pd.DataFrame(
         [{"teacher": "A", "cell": "base", "label": "Base", "accuracy": 0.0, "problems": 12, "seeds": 1}, *rows]
     )
+
+
+def phase_one() -> pd.DataFrame:
+    """What phase 1 found of a teacher by family: a different number in each cell."""
+    rows = [
+        {"teacher": t, "group": g, "n": 4, "greedy_accuracy": i / 16, "weight": i / 10, "sure_and_wrong": i / 32}
+        for i, (t, g) in enumerate(product(TEACHERS, ("all", *FAMILIES)))
+    ]
+    return pd.DataFrame(rows)
 
 
 def differences(made: list[Made]) -> pd.DataFrame:

@@ -241,6 +241,10 @@ class Shown(View):
         """The prompt as the student read it, template and all."""
         return str(self.run.tokenizer.decode(list(self.rollout.prompt_ids), skip_special_tokens=False))
 
+    def evidence(self, name: str) -> str:
+        """Its tokens, the teacher's classes and its pairs alone, as a piece of a page (`View.fragment`)."""
+        return self.fragment("evidence.html.jinja", name)
+
     def to_frame(self) -> pd.DataFrame:
         """The tokens of the response in its first role (`Tokens.to_frame`)."""
         return self.tokens[0].to_frame()

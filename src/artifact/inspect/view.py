@@ -54,9 +54,15 @@ class View(ABC):
     def to_frame(self) -> pd.DataFrame:
         """What the view shows, as a frame."""
 
-    def fragment(self) -> str:
-        """The view as a piece of HTML, without its style sheet."""
-        found: str = _environment().get_template(self.template).render(view=self, number=next(_NUMBER))
+    def fragment(self, template: str | None = None, name: str | None = None) -> str:
+        """The view as a piece of HTML, without its style sheet.
+
+        template  another than its own, for a part of it
+        name      tells its radio buttons from those of other pieces of a page (default: one of its own)
+        """
+        found: str = (
+            _environment().get_template(template or self.template).render(view=self, number=name or next(_NUMBER))
+        )
         return f'<div class="artifact-view">\n{found}\n</div>'
 
     def _repr_html_(self) -> str:

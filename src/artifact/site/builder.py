@@ -5,13 +5,15 @@
     output/<kind>-<name>.html        one of them: rows that lead to runs, how it was made, how to make it again
     runs.html, run/<key>.html        stored results; two of them side by side
     rollouts.html#run=<key>          the responses of one, filtered in the browser
-    tokens/<key>.html                its recorded tokens: what student, teacher and loss said of each
+    why.html, why/B-mod.html         where weights help and hurt: the teacher's answers, those that changed, the tokens
     notebooks/, data.html, source/   pages of notebooks, SURE-Math, the losses line by line
+    badge.svg                        how many of the tier's mechanisms passed, for a README
     live/                            the models in a page, where the tier has embedded ones
     data/, files/, static/           what those pages load
 
-The light form keeps the rollouts of the papers' main tables alone, of one seed, and leaves out what lies elsewhere in
-the repository: pages of notebooks, CSV and LaTeX of outputs, the numbers of figures, the settings of single runs.
+The light form keeps the rollouts of the papers' main tables alone, of one seed: greedy answers and training. It leaves
+out the models and what lies elsewhere in the repository: pages of notebooks, CSV and LaTeX of outputs, the numbers of
+figures, the settings of single runs.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +33,9 @@ from artifact.files import folder_atomically
 from artifact.paths import project_root
 from artifact.report.main_table import CORE_MAIN_TABLE, UOPD_TABLE_1
 from artifact.report.text import duration
-from artifact.site import claims, data_card, how, outputs, rollouts, runs
+from artifact.site import claims, data_card, families, how, outputs, rollouts, runs
 from artifact.site.outputs import Outputs, Shown
 from artifact.site.pages import Pages
-from artifact.site.rollouts import TokenPages
 from artifact.site.sources import Source, labels, sources
 from artifact.site.tokens import write_tokens
 from artifact.studies import store
@@ -74,13 +76,11 @@ def build(
     overrides: Mapping[str, Any] | None = None,
     light: bool = False,
     more: Sequence[More] = (),
-    tokens: TokenPages | None = None,
 ) -> Path:
     """Write the site of `tier` to `out`, in place of what is there; returns its start page.
 
     overrides  those the notebooks were run with, by which stored runs are told apart
     more       further parts; a folder `live` among them is linked from the start page
-    tokens     where the tokens of a result are shown (default: `tokens.write_tokens`; the light form has none)
     Raises ArtifactError where `out` holds something that is no site.
     """
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file())):
@@ -96,14 +96,17 @@ def build(
             shutil.copyfile(str(book.page), folder / "notebooks" / f"{book.stem}.html")
         annotations = [s for s in found.values() if s.kind == "annotations"]
         first = min((s.seed for s in found.values() if s.seed is not None), default=0)
-        shown_at = tokens or (lambda source: None if light else write_tokens(folder, source, first))
-        packer = rollouts.Packer(pages, annotations, shown_at)
+        packer = rollouts.Packer(pages, annotations, partial(write_tokens, pages, first), light)
         read = [runs.read(s, packer, packed=not light or _in_main_tables(s, first)) for s in found.values()]
         runs.write(pages, read, shown)
+        why = families.collect(shown, packer, read)
+        if why:
+            families.write(pages, why, shown)
         pages.write("rollouts.html", "rollouts.html")
-        outputs.write(pages, shown, light)
         judged = check_claims(tier).judgements
+        outputs.write(pages, shown, {claims.BEHIND: claims.behind(judged, found)}, light)
         claims.write(pages, judged, tier, shown)
+        pages.write("badge.svg", "badge.svg", words=claims.in_a_badge(judged))
         how.write_sources(pages)
         if notebooks:
             pages.write("notebooks.html", "notebooks.html")
@@ -116,7 +119,14 @@ def build(
         start = claims.for_start(judged, tier, shown)
         live = (folder / "live" / "index.html").is_file()
         pages.write(
-            "index.html", "index.html", pictures=_pictures(shown), live=live, damaged=shown.damaged, **facts, **start
+            "index.html",
+            "index.html",
+            pictures=_pictures(shown),
+            why=families.by_teacher(why),
+            live=live,
+            damaged=shown.damaged,
+            **facts,
+            **start,
         )
     return out / "index.html"
 

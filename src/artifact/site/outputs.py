@@ -145,10 +145,11 @@ def _about(row: Mapping[str, Any]) -> tuple[str, str]:
     return words, f"family={only}" if only in FAMILIES else f"difficulty={only}" if only in DIFFICULTIES else ""
 
 
-def write(pages: Pages, outputs: Outputs, light: bool = False) -> None:
+def write(pages: Pages, outputs: Outputs, others: Mapping[str, Any], light: bool = False) -> None:
     """The list of outputs, a page for each with its files, and which runs are behind which row (`data/behind.js`).
 
-    `light`: pictures of 256 colours are the only files.
+    others  by name, what else has rows with runs behind them, as `data/behind.js` holds it
+    light   pictures of 256 colours are the only files
     """
     files = pages.out / "files"
     files.mkdir(parents=True, exist_ok=True)
@@ -172,7 +173,7 @@ def write(pages: Pages, outputs: Outputs, light: bool = False) -> None:
             linked=is_number,
         )
     pages.write("outputs.html", "outputs.html", outputs=outputs)
-    pages.pack("behind", {s.anchor: _behind(s) for s in outputs.shown})
+    pages.pack("behind", {s.anchor: _behind(s) for s in outputs.shown} | dict(others))
 
 
 def _small_picture(path: Path, target: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from artifact.escape import visible
 from artifact.files import write_text
+from artifact.inspect.view import style_sheet
 
 HERE = Path(__file__).parent
 
@@ -65,7 +66,8 @@ class Pages:
         return write_text(self.out / "data" / f"{name}.js", f"artifactPack({json.dumps(name)},{json.dumps(packed)})\n")
 
     def static(self) -> None:
-        """Copy what all pages share: the style and the scripts."""
+        """Copy what all pages share: the styles, those of tokens among them, and the scripts."""
         (self.out / "static").mkdir(parents=True, exist_ok=True)
         for path in sorted((HERE / "static").iterdir()):
             shutil.copyfile(path, self.out / "static" / path.name)
+        write_text(self.out / "static" / "view.css", style_sheet())

@@ -2,7 +2,7 @@
 
 The problems they answer are shared by all results of a task and split, so they are packs of their own. A response keeps
 what a reader asks of it: text, verdict and why, extracted answer, tokens, mean log-probability, and the weight w(x)
-that its run gave its prompt. Left out: tokens one by one (`Packer.tokens` says where a page of them lies, if any).
+that its run gave its prompt. Left out: tokens one by one (`tokens.py`; a pack says which of its responses have some).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from artifact.provenance import text_hash
 from artifact.records import Problem, Rollout, RowGroups, stream_parquet
 from artifact.site.pages import Pages
 from artifact.site.sources import Source
+from artifact.site.tokens import Drawn, Recorded
 from artifact.studies import store
 from artifact.studies.results import asked_of, stored_problems
 
@@ -44,18 +45,19 @@ PATTERNS = {
 }
 """Part of a stored result (`results.WHAT`) → its files; the rollouts of a distance are one file of that name."""
 
-TokenPages = Callable[[Source], str | None]
-"""Where a page of the site shows the tokens of a result, relative to the site; None where it has no records of them."""
+PackTokens = Callable[[Source, Mapping[Drawn, int]], tuple[Recorded, ...]]
+"""Packs what is recorded of the tokens of a result, given the places of its rollouts (`tokens.write_tokens`)."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a result as its page lists it: `evaluation, greedy`."""
+    """A part of a result as its page lists it: `evaluation, greedy`; `packed`: its responses are on the site."""
 
     name: str
     responses: int
     right: int
     total_tokens: int
+    packed: bool
 
     @property
     def correct(self) -> str:
@@ -78,11 +80,18 @@ class _Strings:
 
 @dataclass
 class Packer:
-    """Writes packs of rollouts; `annotations` are the stored ones, from which weights are taken."""
+    """Writes packs of rollouts.
+
+    annotations  the stored ones, from which weights are taken
+    light        greedy answers and rollouts of training alone are packed
+    recorded     of each result that was packed, whose tokens the site shows
+    """
 
     pages: Pages
     annotations: list[Source]
-    tokens: TokenPages = lambda source: None
+    tokens: PackTokens = lambda source, places: ()
+    light: bool = False
+    recorded: dict[str, tuple[Recorded, ...]] = field(default_factory=dict)
     _problems: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     _weights: dict[str, Mapping[str, float]] = field(default_factory=dict)
 
@@ -94,6 +103,7 @@ class Packer:
         }
         parts: list[Part] = []
         problems: dict[str, dict[str, Any]] = {}
+        trained: dict[Drawn, int] = {}
         for what, pattern in PATTERNS.items():
             found = store.files(source.folder, pattern) or (
                 store.files(source.folder, "rollouts.parquet") if what == "rollouts" else []
@@ -101,10 +111,17 @@ class Packer:
             paths = [found] if what == "rollouts" and found else [[path] for path in found]
             for together in paths:
                 task, split = asked_of(source.manifest, what, together[0])
-                problems |= self._of(source, task, split)
+                problems |= self.problems_of(source, task, split)
                 name = _part_name(what, together[0].stem)
-                parts.append(self._columns(name, len(parts), together, what, rows, (strings, statuses, finishes)))
-        if write and parts:
+                first = len(rows["step"])
+                packed = write and (not self.light or what == "rollouts" or together[0].stem.endswith("greedy"))
+                kept = rows if packed else None
+                part = self._columns(name, len(parts), together, what, kept, (strings, statuses, finishes))
+                parts.append(part)
+                if packed and what == "rollouts":
+                    drawn = zip(rows["step"][first:], rows["problem"][first:], rows["sample"][first:], strict=True)
+                    trained = {which: place for place, which in enumerate(drawn, start=first)}
+        if any(part.packed for part in parts):
             ids = {i: number for number, i in enumerate(dict.fromkeys(rows["problem"]))}
             items = [problems[i] for i in ids]
             name = text_hash("\0".join(ids))
@@ -112,6 +129,7 @@ class Packer:
                 self.pages.pack(f"problems/{name}", {"items": items})
             rows["problem"] = [ids[i] for i in rows["problem"]]
             weights = self._weights_of(source)
+            self.recorded[source.key] = self.tokens(source, trained)
             value = {
                 "key": source.key,
                 "name": source.name,
@@ -122,12 +140,12 @@ class Packer:
                 "strings": list(strings.of),
                 "rows": rows,
                 "weights": {i: round(w, 4) for i in ids if (w := weights.get(i)) is not None} if weights else None,
-                "tokens": self.tokens(source),
+                "tokens": [r.place for r in self.recorded[source.key]],
             }
             self.pages.pack(f"rollouts/{source.key}", value)
         return parts
 
-    def _of(self, source: Source, task: TaskSection, split: str) -> dict[str, dict[str, Any]]:
+    def problems_of(self, source: Source, task: TaskSection, split: str) -> dict[str, dict[str, Any]]:
         """The problems of a split by id, as a page needs them."""
         name = "" if store.files(source.folder, "problems.parquet") else f"{task.model_dump_json()}\0{split}"
         if name and name in self._problems:
@@ -143,10 +161,10 @@ class Packer:
         number: int,
         paths: list[Any],
         what: str,
-        rows: dict[str, list[Any]],
+        rows: dict[str, list[Any]] | None,
         words: tuple[_Strings, ...],
     ) -> Part:
-        """Append the rows of a part's files to `rows`."""
+        """Count what a part's files hold, and append it to `rows` where they are given."""
         strings, statuses, finishes = words
         responses = right = tokens = 0
         for path in paths:
@@ -162,6 +180,8 @@ class Packer:
                 n = table.num_rows
                 responses, tokens = responses + n, tokens + int(lengths.sum())
                 right += sum(s == "correct" for s in at["status"])
+                if rows is None:
+                    continue
                 step = int(path.stem.split("-")[1]) if what == "curve" else -1
                 rows["part"] += [number] * n
                 rows["step"] += at["policy_version"] if what == "rollouts" else [step] * n
@@ -175,7 +195,7 @@ class Packer:
                 rows["tokens"] += lengths.tolist()
                 rows["logprob"] += [round(v, 3) for v in means.tolist()]
                 rows["finish"] += map(finishes, at["finish_reason"])
-        return Part(name, responses, right, tokens)
+        return Part(name, responses, right, tokens, rows is not None)
 
     def _weights_of(self, source: Source) -> Mapping[str, float]:
         """w(x) by problem of a run that weights its prompts, by its method's own scheme; empty where it does not."""

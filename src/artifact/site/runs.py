@@ -26,13 +26,17 @@ class Run:
 
     source: Source
     parts: tuple[Part, ...]
-    packed: bool
     series: Mapping[str, list[tuple[int, float]]]
     facts: tuple[tuple[str, str], ...]
 
     @property
     def responses(self) -> int:
         return sum(p.responses for p in self.parts)
+
+    @property
+    def packed(self) -> int:
+        """How many of its responses are on the site."""
+        return sum(p.responses for p in self.parts if p.packed)
 
     @property
     def correct(self) -> str:
@@ -47,7 +51,7 @@ class Run:
 def read(source: Source, packer: Packer, packed: bool) -> Run:
     """A stored result, read; with `packed` its rollouts are written for the browser."""
     parts = tuple(packer.pack(source, packed))
-    return Run(source, parts, packed and bool(parts), _series(source, parts), tuple(_facts(source)))
+    return Run(source, parts, _series(source, parts), tuple(_facts(source)))
 
 
 def _series(source: Source, parts: Sequence[Part]) -> dict[str, list[tuple[int, float]]]:

@@ -1,7 +1,7 @@
 // The rollouts of one stored result: filtered in the page, fifty at a time. `#run=<key>&verdict=wrong&family=eq&…`.
 "use strict";
 const PAGE = 50;
-const FIELDS = ["part", "verdict", "difficulty", "family", "problem", "text", "sort"];
+const FIELDS = ["part", "verdict", "difficulty", "family", "problem", "tokens", "text", "sort"];
 const form = document.querySelector("form.filter");
 const list = document.getElementById("rollouts");
 const told = document.getElementById("told");
@@ -13,6 +13,7 @@ const unpacked = (pack, i, column) => pack.strings[pack.rows[column][i]] ?? "";
 
 function rowsOf(pack, problems) {
   const { rows } = pack;
+  const recorded = new Set(pack.tokens);
   return rows.problem.map((p, i) => {
     const problem = problems.items[p];
     const text = pack.strings[rows.text[i]];
@@ -20,7 +21,7 @@ function rowsOf(pack, problems) {
       problem, text, part: rows.part[i], step: rows.step[i], sample: rows.sample[i], status: pack.statuses[rows.status[i]],
       extracted: rows.extracted[i] < 0 ? null : pack.strings[rows.extracted[i]], why: unpacked(pack, i, "why"),
       tokens: rows.tokens[i], logprob: rows.logprob[i], finish: pack.finishes[rows.finish[i]],
-      weight: pack.weights?.[problem.id] ?? null, place: i, words: `${problem.question}\n${text}\n${problem.answer}`.toLowerCase(),
+      weight: pack.weights?.[problem.id] ?? null, place: i, recorded: recorded.has(i), words: `${problem.question}\n${text}\n${problem.answer}`.toLowerCase(),
     };
   });
 }
@@ -39,7 +40,7 @@ function filter() {
     (r) =>
       (!want.part || r.part === Number(want.part)) && (!want.verdict || r.status === want.verdict) &&
       (!want.difficulty || r.problem.difficulty === want.difficulty) && (!want.family || r.problem.family === want.family) &&
-      (!want.problem || r.problem.id === want.problem) && (!words || r.words.includes(words)),
+      (!want.problem || r.problem.id === want.problem) && (!want.tokens || r.recorded) && (!words || r.words.includes(words)),
   );
   shown.sort(ORDERS[want.sort] ?? ORDERS.stored);
   at = 0;
@@ -63,7 +64,7 @@ function card(r) {
   const gold = r.problem.answer;
   const summary = el("summary", {}, el("span", { class: r.status }, r.status), el("span", {}, r.problem.question),
     el("span", {}, `${r.extracted ?? "no answer"} | gold ${gold}`),
-    el("span", { class: "soft" }, `${r.tokens} tokens${r.weight === null ? "" : `, w ${r.weight.toFixed(2)}`}`));
+    el("span", { class: "soft" }, `${r.tokens} tokens${r.recorded ? " (shown)" : ""}${r.weight === null ? "" : `, w ${r.weight.toFixed(2)}`}`));
   const out = el("details", { class: "rollout" }, summary);
   out.addEventListener("toggle", () => { if (out.open && out.children.length === 1) out.append(body(r)); });
   return out;
@@ -77,10 +78,10 @@ function body(r) {
     ["weight w(x)", r.weight === null ? "this run weights no prompt" : r.weight.toFixed(4)]];
   const same = el("button", { type: "button" }, "all responses to this problem");
   same.addEventListener("click", () => { form.reset(); form.elements.problem.value = r.problem.id; filter(); });
-  const tokens = data.pack.tokens === null ? null : el("a", { href: `${root}${data.pack.tokens}#rollout=${r.place}` }, "its tokens");
+  const tokens = r.recorded ? el("div", {}, el("h3", {}, "Its tokens"), el("p", {}, "Loading.")) : null;
+  if (tokens) tokensOf(data.pack.key, r.place).then((made) => tokens.lastChild.replaceWith(made), (error) => { tokens.lastChild.textContent = error.message; });
   return el("div", {}, el("h3", {}, "Prompt"), el("pre", {}, r.problem.question), el("h3", {}, "Response"), el("pre", {}, r.text),
-    el("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
-    el("p", {}, same, tokens === null ? null : " ", tokens));
+    tokens, el("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])), el("p", {}, same));
 }
 
 function choices(name, values) {
@@ -103,10 +104,12 @@ async function open() {
   document.getElementById("name").textContent = visible(data.pack.name);
   document.getElementById("run").href = `${root}run/${key}.html`;
   const used = (field) => [...new Set(data.all.map(field))].filter(Boolean).sort().map((v) => [v, v]);
-  choices("part", data.pack.parts.map((part, i) => [String(i), part]));
+  const parts = new Set(data.pack.rows.part);
+  choices("part", data.pack.parts.map((part, i) => [String(i), part]).filter(([i]) => parts.has(Number(i))));
   choices("verdict", used((r) => r.status));
   choices("difficulty", used((r) => r.problem.difficulty));
   choices("family", used((r) => r.problem.family));
+  form.elements.tokens.parentElement.hidden = data.pack.tokens.length === 0;
   for (const f of FIELDS) if (want.get(f)) form.elements[f].value = want.get(f);
   form.hidden = false;
   filter();
