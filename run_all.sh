@@ -12,7 +12,7 @@ usage() {
 usage: ./run_all.sh [options]              set up, then regenerate every figure, table and page
        ./run_all.sh lab [jupyter options]  set up, then open the notebooks in JupyterLab, on this machine alone
        ./run_all.sh test [pytest options]  set up, then run the tests
-       ./run_all.sh rehearse --tier NAME   set up for a processor, then run a tier of GPUs on it, with toys (no run has come to its end yet)
+       ./run_all.sh rehearse --tier NAME   set up for a processor, then run a tier of GPUs on it, with toy models (docs/gpu.md)
 
 options
   --tier NAME        size of the run (default: tiny); one of configs/tiers/*.yaml

@@ -41,7 +41,7 @@ from artifact.worlds.standins.networks import write_model
 FACTOR = 128
 """A response may be so many times shorter than the tier's; prompts, and the room for them, keep their lengths."""
 
-COPIED = ("configs", "notebooks", "requirements", "paper", "results/benchmarks")
+COPIED = ("configs", "notebooks", "requirements", "paper", "results/benchmarks", "results/gpu", "CITATION.cff")
 """What of the project a rehearsal reads beside the package."""
 
 
@@ -94,6 +94,7 @@ _FEW: dict[str, Any] = {
     "train.prompts_per_step": 8,
     "train.curve_every": 2,
     "train.checkpoint_every": 1,
+    "train.token_records.prompts": 8,
     "annotation.accept_poor_judge": True,  # a stand-in judges nothing
     "evaluation.limit": 6,
     "evaluation.sampled.limit": 2,
@@ -110,6 +111,9 @@ def prepare(tier: str, folder: Path) -> dict[str, str]:
     for name in COPIED:
         if (project_root() / name).is_dir():
             shutil.copytree(project_root() / name, folder / name, dirs_exist_ok=True)
+        elif (project_root() / name).is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(project_root() / name, folder / name)
     builder = builder_of(tier)
     tiers = list(dict.fromkeys([builder, load_tier(tier).base, tier]))
     settings = _write_settings(builder, folder)
