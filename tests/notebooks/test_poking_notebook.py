@@ -1,4 +1,4 @@
-"""Notebook 14 from first cell to last on stored runs of the tests' own letters: nothing needs a cluster."""
+"""Notebook 15 from first cell to last on stored runs of the tests' own letters: nothing needs a cluster."""
 
 from __future__ import annotations
 
