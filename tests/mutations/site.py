@@ -82,8 +82,8 @@ MUTANTS = (
     Mutant(
         "site: a family shows the answers of another",
         "site/families.py",
-        """self._problems(self.models[-1], "evaluation").items() if p["family"] == name}""",
-        """self._problems(self.models[-1], "evaluation").items() if p["family"] >= name}""",
+        'for i in answered if evaluated[i]["family"] == name}',
+        'for i in answered if evaluated[i]["family"] >= name}',
         WHY,
     ),
     Mutant(

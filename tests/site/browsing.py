@@ -73,6 +73,17 @@ def absent_links(site: Path, pages: Sequence[str]) -> list[str]:
     return absent
 
 
+def serious(browser: Page, axe: str) -> list[Any]:
+    """What axe-core (its source) calls a serious or critical fault of accessibility: impact, rule, some elements."""
+    browser.value(f"{axe}\n;1")
+    browser.value(
+        "window.found = null; axe.run().then(r => { window.found ="
+        " r.violations.map(v => [v.impact, v.id, v.nodes.slice(0, 3).map(n => n.html)]); }); 1"
+    )
+    found = until(browser, "window.found && {all: window.found}")["all"]
+    return [v for v in found if v[0] in ("serious", "critical")]
+
+
 def key(browser: Page, name: str, code: int, text: str = "") -> None:
     """Press and release a key."""
     for kind in ("keyDown", "keyUp"):

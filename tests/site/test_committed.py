@@ -8,6 +8,7 @@ import html
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -118,14 +119,31 @@ def test_verdicts_are_those_committed() -> None:
     assert absent == [] and len(claims) > 80, REMEDY
 
 
+def unpacked(path: Path) -> bytes:
+    """The JSON in a pack, b"" of another script."""
+    text = path.read_text(encoding="utf-8").strip()
+    if not text.startswith("artifactPack("):
+        return b""
+    _, packed = json.loads(f"[{text.removeprefix('artifactPack(').removesuffix(')')}]")
+    return gzip.decompress(base64.b64decode(packed))
+
+
+def test_claims_lead_to_the_runs_that_are_committed() -> None:
+    """Of each judgement the keys in the committed table of claims that are stored results with a page."""
+    claims = pd.read_csv(project_root() / "results" / "tables" / "tiny" / "claims.csv", keep_default_na=False)
+    behind = json.loads(unpacked(SITE / "data" / "behind.js"))["claims"]
+    shown = [{behind["keys"][i] for i in row} for row in behind["rows"]]
+    known = {p.stem for p in (SITE / "run").glob("*.html")}
+    assert [says for says, _ in behind["about"]] == claims["says"].tolist(), REMEDY
+    assert shown == [set(runs.split()) & known for runs in claims["runs"]], REMEDY
+    assert sum(map(len, shown)) > 500
+
+
 def test_its_data_say_nothing_of_a_machine() -> None:
     found = []
     for path in SITE.rglob("*.js"):
-        text = path.read_text(encoding="utf-8")
-        if text.startswith("artifactPack("):
-            name, packed = json.loads(f"[{text.strip().removeprefix('artifactPack(').removesuffix(')')}]")
-            content = gzip.decompress(base64.b64decode(packed))
-            found += [(name, m[0]) for pattern in (ABSOLUTE, mine()) for m in pattern.finditer(content)]
+        content = unpacked(path)
+        found += [(path.name, m[0]) for pattern in (ABSOLUTE, mine()) for m in pattern.finditer(content)]
     for path in SITE.rglob("*.html"):
         found += [(path.name, m[0]) for pattern in (ABSOLUTE, mine()) for m in pattern.finditer(path.read_bytes())]
     assert found == []

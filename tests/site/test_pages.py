@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.escape.browser import Page, program
 from tests.site import world
-from tests.site.browsing import absent_links, complaints, goto, key, until
+from tests.site.browsing import absent_links, complaints, goto, key, serious, until
 from tests.site.conftest import HOSTILE_RUN, MANY, STORABLE, books, live
 
 from artifact.errors import ArtifactError
@@ -288,14 +288,7 @@ def test_axe_finds_no_serious_fault(browser: Page, site: Path, axe: str, scheme:
             until(browser, "document.querySelector('.artifact-view label.t') !== null")
         if "compare" in where:
             until(browser, "document.querySelector('#compared svg') !== null")
-        browser.value(f"{axe}\n;1")
-        browser.value(
-            "window.found = null; axe.run().then(r => { window.found ="
-            " r.violations.map(v => [v.impact, v.id, v.nodes.slice(0, 3).map(n => n.html)]); }); 1"
-        )
-        bad = [
-            v for v in until(browser, "window.found && {all: window.found}")["all"] if v[0] in ("serious", "critical")
-        ]
+        bad = serious(browser, axe)
         if bad:
             found[where] = bad
     assert found == {}

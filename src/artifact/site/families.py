@@ -183,7 +183,9 @@ class _Reader:
 
     def family(self, number: int, row: Mapping[str, Any], teacher: Mapping[str, Any], everywhere: Any) -> Family:
         name = str(row["scope"])
-        asked = {i: p for i, p in self._problems(self.models[-1], "evaluation").items() if p["family"] == name}
+        evaluated = self._problems(self.models[-1], "evaluation")
+        answered = [i for i in evaluated if all(i in self.greedy[s.key] for s in self.models)]
+        asked = {i: evaluated[i] for i in answered if evaluated[i]["family"] == name}
         right = {i: tuple(self.greedy[s.key][i][0] == CORRECT for s in self.models[-2:]) for i in asked}
         counts = tuple((words, sum(case == who for who in right.values())) for words, case in CASES)
         won, lost = ([i for i, who in right.items() if who == case] for case in (WON, LOST))
@@ -210,10 +212,10 @@ class _Reader:
         )
 
     def _problems(self, source: Source, what: str) -> Mapping[str, Mapping[str, Any]]:
-        pattern = GREEDY if what == "evaluation" else "rollouts/*.parquet"
+        paths = store.files(source.folder, GREEDY if what == "evaluation" else "rollouts/*.parquet")
         return {
             i: problem
-            for path in store.files(source.folder, pattern)[:1]
+            for path in (paths if what == "evaluation" else paths[:1])
             for i, problem in self.packer.problems_of(source, *asked_of(source.manifest, what, path)).items()
         }
 

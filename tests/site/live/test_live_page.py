@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.escape.payloads import HOSTILE
+from tests.site.browsing import serious
 from tests.site.live.conftest import MODELS, Live
 from typer.testing import CliRunner
 
@@ -95,6 +96,14 @@ def test_text_can_be_read_on_every_colour(live: Live, scheme: str) -> None:
     found = live.value(contrast)
     live.browser.call("Emulation.setEmulatedMedia", features=[])
     assert len(found) == 11 and [pair for pair in found if pair[2] < 4.5] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(live: Live, axe: str, scheme: str) -> None:
+    live.browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    found = serious(live.browser, axe)
+    live.browser.call("Emulation.setEmulatedMedia", features=[])
+    assert found == []
 
 
 def test_tokens_are_read_by_keyboard(live: Live) -> None:
