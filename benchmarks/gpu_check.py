@@ -12,7 +12,8 @@ are random: speed and memory do not depend on them. Every part runs the product'
               products at that rate, extra memory over one [T, V] float32 matrix, gap to dense float64 logits
     student   one micro-batch of the distillation objective through body and head: plain, checkpointed, compiled layers
     teacher   `FrozenModel.teacher_scores` of an 8B: tokens per second
-    transfer  a student's weights to a second process: CUDA IPC, and Gloo through host memory; proven by fingerprints
+    transfer  a student's weights to a second process by the ways of a weight sync that one device has, proven by
+              fingerprints: `ipc` (on a CPU a shared mapping) and `gloo`
     engine    an optimiser step of the student under DeepSpeed, where it can be imported: seconds and peak memory
 
 Results are written after each part, so a limit of time loses nothing; a part that fails says so and the exit code is 1.
@@ -39,6 +40,8 @@ import numpy as np
 import torch
 
 from artifact.actors.sharding import ShardedEngine
+from artifact.actors.transfer import open_channel
+from artifact.actors.weight_sync import receive, spec_of
 from artifact.provenance import source_hash
 from artifact.train.examples import Distil
 from artifact.train.fingerprint import fingerprint
@@ -339,7 +342,7 @@ def transfer(c: Check) -> dict[str, Any]:
 
     out["fingerprints"] = c.measure(hash_all, 2)
     context = torch.multiprocessing.get_context("spawn")
-    for way in (("ipc",) if c.cuda else ()) + ("gloo",):
+    for way in ("ipc", "gloo"):
         there, back = context.Queue(), context.Queue()
         port = _free_port()
         receiver = context.Process(target=_receive, args=(way, port, there, back, c.device), daemon=True)
@@ -366,48 +369,29 @@ def _free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def _gloo(port: int, rank: int) -> None:
-    store = torch.distributed.TCPStore("127.0.0.1", port, 2, is_master=rank == 0)
-    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-
-
 def _send(way: str, port: int, weights: dict[str, torch.Tensor], there: Any, back: Any) -> dict[str, Any]:
     """Second transfer timed: the first one also starts the other process and its context."""
-    spec = [(n, tuple(t.shape), t.dtype) for n, t in weights.items()]
-    if way == "gloo":
-        there.put(spec)
-        _gloo(port, 0)
-    seconds = 0.0
+    spec = spec_of(weights.items())
+    there.put(spec)
+    channel, seconds = open_channel(way, "127.0.0.1", port, 0, 2, 120.0, "check"), 0.0
     for _ in range(2):
         start = time.perf_counter()
-        if way == "ipc":
-            there.put(list(weights.items()))
-        else:
-            for tensor in weights.values():
-                torch.distributed.broadcast(tensor.cpu().view(torch.uint8), src=0)
+        for bucket in spec.buckets():
+            channel.send(torch.cat([weights[spec.names[i]].reshape(-1) for i in bucket]))
         assert back.get(timeout=120) == "arrived"
         seconds = time.perf_counter() - start
         prints = back.get(timeout=120)
-    if way == "gloo":
-        torch.distributed.destroy_process_group()
     return {"seconds": seconds, "prints": prints}
 
 
 def _receive(way: str, port: int, there: Any, back: Any, device: str) -> None:
     """The other process: own copies of what arrives, a word when they are there, and their fingerprints."""
     own: dict[str, torch.Tensor] = {}
-    spec = there.get() if way == "gloo" else None
-    if spec is not None:
-        _gloo(port, 1)
+    spec = there.get()
+    channel = open_channel(way, "127.0.0.1", port, 1, 2, 120.0, "check")
     for _ in range(2):
-        if spec is None:
-            for name, tensor in there.get():
-                own.setdefault(name, torch.empty_like(tensor)).copy_(tensor)
-        else:
-            for name, shape, dtype in spec:
-                host = torch.empty(shape, dtype=dtype)
-                torch.distributed.broadcast(host.view(torch.uint8), src=0)
-                own.setdefault(name, torch.empty(shape, dtype=dtype, device=device)).copy_(host)
+        for name, tensor in receive(channel, spec, device):
+            own.setdefault(name, torch.empty_like(tensor, device=device)).copy_(tensor)
         if device == "cuda":
             torch.cuda.synchronize()
         back.put("arrived")

@@ -183,6 +183,7 @@ def engine_weights(path: str, tied: bool) -> dict[str, torch.Tensor]:
     worker: Any = EngineExtension()
     shape = SimpleNamespace(tie_word_embeddings=tied)
     worker.model_runner = SimpleNamespace(model_config=SimpleNamespace(hf_config=shape))
+    worker.get_model = torch.nn.Module
     worker.reload_weights = lambda weights_iterator: given.update(weights_iterator)
     worker.load_checkpoint_weights(path)
     return given

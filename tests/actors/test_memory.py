@@ -30,7 +30,7 @@ def test_every_actor_is_asked_and_absent_ones_are_not(monkeypatch: pytest.Monkey
         return [gib for _, gib in refs]
 
     monkeypatch.setattr(memory, "call", answer)
-    workers = Actors(engines=[Actor(3.0), Actor(3.256)], students=[Actor(4.0)], teacher=Actor(1.5))
+    workers = Actors(engines=[Actor(3.0), Actor(3.256)], students=[Actor(4.0)], teachers=[Actor(1.5)])
     assert memory.peak_memory_by_actor(workers, 5) == {
         "engine-0": 3.0,
         "engine-1": 3.26,

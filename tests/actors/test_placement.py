@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from artifact.actors.placement import logical_gpus, place, start_in_turn
+from artifact.actors.placement import logical_gpus, place, scorers, start_in_turn
 from artifact.config import ConfigError, load
 
 
@@ -37,7 +37,8 @@ ROLES = ("student-0", "reference", "teacher", "engine-0", "engine-1")
 def cluster(**changed: object) -> Any:
     """The embedded tier's cluster with one lane and one student rank, unless `changed` says otherwise."""
     values = {"lanes": 1, "student_workers": 1, "engine__scheduler": "vllm"} | changed
-    return load("tiny", {f"cluster.{name.replace('__', '.')}": value for name, value in values.items()}).cluster
+    own = {f"cluster.{name.replace('__', '.')}": value for name, value in values.items()}
+    return load("tiny", own | {"optimiser.shared_prompts": False}).cluster  # which a GPU has not
 
 
 def test_four_gpus_are_laid_out_as_in_the_paper() -> None:
@@ -89,3 +90,62 @@ def test_engines_of_a_frozen_model_have_devices_by_their_own_number() -> None:
     assert sum(slot.num_gpus for slot in one.slots.values()) < 1
     shared = cluster(device="cuda", gpus=4, engine__count=2, engine__gpus=0.65)
     assert place(shared, ("sampler-0",)).slots["sampler-0"].num_gpus == 0.65
+
+
+def test_colocated_every_device_has_one_of_each() -> None:
+    """Rank i of all kinds is in the bundle of device i, on a GPU that they fill; engines sleep."""
+    roles = tuple(f"{kind}-{i}" for kind in ("engine", "student", "teacher", "reference") for i in range(4))
+    own = cluster(device="cuda", gpus=4, layout="colocated", student_workers=4, engine__count=4)
+    placed = place(own, roles)
+    assert placed.bundles == ({"CPU": 4.0, "GPU": 1.0},) * 4
+    assert {role: int(role[-1]) for role in roles} == placed.bundle_of
+    assert {role for role, slot in placed.slots.items() if slot.sleeps} == {f"engine-{i}" for i in range(4)}
+    assert not any(slot.sleeps for slot in place(cluster(device="cuda", gpus=4, engine__count=2), ROLES).slots.values())
+    later = place(own, roles[8:12])
+    assert later.bundles == ({"CPU": 1.0, "GPU": 0.25},) * 4, "teachers that are asked for later fit beside the others"
+
+
+def test_colocated_on_processors_counts_no_device() -> None:
+    own = cluster(layout="colocated", student_workers=2, engine__count=2)
+    placed = place(own, ("engine-0", "engine-1", "student-0", "student-1"))
+    assert placed.bundles == ({"CPU": 2.0},) * 2 and placed.slots["engine-1"].sleeps
+
+
+def test_every_rank_has_a_scorer_where_all_is_colocated() -> None:
+    own = cluster(layout="colocated", student_workers=2, engine__count=2)
+    assert scorers("teacher", own) == ("teacher-0", "teacher-1")
+    assert scorers("reference", own, sampling=True) == ("reference",), "nobody trains beside engines of a frozen model"
+    assert scorers("teacher", cluster(student_workers=2)) == ("teacher",)
+    frozen = place(own, ("sampler-0", "sampler-1", "reference"))
+    assert len(frozen.bundles) == 3 and not any(slot.sleeps for slot in frozen.slots.values())
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"student_workers": 1}, "student_workers = 1"),
+        ({"gpus": 4, "device": "cuda"}, "gpus = 4"),
+        ({"gpus": 2, "lanes": 2}, "lanes = 2"),
+        ({"engine__tensor_parallel_size": 2}, "tensor_parallel_size = 2"),
+        ({"engine__gpus": 0.5}, "engine.gpus = 0.5"),
+    ],
+)
+def test_what_cannot_be_colocated_is_refused(changed: dict[str, object], said: str) -> None:
+    whole = {"layout": "colocated", "student_workers": 2, "engine__count": 2}
+    assert cluster(**whole).layout == "colocated"
+    with pytest.raises(ConfigError, match=rf"layout = colocated puts one engine and one rank.*{said}"):
+        cluster(**whole | changed)
+
+
+@pytest.mark.parametrize("ahead", [{"train.stream": True, "train.part_prompts": 8}, {"train.staleness": 1}])
+def test_colocated_engines_cannot_sample_while_others_train(ahead: dict[str, object]) -> None:
+    own = {"cluster.layout": "colocated", "cluster.student_workers": 2, "cluster.engine.count": 2}
+    assert load("tiny", own).cluster.layout == "colocated"
+    with pytest.raises(ConfigError, match=r"cluster\.layout = colocated has engines sleep while others train"):
+        load("tiny", own | ahead)
+
+
+def test_memory_of_gpus_does_not_pass_between_processors() -> None:
+    assert cluster(weight_transfer="ipc").weight_transfer == "ipc" and cluster(device="cuda", weight_transfer="nccl")
+    with pytest.raises(ConfigError, match=r"weight_transfer = nccl moves memory of GPUs, and device = cpu"):
+        cluster(weight_transfer="nccl")

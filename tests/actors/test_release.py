@@ -32,7 +32,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     reference = SimpleNamespace(release=SimpleNamespace(remote=lambda path: path))
     held = lambda name: any(name in g.members for g in c.groups)  # noqa: E731
     monkeypatch.setattr(retire, "find_actor", lambda name: reference if held(name) else None)
-    monkeypatch.setattr(retire, "call", lambda ref, timeout, what: c.released.append(ref))
+    monkeypatch.setattr(retire, "call", lambda refs, timeout, what: c.released.extend(refs))
     return c
 
 

@@ -50,7 +50,7 @@ class Actor:
 def actors(monkeypatch: pytest.MonkeyPatch) -> Actors:
     monkeypatch.setattr(team, "call", lambda refs, timeout_s, what: refs)
     monkeypatch.setattr(RayWorkers, "_wait", lambda self, ref, what: None)
-    return Actors(engines=[Actor(), Actor()], students=[Actor(), Actor()], teacher=Actor(), reference=Actor())
+    return Actors(engines=[Actor(), Actor()], students=[Actor(), Actor()], teachers=[Actor()], references=[Actor()])
 
 
 def workers(actors: Actors, *, self_teacher: bool = False) -> RayWorkers:
@@ -236,3 +236,88 @@ def test_the_first_rollouts_of_every_engine_are_compared_with_the_student(actors
 def test_a_method_without_rollouts_has_nothing_to_compare(actors: Actors) -> None:
     workers(actors).check_rollouts([(), ()])
     assert actors.students[0].asked == []
+
+
+COLOCATED = load(
+    "tiny", {"cluster.layout": "colocated", "cluster.student_workers": 2, "cluster.engine.count": 2, "cluster.lanes": 1}
+)
+
+
+@pytest.fixture
+def colocated(actors: Actors) -> RayWorkers:
+    actors.teachers.append(Actor())
+    actors.references.append(Actor())
+    return RayWorkers(COLOCATED, actors, replace(inputs(), vocabulary=11), [0], self_teacher=False)
+
+
+def names(actor: Actor) -> list[str]:
+    return [name for name, _, _ in actor.asked]
+
+
+def test_colocated_each_rank_is_scored_beside_it(colocated: RayWorkers) -> None:
+    shards: list[list[Example]] = [[Distil(x, (1,), (2,))] for x in "ab"]
+    assert colocated.teacher_scores(shards) == [("teacher_scores of 1",)] * 2
+    pairs: list[list[Example]] = [[Prefer(x, (1,), (2,), (3,))] for x in "ab"]
+    assert colocated.reference_logprobs(pairs) == ["reference_logprobs of 1"] * 2
+    for of in (colocated.actors.teachers, colocated.actors.references):
+        assert [len(actor.asked) for actor in of] == [1, 1]
+
+
+@pytest.mark.parametrize("first", ["teacher_scores", "reference_logprobs", "step", "token_readings"])
+def test_colocated_engines_sleep_from_the_first_use_of_their_devices_to_the_sync(
+    first: str, colocated: RayWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, actors = colocated, colocated.actors
+    made._spec = Spec(("w",), ((2, 3),), ("float32",))
+    for student in actors.students:
+        student.answers |= {"step": {}, "readings": []}
+    monkeypatch.setattr(team, "answers", lambda *found: found)
+    work = StepWork(0, {}, {})
+    calls = {
+        "teacher_scores": lambda: made.teacher_scores([[], []]),
+        "reference_logprobs": lambda: made.reference_logprobs([[], []]),
+        "step": lambda: made.step(work, [[], []], [None, None], [None, None]),
+        "token_readings": lambda: made.token_readings([], scorer=False, reference=False),
+    }
+    calls[first]()
+    assert [names(e) for e in actors.engines] == [["sleep"]] * 2
+    calls["step"]()
+    assert [names(e) for e in actors.engines] == [["sleep"]] * 2, "once"
+    synced: list[Any] = []
+    monkeypatch.setattr(team, "sync_weights", lambda *arguments: synced.append([names(a) for a in actors.teachers]))
+    made.sync_weights(1)
+    assert synced == [[["__ray_call__"]] * 2], "the others give back what they kept before the engines wake"
+    calls[first]()
+    assert [names(e) for e in actors.engines] == [["sleep", "sleep"]] * 2, "at the next step again"
+
+
+def test_separate_engines_never_sleep(actors: Actors) -> None:
+    made = workers(actors)
+    made.teacher_scores(SHARDS)
+    made.reference_logprobs(SHARDS)
+    assert not any(e.asked for e in actors.engines)
+
+
+@pytest.mark.parametrize("differs", [None, "ranks", "arrived"])
+def test_colocated_each_rank_sends_and_all_must_hold_the_same(differs: str | None, actors: Actors) -> None:
+    """Two pairs of a rank and its engine."""
+    spec, probe = Spec(("a", "b"), ((1,), (2,)), ("float32",) * 2), [((1,), (8,))]
+    sent = [5, 7] if differs == "ranks" else [5, 6]
+    arrived = [5, 7] if differs == "arrived" else sent
+    one = [np.array([-1.0])]
+    made = Actors(
+        engines=[Actor(score=one, receive_weights=[[5, 6]]), Actor(score=one, receive_weights=[arrived])],
+        students=[
+            Actor(logprobs=one, __ray_call__=None, broadcast=[5, 6]),
+            Actor(logprobs=one, __ray_call__=None, broadcast=sent),
+        ],
+    )
+    if differs is None:
+        assert sync_weights(made, spec, probe, 4, COLOCATED) == 0.0
+        return
+    said = {
+        "ranks": "sync 4: rank 1 of the student holds other weights than rank 0 in 1 of 2 tensors, first 'b'",
+        "arrived": "sync 4: 1 of 2 tensors arrived at engine worker 0 other than they were sent, first 'b'",
+    }[differs]
+    with pytest.raises(StaleEngine, match=said):
+        sync_weights(made, spec, probe, 4, COLOCATED)

@@ -57,7 +57,7 @@ def workers() -> RayWorkers:
     student = StudentActor.__new__(StudentActor)
     policy = Policy(load_network(resolve_model(CONFIG.models.teachers["A"]), "float32"), CONFIG.losses)
     student.student = Student(policy, None, CONFIG.optimiser, CONFIG.losses, 1)  # type: ignore[arg-type]
-    actors = Actors([], [Here(student)], Here(ScoringActor(slot, "float32")), Here(ScoringActor(slot, "float32")))
+    actors = Actors([], [Here(student)], [Here(ScoringActor(slot, "float32"))], [Here(ScoringActor(slot, "float32"))])
     return RayWorkers(CONFIG, actors, inputs(), [0], self_teacher=False)
 
 

@@ -9,6 +9,8 @@ ARRIVALS = ("actors/test_arrivals.py",)
 SYNC = ("train/test_sync_check.py", "actors/test_team.py")
 TEAM, PLACEMENT = ("actors/test_team.py",), ("actors/test_placement.py",)
 LEAN = ("actors/test_lean_scheduler.py",)
+TRANSFER, GROUPS = ("actors/test_transfer.py",), ("actors/test_sync_groups.py",)
+ARRANGEMENT = ("actors/test_arrangement.py",)
 
 MUTANTS = (
     Mutant(
@@ -381,8 +383,8 @@ MUTANTS = (
     Mutant(
         "placement: the reference beside nobody",
         "actors/placement.py",
-        'kind == "reference" and "student-0" in bundle_of',
-        "False",
+        'beside = "student-0" if kind == "reference" else None',
+        "beside = None",
         PLACEMENT,
     ),
     Mutant(
@@ -485,7 +487,7 @@ MUTANTS = (
     ),
     Mutant(
         "lean scheduler: beside a prefix cache",
-        "config/__init__.py",
+        "config/cluster.py",
         "or engine.prefix_cache or engine.tensor_parallel_size > 1",
         "or engine.tensor_parallel_size > 1",
         LEAN,
@@ -517,5 +519,131 @@ MUTANTS = (
         "    if tied:\n        named.append",
         "    if False:\n        named.append",
         ("actors/test_checkpoints.py::test_an_engine_is_given_every_weight_of_a_hub_model_and_the_head",),
+    ),
+    Mutant(
+        "transfer: memory is shared before it is there",
+        "actors/transfer.py",
+        "os.posix_fallocate(file.fileno(), 0, flat.nbytes)",
+        "file.truncate(flat.nbytes)",
+        TRANSFER,
+    ),
+    Mutant(
+        "transfer: the next bucket does not wait for the slower receiver",
+        "actors/transfer.py",
+        "self.store.wait(taken)",
+        "self.store.wait(taken[:1])",
+        TRANSFER,
+    ),
+    Mutant(
+        "transfer: NCCL between members on one device",
+        "actors/transfer.py",
+        "len(seats) == len(members) and all",
+        "all",
+        TRANSFER,
+    ),
+    Mutant(
+        "transfer: IPC between devices of one machine",
+        "actors/transfer.py",
+        '"ipc": len(seats) == 1,',
+        '"ipc": len({seat.machine for seat in seats}) == 1,',
+        TRANSFER,
+    ),
+    Mutant(
+        "sync groups: a way that one group cannot",
+        "actors/sync_groups.py",
+        'return found[0] if len(set(found)) == 1 else "gloo"',
+        "return found[0]",
+        GROUPS,
+    ),
+    Mutant(
+        "sync groups: an old group serves another way",
+        "actors/sync_groups.py",
+        'if channel is None or not channel.startswith(f"{way}-"):',
+        "if channel is None:",
+        GROUPS,
+    ),
+    Mutant(
+        "sync groups: colocated engines all hear the first rank",
+        "actors/sync_groups.py",
+        "return [(rank, [rank]) for rank in range(students)]",
+        "return [(0, list(range(engines)))]",
+        GROUPS,
+    ),
+    Mutant(
+        "team: ranks that send are not compared",
+        "actors/team.py",
+        'check_ranks(spec.names, [ranks[rank] for rank, _ in groups], f"weight sync {version}")',
+        "pass",
+        TEAM,
+    ),
+    Mutant(
+        "team: colocated ranks share one teacher",
+        "actors/team.py",
+        "teacher = self.actors.teachers[rank % len(self.actors.teachers)]",
+        "teacher = self.actors.teachers[0]",
+        TEAM,
+    ),
+    Mutant(
+        "team: engines sleep in every layout",
+        "actors/team.py",
+        'if self.config.cluster.layout == "colocated" and not self._asleep:',
+        "if not self._asleep:",
+        TEAM,
+    ),
+    Mutant(
+        "team: engines wake while the others keep their memory",
+        "actors/team.py",
+        "mine = (*self.actors.students, *self.actors.teachers, *self.actors.references)",
+        "mine = self.actors.students",
+        TEAM,
+    ),
+    Mutant(
+        "placement: colocated roles on bundles of their own",
+        "actors/placement.py",
+        "        if beside in bundle_of:\n",
+        '        if beside in bundle_of and kind == "reference":\n',
+        PLACEMENT,
+    ),
+    Mutant(
+        "placement: a colocated engine never sleeps",
+        "actors/placement.py",
+        'sleeps = together and kind == "engine"',
+        "sleeps = False",
+        PLACEMENT,
+    ),
+    Mutant(
+        "arrangement: every rank has the first share",
+        "actors/arrangement.py",
+        "heads = (rank, layer.num_heads), (beside, layer.num_kv_heads), (beside, layer.num_kv_heads)",
+        "heads = (0, layer.num_heads), (beside, layer.num_kv_heads), (beside, layer.num_kv_heads)",
+        ARRANGEMENT,
+    ),
+    Mutant(
+        "arrangement: repeated key heads are shared out",
+        "actors/arrangement.py",
+        "layer.tp_rank // layer.num_kv_head_replicas",
+        "layer.tp_rank",
+        ARRANGEMENT,
+    ),
+    Mutant(
+        "arrangement: a packed layer is not looked at",
+        "actors/arrangement.py",
+        "            or fingerprint(without_tiny(held.used())) != held.expected % 2**64\n",
+        "            or (held.parameter.numel() and fingerprint(without_tiny(held.used())) != held.expected % 2**64)\n",
+        ARRANGEMENT,
+    ),
+    Mutant(
+        "arrangement: a part that did not arrive goes unseen",
+        "actors/arrangement.py",
+        "            if held.arrived != {piece.source for piece in held.pieces}\n            or ",
+        "            if ",
+        ("actors/test_arrangement.py::test_what_did_not_arrive_is_named",),
+    ),
+    Mutant(
+        "fingerprint: a piece is counted from the start",
+        "train/fingerprint.py",
+        "torch.arange(first + start, first + start + piece.numel(), device=tensor.device)",
+        "torch.arange(start, start + piece.numel(), device=tensor.device)",
+        ("train/test_fingerprint.py",),
     ),
 )

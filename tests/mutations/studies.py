@@ -293,8 +293,8 @@ MUTANTS = (
     Mutant(
         "a deadline is in the key",
         "studies/keys.py",
-        'for name in ("start_timeout_s", "step_timeout_s", "idle_timeout_s", "object_store_gib", "engines"):',
-        'for name in ("start_timeout_s",):',
+        'deadlines = ("start_timeout_s", "step_timeout_s", "idle_timeout_s")',
+        'deadlines = ("start_timeout_s",)',
         ("studies/test_keys.py::test_what_it_does_not_depend_on_leaves_it",),
     ),
     Mutant(

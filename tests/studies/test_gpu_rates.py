@@ -105,3 +105,19 @@ def test_engines_sleep_where_the_roles_do_not_fit_together() -> None:
     assert not simulated(pair, "colocated", 4).layout.sleeping
     crowded = simulated(load("paper", {"method": "opd", "models.student": "Qwen/Qwen3-4B"}), "colocated", 4)
     assert crowded.layout.sleeping and crowded.phases()["switch"] == pytest.approx(2 * PUBLISHED["wake"]["seconds"])
+
+
+def test_a_tiers_own_layout_is_the_one_that_is_planned() -> None:
+    """Colocated by its configuration: the step is that of four GPUs which hold everything, with engines that sleep."""
+    changed = {"cluster.layout": "colocated", "cluster.student_workers": 4, "cluster.engine.count": 4}
+    changed |= {"cluster.engine.gpu_memory_utilization": 0.4}
+    config = load("paper", {"method": "opd", **changed})
+    own = simulated(config)
+    assert own.layout.engines == own.layout.students == own.layout.scorers and len(own.layout.engines) == 4
+    asleep = 2 * PUBLISHED["wake"]["seconds"]
+    assert own.layout.sleeping and own.phases()["switch"] == pytest.approx(asleep)
+    assert own.seconds == pytest.approx(simulated(config, "colocated", 4).seconds + asleep)
+    assert simulated(config, gpus=4).layout.name == "colocated"
+    apart = load("paper", {"method": "opd", "cluster.weight_transfer": "auto"})
+    sent = 2 * 2 * QWEN_1_7.parameters / (450e9 / 2)
+    assert simulated(apart).phases()["sync"] < simulated(load("paper", {"method": "opd"})).phases()["sync"] - sent

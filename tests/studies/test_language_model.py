@@ -79,7 +79,7 @@ def test_tool_tokens_are_neither_counted_nor_scored(monkeypatch: pytest.MonkeyPa
         Rollout("p", 0, (1,), (2, 3, 4), (-1.0, 0.0, -1.0), "", "stop", response_mask=(True, False, True)),
         Rollout("q", 0, (1,), (2, 3), (-1.0, -1.0), "", "stop"),
     ]
-    workers = Actors(teacher=SimpleNamespace(__ray_call__=SimpleNamespace(remote=remote)))
+    workers = Actors(teachers=[SimpleNamespace(__ray_call__=SimpleNamespace(remote=remote))])
     rows = L._score(config, workers, config.models.student, "own", rollouts)
     assert [d.tokens for d in rows] == [2, 2] and sent["masks"] == [(True, False, True), None]
     assert sent["sequences"] == [((1,), (2, 3, 4)), ((1,), (2, 3))], "the context keeps the tool's tokens"

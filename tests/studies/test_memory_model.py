@@ -239,3 +239,38 @@ def test_what_is_not_counted_is_said() -> None:
         shape_of({"model_type": "qwen3", "num_attention_heads": 2}, "x")
     with pytest.raises(ConfigError, match="a student with experts has not been measured"):
         shape_of_model("Qwen/Qwen3-30B-A3B").kept_per_token(2)
+
+
+COLOCATED: dict[str, object] = {
+    "method": "core",
+    "cluster.layout": "colocated",
+    "cluster.student_workers": 4,
+    "cluster.engine.count": 4,
+    "cluster.engine.gpu_memory_utilization": 0.4,
+}
+
+
+def test_a_colocated_device_holds_the_more_of_sampling_and_training() -> None:
+    """Each of four holds all roles; its engine gives its memory up before the others begin, and they theirs to it."""
+    config = load("paper", COLOCATED)
+    of = by_device(config, held(config))
+    assert [{row.role for row in of[d]} for d in range(4)] == [
+        {f"{kind}-{d}" for kind in ("engine", "student", "teacher", "reference")} for d in range(4)
+    ]
+    processes = 4 * 1.5
+    engine = 0.4 * 79.2
+    stays = sum(r.nbytes for r in of[2] if r.component in ("weights", "optimiser", "gradients", "buffers")) / GIB
+    stays -= sum(r.nbytes for r in of[2] if r.role == "engine-2" and r.component == "weights") / GIB
+    passes = sum(r.nbytes for r in of[2] if r.component in ("activations", "output head")) / GIB
+    found = by_phase(config).set_index("device").loc[2]
+    assert found["rollout"] == pytest.approx(stays + processes + engine)
+    assert found["training"] == pytest.approx(max(stays + processes + engine, stays + processes + passes))
+    assert found["student"] < found["rollout"] and found["training"] < 79.2 and short_of(config) is None
+
+
+def test_a_colocated_engine_with_too_large_a_share_is_refused_and_given_less() -> None:
+    crowded = load("paper", COLOCATED | {"cluster.engine.gpu_memory_utilization": 0.85})
+    assert (short_of(crowded) or "").startswith("GPU 0 would hold")
+    change = nearest_change(crowded)
+    assert change is not None and change["cluster.engine.gpu_memory_utilization"] in (0.6, 0.4)
+    assert nearest_change(load("paper", COLOCATED | {"models.student": "Qwen/Qwen3-8B"})) is None

@@ -32,7 +32,7 @@ def test_only_responses_are_shorter_and_the_room_for_prompts_is_the_tiers(tier: 
     if tier != "single-gpu":
         assert own.evaluation.max_new_tokens == max(own.sampling.max_new_tokens, own.evaluation.max_new_tokens)
     assert room(small) == room(own)
-    kept = ("lanes", "gpus", "student_workers", "zero_stage", "colocate_reference", "sync_backend", "sync_tolerance")
+    kept = ("lanes", "gpus", "student_workers", "zero_stage", "colocate_reference", "weight_transfer", "sync_tolerance")
     assert {n: getattr(small.cluster, n) for n in kept} == {n: getattr(own.cluster, n) for n in kept}
     assert small.cluster.device == "cpu" and small.models == own.models and small.losses == own.losses
 

@@ -55,3 +55,11 @@ def test_layout_does_not_matter_and_values_do() -> None:
     assert fingerprint(x.T.contiguous().T) == fingerprint(x)
     assert fingerprint(torch.tensor([0.0])) != fingerprint(torch.tensor([-0.0])), "bits, not values"
     assert fingerprint(torch.tensor([])) == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_pieces_of_a_tensor_add_up_where_they_stand(dtype: torch.dtype) -> None:
+    x = make(dtype)
+    pieces = [(x[:2], 0), (x[2:3], 10), (x[3:], 15)]
+    assert sum(fingerprint(piece, first) for piece, first in pieces) % 2**64 == fingerprint(x)
+    assert sum(fingerprint(piece) for piece, _ in pieces) % 2**64 != fingerprint(x)

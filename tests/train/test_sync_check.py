@@ -10,6 +10,9 @@ from artifact.records import Rollout
 from artifact.train.sync_check import (
     SHOWN,
     check_arrived,
+    check_held,
+    check_known,
+    check_ranks,
     check_sampled,
     check_weight_sync,
     first_rollouts,
@@ -123,3 +126,24 @@ def test_every_engine_shows_its_first_problems() -> None:
     groups = [(Rollout(str(i), 0, (1,), (1,), (0.0,), "", "stop", 0), rollout(0.0)) for i in range(20)]
     assert [r.problem_id for r in first_rollouts(groups, 2)] == [str(i) for i in range(2 * SHOWN)]
     assert first_rollouts([(), ()], 2) == []
+
+
+def test_an_engine_that_uses_other_weights_than_arrived_is_named() -> None:
+    check_held([[], []], "weight sync 2")
+    with pytest.raises(
+        StaleEngine, match=r"weight sync 2: worker 1 of an engine .* in 2 of its tensors, first 'a.qkv'"
+    ):
+        check_held([[], ["a.qkv", "b"]], "weight sync 2")
+
+
+def test_an_arrangement_that_nobody_knows_is_refused() -> None:
+    check_known({}, "weight sync 2")
+    said = r"weight sync 2: how vLLM arranges 'x.w13_weight' of a FusedMoE \(and 1 tensors more\) is not known"
+    with pytest.raises(StaleEngine, match=said):
+        check_known({"x.w13_weight": "FusedMoE", "x.w2_weight": "FusedMoE"}, "weight sync 2")
+
+
+def test_ranks_that_hold_different_weights_are_named() -> None:
+    check_ranks(["a", "b"], [[1, 2], [1, 2]], "weight sync 2")
+    with pytest.raises(StaleEngine, match=r"rank 2 of the student holds other weights than rank 0 .* first 'b'"):
+        check_ranks(["a", "b"], [[1, 2], [1, 2], [1, 3]], "weight sync 2")

@@ -17,10 +17,12 @@ import numpy as np
 
 from artifact.actors.checkpoints import load_tokenizer
 from artifact.actors.placement import Slot, distributed_backend, prepare_process, start_in_turn
-from artifact.actors.weight_sync import Spec
+from artifact.actors.transfer import Seat
+from artifact.actors.weight_sync import Received, Spec
 from artifact.errors import ArtifactError, StaleEngine
 from artifact.tasks.tool_loop import CalculatorTool, generate_with_tool
 from artifact.train.rollouts import Completion
+from artifact.train.sync_check import check_held, check_known
 
 LEAN_SCHEDULER_FOR = "0.32.0"
 """The version of vLLM whose scheduler `lean_scheduler.py` takes the place of."""
@@ -63,6 +65,7 @@ class RolloutEngine:
             extra["enable_chunked_prefill"] = False  # a seeded request's prompt cannot be divided on CPU: vLLM crashes
         else:
             extra["gpu_memory_utilization"] = settings["gpu_memory_utilization"]
+            extra["enable_sleep_mode"] = slot.sleeps
         if settings["tensor_parallel_size"] == 1:
             _be_a_group_of_one(slot.device)
         with start_in_turn(slot.device):
@@ -88,6 +91,7 @@ class RolloutEngine:
         import torch
 
         torch.set_num_threads(slot.threads)  # vLLM's start-up changes it
+        self.frees, self.asleep = slot.device != "cpu", False
         self.policy_version = -1
         self.model = self.checkpoint = model
         self.tool: CalculatorTool | None = None
@@ -113,7 +117,29 @@ class RolloutEngine:
             self.tool = CalculatorTool(load_tokenizer(self.model))
         return self.tool
 
+    def sleep(self) -> None:
+        """Give the device's memory up, weights to the host, until weights come (`receive_weights`, `load_checkpoint`).
+
+        On a CPU there is no such memory: vLLM ignores the request, and the engine does no more than refuse to work.
+        """
+        if not self.asleep and self.frees:
+            self.llm.sleep(level=1)
+        self.asleep = True
+
+    def _wake(self) -> None:
+        if self.asleep and self.frees:
+            self.llm.wake_up()
+        self.asleep = False
+
+    def _must_be_awake(self) -> None:
+        if self.asleep:
+            raise StaleEngine(
+                "the engine sleeps, for its device is the student's until the next weight sync, and was asked to work: "
+                "sample before a step or after its weights have come, then start the run again"
+            )
+
     def _sample(self, requests: list[Request], decoding: Decoding) -> tuple[int, list[Completion]]:
+        self._must_be_awake()
         outputs = self.llm.generate(*self._asked(requests, decoding), use_tqdm=False)
         return self.policy_version, [_completion(o.outputs[0], decoding.logprobs) for o in outputs]
 
@@ -167,6 +193,7 @@ class RolloutEngine:
         """Raw log-probabilities of given responses, one float64 array per pair; used as sync proof."""
         from vllm import SamplingParams
 
+        self._must_be_awake()
         params = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0, detokenize=False)
         outputs = self.llm.generate(
             [{"prompt_token_ids": [*prompt, *response]} for prompt, response in sequences],  # type: ignore[arg-type]
@@ -183,6 +210,7 @@ class RolloutEngine:
         """Raw log-probabilities of `token_ids` as the next token after each prompt, float64 [P, C]; none is drawn."""
         from vllm import SamplingParams
 
+        self._must_be_awake()
         params = SamplingParams(max_tokens=1, temperature=0, logprob_token_ids=list(token_ids), detokenize=False)
         outputs = self.llm.generate(
             [{"prompt_token_ids": list(p)} for p in prompts],  # type: ignore[arg-type]
@@ -192,11 +220,16 @@ class RolloutEngine:
         rows = [o.outputs[0].logprobs[0] for o in outputs]  # type: ignore[index]
         return np.array([[row[t].logprob for t in token_ids] for row in rows], dtype=np.float64)
 
+    def seats(self) -> list[Seat]:
+        """Where the memory of each of the engine's workers is."""
+        found: list[Seat] = self.llm.collective_rpc("seat")
+        return found
+
     def join_sync(
-        self, host: str, port: int, rank: int, world_size: int, backend: str, timeout_s: float, channel_id: str
+        self, host: str, port: int, rank: int, world_size: int, way: str, timeout_s: float, channel_id: str
     ) -> None:
         """Join the weight-sync group; the engine's workers take ranks from `rank` on."""
-        self.llm.collective_rpc("join_sync", args=(host, port, rank, world_size, backend, timeout_s, channel_id))
+        self.llm.collective_rpc("join_sync", args=(host, port, rank, world_size, way, timeout_s, channel_id))
         self.channel_id = channel_id
 
     def sync_channel(self) -> str | None:
@@ -206,16 +239,27 @@ class RolloutEngine:
     def receive_weights(self, spec: Spec, policy_version: int) -> list[list[int]]:
         """Receive the student's weights and forget every cached prefix computed with the old ones.
 
-        Returns the fingerprints of what arrived, for each of the engine's workers.
+        Returns the fingerprints of what arrived, for each of the engine's workers. StaleEngine where a layer uses
+        anything else than what arrived, or where that cannot be told.
         """
-        arrived: list[list[int]] = self.llm.collective_rpc("receive_weights", args=(spec,))
+        self._wake()
+        received: list[Received] = self.llm.collective_rpc("receive_weights", args=(spec,))
+        what = f"weight sync {policy_version}"
+        check_held([r.differing for r in received], what)
+        check_known(received[0].unknown, what)
         self._forget_prefixes()
         self.policy_version, self.checkpoint = policy_version, "(student)"
-        return arrived
+        return [r.arrived for r in received]
 
     def load_checkpoint(self, path: str) -> None:
-        """Take over the weights of another checkpoint of the same architecture."""
-        self.llm.collective_rpc("load_checkpoint_weights", args=(path,))
+        """Take over the weights of another checkpoint of the same architecture.
+
+        StaleEngine where a layer uses other weights. Of a layer of which that cannot be told (experts) nothing is said
+        here: a frozen model is compared with a forward pass elsewhere as well.
+        """
+        self._wake()
+        received: list[Received] = self.llm.collective_rpc("load_checkpoint_weights", args=(path,))
+        check_held([r.differing for r in received], f"after loading {path}")
         self._forget_prefixes()
         self.policy_version, self.checkpoint = -1, path
 

@@ -16,6 +16,13 @@ def peak_memory(actor: object) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def give_back_cached(actor: object) -> None:
+    """Memory of the device that torch keeps for later goes back to the device, for another process on it."""
+    import torch
+
+    torch.cuda.empty_cache()  # nothing on a CPU
+
+
 def peak_memory_by_actor(actors: Actors, timeout_s: float) -> dict[str, float]:
     """`peak_memory` of every actor of `actors`, GiB: `engine-0`, …, `student-0`, …, `teacher`, `reference`.
 
@@ -23,6 +30,7 @@ def peak_memory_by_actor(actors: Actors, timeout_s: float) -> dict[str, float]:
     """
     named = {f"engine-{i}": e for i, e in enumerate(actors.engines)}
     named |= {f"student-{i}": s for i, s in enumerate(actors.students)}
-    named |= {n: a for n, a in (("teacher", actors.teacher), ("reference", actors.reference)) if a is not None}
+    for kind, found in (("teacher", actors.teachers), ("reference", actors.references)):
+        named |= {kind if len(found) == 1 else f"{kind}-{i}": a for i, a in enumerate(found)}
     peaks = call([a.__ray_call__.remote(peak_memory) for a in named.values()], timeout_s, "peak memory")
     return {name: round(gib, 2) for name, gib in zip(named, peaks, strict=True)}

@@ -3,7 +3,8 @@
 A *role* is an actor of the loop. `place` turns the cluster section of a configuration into one Ray bundle and one
 environment a role. The layout on four GPUs is that of UOPD appendix A.1: student and reference share GPU 0 by
 fractional allocation, the teacher has GPU 1, one engine each has the others. With fewer GPUs than that all roles share
-what there is.
+what there is. Colocated, each device has one role of each kind: rank i of the student, and the engine, teacher and
+reference that work for it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Slot:
     """What one actor gets: Ray resources, the torch device name inside it, and its process environment.
 
     one_model  a scoring actor holds one checkpoint at a time, for its device has no room for a second
+    sleeps     an engine gives its device's memory up while others work on it
     """
 
     role: str
@@ -40,6 +42,7 @@ class Slot:
     threads: int
     env: dict[str, str] = field(default_factory=dict)
     one_model: bool = False
+    sleeps: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,16 @@ def _whole_devices(cluster: Cluster, *, frozen: bool) -> float:
     return (cluster.student_workers + 1 + engines) * cluster.lanes
 
 
+def scorers(kind: str, cluster: Cluster, *, sampling: bool = False) -> tuple[str, ...]:
+    """The roles of the `teacher` or the `reference`: one, and where all is colocated one for each rank of the student.
+
+    sampling  beside engines of a frozen model, which nobody trains on
+    """
+    if cluster.layout == "separate" or sampling:
+        return (kind,)
+    return tuple(f"{kind}-{rank}" for rank in range(cluster.student_workers))
+
+
 def place(cluster: Cluster, roles: tuple[str, ...]) -> Placement:
     """The placement of `roles` (`engine-i`, `sampler-i`, `student-i`, `teacher`, `reference`) under `cluster`.
 
@@ -93,8 +106,10 @@ def place(cluster: Cluster, roles: tuple[str, ...]) -> Placement:
     slots: dict[str, Slot] = {}
     bundles: list[dict[str, float]] = []
     bundle_of: dict[str, int] = {}
-    whole = _whole_devices(cluster, frozen=any(role.startswith("sampler") for role in roles))
-    enough, width = cluster.gpus >= whole, cluster.engine.tensor_parallel_size
+    sampling = any(role.startswith("sampler") for role in roles)
+    together = cluster.layout == "colocated" and not sampling
+    whole = _whole_devices(cluster, frozen=sampling)
+    enough, width = cluster.gpus >= whole and not together, cluster.engine.tensor_parallel_size
     if counts_devices(cluster) and width > 1 and not enough:
         raise ConfigError(
             f"engine.tensor_parallel_size = {width} needs whole GPUs: {whole:g} for all roles at once, and "
@@ -118,9 +133,13 @@ def place(cluster: Cluster, roles: tuple[str, ...]) -> Placement:
             gpus = 1.0 - cluster.colocate_reference  # the rest of the first rank's GPU is the reference's
         else:
             gpus = cluster.colocate_reference if kind == "reference" else 1.0
-        slots[role] = Slot(role, 1.0, gpus, cluster.device, threads, env, one_model=counts_devices(cluster))
-        if kind == "reference" and "student-0" in bundle_of:
-            index = bundle_of["student-0"]  # the frozen copy sits beside the first student rank
+        sleeps = together and kind == "engine"
+        slots[role] = Slot(role, 1.0, gpus, cluster.device, threads, env, counts_devices(cluster), sleeps)
+        beside = "student-0" if kind == "reference" else None  # the frozen copy sits beside the first student rank
+        if together:
+            beside = next((other for other in bundle_of if other.split("-")[1:] == role.split("-")[1:]), None)
+        if beside in bundle_of:
+            index = bundle_of[beside]
             bundles[index]["CPU"] += 1.0
             if gpus:
                 bundles[index]["GPU"] = round(bundles[index]["GPU"] + gpus, 6)

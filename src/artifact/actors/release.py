@@ -9,6 +9,7 @@ from __future__ import annotations
 from artifact.actors import reservation
 from artifact.actors.calls import call
 from artifact.actors.leases import release_samplers
+from artifact.actors.placement import scorers
 from artifact.actors.reservation import find_actor
 from artifact.actors.session import actor_identity
 from artifact.config import Config
@@ -28,5 +29,6 @@ def release_actors(config: Config, model: str, own: Config) -> None:
                 reservation.end(group)
         return
     release_samplers(config.cluster)
-    if (reference := find_actor(f"reference@{identity}")) is not None:
-        call(reference.release.remote(resolve_model(model)), config.cluster.step_timeout_s, f"releasing {model}")
+    found = [find_actor(f"{role}@{identity}") for role in {"reference", *scorers("reference", config.cluster)}]
+    asked = [reference.release.remote(resolve_model(model)) for reference in found if reference is not None]
+    call(asked, config.cluster.step_timeout_s, f"releasing {model}")

@@ -22,7 +22,7 @@ from artifact.actors import imported, leases, nodes, presence, ray_head, reserva
 from artifact.actors.calls import call
 from artifact.actors.checkpoints import check_model
 from artifact.actors.connection import connect
-from artifact.actors.placement import ON_LOOPBACK, Placement, Slot, counts_devices, one_machine, place
+from artifact.actors.placement import ON_LOOPBACK, Placement, Slot, counts_devices, one_machine, place, scorers
 from artifact.actors.reservation import Reservation, find_actor, namespace
 from artifact.config import Config
 from artifact.errors import ActorDied, ActorTimeout, ArtifactError, NonFinite, StaleEngine
@@ -68,7 +68,14 @@ def architecture(model: str) -> str:
     return digest(config)[:10]
 
 
-NOT_AN_ACTORS = ("start_timeout_s", "step_timeout_s", "idle_timeout_s", "object_store_gib", "engines")
+NOT_AN_ACTORS = (
+    "start_timeout_s",
+    "step_timeout_s",
+    "idle_timeout_s",
+    "object_store_gib",
+    "engines",
+    "weight_transfer",
+)
 """Settings of the cluster that no actor is made with."""
 
 
@@ -78,8 +85,18 @@ class Actors:
 
     engines: list[Any] = field(default_factory=list)
     students: list[Any] = field(default_factory=list)
-    teacher: Any = None
-    reference: Any = None
+    teachers: list[Any] = field(default_factory=list)
+    references: list[Any] = field(default_factory=list)
+
+    @property
+    def teacher(self) -> Any:
+        """The first of the teachers; None where none was asked for."""
+        return next(iter(self.teachers), None)
+
+    @property
+    def reference(self) -> Any:
+        """The first of the references; None where none was asked for."""
+        return next(iter(self.references), None)
 
 
 def open_actors(
@@ -115,7 +132,9 @@ def open_actors(
         roles += [f"{kind}-{i}" for i in range(cluster.engine.count * (cluster.lanes if kind == "sampler" else 1))]
     if student:
         roles += [f"student-{i}" for i in range(cluster.student_workers)]
-    roles += ["teacher"] * teacher + ["reference"] * reference
+    sampling = any(role.startswith("sampler") for role in roles)
+    for kind in ["teacher"] * teacher + ["reference"] * reference:
+        roles += scorers(kind, cluster, sampling=sampling)
     identity = actor_identity(config, lane)
     names = {role: _actor_name(role, identity, engines_for) for role in roles}
     try:
@@ -127,12 +146,9 @@ def open_actors(
         handles |= _start_all(missing, names, identity, config, engines_for)
     actors = Actors()
     for role in roles:
-        if role.startswith(("engine", "sampler")):
-            actors.engines.append(handles[role])
-        elif role.startswith("student"):
-            actors.students.append(handles[role])
-        else:
-            setattr(actors, role, handles[role])
+        of = {"engine": actors.engines, "sampler": actors.engines, "student": actors.students}
+        of |= {"teacher": actors.teachers, "reference": actors.references}
+        of[role.split("-")[0]].append(handles[role])
     return actors
 
 

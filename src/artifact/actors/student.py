@@ -1,8 +1,8 @@
 """The student as a Ray actor: DeepSpeed around `train.student.Student`, and the sending end of weight sync.
 
 One actor per data-parallel rank. What reads or writes whole weights is asked of every rank, because at ZeRO stage 3
-each holds a share of them (`sharding.py`); rank 0 alone sends and saves. The actor outlives runs: `reset` gives it
-fresh weights and a fresh optimiser. The paper's name is VtDStudentActor.
+each holds a share of them (`sharding.py`); rank 0 alone saves, and who has engines sends (`sync_groups.py`). The actor
+outlives runs: `reset` gives it fresh weights and a fresh optimiser. The paper's name is VtDStudentActor.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 
 from artifact.actors.checkpoints import load_network
 from artifact.actors.placement import Slot, distributed_backend, own_host, prepare_process
-from artifact.actors.weight_sync import Channel, Spec, meeting_store, send, spec_of, with_explicit_head
+from artifact.actors.transfer import Channel, Seat, meeting_store, open_channel, seat_of
+from artifact.actors.weight_sync import Spec, send, spec_of, with_explicit_head
 from artifact.config import Cluster
 from artifact.errors import ArtifactError
 from artifact.train.examples import Example, TokenPair
@@ -89,13 +90,19 @@ class StudentActor:
         deepspeed.init_distributed(backend, rank=self.rank, world_size=world_size, verbose=False)
         self.world_size = world_size
 
-    def join_sync(self, host: str, port: int, world_size: int, timeout_s: float, channel_id: str) -> None:
-        """Become rank 0 of the weight-sync group (first student rank only)."""
-        self._channel = Channel(host, port, 0, world_size, self.cluster.sync_backend, timeout_s, channel_id)
+    def seats(self) -> list[Seat]:
+        """Where this rank's memory is."""
+        return [seat_of(self.slot.device)]
+
+    def join_sync(
+        self, host: str, port: int, rank: int, world_size: int, way: str, timeout_s: float, channel_id: str
+    ) -> None:
+        """Become the sender, rank 0, of a weight-sync group."""
+        self._channel = open_channel(way, host, port, rank, world_size, timeout_s, channel_id)
         self.channel_id = channel_id
 
     def sync_channel(self) -> str | None:
-        """The id of the weight-sync group this student belongs to."""
+        """The id of the weight-sync group this rank sends in."""
         return self.channel_id
 
     def reset(self, model: str, optimiser: Optimiser, losses: Losses, total_steps: int, seed: int) -> Spec:
@@ -172,9 +179,10 @@ class StudentActor:
         return self.student.readings(questions, scores)
 
     def broadcast(self, spec: Spec) -> list[int]:
-        """Send all weights to the engines, which must be receiving; every rank is asked, the first one sends.
+        """Send all weights to this rank's engines, which must be receiving; every rank is asked, whoever has engines
+        sends.
 
-        Returns the fingerprints of what it sent, none on the other ranks.
+        Returns the fingerprints of what it sent, none on a rank without engines.
         """
         assert self.engine is not None, "reset comes first"
         assert self.rank or self._channel is not None, "join_sync comes first"

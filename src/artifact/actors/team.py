@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from artifact.actors.calls import call
+from artifact.actors.memory import give_back_cached
 from artifact.actors.object_store import bytes_per_token, pieces
 from artifact.actors.session import Actors
+from artifact.actors.sync_groups import form, groups_of
 from artifact.actors.weight_sync import Spec, not_finite
 from artifact.config import Config
 from artifact.errors import ActorTimeout, NonFinite
@@ -27,7 +31,14 @@ from artifact.train.examples import Example, TokenPair
 from artifact.train.inputs import RunInputs
 from artifact.train.objective import to_reference, to_score
 from artifact.train.rollouts import Completion
-from artifact.train.sync_check import check_arrived, check_sampled, check_weight_sync, diverged, first_rollouts
+from artifact.train.sync_check import (
+    check_arrived,
+    check_ranks,
+    check_sampled,
+    check_weight_sync,
+    diverged,
+    first_rollouts,
+)
 from artifact.train.token_reading import Answer, Question, answers
 from artifact.train.workers import Handle, StepWork
 
@@ -37,6 +48,7 @@ class RayWorkers:
 
     self_teacher    distillation is scored by the student's own initial weights instead of the run's teacher
     stop_token_ids  where a teacher's own answer ends
+    transfer        the way by which weights go into the engines (`transfer.py`); empty before `start`
     """
 
     def __init__(
@@ -49,27 +61,47 @@ class RayWorkers:
         self.vocabulary = inputs.vocabulary
         self.probe = probe_sequences(inputs)
         self._spec: Spec | None = None
+        self.transfer = ""
         self._last: tuple[int, list[dict[str, float]]] | None = None  # step and metrics of the ranks
         self._parts: list[list[Any]] = []  # what was handed out of a step, by rank
+        self._asleep = False
 
     def _call(self, refs: Any, what: str) -> Any:
         return call(refs, self.config.cluster.step_timeout_s, what)
 
     def start(self, total_steps: int) -> None:
-        """Reset the student to the base weights, and form the weight-sync group where it is not formed yet."""
+        """Reset the student to the base weights, and form the weight-sync groups where they are not formed yet."""
         self._spec = start_student(self.actors, self.config, total_steps)
+        self.transfer = form(self.actors, self.config.cluster)
 
     def teacher_scores(self, shards: Sequence[Sequence[Example]], *, wait: bool = True) -> list[Handle | None]:
         """The scorer's top-k of each shard's distillation examples of a weight other than 0: bounded objects."""
-        return [tuple(self._scores(to_score(shard), wait)) or None for shard in shards]
+        self._take_devices()
+        wanted = [to_score(shard) for shard in shards]
+        scored = self._beside_each_rank(partial(self._scores, wait=wait), wanted)
+        return [tuple(found) or None for found in scored]
 
-    def _scores(self, wanted: dict[int, TokenPair], wait: bool = True) -> list[Any]:
-        """The scorer's top-k of `wanted`, as references to one object or several."""
+    def _beside_each_rank(self, work: Callable[[Any, int], Any], of_ranks: Sequence[Any]) -> list[Any]:
+        """`work(of, rank)` of each rank; at the same time where every rank has a scorer of its own."""
+        with ThreadPoolExecutor(len(self.actors.teachers) or 1) as pool:
+            return list(pool.map(work, of_ranks, range(len(of_ranks))))
+
+    def _take_devices(self) -> None:
+        """Colocated engines sleep from here to the next weight sync, for their devices are the other roles'."""
+        if self.config.cluster.layout == "colocated" and not self._asleep:
+            self._call([e.sleep.remote() for e in self.actors.engines], "putting engines to sleep")
+            self._asleep = True
+
+    def _scores(self, wanted: dict[int, TokenPair], rank: int = 0, *, wait: bool = True) -> list[Any]:
+        """The scorer's top-k of `wanted`, of `rank`, as references to one object or several."""
+        if not wanted:
+            return []
+        teacher = self.actors.teachers[rank % len(self.actors.teachers)]
         d, o = self.config.losses.distil, self.config.optimiser
         refs: list[Any] = []
         for piece in pieces(wanted, bytes_per_token(self.config, self.vocabulary)):
             refs.append(
-                self.actors.teacher.teacher_scores.remote(
+                teacher.teacher_scores.remote(
                     self.scorer,
                     piece,
                     d.top_k,
@@ -86,18 +118,19 @@ class RayWorkers:
 
     def reference_logprobs(self, shards: Sequence[Sequence[Example]], *, wait: bool = True) -> list[Handle | None]:
         """log p_ref of each shard's preference and policy-gradient examples, in the object store."""
-        o = self.config.optimiser
+        self._take_devices()
+        o, references = self.config.optimiser, self.actors.references
         out: list[Handle | None] = []
-        for shard in shards:
+        for rank, shard in enumerate(shards):
             wanted = to_reference(shard, self.config.losses)
             ref = None
             if wanted:
-                ref = self.actors.reference.reference_logprobs.remote(
+                ref = references[rank % len(references)].reference_logprobs.remote(
                     self.base, wanted, o.micro_batch_tokens, o.shared_prompts
                 )
-                if wait:
-                    self._wait(ref, "reference log-probabilities")
             out.append(ref)
+        for ref in filter(None, out if wait else ()):
+            self._wait(ref, "reference log-probabilities")
         return out
 
     def _wait(self, ref: Any, what: str) -> None:
@@ -133,6 +166,7 @@ class RayWorkers:
         reference: Sequence[Handle | None],
     ) -> list[dict[str, float]]:
         """One optimiser step, a shard per rank."""
+        self._take_devices()
         refs = self._handed("step", work, shards, scores, reference)
         return self._stepped(work, self._call(refs, f"optimiser step {work.step}"))
 
@@ -184,6 +218,7 @@ class RayWorkers:
         Every rank of the student is asked, because each may hold a share of the weights. The scorer's top-k goes to
         the student without passing through this process.
         """
+        self._take_devices()
         tokens, scored = self.config.optimiser.micro_batch_tokens, [q.scored for q in questions]
         scores: list[Any] = self._scores(dict(enumerate(scored))) if scorer else []
         students = [s.readings.remote(list(questions), *scores) for s in self.actors.students]
@@ -208,6 +243,10 @@ class RayWorkers:
         if self._last is not None:
             step, metrics = self._last
             last = f"it came with optimiser step {step}, learning rate {metrics[0].get('lr', math.nan):g}"
+        if self._asleep:  # until weights come
+            mine = (*self.actors.students, *self.actors.teachers, *self.actors.references)
+            self._call([a.__ray_call__.remote(give_back_cached) for a in mine], "giving devices back to the engines")
+            self._asleep = False
         return sync_weights(self.actors, self._spec, self.probe, version, self.config, last)
 
     def check_rollouts(self, groups: Sequence[Sequence[Rollout]], *, trained_since: bool = False) -> None:
@@ -253,8 +292,8 @@ def probe_sequences(inputs: RunInputs) -> list[TokenPair]:
 
 
 def start_student(actors: Actors, config: Config, total_steps: int) -> Spec:
-    """Reset the student to the base weights and form the weight-sync group where it is not formed yet."""
-    cluster, limit = config.cluster, config.cluster.start_timeout_s
+    """Reset the student to the base weights; its ranks are a group then."""
+    limit = config.cluster.start_timeout_s
     first = actors.students[0]
     host, port = call(first.address.remote(), limit, "asking the student for its address")
     secret = uuid.uuid4().hex
@@ -263,19 +302,6 @@ def start_student(actors: Actors, config: Config, total_steps: int) -> Spec:
         limit,
         "forming the student group",
     )
-    members = [first.sync_channel.remote(), *(e.sync_channel.remote() for e in actors.engines)]
-    channels = set(call(members, limit, "asking for the weight-sync group"))
-    if len(channels) != 1 or None in channels:
-        host, port = call(first.address.remote(), limit, "asking the student for its address")
-        size = cluster.engine.tensor_parallel_size
-        world_size = 1 + size * len(actors.engines)
-        name, timeout = uuid.uuid4().hex, cluster.step_timeout_s
-        joins = [first.join_sync.remote(host, port, world_size, timeout, name)]
-        joins += [
-            e.join_sync.remote(host, port, 1 + i * size, world_size, cluster.sync_backend, timeout, name)
-            for i, e in enumerate(actors.engines)
-        ]
-        call(joins, limit, "forming the weight-sync group")
     model = resolve_model(config.models.student)
     resets = [s.reset.remote(model, config.optimiser, config.losses, total_steps, config.seed) for s in actors.students]
     return call(resets, limit, "resetting the student")[0]
@@ -297,9 +323,13 @@ def sync_weights(
         *(s.broadcast.remote(spec) for s in actors.students),
         *(e.receive_weights.remote(spec, version) for e in actors.engines),
     ]
-    fingerprints, *others = call(sent, limit, "weight sync")
-    arrived = [worker for engine in others[len(actors.students) - 1 :] for worker in engine]
-    check_arrived(spec.names, fingerprints, arrived, f"weight sync {version}")
+    found = call(sent, limit, "weight sync")
+    ranks, engines = found[: len(actors.students)], found[len(actors.students) :]
+    groups = groups_of(config.cluster, len(ranks), len(engines))
+    check_ranks(spec.names, [ranks[rank] for rank, _ in groups], f"weight sync {version}")
+    for rank, takers in groups:
+        arrived = [worker for i in takers for worker in engines[i]]
+        check_arrived(spec.names, ranks[rank], arrived, f"weight sync {version}")
 
     def scored() -> list[list[np.ndarray]]:
         ranks = [s.logprobs.remote(probe) for s in actors.students]

@@ -1,29 +1,30 @@
-"""Weight sync: the student's parameters, broadcast into every rollout engine after each optimiser step.
+"""Weight sync: the student's parameters, given to every rollout engine after each optimiser step.
 
-UOPD §3.3 and appendix A.3: the student is rank 0 of a process group *beside* the default one of each process, engines
-are ranks 1…E. The group is a `ProcessGroupGloo` (works across Ray placement groups) or `ProcessGroupNCCL` made
-directly from a TCP store, so neither DeepSpeed's nor vLLM's own groups are touched. Parameters travel in flat buckets.
-The store listens on the address it is found under alone (loopback on one machine), and every key in it starts with a
-secret that only the members were told, over Ray, which asks for a token.
+UOPD §3.3 and appendix A.3: a rank of the student sends, engines take, in a group *beside* the default one of each
+process. Parameters travel in flat buckets. Left out: by what way a bucket travels (`transfer.py`), and who sends to
+whom (`sync_groups.py`).
 
 Two facts decide the form of the payload (vLLM 0.32): on CPU the engine has repacked its linear layers, so weights must
 go through `reload_weights`; and with tied embeddings the output head keeps *old* weights unless `lm_head.weight` is
-sent explicitly. A version counter would not notice: hence `team.py` proves every sync, that what arrived is what was
-sent by fingerprints of every tensor, exact in every dtype, and that the engine uses it by log-probabilities.
+sent explicitly. A version counter would not notice: hence every sync is proven by fingerprints of every tensor, exact
+in every dtype: what arrived is what was sent (`team.py`), and what the engine's layers use is what arrived, in whatever
+way vLLM arranges it (`arrangement.py`). Log-probabilities say the same of the whole forward pass.
 """
 
 from __future__ import annotations
 
 import math
-import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+from artifact.actors.transfer import Channel, Seat, open_channel, seat_of
 
 if TYPE_CHECKING:
     import torch
+
+    from artifact.actors.arrangement import Arrangement
 
 BUCKET_BYTES = 256 * 2**20
 
@@ -60,46 +61,6 @@ class Spec:
             yield bucket
 
 
-class Channel:
-    """One end of the weight-sync group. Rank 0 sends, all others receive."""
-
-    def __init__(
-        self, host: str, port: int, rank: int, world_size: int, backend: str, timeout_s: float, secret: str
-    ) -> None:
-        import torch.distributed as dist
-
-        limit = timedelta(seconds=timeout_s)
-        self.rank, self.backend = rank, backend
-        self.store = meeting_store(host, port, rank, world_size, limit)
-        store = dist.PrefixStore(f"weight-sync-{secret}", self.store)
-        self.group: Any
-        if backend == "gloo":
-            self.group = dist.ProcessGroupGloo(store, rank, world_size, limit)
-        else:
-            options = dist.ProcessGroupNCCL.Options()
-            options._timeout = limit
-            self.group = dist.ProcessGroupNCCL(store, rank, world_size, options)
-
-    def broadcast(self, flat: torch.Tensor) -> torch.Tensor:
-        """Broadcast `flat` from rank 0, in place. Gloo moves host memory, NCCL device memory."""
-        moved = flat.cpu() if self.backend == "gloo" else flat
-        self.group.broadcast(moved, 0).wait()
-        return moved
-
-
-def meeting_store(host: str, port: int, rank: int, world_size: int, limit: timedelta) -> torch.distributed.TCPStore:
-    """The TCP store of a process group: rank 0 serves it on `host`, and on no other address of its machine."""
-    import torch.distributed as dist
-
-    listening: int | None = None
-    if rank == 0:
-        server = socket.create_server((host, port))
-        listening = server.detach()  # the store closes it
-    return dist.TCPStore(
-        host, port, world_size, is_master=rank == 0, timeout=limit, wait_for_workers=False, master_listen_fd=listening
-    )
-
-
 def not_finite(actor: Any) -> str | None:
     """Run in a student by `__ray_call__`, before weights are sent: the first parameter with a NaN or an infinity.
 
@@ -127,7 +88,7 @@ def send(
     spec: Spec,
     whole: Callable[[list[torch.Tensor]], AbstractContextManager[None]],
 ) -> list[int]:
-    """Broadcast all parameters, bucket by bucket, each made whole by `whole`; without a channel take part in that.
+    """Send all parameters, bucket by bucket, each made whole by `whole`; without a channel take part in that.
 
     Returns the fingerprints of what was sent, in the order of `spec`; none without a channel.
     """
@@ -141,14 +102,14 @@ def send(
         with whole(tensors):
             if channel is not None:
                 sent += map(fingerprint, tensors)
-                channel.broadcast(torch.cat([t.detach().reshape(-1) for t in tensors]))
+                channel.send(torch.cat([t.detach().reshape(-1) for t in tensors]))
     return sent
 
 
 def receive(
     channel: Channel, spec: Spec, device: str, arrived: list[int] | None = None
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """All other ranks: the parameters in order, one bucket in memory at a time.
+    """The parameters in the order sent, one bucket in memory at a time.
 
     arrived  takes up the fingerprint of each
     """
@@ -156,11 +117,9 @@ def receive(
 
     from artifact.train.fingerprint import fingerprint
 
-    where = "cpu" if channel.backend == "gloo" else device
     for bucket in spec.buckets():
         sizes = [math.prod(spec.shapes[i]) for i in bucket]
-        flat = torch.empty(sum(sizes), dtype=getattr(torch, spec.dtypes[bucket[0]]), device=where)
-        flat = channel.broadcast(flat)
+        flat = channel.take(sum(sizes), getattr(torch, spec.dtypes[bucket[0]]), device)
         for i, piece in zip(bucket, flat.split(sizes), strict=True):
             if arrived is not None:
                 arrived.append(fingerprint(piece))
@@ -175,28 +134,53 @@ def with_explicit_head(state: Iterable[tuple[str, torch.Tensor]], tied: bool) ->
     return named
 
 
+@dataclass(frozen=True)
+class Received:
+    """What a worker of an engine says of weights that it was given.
+
+    arrived    the fingerprint of each tensor, in the order sent
+    differing  tensors in whose place the engine uses anything else; unknown: those of which that is not known, by class
+    """
+
+    arrived: list[int]
+    differing: list[str]
+    unknown: dict[str, str]
+
+
 class EngineExtension:
     """Mixed into vLLM's worker (`worker_extension_cls`): the receiving end, inside the worker process."""
 
     device: Any
     rank: int
 
+    def seat(self) -> Seat:
+        """Where this worker's memory is."""
+        return seat_of(self.device)
+
     def join_sync(
-        self, host: str, port: int, first_rank: int, world_size: int, backend: str, timeout_s: float, secret: str
+        self, host: str, port: int, first_rank: int, world_size: int, way: str, timeout_s: float, secret: str
     ) -> None:
         """Join the group as rank `first_rank` + the worker's own rank."""
-        self._channel = Channel(host, port, first_rank + self.rank, world_size, backend, timeout_s, secret)
+        self._channel = open_channel(way, host, port, first_rank + self.rank, world_size, timeout_s, secret)
 
-    def receive_weights(self, spec: Spec) -> list[int]:
-        """Replace all weights by those rank 0 is broadcasting now; returns the fingerprints of what arrived."""
+    def receive_weights(self, spec: Spec) -> Received:
+        """Replace all weights by those that the group's sender is sending now."""
         arrived: list[int] = []
-        self.reload_weights(weights_iterator=receive(self._channel, spec, str(self.device), arrived))  # type: ignore[attr-defined]
-        return arrived
+        taken = self._take(receive(self._channel, spec, str(self.device), arrived))
+        return Received(arrived, taken.differing(), taken.unknown)
 
-    def load_checkpoint_weights(self, path: str) -> None:
+    def load_checkpoint_weights(self, path: str) -> Received:
         """Replace all weights by those of a Hugging Face checkpoint of the same architecture; BrokenModel for none."""
         from artifact.actors.checkpoints import sound_tensors
-        from artifact.actors.weight_sync import with_explicit_head
 
         tied = bool(self.model_runner.model_config.hf_config.tie_word_embeddings)  # type: ignore[attr-defined]
-        self.reload_weights(weights_iterator=iter(with_explicit_head(sound_tensors(path), tied)))  # type: ignore[attr-defined]
+        taken = self._take(with_explicit_head(sound_tensors(path), tied))
+        return Received([], taken.differing(), taken.unknown)
+
+    def _take(self, named: Iterable[tuple[str, torch.Tensor]]) -> Arrangement:
+        """Give the engine's model the tensors `named`; what they became."""
+        from artifact.actors.arrangement import Arrangement
+
+        arrangement = Arrangement(self.get_model())  # type: ignore[attr-defined]
+        self.reload_weights(weights_iterator=arrangement.watch(named))  # type: ignore[attr-defined]
+        return arrangement

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from artifact.config.cluster import Cluster, Engine, Role, RoleEngine
 from artifact.config.files import (
     apply_overrides,
     check_finite,
@@ -22,6 +23,7 @@ from artifact.config.files import (
     read_yaml,
 )
 from artifact.config.not_run import refuse_what_was_not_run
+from artifact.config.section import Section
 from artifact.errors import ConfigError
 from artifact.paths import project_root
 from artifact.train.methods.base import Method, find_method
@@ -53,12 +55,6 @@ __all__ = [
     "read_yaml",
     "tier_names",
 ]
-
-
-class Section(BaseModel):
-    """Base of all sections: immutable, unknown keys refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Models(Section):
@@ -93,111 +89,6 @@ class TaskSection(Section):
     thinking: bool | None = Field(
         None, description="thinking mode; to be set where the chat template has a switch for it"
     )
-
-
-class Engine(Section):
-    """vLLM rollout engines."""
-
-    count: int = Field(2, ge=1)
-    threads: int = Field(1, ge=1, description="CPU threads an engine may use")
-    max_model_len: int = Field(ge=8)
-    max_num_seqs: int = Field(256, ge=1)
-    max_num_batched_tokens: int = Field(8192, ge=64)
-    kv_cache_gib: float = Field(1.0, gt=0, description="KV cache of an engine on CPU")
-    gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
-    tensor_parallel_size: int = Field(1, ge=1)
-    gpus: float | None = Field(
-        None,
-        gt=0,
-        description="GPUs an engine reserves; None: one a part of its tensors, or a share where all share one",
-    )
-    enforce_eager: bool = True
-    prove_weights: bool = Field(
-        True, description="compare with a forward pass on one device; off for a model that is larger than a device"
-    )
-    prefix_cache: bool = Field(True, description="reuse the KV cache of shared prompt prefixes; off for tiny models")
-    scheduler: Literal["vllm", "lean"] = Field(
-        "vllm", description="`lean`: vLLM's with a short way through decode steps, for tiny models on CPU; same tokens"
-    )
-
-
-Role = Literal["teacher", "judge", "generator"]
-"""Whose engines may be others than the student's: the teacher that answers, phase 1's judge, SURE-Math's generator."""
-
-
-class RoleEngine(Section):
-    """What the engines of a role have of their own; None: as in `cluster.engine`."""
-
-    count: int | None = Field(None, ge=1)
-    max_model_len: int | None = Field(None, ge=8)
-    max_num_seqs: int | None = Field(None, ge=1)
-    max_num_batched_tokens: int | None = Field(None, ge=64)
-    kv_cache_gib: float | None = Field(None, gt=0)
-    gpu_memory_utilization: float | None = Field(None, gt=0, le=1)
-    tensor_parallel_size: int | None = Field(None, ge=1)
-    gpus: float | None = Field(None, gt=0)
-    enforce_eager: bool | None = None
-    prove_weights: bool | None = None
-
-
-class Cluster(Section):
-    """Who runs where. Read by `actors/placement.py` only."""
-
-    device: Literal["cpu", "cuda"]
-    gpus: int = Field(
-        0,
-        ge=0,
-        description="GPUs the run may use, over all nodes; with device = cpu Ray counts them where there are none",
-    )
-    engine: Engine = Field(description="the student's engines, and those of every role that has none of its own")
-    engines: dict[Role, RoleEngine] = Field(
-        default_factory=dict, description="by role: what its engines have otherwise"
-    )
-    lanes: int = Field(1, ge=1, description="runs of a study trained side by side, each on actors of its own")
-    object_store_gib: float = Field(
-        2.0, ge=0.1, description="shared memory of a local Ray head, through which teacher scores go to the student"
-    )
-    student_workers: int = Field(1, ge=1, description="data-parallel DeepSpeed ranks")
-    student_threads: int = Field(2, ge=1)
-    teacher_threads: int = Field(2, ge=1)
-    colocate_reference: float = Field(
-        0.2, gt=0, le=1, description="GPU fraction of the reference actor beside the student"
-    )
-    zero_stage: Literal[0, 1, 2, 3] = Field(
-        1, description="what the ranks share out: 0 nothing, 1 optimiser state, 2 gradients too, 3 weights too"
-    )
-    sync_backend: Literal["gloo", "nccl"] = "gloo"
-    sync_tolerance: float = Field(
-        2e-4,
-        gt=0,
-        description="largest allowed |Δ log-prob| of the probe after a weight sync, nats; bfloat16: the mean",
-    )
-    start_timeout_s: float = Field(900, gt=0)
-    step_timeout_s: float = Field(600, gt=0, description="deadline of every actor call in the loop")
-    idle_timeout_s: float = Field(1800, gt=0, description="after which actors that nobody uses end by themselves")
-
-    @model_validator(mode="after")
-    def _a_prompt_fits_a_batch(self) -> Cluster:
-        budget, longest = self.engine.max_num_batched_tokens, self.engine.max_model_len
-        if self.device == "cpu" and budget < longest:
-            raise ValueError(
-                f"engine.max_num_batched_tokens = {budget} is below engine.max_model_len = {longest}; on CPU a prompt "
-                "is never divided, so raise the former"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _the_lean_scheduler_is_for_plain_engines(self) -> Cluster:
-        engine = self.engine
-        if engine.scheduler == "lean" and (
-            self.device != "cpu" or engine.prefix_cache or engine.tensor_parallel_size > 1
-        ):
-            raise ValueError(
-                f"engine.scheduler = lean is for engines on one CPU without prefix cache; here device = {self.device}, "
-                f"engine.prefix_cache = {str(engine.prefix_cache).lower()}, engine.tensor_parallel_size = "
-                f"{engine.tensor_parallel_size}: set engine.scheduler = vllm"
-            )
-        return self
 
 
 class Annotation(Section):
@@ -283,6 +174,28 @@ class Config(Section):
     def _teacher_exists(self) -> Config:
         if self.teacher not in self.models.teachers:
             raise ValueError(f"teacher {self.teacher!r} is not one of models.teachers: {sorted(self.models.teachers)}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_colocated_device_has_one_of_each(self) -> Config:
+        c, e, ranks = self.cluster, self.cluster.engine, self.cluster.student_workers
+        if c.layout == "colocated" and (
+            e.count != ranks
+            or e.tensor_parallel_size > 1
+            or e.gpus is not None
+            or (c.gpus and (c.gpus != ranks or c.lanes > 1))
+        ):
+            raise ValueError(
+                "cluster.layout = colocated puts one engine and one rank of the student on each device; here "
+                f"engine.count = {e.count}, student_workers = {ranks}, gpus = {c.gpus}, lanes = {c.lanes}, "
+                f"engine.tensor_parallel_size = {e.tensor_parallel_size}, engine.gpus = {e.gpus}: make the first three "
+                "the same (gpus = 0 where none are counted), the next two 1, and leave the last out"
+            )
+        if c.layout == "colocated" and (self.train.stream or self.train.staleness):
+            raise ValueError(
+                "cluster.layout = colocated has engines sleep while others train, and train.stream and train.staleness "
+                "have them sample meanwhile: set these to false and 0, or the layout to separate"
+            )
         return self
 
     @model_validator(mode="after")

@@ -68,14 +68,15 @@ NOT_IN_KEY = ("description",)
 def settings(config: Config, *sections: str) -> dict[str, Any]:
     """The part of `config` that can change a result: all of it, or the named sections.
 
-    Deadlines cannot, nor can the size of the object store, nor how many verify at once; what engines a role has of its
-    own (`Config.as_role`) enters where that role samples, and how avg@k is sampled is decided where it is asked for
-    (`studies/sampled_evaluation.py`).
+    Deadlines cannot, nor the size of the object store, how many verify at once, and the way by which weights travel;
+    what engines a role has of its own (`Config.as_role`) enters where that role samples, and how avg@k is sampled is
+    decided where it is asked for (`studies/sampled_evaluation.py`).
     """
     data = config.model_dump(mode="json")
     for name in NOT_IN_KEY:
         data.pop(name)
-    for name in ("start_timeout_s", "step_timeout_s", "idle_timeout_s", "object_store_gib", "engines"):
+    deadlines = ("start_timeout_s", "step_timeout_s", "idle_timeout_s")
+    for name in (*deadlines, "object_store_gib", "engines", "weight_transfer"):
         data["cluster"].pop(name)
     data["evaluation"].pop("sampled")
     data["task"].pop("verifier_workers")

@@ -26,7 +26,7 @@ from itertools import accumulate
 
 import pandas as pd
 
-from artifact.actors.placement import Placement, place
+from artifact.actors.placement import Placement, place, scorers
 from artifact.config import Config, apply_overrides, checked
 from artifact.errors import ConfigError
 from artifact.studies.model_shape import ModelShape, shape_of_model
@@ -120,10 +120,10 @@ def held(config: Config, device_gib: float = DEVICE_GIB) -> list[Held]:
             kernel=kernel,
             role=f"student-{rank}",
         )
-    if needs.scorer:
-        rows += scorer(own if needs.self_teacher else teacher, dtype, tokens, "teacher")
-    if needs.reference:
-        rows += scorer(own, dtype, tokens, "reference")
+    for role in scorers("teacher", c) if needs.scorer else ():
+        rows += scorer(own if needs.self_teacher else teacher, dtype, tokens, role)
+    for role in scorers("reference", c) if needs.reference else ():
+        rows += scorer(own, dtype, tokens, role)
     return rows + [row for i in range(c.engine.count) for row in _engine(config, own, f"engine-{i}", device_gib)]
 
 
@@ -193,27 +193,41 @@ PASSING = ("activations", "output head")
 """Components that live in one phase of a step, that of their role; all else lives as long as the run trains."""
 
 
+def _sleeping(config: Config, row: Held) -> bool:
+    """Whether an engine gives this up while others train on its device."""
+    return config.cluster.layout == "colocated" and row.role.startswith("engine") and row.component != "process"
+
+
+def at_most(config: Config, inside: list[Held]) -> float:
+    """GiB that a device holds at most while a run trains.
+
+    All components together: what a process has once had it keeps, by torch's allocator. Colocated roles give it back:
+    then it is the more of what is held while engines sample and of what is held while they sleep.
+    """
+    asleep = [row for row in inside if not _sleeping(config, row)]
+    sampling = [row for row in inside if row.component not in PASSING] if len(asleep) < len(inside) else []
+    return max(sum(row.nbytes for row in rows) for rows in (asleep, sampling)) / GIB
+
+
 def by_phase(config: Config, device_gib: float = DEVICE_GIB) -> pd.DataFrame:
     """GiB that each device holds in each of `PHASES`.
 
-    Columns: device, roles (of a step), the phases, training (all phases of a step together: what a process has once had
-    it keeps, by torch's allocator, so that this must fit), capacity.
+    Columns: device, roles (of a step), the phases, training (`at_most`: this must fit), capacity.
     """
     first = by_device(config.as_role("teacher"), held_in_phase_1(config, device_gib))
     training = by_device(config, held(config, device_gib))
 
     def gib(inside: Iterable[Held], phase: str | None = None) -> float:
         of = {"teacher": ("teacher", "reference"), "student": ("student",)}.get(phase or "", ())
-        return (
-            sum(r.nbytes for r in inside if phase is None or r.component not in PASSING or r.role.startswith(of)) / GIB
-        )
+        rows = [r for r in inside if not (of and _sleeping(config, r))]
+        return sum(r.nbytes for r in rows if phase is None or r.component not in PASSING or r.role.startswith(of)) / GIB
 
     rows = []
     for device in sorted({*first, *training}):
         inside = training.get(device, [])
         row: dict[str, object] = {"device": device, "roles": ", ".join(dict.fromkeys(r.role for r in inside))}
         row |= {"phase 1": gib(first.get(device, []))} | {phase: gib(inside, phase) for phase in PHASES[1:]}
-        rows.append(row | {"training": gib(inside), "capacity": device_gib})
+        rows.append(row | {"training": at_most(config, inside), "capacity": device_gib})
     return pd.DataFrame(rows)
 
 
@@ -221,7 +235,7 @@ def fullest(config: Config, device_gib: float = DEVICE_GIB, *, first: bool = Fal
     """The device that holds most while training (`first`: in phase 1), and how many GiB."""
     rows = held_in_phase_1(config, device_gib) if first else held(config, device_gib)
     served = config.as_role("teacher") if first else config
-    sums = {d: sum(row.nbytes for row in of) / GIB for d, of in by_device(served, rows).items()}
+    sums = {d: at_most(served, of) for d, of in by_device(served, rows).items()}
     device = max(sums, key=lambda d: sums[d])
     return device, sums[device]
 
@@ -269,7 +283,8 @@ def changes(config: Config) -> Iterator[dict[str, object]]:
         if share < c.engine.gpu_memory_utilization
     ]
     yield from accumulate([*steps, *shares], operator.or_)
-    for ranks in range(c.student_workers, c.student_workers + c.engine.count):
+    given_up = c.engine.count if c.layout == "separate" else 1  # colocated, no GPU is an engine's alone
+    for ranks in range(c.student_workers, c.student_workers + given_up):
         sharded: dict[str, object] = {"cluster.zero_stage": max(c.zero_stage, 1)}
         if ranks > c.student_workers:
             given = ranks - c.student_workers

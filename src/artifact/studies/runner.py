@@ -206,8 +206,10 @@ def _train_and_evaluate(
     label: str,
     progress: bool,
     lane: int,
-) -> dict[str, dict[str, float]]:
-    """The work of a run, with the lane's actors to itself; returns its `seconds` and `peak_memory_gib` by actor."""
+) -> dict[str, dict[str, Any]]:
+    """The work of a run, with the lane's actors to itself; its `seconds`, `peak_memory_gib` by actor, and `placement`:
+    the layout, and the way by which weights went into the engines.
+    """
     watch = store.Stopwatch()
     actors = open_actors(
         config,
@@ -228,7 +230,8 @@ def _train_and_evaluate(
     evaluate_splits(config, inputs, sampler, folder)
     tokenizer_of(config.models.student).save_pretrained(str(log.weights))  # the weights are a whole checkpoint
     log.close()
-    return {"seconds": {"train": trained, "total": watch()}, "peak_memory_gib": memory}
+    way = {"layout": config.cluster.layout, "weight_transfer": workers.transfer}
+    return {"seconds": {"train": trained, "total": watch()}, "peak_memory_gib": memory, "placement": way}
 
 
 def evaluate_splits(

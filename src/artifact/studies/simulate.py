@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from artifact.actors.placement import place
+from artifact.actors.placement import place, scorers
 from artifact.config import Config
 from artifact.errors import ArtifactError, ConfigError
 from artifact.models import snapshot
@@ -70,11 +70,11 @@ def own_layout(config: Config) -> Layout:
         return layout_on_cpu(config)
     engines = tuple(f"engine-{i}" for i in range(c.engine.count))
     students = tuple(f"student-{i}" for i in range(c.student_workers))
-    where = devices(place(c, (*students, "reference", "teacher", *engines)), c.gpus)
+    teachers = scorers("teacher", c)
+    where = devices(place(c, (*students, *scorers("reference", c), *teachers, *engines)), c.gpus)
     name = {role: f"GPU {device}" for role, device in where.items()}
-    return Layout(
-        "as configured", tuple(name[r] for r in engines), (name["teacher"],), tuple(name[r] for r in students)
-    )
+    e, t, s = (tuple(name[role] for role in roles) for roles in (engines, teachers, students))
+    return Layout("as configured", e, t, s, sleeping=c.layout == "colocated")
 
 
 def work_of(config: Config, load: Load, mean_response: float | None = None) -> Work:
@@ -101,8 +101,8 @@ def work_of(config: Config, load: Load, mean_response: float | None = None) -> W
 def rates_of(config: Config, layout: Layout, rollouts: int) -> Rates:
     """What the parts of a step of `config` cost in this layout. ConfigError where nobody has measured it."""
     if config.cluster.device == "cuda":
-        together = set(layout.engines) <= set(layout.students)
-        transfer: Transfer = "ipc" if together else config.cluster.sync_backend
+        wanted, together = config.cluster.weight_transfer, set(layout.engines) <= set(layout.students)
+        transfer: Transfer = "ipc" if together else "gloo" if wanted == "gloo" else "nccl"
         return gpu_rates(config, layout, transfer, max(1.0, rollouts / len(layout.engines)))
     found, sizes = step_times(), sizes_of(config)
     if found is None or not {*sizes} <= found.sizes:
@@ -147,7 +147,7 @@ def simulated(
     if config.cluster.device != "cuda":
         raise ConfigError(f"tier {config.tier!r} runs on CPUs, which have one layout: leave out layout and GPUs")
     count = gpus or config.cluster.gpus
-    made = layout_of(layout or "separate", count)
+    made = layout_of(layout or config.cluster.layout, count)
     if made.engines == made.students:
         made = layout_of(made.name, count, sleeping=sleeps(config, count))
     return timeline(config, made, order=order, mean_response=mean_response)

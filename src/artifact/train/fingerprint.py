@@ -3,8 +3,9 @@
     F(x) = Σ_i b_i · (2 i + 1) · φ   mod 2⁶⁴,    b_i the bits of element i as an integer, φ = 0x9E3779B97F4A7C15
 
 The weight of each position is odd, so any change of one element changes the sum; integer sums do not depend on their
-order, so a GPU gives what a CPU gives. It proves that weights arrived, to the bit, where log-probabilities of a
-bfloat16 model can only say that they arrived roughly. Left out: an adversary (it is no cryptographic hash).
+order, so a GPU gives what a CPU gives, and the F of a tensor is the sum of those of its pieces, each counted from where
+it stands. It proves that weights arrived, to the bit, where log-probabilities of a bfloat16 model can only say that
+they arrived roughly. Left out: an adversary (it is no cryptographic hash).
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ PIECE = 1 << 24
 _INTEGER_OF_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def fingerprint(tensor: Tensor) -> int:
-    """F of the elements in row-major order, on the tensor's own device. Shape and dtype are not part of it."""
+def fingerprint(tensor: Tensor, first: int = 0) -> int:
+    """F of the elements in row-major order, on the tensor's own device. Shape and dtype are not part of it.
+
+    first  the position of its first element, where `tensor` is a piece of a larger one
+    """
     bits = tensor.detach().contiguous().view(_INTEGER_OF_SIZE[tensor.element_size()]).reshape(-1)
     total = torch.zeros((), dtype=torch.int64, device=tensor.device)
     for start in range(0, bits.numel(), PIECE):
         piece = bits[start : start + PIECE].long()
-        position = torch.arange(start, start + piece.numel(), device=tensor.device)
+        position = torch.arange(first + start, first + start + piece.numel(), device=tensor.device)
         total += (piece * (position.mul_(2).add_(1).mul_(PHI))).sum()
     return int(total) % 2**64

@@ -2,7 +2,8 @@
 
 A version counter says that a transfer was made, not that it arrived: after a reload a tied output head can keep its old
 rows without any error. So after every transfer both sides score the same fixed tokens, and must agree: each of them in
-float32, in half precision their mean, for there correct weights differ by tenths of a nat at single tokens. An engine
+float32, in half precision their mean, for there correct weights differ by tenths of a nat at single tokens. That each
+layer of an engine uses what arrived is compared to the bit by the engine itself (`actors/arrangement.py`). An engine
 can still sample from older keys and values of its prefix cache, which scoring a prompt does not read: so the log-
 probabilities that it gave its first samples must be the student's, too. A student that is not finite, or has lost all
 sense, is told apart from a transfer that failed. Left out: who sends what (`actors/team.py`).
@@ -10,7 +11,7 @@ sense, is told apart from a transfer that failed. Left out: who sends what (`act
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -58,8 +59,49 @@ def check_arrived(names: Sequence[str], sent: Sequence[int], arrived: Sequence[S
             raise StaleEngine(
                 f"{what}: {len(differ) or abs(len(found) - len(sent))} of {len(names)} tensors arrived at engine "
                 f"worker {worker} other than they were sent{f', first {differ[0]!r}' if differ else ''}: the transfer "
-                "is damaged; start the run again, and look at its back end (cluster.sync_backend) and its machine"
+                "is damaged; start the run again, and look at its way (cluster.weight_transfer) and its machine"
             )
+
+
+def check_ranks(names: Sequence[str], sent: Sequence[Sequence[int]], what: str) -> None:
+    """Raise StaleEngine, with the first tensor, where ranks of the student that send do not hold the same weights.
+
+    sent  of each rank that sends: the fingerprints of the tensors `names`
+    """
+    for rank, found in enumerate(sent):
+        differ = [name for name, a, b in zip(names, sent[0], found, strict=True) if a != b]
+        if differ:
+            raise StaleEngine(
+                f"{what}: rank {rank} of the student holds other weights than rank 0 in {len(differ)} of {len(names)} "
+                f"tensors, first {differ[0]!r}: their steps have not been the same; start the run again"
+            )
+
+
+def check_held(differing: Sequence[Sequence[str]], what: str) -> None:
+    """Raise StaleEngine, with the first tensor, where a worker of an engine does not use what arrived, to the bit.
+
+    differing  of each worker: tensors of the engine that are not those which follow from what arrived
+    """
+    for worker, names in enumerate(differing):
+        if names:
+            raise StaleEngine(
+                f"{what}: worker {worker} of an engine computes with other weights than arrived in {len(names)} of "
+                f"its tensors, first {names[0]!r}: it did not take them over as it fuses, ties, pads or packs them. "
+                "Check that a tied output head is sent by its own name, then start the run again"
+            )
+
+
+def check_known(unknown: Mapping[str, str], what: str) -> None:
+    """Raise StaleEngine where an engine arranges tensors in a way that is not known: nobody could say what it holds.
+
+    unknown  tensor of the engine → class of its layer
+    """
+    for name, layer in unknown.items():
+        raise StaleEngine(
+            f"{what}: how vLLM arranges {name!r} of a {layer} (and {len(unknown) - 1} tensors more) is not known, so "
+            "that the engine holds the student's weights cannot be proven: train a student of another architecture, or "
+            "add this layer to actors/arrangement.py"
+        )
 
 
 def check_weight_sync(
