@@ -13,6 +13,8 @@ from artifact.config import Config
 from artifact.report import stored
 from artifact.site.rollouts import annotation_of
 from artifact.site.sources import Source, behind, labels, sources
+from artifact.studies.study import load_study
+from artifact.studies.training_queue import identity_of
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,14 @@ def test_a_run_is_the_cell_whose_configuration_it_has(made: list[world.Made], fo
         assert source.name == f"{world.CELLS[m.cell]}, teacher {m.teacher}, seed {m.seed}"
     assert found["ba5e000000000000"].cells == {"base"} and found["ba5e000000000000"].teacher is None
     assert not found["aa00000000000000"].cells and found["aa00000000000000"].teacher == "A"
+
+
+def test_the_order_of_keys_tells_no_two_runs_apart() -> None:
+    """A manifest sorts them; a study states options in the order in which they are written."""
+    config = next(f for c, f in load_study("uopd").runs("tiny") if c.id == "uopd-binary-0.5")
+    again = Config.model_validate(json.loads(json.dumps(config.model_dump(mode="json"), sort_keys=True)))
+    assert list(again.method_options) != list(config.method_options)
+    assert identity_of(again) == identity_of(config)
 
 
 def test_a_row_comes_from_the_runs_that_it_names(made: list[world.Made], found: dict[str, Source]) -> None:
