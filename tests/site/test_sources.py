@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from artifact.config import Config
 from artifact.report import stored
 from artifact.site.rollouts import annotation_of
 from artifact.site.sources import Source, behind, labels, sources
+from artifact.studies.annotate import clustering_settings, sampling_settings
 from artifact.studies.study import load_study
 from artifact.studies.training_queue import identity_of
 
@@ -89,3 +91,8 @@ def test_weights_are_those_of_the_annotation_with_the_settings_of_the_run(
     assert fits is not None and fits.key == "ab00000000000000"
     other = config.model_copy(update={"annotation": config.annotation.model_copy(update={"samples": 4})})
     assert annotation_of(other, annotations) is None
+    undrawn = config.model_copy(update={"annotation": config.annotation.model_copy(update={"draw": None})})
+    settings = sampling_settings(undrawn) | clustering_settings(undrawn)
+    own = replace(annotations[0], manifest={"settings": settings, "model": undrawn.teacher_path})
+    assert annotation_of(undrawn, [own]) is own, "as many samples are drawn as are counted"
+    assert annotation_of(undrawn, annotations) is None

@@ -21,6 +21,7 @@ from artifact.paths import project_root
 from artifact.phase1.records import Annotation
 from artifact.records import Problem, Rollout, Status, Verdict, write_parquet
 from artifact.report.outputs import save_figure, save_table
+from artifact.studies.annotate import clustering_settings, sampling_settings
 from artifact.studies.study import load_study
 from artifact.suremath.load import Published
 from artifact.suremath.publish import LineageRow
@@ -158,7 +159,7 @@ def annotation(results: Path, config: Config, weight: float) -> None:
     made = [_annotated(p.id, weight if p.id == "p0" else 1.0) for p in PROBLEMS]
     folder = results / "annotations" / f"a{config.teacher.lower()}00000000000000"
     write_parquet(folder / "annotations.parquet", made, Annotation)
-    settings = config.annotation.model_dump(mode="json") | {"task": config.task.model_dump(mode="json")}
+    settings = sampling_settings(config) | clustering_settings(config)
     facts = {"kind": "annotations", "key": folder.name, "tier": "tiny", "teacher": config.teacher, "settings": settings}
     seal(folder, facts | {"model": config.teacher_path, "samples": "none", "models": MODELS}, INFO)
 

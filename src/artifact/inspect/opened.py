@@ -16,7 +16,7 @@ from artifact.errors import ArtifactError
 from artifact.paths import results_dir
 from artifact.phase1.records import Annotation
 from artifact.records import Problem, read_parquet
-from artifact.studies import store
+from artifact.studies import keys, store
 from artifact.studies.annotate import clustering_settings
 from artifact.studies.inputs import tokenizer_of
 from artifact.studies.results import stored_folder, stored_problems
@@ -112,7 +112,7 @@ def opened(run: RunInfo | Opened | str | Path) -> Opened:
 def annotation_beside(config: Config) -> Path | None:
     """The stored annotation of the run's teacher on its problems, sampled and clustered as the run's settings say."""
     a = config.annotation
-    wanted = config.task.model_dump(mode="json"), clustering_settings(config)
+    wanted = keys.settings(config, "task")["task"], clustering_settings(config)
     for manifest in sorted((results_dir() / "annotations").glob(f"*/{store.MANIFEST}")):
         stated = store.finished(manifest.parent)
         settings = stated["settings"]

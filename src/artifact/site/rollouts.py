@@ -21,7 +21,7 @@ from artifact.records import Problem, Rollout, RowGroups, stream_parquet
 from artifact.site.pages import Pages
 from artifact.site.sources import Source
 from artifact.site.tokens import Drawn, Recorded
-from artifact.studies import store
+from artifact.studies import keys, store
 from artifact.studies.results import asked_of, stored_problems
 
 COLUMNS = [
@@ -218,7 +218,8 @@ def annotation_of(config: Config, annotations: list[Source]) -> Source | None:
 
     The last made where one was made again under other code.
     """
-    wanted = config.annotation.model_dump(mode="json") | {"task": config.task.model_dump(mode="json")}
+    a = config.annotation
+    wanted = a.model_dump(mode="json") | {"draw": a.draw or a.samples} | keys.settings(config, "task")
     fits = []
     for source in annotations:
         stated = source.manifest["settings"]
