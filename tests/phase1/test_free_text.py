@@ -41,6 +41,11 @@ def test_the_same_is_what_entails_and_is_entailed(left: str, right: str, same: b
     assert JUDGE.judge([(left, right)], ["q"])[0].equivalent is same
 
 
+def test_what_states_more_entails_what_states_less() -> None:
+    pairs = [("a b", "a"), ("a", "a b"), ("a", "?")]
+    assert by_meaning(words)(pairs, ["q"] * 3) == [True, False, None]
+
+
 @pytest.mark.parametrize(
     ("there", "back", "same"),
     [(True, True, True), (True, None, None), (None, None, None), (False, None, False), (None, False, False)],
@@ -155,3 +160,9 @@ def test_the_three_entropies_stand_beside_one_another() -> None:
     assert normalised_similarity_entropy(note, SAME_WORDS) == pytest.approx(note.normalised, abs=1e-12)
     table = with_similarity(score_table([note]), [note], lambda name: SAME_WORDS)
     assert table["similarity_entropy"].tolist() == [normalised_similarity_entropy(note, SAME_WORDS)]
+
+
+def test_likeness_is_the_mean_of_the_two_directions() -> None:
+    """Of a reference of two words a text has one, 1/2; of a reference of one word a text has it, 1."""
+    recall = Metric("recall", lambda text, p: len(words("", text) & words("", p.answer)) / len(words("", p.answer)))  # type: ignore[operator,arg-type]
+    assert similarities(["a b", "a"], recall)[0, 1] == 0.75

@@ -59,6 +59,11 @@ def test_settings_that_are_borrowed_make_a_notebook_stale(monkeypatch: pytest.Mo
     assert notebooks.fingerprint(source, "tiny", {}, [])["models"] != before["models"]
 
 
+def test_a_tier_that_extends_the_named_one_takes_the_same_settings() -> None:
+    alone = load_study("other_tasks").model_copy(update={"settings_of": {"tiny": "tiny-text"}})
+    assert [alone.settings_tier(t) for t in ("tiny", "tiny-quick", "paper")] == ["tiny-text", "tiny-text", "paper"]
+
+
 def test_an_unknown_tier_is_still_unknown() -> None:
     with pytest.raises(ConfigError, match="unknown tier 'tny'"):
         load_study("other_tasks").runs("tny")

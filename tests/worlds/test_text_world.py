@@ -89,6 +89,7 @@ def test_a_request_keeps_what_was_asked_for_whatever_the_order_of_its_facts() ->
     asked = Request(tuple(Fact("Ana", *fact) for fact in said), ("saw", "likes"))
     assert asked.question == "Summarize saw and likes: Ana saw Rome; has maps; likes jam; likes tea."
     assert render(asked.kept) == "Ana likes tea and jam and saw Rome"
+    assert render(asked.facts) == "Ana likes tea and jam and has maps and saw Rome"
 
 
 @pytest.mark.parametrize("text", ["Ana tea", "likes tea", "Ana likes", "Ana likes tea and tea", "Eva likes tea", ""])
@@ -217,12 +218,15 @@ def test_text_and_tokens_are_exact_and_every_token_is_known(splits: dict) -> Non
 def test_documents_have_their_faults_in_their_share() -> None:
     rng, corpus = Random(2), Corpus(faults={"summary": Fault(0.85, "mixed"), "translation": Fault(1.0, "number")})
     wrong: dict[str, list[bool]] = {family: [] for family in FAMILIES}
+    read = set()
     for draft in drafts(120):
         messages, text = write_document(draft, corpus, rng)
         if len(messages) == 1:
             wrong[draft.family].append(not is_right(text, problem(draft)))
         else:
             assert is_right(text, problem(draft)), "who reads the solution repeats it"
+            read.add(messages[0]["content"].partition(":")[0])
+    assert read == {"Answer", "Solution"}
     share = {family: sum(found) / len(found) for family, found in wrong.items()}
     assert share["translation"] == 1.0 and share["instruction"] == 0.0 and abs(share["summary"] - 0.85) < 0.06
     first = next(documents(Corpus(), "seed", build_tokenizer(), chunk=4))

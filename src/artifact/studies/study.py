@@ -140,7 +140,7 @@ class Study(Section):
                 f"study {self.study!r} sets {', '.join(fixed)} of every run itself; leave the override(s) out or edit "
                 "configs/studies"
             )
-        asked, tier = tier, self.settings_of.get(tier, tier)
+        asked, tier = tier, self.settings_tier(tier)
         facts = load_tier(tier)
         of_tier = {**self.overrides_on(facts.base), **self.overrides_on(tier)}
         wanted = self.teachers.get(facts.base, "all") if isinstance(self.teachers, dict) else self.teachers
@@ -163,6 +163,10 @@ class Study(Section):
                     config = load(tier, {**layers, **chosen, **scaled}) if scaled else config
                     out.append((cell, config.model_copy(update={"tier": asked})))
         return out
+
+    def settings_tier(self, tier: str) -> str:
+        """The tier whose files stand in for those of `tier`: named for it, or for the one it extends; else itself."""
+        return self.settings_of.get(tier) or self.settings_of.get(load_tier(tier).base, tier)
 
     def overrides_on(self, tier: str) -> dict[str, Any]:
         """The dotted overrides that name `tier`: those of the study `tiers_of`, then its own."""
@@ -205,5 +209,4 @@ def load_study(name: str) -> Study:
 
 def settings_borrowed(tier: str) -> list[str]:
     """The other tiers whose settings some study takes for its runs on `tier`."""
-    found = (load_study(name).settings_of.get(tier) for name in study_names())
-    return sorted({other for other in found if other is not None})
+    return sorted({load_study(name).settings_tier(tier) for name in study_names()} - {tier})
