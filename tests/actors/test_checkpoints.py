@@ -183,7 +183,7 @@ def engine_weights(path: str, tied: bool) -> dict[str, torch.Tensor]:
     worker: Any = EngineExtension()
     shape = SimpleNamespace(tie_word_embeddings=tied)
     worker.model_runner = SimpleNamespace(model_config=SimpleNamespace(hf_config=shape))
-    worker.get_model = torch.nn.Module
+    worker.device, worker.get_model = "cpu", torch.nn.Module
     worker.reload_weights = lambda weights_iterator: given.update(weights_iterator)
     worker.load_checkpoint_weights(path)
     return given
@@ -212,6 +212,19 @@ def test_an_engine_is_given_every_weight_of_a_hub_model_and_the_head(
     assert given.keys() == stored.keys() | {"lm_head.weight"}
     assert torch.equal(given["lm_head.weight"], head)
     assert all(torch.equal(given[n], t) for n, t in stored.items())
+
+
+@pytest.mark.parametrize(("device", "kept"), [("cpu", False), ("cuda:0", True)])
+def test_experts_on_a_cpu_are_packed_again_with_new_weights(device: str, kept: bool) -> None:
+    """vLLM 0.32 packs them where a layer has no kernel yet: Qwen3-MoE was nats off after its weights were loaded."""
+    layer, kernel = torch.nn.Linear(1, 1), object()
+    layer.quant_method = SimpleNamespace(moe_kernel=kernel)  # type: ignore[assignment]
+    worker: Any = EngineExtension()
+    worker.device, worker.get_model = device, lambda: torch.nn.Sequential(layer)
+    seen = []
+    worker.reload_weights = lambda weights_iterator: seen.append(layer.quant_method.moe_kernel is kernel)
+    worker._take(())
+    assert seen == [kept]
 
 
 def test_an_engine_refuses_what_is_not_whole(tmp_path: Path) -> None:

@@ -646,4 +646,11 @@ MUTANTS = (
         "torch.arange(start, start + piece.numel(), device=tensor.device)",
         ("train/test_fingerprint.py",),
     ),
+    Mutant(
+        "weight sync: experts on a CPU are packed once",
+        "actors/weight_sync.py",
+        "layer.quant_method.moe_kernel = None",
+        "pass",
+        ("actors/test_checkpoints.py::test_experts_on_a_cpu_are_packed_again_with_new_weights",),
+    ),
 )

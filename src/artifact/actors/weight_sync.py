@@ -181,6 +181,11 @@ class EngineExtension:
         """Give the engine's model the tensors `named`; what they became."""
         from artifact.actors.arrangement import Arrangement
 
-        arrangement = Arrangement(self.get_model())  # type: ignore[attr-defined]
+        model = self.get_model()  # type: ignore[attr-defined]
+        if str(self.device) == "cpu":  # vLLM 0.32 packs experts for a CPU only where their layer has no kernel yet
+            for layer in model.modules():
+                if getattr(getattr(layer, "quant_method", None), "moe_kernel", None) is not None:
+                    layer.quant_method.moe_kernel = None
+        arrangement = Arrangement(model)
         self.reload_weights(weights_iterator=arrangement.watch(named))  # type: ignore[attr-defined]
         return arrangement

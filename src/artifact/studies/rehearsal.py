@@ -200,7 +200,7 @@ def put_models(cache: Path, configs: Sequence[Config], settings: SureMathSetting
             raise ConfigError(f"model {model!r} is not in configs/models.yaml: a stand-in needs its widths; add them")
         stated = known[model]
         tokenizer, seed = build_tokenizer(stated["model_type"], texts), int(digest(model)[:8], 16)
-        sure = 0.75 + 0.05 * (stated["num_hidden_layers"] // 12)  # the larger the surer
+        sure = 0.8 + 0.02 * (stated["num_hidden_layers"] // 12)  # the larger the surer
         chain = writing(["\n"]) if model in writers else answering(["\n"], sure)
         with tempfile.TemporaryDirectory() as scratch:
             write_model(Path(scratch), stated, tokenizer, chain, configs[0].models.dtype, seed)
