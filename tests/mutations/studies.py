@@ -773,8 +773,8 @@ MUTANTS = (
     Mutant(
         "a multiplication and its addition count once",
         "studies/step_cost.py",
-        "2 * sequences * (size.body * (self.prompt + self.response) + size.head * self.response)",
-        "sequences * (size.body * (self.prompt + self.response) + size.head * self.response)",
+        "2 * sequences * (size.body * (prompt + self.response) + size.head * self.response)",
+        "sequences * (size.body * (prompt + self.response) + size.head * self.response)",
         ("studies/test_step_cost.py::test_products_are_what_torch_counts",),
     ),
     Mutant(
