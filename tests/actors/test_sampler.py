@@ -14,6 +14,7 @@ import pytest
 from artifact.actors import sampler as module
 from artifact.actors.engine import Decoding, Request, RolloutEngine, _completion
 from artifact.actors.sampler import EngineSampler
+from artifact.actors.weight_sync import Received
 from artifact.errors import ArtifactError, EmptyDataset, Mismatch, StaleEngine
 from artifact.train.rollouts import Completion, first_samples, request_seed
 
@@ -171,10 +172,10 @@ def test_an_engine_that_keeps_its_prefixes_after_a_sync_is_stale() -> None:
     for emptied in (True, False):
         engine = RolloutEngine.__new__(RolloutEngine)
         engine.llm = SimpleNamespace(  # type: ignore[assignment]
-            collective_rpc=lambda name, args: None,
+            collective_rpc=lambda name, args: [Received([], [], {})],
             reset_prefix_cache=lambda emptied=emptied: emptied,  # type: ignore[misc]
         )
-        engine.policy_version = 1
+        engine.policy_version, engine.asleep = 1, False
         for given in (lambda e: e.receive_weights(None, 2), lambda e: e.load_checkpoint("m")):  # type: ignore[arg-type]
             if emptied:
                 given(engine)
