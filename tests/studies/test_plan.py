@@ -161,7 +161,7 @@ def test_every_method_is_priced_by_its_longest_step(tmp_path: Path, monkeypatch:
     """CORE trains on pairs and has a reference, GRPO has no teacher; where a teacher answers nobody has measured it."""
     priced(tmp_path, monkeypatch, student=0.5, teacher=0.25)
     step = {"task.train_limit": 20, "train.steps": 10, "train.prompts_per_step": 3, "sampling.samples_per_prompt": 4}
-    step |= {"sampling.max_new_tokens": 100}
+    step |= {"sampling.max_new_tokens": 100, "optimiser.shared_prompts": True}
     prompt = mean_prompt_tokens(load("tiny", step))
     tokens = prompt + 100
     always = 100 * 3.6 + 36
