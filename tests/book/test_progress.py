@@ -222,7 +222,9 @@ def test_the_time_of_runs_that_were_never_measured_is_not_guessed(
 
 
 QUEUE = """
-import sys, time
+import pathlib, sys, time
+while not pathlib.Path("begun").exists():
+    time.sleep(0.1)
 print("training queue: 0 runs are stored, 2 to train", flush=True)
 print("[1/2] UOPD, teacher base, seed 1: 14 s, run abc", flush=True)
 """
@@ -233,8 +235,12 @@ def test_a_series_stops_where_its_runs_cannot_be_trained(
     tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failing: bool
 ) -> None:
     """The notebook at work comes to its end; the next is not begun, and the series fails with the run's own words."""
-    sources = [write(tmp_path / "notebooks", f"0{i}_x.ipynb", "import time; time.sleep(3)") for i in (1, 2)]
-    body = QUEUE + ("sys.exit('error: run abd: the loss is not finite')" if failing else "")
+    begun = tmp_path / "begun"
+    cell = f"import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(3)"
+    sources = [write(tmp_path / "notebooks", f"0{i}_x.ipynb", cell) for i in (1, 2)]
+    body = QUEUE.replace('"begun"', repr(str(begun))) + (
+        "sys.exit('error: run abd: the loss is not finite')" if failing else ""
+    )
 
     @contextmanager
     def queue(
