@@ -19,6 +19,7 @@ from artifact.config import (
     read_yaml,
     tier_names,
 )
+from artifact.config.files import read_yaml
 from artifact.paths import project_root
 from artifact.studies.study import load_study
 
@@ -255,3 +256,14 @@ def test_sections_are_merged_and_lists_replaced(tmp_path: Path) -> None:
     (tmp_path / "top.yaml").write_text("extends: bottom\ns: {b: [3]}\n")
     (tmp_path / "bottom.yaml").write_text("a: 0\ns: {b: [1, 2], c: 4}\n")
     assert read_extended(tmp_path / "top.yaml") == {"extends": "bottom", "a": 0, "s": {"b": [3], "c": 4}}
+
+
+def test_what_a_file_says_is_read_once_and_shared_by_nobody(tmp_path: Path) -> None:
+    """A caller may change what it was given; a file that says something else is another value."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("of: {a: [1]}\n")
+    first = read_yaml(path)
+    first["of"]["a"].append(2)
+    assert read_yaml(path) == {"of": {"a": [1]}}
+    path.write_text("of: {a: [3]}\n")
+    assert read_yaml(path) == {"of": {"a": [3]}}

@@ -10,6 +10,7 @@ import difflib
 import math
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -20,6 +21,9 @@ from artifact.errors import ConfigError
 from artifact.paths import project_root
 
 M = TypeVar("M")
+
+BAD_YAML = (yaml.YAMLError, ValueError, RecursionError)
+"""What parsing raises for text that is not YAML: a ValueError for a date that there is not."""
 
 
 def _fields_of(model: Any) -> dict[str, Any]:
@@ -68,19 +72,25 @@ def explain(err: ValidationError, model: type, origin: str, overridden: Iterable
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file as a dictionary of finite numbers and text; ConfigError names the file when it is not one."""
-    data = _from_yaml(path.read_bytes(), f"{path}: not", "correct the file")
+    try:
+        data = copy.deepcopy(_value_of(path.read_bytes()))
+    except BAD_YAML as err:
+        raise _not_yaml(err, f"{path}: not", "correct the file") from err
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(data).__name__}")
     check_finite(data, path.name)
     return data
 
 
-def _from_yaml(text: str | bytes, what: str, remedy: str) -> Any:
-    """The value written in `text`; ConfigError, from `what` to `remedy`, for text that is not YAML."""
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as err:  # ValueError: a date that there is not
-        raise ConfigError(f"{what} valid YAML ({' '.join(str(err).split())[:200]}); {remedy}") from err
+@lru_cache(maxsize=256)
+def _value_of(text: str | bytes) -> Any:
+    """The value written in `text`, which callers share; parsed once, for studies and tiers are read again and again."""
+    return yaml.safe_load(text)
+
+
+def _not_yaml(err: Exception, what: str, remedy: str) -> ConfigError:
+    """The error for text that is not YAML: from `what` to `remedy`."""
+    return ConfigError(f"{what} valid YAML ({' '.join(str(err).split())[:200]}); {remedy}")
 
 
 def check_finite(value: Any, origin: str, key: str = "") -> None:
@@ -101,7 +111,10 @@ def parse_overrides(items: list[str] | tuple[str, ...]) -> dict[str, Any]:
             raise ConfigError(f"override {item!r} is not of the form key.subkey=value")
         shown = item if len(item) <= 200 else f"{item[:200]} …"
         remedy = f"put it in quotes, as in --set '{key}=\"…\"'"
-        value = _from_yaml(text, f"override {shown!r}: the value is not", remedy)
+        try:
+            value = yaml.safe_load(text)
+        except BAD_YAML as err:
+            raise _not_yaml(err, f"override {shown!r}: the value is not", remedy) from err
         if isinstance(value, str):
             try:
                 value = float(value)
