@@ -19,7 +19,6 @@ from artifact.config import (
     read_yaml,
     tier_names,
 )
-from artifact.config.files import read_yaml
 from artifact.paths import project_root
 from artifact.studies.study import load_study
 
