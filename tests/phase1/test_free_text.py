@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from artifact.config import load
-from artifact.errors import ArtifactError, ConfigError
+from artifact.errors import ArtifactError, ConfigError, Mismatch
 from artifact.phase1.annotate import annotate
 from artifact.phase1.entailment import EntailmentJudge, by_meaning
 from artifact.phase1.entropy import semantic_entropy
 from artifact.phase1.judge import JudgeError, Pair
 from artifact.phase1.judge_calibration import KnownPair, calibrate, require_usable
+from artifact.phase1.nli import entailment_label, load_entails
 from artifact.phase1.similarity import normalised_similarity_entropy, similarities, similarity_entropy, with_similarity
 from artifact.phase1.validation import score_table
 from artifact.records import Problem, Rollout, Status, Verdict
@@ -166,3 +168,68 @@ def test_likeness_is_the_mean_of_the_two_directions() -> None:
     """Of a reference of two words a text has one, 1/2; of a reference of one word a text has it, 1."""
     recall = Metric("recall", lambda text, p: len(words("", text) & words("", p.answer)) / len(words("", p.answer)))  # type: ignore[operator,arg-type]
     assert similarities(["a b", "a"], recall)[0, 1] == 0.75
+
+
+# --- a cross-encoder --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BERT with random weights and the labels of natural language inference."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("nli")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]
+    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=24).save_pretrained(folder)
+    torch.manual_seed(3)
+    labels = dict(enumerate(("contradiction", "ENTAILMENT", "neutral")))
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+        initializer_range=1.0,
+        id2label=labels,
+        label2id={label: number for number, label in labels.items()},
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_cross_encoder_says_what_the_librarys_own_pipeline_says(classifier: Path) -> None:
+    from transformers import pipeline
+
+    said = ["a b", "b a", "c d e", "h", "a a a a", "f g"]
+    pairs = [(left, right) for left in said for right in said]
+    found = load_entails(classifier, "toy")(pairs, ["e f"] * len(pairs))
+    asked = [{"text": f"e f {left}", "text_pair": f"e f {right}"} for left, right in pairs]
+    peer = [answer["label"] == "ENTAILMENT" for answer in pipeline("text-classification", str(classifier))(asked)]
+    assert found == peer and 0 < sum(peer) < len(peer)
+
+
+def test_a_pair_that_is_too_long_is_undecided(classifier: Path) -> None:
+    short, long = ("a", "b"), ("a " * 20, "b")
+    assert [x is None for x in load_entails(classifier, "toy")([short, long], ["", ""])] == [False, True]
+    (verdict,) = EntailmentJudge("toy", load_entails(classifier, "toy")).judge([long], [""])
+    assert verdict.equivalent is None
+
+
+def test_a_model_that_is_no_judge_of_inference_is_refused(classifier: Path, tmp_path: Path) -> None:
+    with pytest.raises(Mismatch, match="the labels positive, negative: not one of them is 'entailment'"):
+        entailment_label({0: "positive", 1: "negative"}, "toy")
+    with pytest.raises(Mismatch, match="no sequence classifier can be read from"):
+        load_entails(tmp_path, "toy")
+
+
+def test_a_cross_encoder_must_pass_the_pairs_of_the_task(classifier: Path) -> None:
+    changes = {"annotation.clustering": "nli", "models.judge": str(classifier)}
+    with pytest.raises(JudgeError, match=f"judge '{classifier}' is not usable"):
+        make_judge(load("tiny-text", changes))
+    judge, report = make_judge(load("tiny-text", changes | {"annotation.accept_poor_judge": True}))
+    assert judge.name == report["name"] == str(classifier) and report["usable"] is False and report["faults"]
+    with pytest.raises(ConfigError, match=r"annotation\.clustering = nli needs a judge model"):
+        make_judge(load("tiny-text", {"annotation.clustering": "nli"}))

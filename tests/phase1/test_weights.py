@@ -1,5 +1,6 @@
 """Weighting schemes: each against its definition."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import pytest
 
 from artifact.phase1.records import Annotation
 from artifact.phase1.weights import SCHEMES, weights_for
+from artifact.tasks.metrics import Metric
 from artifact.train.methods.base import Weighting
 
 
@@ -75,7 +77,8 @@ def test_unknown_scheme_lists_the_right_ones():
         ValueError, match=r"unknown weighting scheme 'sof'; use one of uniform, binary, soft, majority, .*, gold"
     ):
         weights_for(Weighting("sof"), THREE)  # type: ignore[arg-type]
-    assert list(SCHEMES) == "uniform binary soft majority miller_madow chao_shen shuffled verified gold".split()
+    known = "uniform binary soft majority miller_madow chao_shen similarity shuffled verified gold"
+    assert list(SCHEMES) == known.split()
 
 
 @pytest.mark.parametrize("tau", [None, -0.1, 1.1, float("nan")])
@@ -131,3 +134,14 @@ def test_corrected_weights_count_what_the_normaliser_counts_and_end_at_nought(sc
 def test_a_problem_annotated_twice_is_refused():
     with pytest.raises(ValueError, match="'a' is annotated twice"):
         weights_for(Weighting("soft"), [*THREE, replace(THREE[1], n_valid=2)])
+
+
+def test_similarity_compares_answers_by_the_metric_of_their_problem():
+    same = Metric("same", lambda text, p: 0.5 if text != p.answer else 1.0)
+    apart = Metric("apart", lambda text, p: 0.0)
+    two = [replace(annotation(i, 0.0), answers=("x", "y")) for i in "ab"]
+    weights = weights_for(Weighting("similarity"), two, lambda problem: same if problem == "a" else apart)
+    # Two answers, equally likely, half alike: H_s = log 4/3; not alike at all: log 2, hence a weight of 0.
+    assert weights["a"] == pytest.approx(1 - math.log(4 / 3) / math.log(2)) and weights["b"] == pytest.approx(0.0)
+    with pytest.raises(ValueError, match="'similarity' compares answers by the metric of their task"):
+        weights_for(Weighting("similarity"), two)

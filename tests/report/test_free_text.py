@@ -66,3 +66,18 @@ def test_scores_are_shown_in_percent_with_their_metric() -> None:
     (shown,) = format_scores(pd.DataFrame([row])).to_dict("records")
     assert shown["metric"] == "rougeL" and shown["method"] == "CORE" and free_text.percent(0.5) in shown["score %"]
     assert shown["correct %"].startswith(free_text.percent(0.1))
+
+
+def test_changes_are_paired_by_problem() -> None:
+    base = [0.1 * i for i in range(8)]
+    of = {"Base": base, "OPD": [x + 0.1 for x in base], "GRPO": base[::-1]}
+    rows = [(label, f"p{i}", x) for label, scores in of.items() for i, x in enumerate(scores)]
+    frame = pd.DataFrame(rows, columns=["label", "problem_id", "score"]).assign(family="summary", rule="rougeL")
+    changes = free_text.score_changes(frame, "Base").set_index("label")
+    assert changes.loc["OPD", ["change", "lower", "upper"]].tolist() == pytest.approx([0.1, 0.1, 0.1])
+    assert changes.loc["OPD", "p_value"] == pytest.approx(2 / 2**8)  # of the sign flips the two without a mixed sign
+    assert changes.loc["GRPO", "change"] == pytest.approx(0.0)
+    assert changes.loc["GRPO", "lower"] < 0 < changes.loc["GRPO", "upper"]
+    shown = free_text.format_changes(changes.reset_index()).set_index("method")
+    assert shown.loc["OPD", "in words"] == "better" and shown.loc["GRPO", "in words"] == "no difference to be told"
+    assert shown.loc["OPD", "change"] == "+10.0 (+10.0 to +10.0)"

@@ -129,6 +129,7 @@ def test_the_code_of_every_kind_of_result_is_what_makes_it_and_not_what_shows_it
         "suremath": ("suremath/filters.py", "phase1/entropy.py", "actors/engine.py"),
         "weighting": ("phase1/weights.py",),
         "llm judge": ("phase1/llm_judge.py",),
+        "nli judge": ("phase1/nli.py",),
         "plain prompt": ("tasks/plain_prompt.py",),
     }
     assert makes.keys() == keys.ROOTS.keys()
@@ -137,7 +138,7 @@ def test_the_code_of_every_kind_of_result_is_what_makes_it_and_not_what_shows_it
         assert set(modules) <= code.keys(), what
         assert not [name for name in code if name.startswith(("report/", "book/", "cli/"))], what
         if (
-            what not in ("weighting", "llm judge") and "tasks/verifier_process.py" in code
+            what not in ("weighting", "llm judge", "nli judge") and "tasks/verifier_process.py" in code
         ):  # it starts the worker as a program: no import leads there
             assert {"tasks/verifier_worker.py", "tasks/answer_value.py"} <= code.keys(), what
 

@@ -8,6 +8,7 @@ cache. Left out: the judge's rule (`phase1/llm_judge.py`) and whether it is any 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from artifact.actors.placement import counts_devices
 from artifact.actors.session import Actors
 from artifact.config import Config
 from artifact.paths import resolve_model
-from artifact.phase1.llm_judge import LLMJudge, Scorer
+from artifact.phase1.llm_judge import PROMPT, LLMJudge, Scorer
 from artifact.train.sync_check import check_weight_sync
 
 PROBE = (("How many apples are left?", "3", "three"), ("What is the slope?", "\\frac{1}{2}", "-0.5"))
@@ -42,10 +43,11 @@ def engine_scorer(opened: Callable[[], Sequence[Any]], timeout_s: float) -> Scor
     return score
 
 
-def open_llm_judge(config: Config) -> tuple[LLMJudge, float | None]:
-    """The judge `models.judge` on engines, and the largest |Δ log-prob| in nats of its proof (None without one).
+def open_llm_judge(config: Config, prompt: Path = PROMPT) -> tuple[LLMJudge, float | None]:
+    """The judge `models.judge` on engines, asked by `prompt`, and the largest |Δ log-prob| in nats of its proof.
 
-    Raises ConfigError when the tier names no judge model, StaleEngine when engine and transformers disagree about it.
+    The second is None without a proof. Raises ConfigError when the tier names no judge model, StaleEngine when engine
+    and transformers disagree about it.
     """
     path, limit = resolve_model(config.judge_path), config.cluster.step_timeout_s
 
@@ -76,6 +78,7 @@ def open_llm_judge(config: Config) -> tuple[LLMJudge, float | None]:
         engine_scorer(lambda: held.ready().engines, limit),
         name=config.judge_path,
         max_prompt_tokens=config.cluster.engine.max_model_len - 1,
+        prompt=prompt,
     )
     prompts, ids = [judge.prompt_ids(*probe) for probe in PROBE], [*judge.yes_ids, *judge.no_ids]
     held.ready()

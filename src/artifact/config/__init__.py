@@ -99,9 +99,10 @@ class Annotation(Section):
     temperature: float = Field(0.7, gt=0)
     top_p: float = Field(1.0, gt=0, le=1)
     max_new_tokens: int = Field(ge=1)
-    clustering: Literal["exact", "symbolic", "meaning", "llm"] = Field(
+    clustering: Literal["exact", "symbolic", "meaning", "llm", "nli"] = Field(
         "symbolic",
-        description="who says that two answers are one; `meaning`: mutual entailment, by the task's own truth",
+        description="who says that two answers are one; by mutual entailment `meaning`: the task's own truth, and "
+        "`nli`: the cross-encoder `models.judge`",
     )
     normaliser: Literal["n", "n_valid"] = "n"
     min_valid: int = Field(0, ge=0)
@@ -249,8 +250,9 @@ class Config(Section):
         """Checkpoint of the equivalence judge; ConfigError where the tier names none."""
         if self.models.judge is None:
             raise ConfigError(
-                f"annotation.clustering = llm needs a judge model, and tier {self.tier!r} names none: set models.judge "
-                "to an instruction-tuned checkpoint, or annotation.clustering to symbolic"
+                f"annotation.clustering = {self.annotation.clustering} needs a judge model, and tier {self.tier!r} "
+                "names none: set models.judge to an instruction-tuned checkpoint (llm) or to a cross-encoder (nli), or "
+                "annotation.clustering to symbolic"
             )
         return self.models.judge
 

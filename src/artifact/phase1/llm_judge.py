@@ -37,6 +37,10 @@ Scorer = Callable[[list[tuple[int, ...]], list[int]], np.ndarray]
 nats, raw (temperature 1) and normalised over the full vocabulary."""
 
 PROMPT = Path(__file__).with_name("prompts") / "equivalence.txt"
+"""Of answers that are a value or an object."""
+
+TEXT_PROMPT = PROMPT.with_name("same_meaning.txt")
+"""Of free text."""
 LEAST_MASS = 0.1
 """Mass on yes and no below which a model is unable to judge, unless a judge is told otherwise."""
 
@@ -110,7 +114,7 @@ def thinking_off(tokenizer: PreTrainedTokenizerBase) -> bool | None:
 
 
 def check_judge(
-    tokenizer: PreTrainedTokenizerBase, config: Any, questions: Sequence[str], max_model_len: int
+    tokenizer: PreTrainedTokenizerBase, config: Any, questions: Sequence[str], max_model_len: int, prompt: Path = PROMPT
 ) -> list[Finding]:
     """What a judge must have before it is asked: a word for yes and for no, a chat template, and room for questions.
 
@@ -120,7 +124,7 @@ def check_judge(
     """
     words = {word: len(spellings(tokenizer, word)) for word in ("yes", "no")}
     found = check_positions(config, max_model_len)
-    template = PROMPT.read_text(encoding="utf-8")
+    template = prompt.read_text(encoding="utf-8")
     asked: list[Messages] = [[{"role": "user", "content": fill_prompt(template, q, "", "")}] for q in questions]
     lengths = [len(ids) for ids in encode_prompts(tokenizer, asked, thinking_off(tokenizer))]
     too_long = sum(n >= max_model_len for n in lengths)
@@ -145,6 +149,7 @@ class LLMJudge(EquivalenceJudge):
     threshold          log-odds above which a pair is equivalent, nats
     least_mass         mass on yes and no below which the model is unable to judge
     max_prompt_tokens  longest prompt the scorer takes; a longer one is not asked (None, counted). None = no limit
+    prompt             what it is asked
 
     `account` counts what happened, once per judged pair: merged, refused, unable, too_long, and position (the two
     directions gave different answers; the mean decided).
@@ -161,13 +166,14 @@ class LLMJudge(EquivalenceJudge):
         threshold: float = 0.0,
         least_mass: float = LEAST_MASS,
         max_prompt_tokens: int | None = None,
+        prompt: Path = PROMPT,
     ) -> None:
         super().__init__()
         self.name, self.threshold, self.least_mass = name, threshold, least_mass
         self.tokenizer, self.scorer, self.max_prompt_tokens = tokenizer, scorer, max_prompt_tokens
         self.yes_ids, self.no_ids = spellings(tokenizer, "yes"), spellings(tokenizer, "no")
         self.account: Counter[str] = Counter()
-        self._template = PROMPT.read_text(encoding="utf-8")
+        self._template = prompt.read_text(encoding="utf-8")
         self._thinking = thinking_off(tokenizer)
 
     def prompt_ids(self, question: str, first: str, second: str) -> tuple[int, ...]:

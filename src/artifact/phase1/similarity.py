@@ -4,7 +4,8 @@
 
 the similarity-sensitive entropy of order 1 (Leinster & Cobbold 2012, Ecology 93). With s = 1 for equal strings alone it
 is the answer-string entropy, with s = 1 inside a class and 0 between classes the semantic entropy, and 0 where all
-answers are alike. A sample without an answer is like none but itself. Left out: classes (`clustering.py`).
+answers are alike. A sample without an answer is like none but itself. A metric that compares with no text (the share of
+constraints) says nothing of two answers: ROUGE-L stands in (`comparing`). Left out: classes (`clustering.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from artifact.errors import ArtifactError
 from artifact.phase1.entropy import Floats, sample_weights
 from artifact.phase1.records import Annotation
 from artifact.records import Problem
-from artifact.tasks.metrics import Metric
+from artifact.tasks.metrics import Metric, find_metric
 
 COLUMN = "similarity_entropy"
 """The column of a score table that holds H_s / log N."""
@@ -36,6 +37,11 @@ def similarity_entropy(mean_logprobs_N: ArrayLike, similarity_NN: ArrayLike) -> 
         raise ArtifactError("similarities must be symmetric, lie in [0, 1], and be 1 between a sample and itself")
     q_N = weights_N / weights_N.sum()
     return max(0.0, -math.fsum(q_N * np.log(s_NN @ q_N)))
+
+
+def comparing(metric: Metric) -> Metric:
+    """`metric` where it compares texts, else ROUGE-L."""
+    return metric if metric.compared else find_metric("rougeL")
 
 
 def similarities(answers_N: Sequence[str | None], metric: Metric) -> Floats:

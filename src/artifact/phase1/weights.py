@@ -6,6 +6,8 @@
     majority      the share of the N samples that lie in the largest class (self-consistency)
     miller_madow  w = 1 − H / log N, clipped at 0, with the entropy of the counts corrected for its bias,
     chao_shen     in two ways (`estimators.py`)
+    similarity    w = 1 − H_s / log N, from how alike the answers are by the metric that grades the task, without
+                  classes and so without a judge (`similarity.py`)
     shuffled      the soft weights, permuted across problems: same weights, no information (control)
     verified      the soft weight where the teacher's majority answer is right, else 0: needs labels
     gold          w = 1 if the teacher's majority answer is right, else 0: needs labels (oracle)
@@ -24,6 +26,8 @@ import numpy as np
 
 from artifact.phase1.estimators import chao_shen_entropy, miller_madow_entropy
 from artifact.phase1.records import Annotation
+from artifact.phase1.similarity import normalised_similarity_entropy
+from artifact.tasks.metrics import Metric
 from artifact.train.methods.base import Scheme, Weighting
 
 SCHEMES: tuple[str, ...] = get_args(Scheme)
@@ -32,13 +36,20 @@ CORRECTED = {"miller_madow": miller_madow_entropy, "chao_shen": chao_shen_entrop
 """Scheme → the entropy of class counts behind it."""
 
 
-def weights_for(weighting: Weighting, annotations: Iterable[Annotation]) -> dict[str, float]:
+MetricOf = Callable[[str], Metric]
+"""A problem's id → the metric by which answers to it are compared."""
+
+
+def weights_for(
+    weighting: Weighting, annotations: Iterable[Annotation], metric_of: MetricOf | None = None
+) -> dict[str, float]:
     """Weight of each problem under `weighting`, by problem id, in the order of `annotations`.
 
-    Each annotation is read once, and its weight alone is kept. Raises ValueError for a scheme without its parameter, an
-    unknown scheme, a problem annotated twice, or annotations that do not say what the scheme needs to know.
+    Each annotation is read once, and its weight alone is kept. `metric_of` is what `similarity` asks.
+    Raises ValueError for a scheme without its parameter, an unknown scheme, a problem annotated twice, or annotations
+    that do not say what the scheme needs to know.
     """
-    weight, weights = _scheme(weighting), {}
+    weight, weights = _scheme(weighting, metric_of), {}
     for a in annotations:
         if a.problem_id in weights:
             raise ValueError(f"problem {a.problem_id!r} is annotated twice; keep one annotation per problem")
@@ -47,7 +58,7 @@ def weights_for(weighting: Weighting, annotations: Iterable[Annotation]) -> dict
     return _permuted(weights, weighting.seed) if weighting.scheme == "shuffled" else weights
 
 
-def _scheme(weighting: Weighting) -> Callable[[Annotation], float]:
+def _scheme(weighting: Weighting, metric_of: MetricOf | None) -> Callable[[Annotation], float]:
     """The weight of one annotation; NaN where it does not say what the scheme needs to know."""
     match weighting.scheme:
         case "uniform":
@@ -67,6 +78,13 @@ def _scheme(weighting: Weighting) -> Callable[[Annotation], float]:
             return lambda a: a.majority_share
         case "miller_madow" | "chao_shen" as scheme:
             return lambda a: _corrected_weight(scheme, a)
+        case "similarity":
+            if metric_of is None:
+                raise ValueError(
+                    "scheme 'similarity' compares answers by the metric of their task, and this task is graded by "
+                    "none: use soft"
+                )
+            return lambda a: 1.0 - normalised_similarity_entropy(a, metric_of(a.problem_id))
         case "verified":
             return lambda a: _majority_right(a) * a.weight
         case "gold":

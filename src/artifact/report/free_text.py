@@ -13,9 +13,11 @@ import pandas as pd
 
 from artifact.phase1.similarity import COLUMN
 from artifact.records import Problem, Verdict
-from artifact.report.text import count, interval, number, percent
+from artifact.report.text import count, interval, number, p_value, percent
 from artifact.stats.auroc import auroc_bootstrap
+from artifact.stats.bootstrap import RESAMPLES
 from artifact.stats.checks import OneClassOnly
+from artifact.stats.paired import is_significant, paired_difference
 
 ENTROPIES = {
     "semantic_entropy": "classes of equal meaning",
@@ -74,6 +76,45 @@ def format_entropies(table: pd.DataFrame) -> pd.DataFrame:
             "entropy over": table["entropy"].map(ENTROPIES),
             "mean H / log N": table["mean"].map(lambda x: number(x, 2)),
             "AUROC (95 % interval)": ["one class only" if a != a else interval(a, low, high) for a, low, high in ends],
+        }
+    )
+
+
+def score_changes(frame: pd.DataFrame, base: str, resamples: int = RESAMPLES) -> pd.DataFrame:
+    """Mean change of the score from `base` (a label) to each other label, paired by problem, by family.
+
+    frame  a row per response: label, family, rule (the metric), problem_id, score; one of each problem and label
+    Columns: family, metric, label, problems, change, lower, upper (95 % bootstrap over problems), p_value (sign flips),
+    smallest (the change that so many problems find in 80 % of cases), significant.
+    """
+    rows = []
+    for (family, metric), part in frame.groupby(["family", "rule"], sort=False):
+        scores = part.pivot(index="problem_id", columns="label", values="score")
+        for label in dict.fromkeys(part["label"]):
+            if label != base:
+                d = paired_difference(scores[label], scores[base], resamples=resamples)
+                ends = (d.difference.estimate, d.difference.low, d.difference.high, d.p_value, d.smallest_detectable)
+                claimed = is_significant(d.difference, d.p_value)
+                rows.append((family, metric, label, len(scores), *ends, claimed))
+    names = ["family", "metric", "label", "problems", "change", "lower", "upper", "p_value", "smallest", "significant"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def format_changes(table: pd.DataFrame) -> pd.DataFrame:
+    """`score_changes` for reading, in points of a hundred."""
+    rows = list(table.itertuples())
+    return pd.DataFrame(
+        {
+            "task": table["family"],
+            "metric": table["metric"],
+            "method": table["label"],
+            "problems": table["problems"].map(count),
+            "change": [interval(r.change, r.lower, r.upper, percent, sign=True) for r in rows],
+            "p": table["p_value"].map(p_value),
+            "could be found": table["smallest"].map(percent),
+            "in words": [
+                ("better" if r.change > 0 else "worse") if r.significant else "no difference to be told" for r in rows
+            ],
         }
     )
 

@@ -30,7 +30,17 @@ from artifact.provenance import digest, file_hash
 from artifact.records import Rollout
 from artifact.studies import keys, store
 from artifact.studies.driver_memory import require_memory
-from artifact.studies.inputs import build_inputs, check_judge, prompts_hash, sampler_for, start_up, task_of
+from artifact.studies.inputs import (
+    build_inputs,
+    check_judge,
+    judge_prompt,
+    prompts_hash,
+    sampler_for,
+    start_up,
+    task_of,
+)
+from artifact.tasks.base import Task
+from artifact.tasks.grading import grading_of
 from artifact.train.inputs import RunInputs
 from artifact.train.rollouts import verify_groups
 from artifact.train.sync_check import check_weight_sync
@@ -53,16 +63,18 @@ def sampling_settings(config: Config) -> dict[str, Any]:
 
 
 def used_judge(config: Config) -> str | None:
-    """The language model that clusters, None where none does."""
-    return config.models.judge if config.annotation.clustering == "llm" else None
+    """The model that clusters, None where none does."""
+    return config.models.judge if config.annotation.clustering in ("llm", "nli") else None
 
 
 def clustering_settings(config: Config) -> dict[str, Any]:
-    """The settings that decide what is made of the samples; for a language-model judge also its rule and prompt."""
+    """The settings that decide what is made of the samples; for a model as judge also its rule and prompt."""
     a = config.annotation
-    asked: dict[str, Any] = {} if a.clustering != "llm" else {"judge_rule": keys.source_of("llm judge")}
-    if asked:
-        asked["judge_prompt"] = file_hash(keys.PACKAGE / "phase1" / "prompts" / "equivalence.txt")
+    asked: dict[str, Any] = (
+        {} if used_judge(config) is None else {"judge_rule": keys.source_of(f"{a.clustering} judge")}
+    )
+    if a.clustering == "llm":
+        asked["judge_prompt"] = file_hash(judge_prompt(config.task))
         asked["judge_engine"] = config.as_role("judge").cluster.engine.model_dump()
     return {
         "samples": a.samples,
@@ -152,8 +164,8 @@ def annotate(config: Config, force: bool = False) -> Path:
             _require_usable_judge(out, config)
             return out.folder
         require_memory(config, inputs.train)
-        if judge_model := used_judge(config):  # before the teacher is sampled for hours
-            check_model(resolve_model(judge_model))
+        if config.annotation.clustering == "llm":  # before the teacher is sampled for hours
+            check_model(resolve_model(config.judge_path))
         asked = check_judge(config, inputs.train)
         samples, a, folder = draw_samples(config, force), config.annotation, out.folder
         store.files(samples, "shards/*.parquet")  # checked as a whole, before the stream reads one after the other
@@ -218,35 +230,71 @@ def teacher_samples(annotation: Path, n: int) -> StoredSamples:
 def make_judge(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
     """The equivalence judge the configuration asks for, and what vouches for it.
 
-    A language model is asked only what the symbolic rules leave open. Before it clusters anything it must pass the
-    calibration set: JudgeError names its rates and the remedy (`annotation.accept_poor_judge` goes on regardless).
+    A language model is asked only what the symbolic rules leave open, of free text everything. Before it clusters
+    anything it must pass pairs of known relation, of free text the task's own: JudgeError names its rates and the
+    remedy (`annotation.accept_poor_judge` goes on regardless).
     """
-    if config.annotation.clustering == "meaning":
-        return _judge_of_meaning(config)
-    if config.annotation.clustering != "llm":
-        plain = ExactJudge() if config.annotation.clustering == "exact" else SymbolicJudge()
-        return plain, {"name": plain.name}
+    match config.annotation.clustering:
+        case "meaning":
+            return _judge_of_meaning(config)
+        case "nli":
+            return _judge_of_inference(config)
+        case "llm":
+            return _language_model(config)
+        case clustering:
+            plain = ExactJudge() if clustering == "exact" else SymbolicJudge()
+            return plain, {"name": plain.name}
+
+
+def _language_model(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
+    """A language model on engines, of numbers and formulas after the symbolic rules."""
     from artifact.actors.judge_engine import open_llm_judge
 
-    model, gap = open_llm_judge(config.as_role("judge"))
-    report = calibrate(model)
+    task = task_of(config.task)
+    graded = grading_of(task) is not None
+    pairs = _known_pairs(task, "llm") if graded else None
+    model, gap = open_llm_judge(config.as_role("judge"), judge_prompt(config.task))
+    report = calibrate(model, pairs)
     require_usable(report, go_on=config.annotation.accept_poor_judge)
-    judge = ChainJudge([SymbolicJudge(), model])
+    judge = model if graded else ChainJudge([SymbolicJudge(), model])
     return judge, {"name": judge.name, "load_max_logprob_diff": gap, **_rates(report)}
 
 
 def _judge_of_meaning(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
     """Mutual entailment by what the task says an answer means; it must pass the task's own pairs of known relation."""
     task = task_of(config.task)
-    if not (hasattr(task, "meaning") and hasattr(task, "known_pairs")):
+    if not hasattr(task, "meaning"):
         raise ConfigError(
             f"annotation.clustering = meaning needs a task that says what an answer means, and {config.task.name!r} "
             "does not: set it to symbolic, exact or llm, or give the task `meaning` and `known_pairs`"
         )
     judge = EntailmentJudge("meaning", by_meaning(task.meaning))
-    report = calibrate(judge, [KnownPair(*pair) for pair in task.known_pairs()])
+    report = calibrate(judge, _known_pairs(task, "meaning"))
     require_usable(report, go_on=config.annotation.accept_poor_judge)
     return judge, {"name": judge.name, **_rates(report)}
+
+
+def _judge_of_inference(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
+    """Mutual entailment by a cross-encoder; it must pass the task's own pairs, of numbers the common ones."""
+    from artifact.phase1.nli import load_entails
+
+    task = task_of(config.task)
+    pairs = None if grading_of(task) is None else _known_pairs(task, "nli")
+    judge = EntailmentJudge(config.judge_path, load_entails(resolve_model(config.judge_path), config.judge_path))
+    report = calibrate(judge, pairs)
+    require_usable(report, go_on=config.annotation.accept_poor_judge)
+    return judge, {"name": judge.name, **_rates(report)}
+
+
+def _known_pairs(task: Task, clustering: str) -> list[KnownPair]:
+    """A graded task's own pairs of known relation; ConfigError where it has none, for no judge could be tested."""
+    pairs = [KnownPair(*pair) for pair in getattr(task, "known_pairs", list)()]
+    if not pairs:
+        raise ConfigError(
+            f"annotation.clustering = {clustering} needs pairs of known relation to test the judge on, and task "
+            f"{task.name!r} gives none: set annotation.clustering to exact, or give the task `known_pairs`"
+        )
+    return pairs
 
 
 def _rates(report: CalibrationReport) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Also the start-up report of a configuration (`start_up.py`), made once a process
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from artifact.errors import ConfigError, EmptyDataset
 from artifact.models import json_of
 from artifact.paths import resolve_model
 from artifact.phase1 import llm_judge
+from artifact.phase1.similarity import comparing
 from artifact.provenance import digest
 from artifact.records import Problem
 from artifact.report.output_manifest import say
@@ -30,6 +31,7 @@ from artifact.tasks.base import Context, Task
 from artifact.tasks.checks import Finding, eos_ids
 from artifact.tasks.extract import DEFAULT_RULES, rules_for
 from artifact.tasks.grading import grading_of
+from artifact.tasks.metrics import Metric
 from artifact.tasks.prompts import encode_prompt
 from artifact.tasks.tool_loop import CalculatorTool, encode_marked
 from artifact.tasks.verifier import Verifier
@@ -92,6 +94,15 @@ def verify_for(section: TaskSection) -> VerifyBatch:
         return grading
     verifier = answer_verifier(section)
     return lambda texts, problems: verifier.verify_batch(texts, [p.answer for p in problems])
+
+
+def metric_of(section: TaskSection, problems: Iterable[Problem]) -> Callable[[str], Metric] | None:
+    """The metric by which answers to each of `problems` are compared, by id; None for a task that is graded by none."""
+    grading = grading_of(task_of(section))
+    if grading is None:
+        return None
+    metrics = {p.id: comparing(grading.metric_for(p)) for p in problems}
+    return metrics.__getitem__
 
 
 def judged_by(section: TaskSection) -> list[str]:
@@ -197,6 +208,11 @@ def _say_once(line: str) -> None:
     say(f"start-up: {line}")
 
 
+def judge_prompt(section: TaskSection) -> Path:
+    """What a language model is asked as the judge of a task's answers: of free text another question than of values."""
+    return llm_judge.PROMPT if grading_of(task_of(section)) is None else llm_judge.TEXT_PROMPT
+
+
 def check_judge(config: Config, problems: Sequence[Problem]) -> list[Finding]:
     """What is known of the judge of phase 1 before the teacher is sampled; nothing where it is no language model.
 
@@ -206,9 +222,10 @@ def check_judge(config: Config, problems: Sequence[Problem]) -> list[Finding]:
     if config.annotation.clustering != "llm":
         return []
     questions, room = [p.question for p in problems], config.as_role("judge").cluster.engine.max_model_len
-    judge = _checkpoint(config.judge_path)
+    judge, asked = _checkpoint(config.judge_path), judge_prompt(config.task)
     found = [
-        replace(f, about=judge.name) for f in llm_judge.check_judge(judge.tokenizer, judge.config, questions, room)
+        replace(f, about=judge.name)
+        for f in llm_judge.check_judge(judge.tokenizer, judge.config, questions, room, asked)
     ]
     for finding in found:
         if finding.notable:

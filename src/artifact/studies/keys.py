@@ -56,9 +56,10 @@ ROOTS = {
     ),
     "weighting": ("artifact.phase1.weights",),
     "llm judge": ("artifact.phase1.llm_judge",),
+    "nli judge": ("artifact.phase1.nli",),
     "plain prompt": ("artifact.tasks.plain_prompt",),
 }
-"""The modules whose code, with all they import, decides a kind of result; the last three, a part that only some have:
+"""The modules whose code, with all they import, decides a kind of result; the last four, a part that only some have:
 the weights of a run, the judge of an annotation, the prompts of an evaluation."""
 
 NOT_IN_KEY = ("description",)

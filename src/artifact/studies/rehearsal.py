@@ -30,10 +30,12 @@ from artifact.files import read_json, write_json
 from artifact.paths import project_root
 from artifact.provenance import digest, hardware, stamp
 from artifact.studies.standin_data import datasets_of, put_datasets
+from artifact.studies.standin_texts import texts_of
 from artifact.studies.study import load_study, study_names
 from artifact.studies.suremath import builder_of
 from artifact.suremath.settings import ProblemSource, SureMathSettings, load_settings
 from artifact.tasks.benchmark import known_benchmarks
+from artifact.tasks.text_task import text_sets
 from artifact.worlds.standins.hub import put_model
 from artifact.worlds.standins.language import answering, build_tokenizer, writing
 from artifact.worlds.standins.networks import write_model
@@ -125,7 +127,10 @@ def prepare(tier: str, folder: Path) -> dict[str, str]:
         _write(folder / "configs" / "studies" / f"{name}.yaml", thinned(study, trained))
     hub = folder / "hub"
     put_models(hub / "hub", [load(name) for name in tiers], settings)
-    put_datasets(hub / "datasets", datasets_of(_benchmarks(tiers), _sources(settings)))
+    read = _read_by(tiers)
+    benchmarks = [b for name, b in known_benchmarks().items() if name in read]
+    sets = [s for name, s in text_sets().items() if name in read]
+    put_datasets(hub / "datasets", datasets_of(benchmarks, _sources(settings)) | texts_of(sets))
     own = {"ARTIFACT_ROOT": str(folder), "ARTIFACT_RESULTS": str(folder / "results"), "HF_HOME": str(hub)}
     own |= {"ARTIFACT_FIGURES": str(folder / "figures"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     unset = ("ARTIFACT_DATA", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "RAY_ADDRESS")
@@ -217,15 +222,14 @@ def _texts() -> tuple[str, ...]:
     )
 
 
-def _benchmarks(tiers: Sequence[str]) -> list[Any]:
-    """Every benchmark that a run of some study on the tiers trains or is measured on."""
+def _read_by(tiers: Sequence[str]) -> set[str]:
+    """The names of tasks and splits that a run of some study on the tiers trains or is measured on."""
     names: set[str] = set()
     for tier in tiers:
         for study in study_names():
             for _, config in load_study(study).runs(tier):
                 names |= {config.task.name, config.evaluation.curve, *config.evaluation.final}
-    known = known_benchmarks()
-    return [known[name] for name in sorted(names & known.keys())]
+    return names
 
 
 def _sources(settings: SureMathSettings | None) -> Iterator[ProblemSource]:

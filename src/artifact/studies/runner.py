@@ -28,7 +28,15 @@ from artifact.report.output_manifest import record_wait, say
 from artifact.studies import keys, store
 from artifact.studies.annotate import annotate, annotation_key, load_checkpoint, teacher_samples
 from artifact.studies.driver_memory import require_memory
-from artifact.studies.inputs import build_inputs, evaluation_problems, prompts_hash, sampler_for, start_up, tokenizer_of
+from artifact.studies.inputs import (
+    build_inputs,
+    evaluation_problems,
+    metric_of,
+    prompts_hash,
+    sampler_for,
+    start_up,
+    tokenizer_of,
+)
 from artifact.studies.lanes import side_by_side
 from artifact.studies.runlog import RunLog
 from artifact.studies.study import Cell, Study, load_study
@@ -104,11 +112,19 @@ def phase_one(config: Config, method: Method) -> TeacherAnnotations:
     """What `method` reads of the annotation of its teacher, which is made first where it is not there."""
     if not method.needs.annotation:
         return TeacherAnnotations()
+    weighting = method.weighting() if method.needs.uncertainty else None
+    metric = metric_of(config.task, build_inputs(config).train) if weighting else None
+    if weighting and weighting.scheme == "similarity" and metric is None:
+        raise ConfigError(
+            f"method_options.weighting = similarity compares answers by the metric that grades a task, and "
+            f"{config.task.name!r} is graded by none: set it to soft"
+        )
     folder = annotate(config)
     weights: dict[str, float] = {}
-    if method.needs.uncertainty:
-        annotations = stream_parquet(store.file(folder, "annotations.parquet"), Annotation)
-        weights = weights_for(method.weighting(), annotations)
+    if weighting:
+        weights = weights_for(
+            weighting, stream_parquet(store.file(folder, "annotations.parquet"), Annotation), metric
+        )
     samples = teacher_samples(folder, config.annotation.samples) if method.needs.teacher_samples else {}
     return TeacherAnnotations(weights, samples)
 

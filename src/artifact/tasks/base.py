@@ -83,7 +83,7 @@ def task_names() -> list[str]:
     return sorted(_TASKS)
 
 
-def stated_splits(name: str) -> tuple[str, Mapping[str, int]]:
+def stated_splits(name: str) -> tuple[str, Mapping[str, int | str]]:
     """(split meant where only the task is named, problems per split), as the class of the task states them."""
     factory = _TASKS.get(name) if name in task_names() else None
     return getattr(factory, "main", ""), getattr(factory, "sizes", {})

@@ -32,6 +32,10 @@ class Grader(Protocol):
         """ArtifactError where one of `problems` cannot be graded, before anything is sampled."""
         ...
 
+    def metric_for(self, problem: Problem) -> Metric:
+        """The metric by which responses to `problem` are scored."""
+        ...
+
 
 def grading_of(task: object) -> Grader | None:
     """The grading a task states; None for one whose answers are compared by algebra."""
@@ -72,6 +76,10 @@ class Grading:
         if self.metric.compared:
             require_references(self.metric.name, problems)
 
+    def metric_for(self, problem: Problem) -> Metric:
+        """The one metric."""
+        return self.metric
+
     def _verdict(self, text: str, problem: Problem) -> Verdict:
         name, answer = self.metric.name, (final_segment(text) or "").strip()
         if not answer:
@@ -102,6 +110,11 @@ class GradingByFamily:
         self._require_known(problems)
         for family, grader in self.graders.items():
             grader.check([p for p in problems if p.meta["family"] == family])
+
+    def metric_for(self, problem: Problem) -> Metric:
+        """That of the problem's family."""
+        self._require_known([problem])
+        return self.graders[problem.meta["family"]].metric_for(problem)
 
     def _require_known(self, problems: Sequence[Problem]) -> None:
         unknown = [p for p in problems if p.meta.get("family") not in self.graders]

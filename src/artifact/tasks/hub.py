@@ -43,6 +43,7 @@ class Source:
     hub_split   name of the split on the hub
     hub_rows    number of rows on the hub, all configurations together; None = not known
     made_by     the command that builds it, where this project does
+    aligned     languages of a local pair of text files with a line each (`translation/train.de`), in place of one file
     """
 
     local: str
@@ -53,6 +54,7 @@ class Source:
     hub_split: str = "test"
     hub_rows: int | None = None
     made_by: str = ""
+    aligned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ def built_dir() -> Path:
 
 def local_file(source: Source, data_dir: str | Path | None = None) -> Path | None:
     """The local file of a source in the first folder that has one; None where it lies in no folder."""
-    files = (folder / (source.local + ending) for folder in data_dirs(data_dir) for ending in FORMATS)
+    endings = [f".{language}" for language in source.aligned[:1]] + list(FORMATS)
+    files = (folder / (source.local + ending) for folder in data_dirs(data_dir) for ending in endings)
     return next((path for path in files if path.is_file()), None)
 
 
@@ -158,9 +161,25 @@ def read_file(path: Path) -> list[Row]:
     return rows
 
 
+def read_aligned(path: Path, languages: Sequence[str]) -> list[Row]:
+    """Lines of text files beside each other, one for each language, as WMT's rows; Mismatch where one is shorter."""
+    texts = {}
+    for language in languages:
+        beside = path.with_suffix(f".{language}")
+        if not beside.is_file():
+            raise Mismatch(f"{beside} is missing beside {path.name}: both sides of a translation are needed")
+        texts[language] = beside.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    counts = {language: len(lines) for language, lines in texts.items()}
+    if len(set(counts.values())) > 1:
+        raise Mismatch(f"{path.with_suffix('')}: the sides have {counts} lines; one is cut off, fetch both again")
+    return [{"translation": dict(zip(languages, lines, strict=True))} for lines in zip(*texts.values(), strict=True)]
+
+
 def _load_local(source: Source, path: Path) -> Loaded:
-    rows = read_file(path)
-    digest = file_sha256(path)
+    aligned = path.suffix not in FORMATS
+    rows = read_aligned(path, source.aligned) if aligned else read_file(path)
+    sides = [path.with_suffix(f".{language}") for language in source.aligned] if aligned else [path]
+    digest = file_sha256(path) if len(sides) == 1 else text_sha256("".join(map(file_sha256, sides)))
     checked = []
     if source.rows is not None:
         expected = {source.rows, source.hub_rows} if path.suffix == ".parquet" else {source.rows}

@@ -60,7 +60,9 @@ class Needs:
         return self.uncertainty or self.teacher_samples
 
 
-Scheme = Literal["uniform", "binary", "soft", "majority", "miller_madow", "chao_shen", "shuffled", "verified", "gold"]
+Scheme = Literal[
+    "uniform", "binary", "soft", "majority", "miller_madow", "chao_shen", "similarity", "shuffled", "verified", "gold"
+]
 """How phase 1 becomes a weight; what each means stands in `phase1/weights.py`."""
 
 READS_GOLD: tuple[Scheme, ...] = ("verified", "gold")
