@@ -642,8 +642,8 @@ MUTANTS = (
     Mutant(
         "fingerprint: a piece is counted from the start",
         "train/fingerprint.py",
-        "torch.arange(first + start, first + start + piece.numel(), device=tensor.device)",
-        "torch.arange(start, start + piece.numel(), device=tensor.device)",
+        "_table(tensor.device, TABLE)[first:end]",
+        "_table(tensor.device, TABLE)[: end - first]",
         ("train/test_fingerprint.py",),
     ),
     Mutant(

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from artifact.actors.checkpoints import load_classifier, load_tokenizer
 from artifact.config import load
-from artifact.errors import ArtifactError, ConfigError, Mismatch
+from artifact.errors import ArtifactError, BrokenModel, ConfigError, Mismatch
 from artifact.phase1.annotate import annotate
-from artifact.phase1.entailment import EntailmentJudge, by_meaning
+from artifact.phase1.entailment import EntailmentJudge, Entails, by_meaning
 from artifact.phase1.entropy import semantic_entropy
 from artifact.phase1.judge import JudgeError, Pair
 from artifact.phase1.judge_calibration import KnownPair, calibrate, require_usable
-from artifact.phase1.nli import entailment_label, load_entails
+from artifact.phase1.nli import entailment_label, entails_by
 from artifact.phase1.similarity import normalised_similarity_entropy, similarities, similarity_entropy, with_similarity
 from artifact.phase1.validation import score_table
 from artifact.records import Problem, Rollout, Status, Verdict
@@ -181,9 +182,9 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("nli")
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]
-    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
-    BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=24).save_pretrained(folder)
-    torch.manual_seed(3)
+    ids = {word: number for number, word in enumerate(words)}
+    BertTokenizerFast(vocab=ids, model_max_length=24).save_pretrained(folder)
+    torch.manual_seed(6)
     labels = dict(enumerate(("contradiction", "ENTAILMENT", "neutral")))
     config = BertConfig(
         vocab_size=len(words),
@@ -200,29 +201,37 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def toy(folder: Path) -> Entails:
+    return entails_by(load_classifier(str(folder)), load_tokenizer(str(folder)), "toy")
+
+
 def test_a_cross_encoder_says_what_the_librarys_own_pipeline_says(classifier: Path) -> None:
     from transformers import pipeline
 
     said = ["a b", "b a", "c d e", "h", "a a a a", "f g"]
     pairs = [(left, right) for left in said for right in said]
-    found = load_entails(classifier, "toy")(pairs, ["e f"] * len(pairs))
+    found = toy(classifier)(pairs, ["e f"] * len(pairs))
     asked = [{"text": f"e f {left}", "text_pair": f"e f {right}"} for left, right in pairs]
     peer = [answer["label"] == "ENTAILMENT" for answer in pipeline("text-classification", str(classifier))(asked)]
     assert found == peer and 0 < sum(peer) < len(peer)
 
 
 def test_a_pair_that_is_too_long_is_undecided(classifier: Path) -> None:
-    short, long = ("a", "b"), ("a " * 20, "b")
-    assert [x is None for x in load_entails(classifier, "toy")([short, long], ["", ""])] == [False, True]
-    (verdict,) = EntailmentJudge("toy", load_entails(classifier, "toy")).judge([long], [""])
+    short, long = ("a", "b"), ("a " * 30, "b")
+    assert [x is None for x in toy(classifier)([short, long], ["", ""])] == [False, True]
+    (verdict,) = EntailmentJudge("toy", toy(classifier)).judge([long], [""])
     assert verdict.equivalent is None
 
 
 def test_a_model_that_is_no_judge_of_inference_is_refused(classifier: Path, tmp_path: Path) -> None:
     with pytest.raises(Mismatch, match="the labels positive, negative: not one of them is 'entailment'"):
         entailment_label({0: "positive", 1: "negative"}, "toy")
-    with pytest.raises(Mismatch, match="no sequence classifier can be read from"):
-        load_entails(tmp_path, "toy")
+    with pytest.raises(BrokenModel, match=r"config\.json"):
+        toy(tmp_path)
+    for file in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / file).write_bytes((classifier / file).read_bytes())
+    with pytest.raises(BrokenModel, match="no sequence classifier can be read from it"):
+        toy(tmp_path)
 
 
 def test_a_cross_encoder_must_pass_the_pairs_of_the_task(classifier: Path) -> None:

@@ -142,7 +142,9 @@ def test_a_set_that_is_graded_alike_may_be_its_evaluation(registry: None, tmp_pa
     row = {"prompt": "Write.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
     write(tmp_path, "ifeval/train.jsonl", [row] * 541)
     assert {p.task for p in load_problems(task, "ifeval", 3)} == {"ifeval"}
-    with pytest.raises(ArtifactError, match=r"no split 'samsum'; it has train, .*data sets ifeval, pets, seed-instructions"):
+    with pytest.raises(
+        ArtifactError, match=r"no split 'samsum'; it has train, .*data sets ifeval, pets, seed-instructions"
+    ):
         load_problems(task, "samsum")
 
 

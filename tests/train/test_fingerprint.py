@@ -18,9 +18,11 @@ def make(dtype: torch.dtype) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("piece", [4, 1 << 24])
-def test_is_the_sum_of_the_formula(dtype: torch.dtype, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("piece", "table"), [(4, 0), (4, 20), (1 << 24, 0), (1 << 24, 1 << 20)])
+def test_is_the_sum_of_the_formula(dtype: torch.dtype, piece: int, table: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By pieces, and by weights that are kept; `table` 0 and 20 are shorter than the tensor."""
     monkeypatch.setattr(module, "PIECE", piece)
+    monkeypatch.setattr(module, "TABLE", table)
     x = make(dtype)
     raw, size = (
         x.contiguous().numpy(force=True).tobytes()

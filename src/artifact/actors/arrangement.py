@@ -107,9 +107,11 @@ class Arrangement:
                     row += length or 0
 
     def watch(self, named: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
-        """`named` on their way into the engine, each counted where it has to stand."""
+        """`named` on their way into the engine, each counted anew where it has to stand."""
         from artifact.train.fingerprint import fingerprint
 
+        for held in self.held.values():
+            held.expected, held.arrived = 0, set()
         dtypes = {id(held): held.parameter.dtype for held in self.held.values()}  # a reload takes them away meanwhile
         for name, tensor in named:
             for held, piece in self._of.get(name, ()):
@@ -137,7 +139,7 @@ def without_tiny(tensor: torch.Tensor) -> torch.Tensor:
     """`tensor` with zero for each number that is smaller than the smallest normal one, and for zero with a sign."""
     import torch
 
-    return torch.where(tensor.abs() < torch.finfo(tensor.dtype).tiny, torch.zeros_like(tensor), tensor)
+    return torch.where(tensor.abs() < torch.finfo(tensor.dtype).tiny, tensor.new_zeros(()), tensor)
 
 
 def cuts_of(layer: Any, name: str) -> list[tuple[int, int, int | None]] | None:

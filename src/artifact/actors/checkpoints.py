@@ -132,6 +132,23 @@ def load_config(path: str) -> Any:
         raise broken(folder, f"config.json cannot be used ({_brief(err)})") from err
 
 
+def load_classifier(path: str) -> Any:
+    """The sequence classifier in the folder `path`, in float32; BrokenModel where there is none or it lacks tensors."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    load_config(path)
+    try:
+        loaded: Any = AutoModelForSequenceClassification.from_pretrained(
+            path, dtype=torch.float32, output_loading_info=True, **SAFE
+        )
+    except Exception as err:  # a shape or a file that is wrong raises whatever it raises
+        raise broken(Path(path), f"no sequence classifier can be read from it ({_brief(err)})") from err
+    network, info = loaded
+    _require_all(Path(path), info)
+    return network.eval()
+
+
 def load_gguf(gguf: Path) -> tuple[Any, Any]:
     """The network, dequantised to float32, and the tokenizer of a GGUF file, as strictly: BrokenModel otherwise."""
     import torch

@@ -152,6 +152,7 @@ class EngineExtension:
 
     device: Any
     rank: int
+    _arrangement: Arrangement | None = None
 
     def seat(self) -> Seat:
         """Where this worker's memory is."""
@@ -186,6 +187,7 @@ class EngineExtension:
             for layer in model.modules():
                 if getattr(getattr(layer, "quant_method", None), "moe_kernel", None) is not None:
                     layer.quant_method.moe_kernel = None
-        arrangement = Arrangement(model)
-        self.reload_weights(weights_iterator=arrangement.watch(named))  # type: ignore[attr-defined]
-        return arrangement
+        if self._arrangement is None:
+            self._arrangement = Arrangement(model)
+        self.reload_weights(weights_iterator=self._arrangement.watch(named))  # type: ignore[attr-defined]
+        return self._arrangement

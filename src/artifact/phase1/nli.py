@@ -9,7 +9,6 @@ not cut off but undecided, and counted. Left out: whether it is any good (`judge
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from artifact.errors import Mismatch
@@ -56,15 +55,3 @@ def entails_by(model: Any, tokenizer: Any, name: str) -> Entails:
         return out
 
     return entails
-
-
-def load_entails(folder: str | Path, name: str) -> Entails:
-    """`entails_by` the classifier in `folder`. Raises Mismatch where no classifier can be read from it."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    try:
-        model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as err:
-        raise Mismatch(f"no sequence classifier can be read from {folder} ({str(err).splitlines()[0]})") from err
-    return entails_by(model.eval(), tokenizer, name)

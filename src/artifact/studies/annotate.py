@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from artifact.actors.calls import call
-from artifact.actors.checkpoints import check_model
+from artifact.actors.checkpoints import check_model, load_classifier, load_tokenizer
 from artifact.actors.leases import release_samplers
 from artifact.actors.placement import counts_devices
 from artifact.actors.session import Actors, open_actors
@@ -276,11 +276,12 @@ def _judge_of_meaning(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]
 
 def _judge_of_inference(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
     """Mutual entailment by a cross-encoder; it must pass the task's own pairs, of numbers the common ones."""
-    from artifact.phase1.nli import load_entails
+    from artifact.phase1.nli import entails_by
 
     task = task_of(config.task)
     pairs = None if grading_of(task) is None else _known_pairs(task, "nli")
-    judge = EntailmentJudge(config.judge_path, load_entails(resolve_model(config.judge_path), config.judge_path))
+    name, path = config.judge_path, resolve_model(config.judge_path)
+    judge = EntailmentJudge(name, entails_by(load_classifier(path), load_tokenizer(path), name))
     report = calibrate(judge, pairs)
     require_usable(report, go_on=config.annotation.accept_poor_judge)
     return judge, {"name": judge.name, **_rates(report)}

@@ -122,9 +122,7 @@ def phase_one(config: Config, method: Method) -> TeacherAnnotations:
     folder = annotate(config)
     weights: dict[str, float] = {}
     if weighting:
-        weights = weights_for(
-            weighting, stream_parquet(store.file(folder, "annotations.parquet"), Annotation), metric
-        )
+        weights = weights_for(weighting, stream_parquet(store.file(folder, "annotations.parquet"), Annotation), metric)
     samples = teacher_samples(folder, config.annotation.samples) if method.needs.teacher_samples else {}
     return TeacherAnnotations(weights, samples)
 

@@ -10,6 +10,8 @@ they arrived roughly. Left out: an adversary (it is no cryptographic hash).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,9 @@ PHI = 0x9E3779B97F4A7C15 - 2**64
 
 PIECE = 1 << 24
 """Elements summed at once: three arrays of 128 MiB."""
+
+TABLE = 1 << 20
+"""Weights of positions that are kept once they were computed, 8 MiB a device: small tensors are most of a model's."""
 
 _INTEGER_OF_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -28,9 +33,21 @@ def fingerprint(tensor: Tensor, first: int = 0) -> int:
     first  the position of its first element, where `tensor` is a piece of a larger one
     """
     bits = tensor.detach().contiguous().view(_INTEGER_OF_SIZE[tensor.element_size()]).reshape(-1)
+    end = first + bits.numel()
+    if end <= TABLE:
+        return int((bits * _table(tensor.device, TABLE)[first:end]).sum()) % 2**64
     total = torch.zeros((), dtype=torch.int64, device=tensor.device)
     for start in range(0, bits.numel(), PIECE):
         piece = bits[start : start + PIECE].long()
-        position = torch.arange(first + start, first + start + piece.numel(), device=tensor.device)
-        total += (piece * (position.mul_(2).add_(1).mul_(PHI))).sum()
+        total += (piece * _weights(first + start, piece.numel(), tensor.device)).sum()
     return int(total) % 2**64
+
+
+def _weights(first: int, n: int, device: torch.device) -> Tensor:
+    """(2 i + 1) · φ of `n` positions from `first` on."""
+    return torch.arange(first, first + n, device=device).mul_(2).add_(1).mul_(PHI)
+
+
+@lru_cache(maxsize=4)
+def _table(device: torch.device, n: int) -> Tensor:
+    return _weights(0, n, device)
