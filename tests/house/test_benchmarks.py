@@ -14,7 +14,10 @@ from artifact.actors import object_store
 from artifact.studies import driver_memory
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+ROOT = BENCHMARKS.parent
+SAME = f"{ROOT}/results/tables/tiny"
 SMALL = {
+    "changed_digits": ["--what", "Nothing.", "--before", SAME, "--after", SAME, "--out", "{tmp}/toy.json"],
     "chunked_head": ["--hidden", "16", "--vocab", "300", "--top-k", "4", "--tokens", "8", "--repeats", "1"],
     "clustering": ["--per-kind", "1"],
     "gpu_check": ["--toy", "--out", "{tmp}/toy.json"],
@@ -63,7 +66,7 @@ def test_the_page_shows_what_was_measured_on_a_gpu() -> None:
     assert "results/gpu/" in page
 
 
-@pytest.mark.parametrize(("name", "where"), [*((n, "speed.md") for n in sorted(NEED_ACTORS)), ("step_time", "gpu.md")])
+@pytest.mark.parametrize(("name", "where"), [*((n, "speed.md") for n in sorted({*NEED_ACTORS, "changed_digits"})), ("step_time", "gpu.md")])
 def test_the_page_shows_how_fast_a_step_is(name: str, where: str) -> None:
     page = (BENCHMARKS.parent / "docs" / where).read_text(encoding="utf-8")
     shown = re.search(rf"<!-- {name}\.py -->\n(.*?)<!-- end -->", page, re.DOTALL)
