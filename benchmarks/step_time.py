@@ -103,12 +103,15 @@ def solution_tokens(config: Config) -> dict[str, int]:
 
 
 def finished_runs(folder: Path) -> Iterator[tuple[Path, Config, dict[str, Any]]]:
-    """The runs of the methods of `STUDIES`, in the order in which they finished, each with its `run_info`."""
+    """The runs of the methods of `STUDIES` on the tier's own task, in the order in which they finished, each with its
+    `run_info`.
+    """
     found, wanted = [], [(cell.method, cell.options) for name in STUDIES for cell in load_study(name).cells]
     for path in folder.iterdir():
         manifest = store.read_manifest(path)
         of = {} if manifest is None else manifest.get("config", {})
-        if manifest is not None and (of.get("method"), of.get("method_options")) in wanted:
+        own = of.get("task", {}).get("name") == load("tiny").task.name  # not a run in another tier's settings
+        if manifest is not None and own and (of.get("method"), of.get("method_options")) in wanted:
             info = read_json(path / "run_info.json", "run it again")
             found.append((info["finished"], path, Config.model_validate(of), info))
     for _, *run in sorted(found, key=lambda of: of[:2]):

@@ -11,9 +11,9 @@
     live/                            the models in a page, where the tier has embedded ones
     data/, files/, static/           what those pages load
 
-The light form keeps the rollouts of the papers' main tables alone, of one seed: greedy answers and training. It leaves
-out the models and what lies elsewhere in the repository: pages of notebooks, CSV and LaTeX of outputs, the numbers of
-figures, the settings of single runs.
+The light form keeps the rollouts of the papers' main tables alone, of one seed: greedy answers, and training with
+the tokens of the first and last recorded step. It leaves out the models and what lies elsewhere in the repository: pages
+of notebooks, CSV and LaTeX of outputs, the numbers of figures, the settings of single runs.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def build(
             shutil.copyfile(str(book.page), folder / "notebooks" / f"{book.stem}.html")
         annotations = [s for s in found.values() if s.kind == "annotations"]
         first = min((s.seed for s in found.values() if s.seed is not None), default=0)
-        packer = rollouts.Packer(pages, annotations, partial(write_tokens, pages, first), light)
+        packer = rollouts.Packer(pages, annotations, partial(write_tokens, pages, first, light), light)
         read = [runs.read(s, packer, packed=not light or _in_main_tables(s, first)) for s in found.values()]
         runs.write(pages, read, shown)
         why = families.collect(shown, packer, read)

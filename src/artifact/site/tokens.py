@@ -32,9 +32,12 @@ class Recorded(NamedTuple):
     sample: int
 
 
-def write_tokens(pages: Pages, seed: int, source: Source, places: Mapping[Drawn, int]) -> tuple[Recorded, ...]:
+def write_tokens(
+    pages: Pages, seed: int, light: bool, source: Source, places: Mapping[Drawn, int]
+) -> tuple[Recorded, ...]:
     """Pack the recorded tokens of a run of `seed`; returns whose they are, nothing where none are to be shown.
 
+    light   the first and the last recorded step alone
     places  the rollouts of training → their places in the pack of the run
     """
     if source.kind != "runs" or source.seed != seed or not source.cells & SHOWN:
@@ -42,9 +45,11 @@ def write_tokens(pages: Pages, seed: int, source: Source, places: Mapping[Drawn,
     run = opened(source.folder)
     if not run.records:
         return ()
+    recorded = [shown for shown in rollouts(run).filter(recorded=True) if shown.tokens[0].recorded]
+    ends = {f(shown.step for shown in recorded) for f in (min, max)} if light and recorded else None
     found, pieces = [], {}
-    for shown in rollouts(run).filter(recorded=True):
-        if not shown.tokens[0].recorded:
+    for shown in recorded:
+        if ends is not None and shown.step not in ends:
             continue
         drawn = shown.step, shown.problem.id, shown.rollout.sample
         pieces[places[drawn]] = shown.evidence(f"{source.key}-{places[drawn]}")
