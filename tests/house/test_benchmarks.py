@@ -66,7 +66,9 @@ def test_the_page_shows_what_was_measured_on_a_gpu() -> None:
     assert "results/gpu/" in page
 
 
-@pytest.mark.parametrize(("name", "where"), [*((n, "speed.md") for n in sorted({*NEED_ACTORS, "changed_digits"})), ("step_time", "gpu.md")])
+@pytest.mark.parametrize(
+    ("name", "where"), [*((n, "speed.md") for n in sorted({*NEED_ACTORS, "changed_digits"})), ("step_time", "gpu.md")]
+)
 def test_the_page_shows_how_fast_a_step_is(name: str, where: str) -> None:
     page = (BENCHMARKS.parent / "docs" / where).read_text(encoding="utf-8")
     shown = re.search(rf"<!-- {name}\.py -->\n(.*?)<!-- end -->", page, re.DOTALL)

@@ -19,7 +19,7 @@ from artifact.phase1.records import Annotation
 from artifact.records import Problem, Rollout, write_parquet
 from artifact.studies import annotate as phase_one
 from artifact.studies import results, runner
-from artifact.studies.annotate import make_judge
+from artifact.studies.judging import make_judge
 from artifact.studies.inputs import problems_of, verify_for
 from artifact.studies.study import load_study
 

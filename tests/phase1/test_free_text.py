@@ -21,7 +21,7 @@ from artifact.phase1.nli import entailment_label, entails_by
 from artifact.phase1.similarity import normalised_similarity_entropy, similarities, similarity_entropy, with_similarity
 from artifact.phase1.validation import score_table
 from artifact.records import Problem, Rollout, Status, Verdict
-from artifact.studies.annotate import make_judge
+from artifact.studies.judging import make_judge
 from artifact.tasks import get_task
 from artifact.tasks.metrics import METRICS, Metric
 

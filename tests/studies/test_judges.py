@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from artifact.config import ConfigError, load
-from artifact.studies.annotate import make_judge
+from artifact.studies.judging import make_judge
 
 
 def test_exact_and_symbolic_judges_need_no_engine() -> None:

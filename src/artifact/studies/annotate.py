@@ -12,35 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from artifact.actors.calls import call
-from artifact.actors.checkpoints import check_model, load_classifier, load_tokenizer
+from artifact.actors.checkpoints import check_model
 from artifact.actors.leases import release_samplers
 from artifact.actors.placement import counts_devices
 from artifact.actors.session import Actors, open_actors
 from artifact.actors.team import probe_sequences
 from artifact.config import Config
-from artifact.errors import ConfigError
 from artifact.paths import resolve_model
 from artifact.phase1 import stream
-from artifact.phase1.entailment import EntailmentJudge, by_meaning
-from artifact.phase1.judge import ChainJudge, EquivalenceJudge, ExactJudge, JudgeError, SymbolicJudge
-from artifact.phase1.judge_calibration import CalibrationReport, KnownPair, calibrate, require_usable
+from artifact.phase1.judge import JudgeError
 from artifact.phase1.records import Annotation
 from artifact.phase1.stored import StoredSamples
 from artifact.provenance import digest, file_hash
 from artifact.records import Rollout
 from artifact.studies import keys, store
 from artifact.studies.driver_memory import require_memory
-from artifact.studies.inputs import (
-    build_inputs,
-    check_judge,
-    judge_prompt,
-    prompts_hash,
-    sampler_for,
-    start_up,
-    task_of,
-)
-from artifact.tasks.base import Task
-from artifact.tasks.grading import grading_of
+from artifact.studies.inputs import build_inputs, check_judge, judge_prompt, prompts_hash, sampler_for, start_up
+from artifact.studies.judging import make_judge
 from artifact.train.inputs import RunInputs
 from artifact.train.rollouts import verify_groups
 from artifact.train.sync_check import check_weight_sync
@@ -225,87 +213,6 @@ def samples_folder(annotation: Path) -> Path:
 def teacher_samples(annotation: Path, n: int) -> StoredSamples:
     """The N verified responses of each problem behind an annotation, by problem id; read when they are asked for."""
     return StoredSamples(store.file(samples_folder(annotation), "samples.parquet"), n)
-
-
-def make_judge(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
-    """The equivalence judge the configuration asks for, and what vouches for it.
-
-    A language model is asked only what the symbolic rules leave open, of free text everything. Before it clusters
-    anything it must pass pairs of known relation, of free text the task's own: JudgeError names its rates and the
-    remedy (`annotation.accept_poor_judge` goes on regardless).
-    """
-    match config.annotation.clustering:
-        case "meaning":
-            return _judge_of_meaning(config)
-        case "nli":
-            return _judge_of_inference(config)
-        case "llm":
-            return _language_model(config)
-        case clustering:
-            plain = ExactJudge() if clustering == "exact" else SymbolicJudge()
-            return plain, {"name": plain.name}
-
-
-def _language_model(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
-    """A language model on engines, of numbers and formulas after the symbolic rules."""
-    from artifact.actors.judge_engine import open_llm_judge
-
-    task = task_of(config.task)
-    graded = grading_of(task) is not None
-    pairs = _known_pairs(task, "llm") if graded else None
-    model, gap = open_llm_judge(config.as_role("judge"), judge_prompt(config.task))
-    report = calibrate(model, pairs)
-    require_usable(report, go_on=config.annotation.accept_poor_judge)
-    judge = model if graded else ChainJudge([SymbolicJudge(), model])
-    return judge, {"name": judge.name, "load_max_logprob_diff": gap, **_rates(report)}
-
-
-def _judge_of_meaning(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
-    """Mutual entailment by what the task says an answer means; it must pass the task's own pairs of known relation."""
-    task = task_of(config.task)
-    if not hasattr(task, "meaning"):
-        raise ConfigError(
-            f"annotation.clustering = meaning needs a task that says what an answer means, and {config.task.name!r} "
-            "does not: set it to symbolic, exact or llm, or give the task `meaning` and `known_pairs`"
-        )
-    judge = EntailmentJudge("meaning", by_meaning(task.meaning))
-    report = calibrate(judge, _known_pairs(task, "meaning"))
-    require_usable(report, go_on=config.annotation.accept_poor_judge)
-    return judge, {"name": judge.name, **_rates(report)}
-
-
-def _judge_of_inference(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
-    """Mutual entailment by a cross-encoder; it must pass the task's own pairs, of numbers the common ones."""
-    from artifact.phase1.nli import entails_by
-
-    task = task_of(config.task)
-    pairs = None if grading_of(task) is None else _known_pairs(task, "nli")
-    name, path = config.judge_path, resolve_model(config.judge_path)
-    judge = EntailmentJudge(name, entails_by(load_classifier(path), load_tokenizer(path), name))
-    report = calibrate(judge, pairs)
-    require_usable(report, go_on=config.annotation.accept_poor_judge)
-    return judge, {"name": judge.name, **_rates(report)}
-
-
-def _known_pairs(task: Task, clustering: str) -> list[KnownPair]:
-    """A graded task's own pairs of known relation; ConfigError where it has none, for no judge could be tested."""
-    pairs = [KnownPair(*pair) for pair in getattr(task, "known_pairs", list)()]
-    if not pairs:
-        raise ConfigError(
-            f"annotation.clustering = {clustering} needs pairs of known relation to test the judge on, and task "
-            f"{task.name!r} gives none: set annotation.clustering to exact, or give the task `known_pairs`"
-        )
-    return pairs
-
-
-def _rates(report: CalibrationReport) -> dict[str, Any]:
-    """What vouches for a judge, or speaks against it."""
-    return {
-        "usable": report.usable,
-        "faults": list(report.faults),
-        "true_merge": report.true_merge.estimate,
-        "false_merge": report.false_merge.estimate,
-    }
 
 
 def load_checkpoint(config: Config, actors: Actors, model: str, inputs: RunInputs) -> float | None:
