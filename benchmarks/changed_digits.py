@@ -43,10 +43,11 @@ def table(found: dict[str, Any]) -> str:
     """The comparison as Markdown."""
     rows = found["rows"]
     same = sum(r["accuracy"] == r["accuracy_after"] for r in rows)
+    inside = sum(r["inside"] for r in rows)
     lines = [
         f"{found['what']} Greedy accuracy in percent on the {rows[0]['problems']:,} problems of evaluation, means over "
-        f"seeds. Of {len(rows)} rows {same} are equal to the last digit and {sum(r['inside'] for r in rows)} lie in the "
-        "earlier interval over problems.",
+        f"seeds. Of {len(rows)} rows {same} are equal to the last digit and {inside} lie in the earlier interval over "
+        "problems.",
         "",
         "| teacher | method | seeds | before | 95 % interval | after | change |",
         "|---|---|---|---|---|---|---|",

@@ -19,8 +19,8 @@ from artifact.phase1.records import Annotation
 from artifact.records import Problem, Rollout, write_parquet
 from artifact.studies import annotate as phase_one
 from artifact.studies import results, runner
-from artifact.studies.judging import make_judge
 from artifact.studies.inputs import problems_of, verify_for
+from artifact.studies.judging import make_judge
 from artifact.studies.study import load_study
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,8 +21,8 @@ from artifact.phase1.annotate import annotate
 from artifact.records import Problem, Rollout
 from artifact.studies import store
 from artifact.studies.annotate import load_checkpoint
-from artifact.studies.judging import make_judge
 from artifact.studies.inputs import build_inputs, sampler_for
+from artifact.studies.judging import make_judge
 from artifact.train.methods.base import Batch
 from artifact.train.rollouts import verify_groups
 from artifact.train.token_reading import Answer, Question, answers

@@ -11,9 +11,9 @@
     live/                            the models in a page, where the tier has embedded ones
     data/, files/, static/           what those pages load
 
-The light form keeps the rollouts of the papers' main tables alone, of one seed: greedy answers, and training with
-the tokens of the first and last recorded step. It leaves out the models and what lies elsewhere in the repository: pages
-of notebooks, CSV and LaTeX of outputs, the numbers of figures, the settings of single runs.
+The light form keeps the rollouts of the papers' main tables alone, of one seed: greedy answers, and training with the
+tokens of the first and last recorded step. It leaves out the models and what lies elsewhere in the repository: pages of
+notebooks, CSV and LaTeX of outputs, the numbers of figures, the settings of single runs.
 """
 
 from __future__ import annotations

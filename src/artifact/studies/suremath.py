@@ -25,8 +25,8 @@ from artifact.provenance import digest, file_hash
 from artifact.records import Problem, Rollout, read_parquet
 from artifact.studies import keys, store
 from artifact.studies.annotate import clustering_settings, load_checkpoint, sampling_settings, used_judge
-from artifact.studies.judging import make_judge
 from artifact.studies.inputs import check_judge, inputs_over, rules_of, sampler_for, tokenizer_of
+from artifact.studies.judging import make_judge
 from artifact.suremath.build import build, make_generator
 from artifact.suremath.generator import Generator
 from artifact.suremath.labels import verify_samples
