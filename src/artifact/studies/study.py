@@ -11,6 +11,7 @@ cell is measured as all studies together read it, and trained once. Left out: ru
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -204,6 +205,12 @@ def study_names() -> list[str]:
 def load_study(name: str) -> Study:
     """The study `configs/studies/<name>.yaml`; an unknown name is an error that lists the right ones."""
     path = named_file("studies", name, "study")
+    return _checked_study(path, path.read_bytes(), tier_names())
+
+
+@lru_cache(maxsize=256)
+def _checked_study(path: Path, content: bytes, tiers: tuple[str, ...]) -> Study:
+    """The study in the file `path`, checked once for what it holds and the `tiers` there are."""
     return checked(Study, read_yaml(path), path.name)
 
 
