@@ -1027,7 +1027,9 @@ MUTANTS = (
         "studies/inputs.py",
         'Reading(split, e.limit, e.max_new_tokens, "evaluation.max_new_tokens") for split in splits',
         "Reading(split, e.limit, budgets[largest], largest) for split in splits",
-        ("studies/test_start_up.py::test_a_budget_as_large_as_the_engine_stops_before_any_actor",),
+        (
+            "studies/test_start_up.py::test_problems_of_evaluation_that_do_not_fit_are_left_out_of_every_measurement_and_counted",
+        ),
     ),
     Mutant(
         "every pair of a paper has a SURE-Math of its own",
