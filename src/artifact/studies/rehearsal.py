@@ -28,7 +28,7 @@ from artifact.config import Config, ConfigError, Engine, apply_overrides, load, 
 from artifact.errors import ArtifactError
 from artifact.files import read_json, write_json
 from artifact.paths import project_root
-from artifact.provenance import digest, hardware, stamp
+from artifact.provenance import digest, hardware, source_hash, stamp
 from artifact.studies.standin_data import datasets_of, put_datasets
 from artifact.studies.study import load_study, study_names
 from artifact.studies.suremath import builder_of
@@ -265,19 +265,19 @@ def rehearse(tier: str, folder: Path, only: str | None = None) -> Path:
     finally:
         verb(environment, "cluster", "stop")
         go = {"notebooks": only or "all", "done": done, "load_average": round(os.getloadavg()[2], 1)}
+        go["source"] = source_hash()
         go["minutes"] = round((time.monotonic() - started) / 60, 1)
         path = _account(tier, folder / "results", go)
     return path
 
 
 def _account(tier: str, results: Path, go: dict[str, Any]) -> Path:
-    """What was rehearsed, and how long each go of the same code took on which machine, this one the last.
+    """What was rehearsed, and how long each go in this folder took on which machine, this one the last.
 
-    Of a go also the machine's load average over its last fifteen minutes, its own actors included.
+    Of a go also the code, and the machine's load average over its last fifteen minutes, its own actors included.
     """
-    path, made_by = results / f"rehearsed.{tier}.json", stamp()
-    before = read_json(path, "rehearse again") if path.is_file() else {"source": None}
-    goes = [*(before["goes"] if before["source"] == made_by["source"] else []), go]
+    path = results / f"rehearsed.{tier}.json"
+    goes = [*(read_json(path, "rehearse again")["goes"] if path.is_file() else []), go]
     account: dict[str, Any] = {"tier": tier, "goes": goes, "tokens_for_one": FACTOR}
     account["minutes"] = round(sum(each["minutes"] for each in goes), 1)
     account["notebooks"] = [
@@ -286,6 +286,6 @@ def _account(tier: str, results: Path, go: dict[str, Any]) -> Path:
     for kind in ("suremath", "annotations", "runs"):
         made = [read_json(p, "rehearse again") for p in results.glob(f"{kind}/*/manifest.json")]
         account[kind] = sum(manifest["tier"] == tier for manifest in made)
-    account |= {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "hardware": hardware()} | made_by
+    account |= {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "hardware": hardware()} | stamp()
     write_json(path, account)
     return path
