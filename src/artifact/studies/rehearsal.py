@@ -280,9 +280,8 @@ def _account(tier: str, results: Path, go: dict[str, Any]) -> Path:
     goes = [*(read_json(path, "rehearse again")["goes"] if path.is_file() else []), go]
     account: dict[str, Any] = {"tier": tier, "goes": goes, "tokens_for_one": FACTOR}
     account["minutes"] = round(sum(each["minutes"] for each in goes), 1)
-    account["notebooks"] = [
-        p.stem for p in sorted((results / "notebooks" / tier).glob("*.ipynb")) if ".failed" not in p.name
-    ]
+    executed = sorted(p.stem for p in (results / "notebooks" / tier).glob("*.ipynb"))
+    account["notebooks"] = [name for name in executed if "." not in name]  # of others only a partial copy is there
     for kind in ("suremath", "annotations", "runs"):
         made = [read_json(p, "rehearse again") for p in results.glob(f"{kind}/*/manifest.json")]
         account[kind] = sum(manifest["tier"] == tier for manifest in made)
