@@ -100,7 +100,7 @@ elif [ "$MODE" = lab ]; then # loopback only; the server makes a token and print
   [ "$(id -u)" != 0 ] || COMMAND+=(--allow-root)
   COMMAND+=(${REST[@]+"${REST[@]}"})
 elif [ "$MODE" = rehearse ]; then
-  [ "${#SETS[@]}$FORCE" = 00 ] || die "rehearse takes --tier and --only; it runs the tier's own settings, anew each time"
+  [ "${#SETS[@]}$FORCE" = 00 ] || die "rehearse takes --tier and --only; it runs the tier's own settings, and goes on where it was"
   COMMAND=(-m artifact.cli.main rehearse --tier "$TIER")
   [ -z "$ONLY" ] || COMMAND+=(--only "$ONLY")
 else

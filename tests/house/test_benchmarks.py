@@ -23,6 +23,7 @@ SMALL = {
     "gpu_check": ["--toy", "--out", "{tmp}/toy.json"],
     "student_step": ["--prompts", "4", "--repeats", "1"],
     "site_rollouts": ["--rollouts", "100", "--repeats", "1"],
+    "rehearsed": ["--table"],
     "rollouts": ["--eager", "--problems", "8", "--prompts", "2", "--repeats", "1"],
     "memory": ["--prompts", "20", "40", "--rollouts", "4", "--tokens", "8", "--top-k", "4", "--out", "{tmp}/toy.json"],
     "step_time": ["--table"],
@@ -66,9 +67,11 @@ def test_the_page_shows_what_was_measured_on_a_gpu() -> None:
     assert "results/gpu/" in page
 
 
-@pytest.mark.parametrize(
-    ("name", "where"), [*((n, "speed.md") for n in sorted({*NEED_ACTORS, "changed_digits"})), ("step_time", "gpu.md")]
-)
+ON_PAGES = {name: "speed.md" for name in sorted({*NEED_ACTORS, "changed_digits"})}
+ON_PAGES |= {"step_time": "gpu.md", "rehearsed": "gpu.md"}
+
+
+@pytest.mark.parametrize(("name", "where"), ON_PAGES.items())
 def test_the_page_shows_how_fast_a_step_is(name: str, where: str) -> None:
     page = (BENCHMARKS.parent / "docs" / where).read_text(encoding="utf-8")
     shown = re.search(rf"<!-- {name}\.py -->\n(.*?)<!-- end -->", page, re.DOTALL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutations.mutant import Mutant
 
 RECORDS, VIEWS = ("train/test_token_records.py",), ("inspect/test_views.py",)
+POKE = ("inspect/test_poke.py",)
 
 MUTANTS = (
     Mutant(
@@ -73,5 +74,19 @@ MUTANTS = (
         "number=name or next(_NUMBER)",
         "number=next(_NUMBER)",
         VIEWS,
+    ),
+    Mutant(
+        "a question to the teacher goes to the student's engines",
+        "inspect/live.py",
+        'served = {teacher: config.as_role("teacher"), student: config}',
+        "served = {teacher: config, student: config}",
+        POKE,
+    ),
+    Mutant(
+        "the judge of a question takes devices that another uses",
+        "inspect/live.py",
+        "        card = annotate(problem, drawn[teacher], make_judge(config)[0], normaliser=a.normaliser)\n",
+        "    card = annotate(problem, drawn[teacher], make_judge(config)[0], normaliser=a.normaliser)\n    if True:\n",
+        POKE,
     ),
 )

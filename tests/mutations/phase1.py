@@ -460,4 +460,11 @@ MUTANTS = (
         "return (1.0 - CORRECTED",
         ("phase1/test_weights.py",),
     ),
+    Mutant(
+        "halves are compared where one of them is sure of everything",
+        "phase1/retest.py",
+        'if min(np.ptp(pairs["first"]), np.ptp(pairs["second"])) > 0:',
+        'if max(np.ptp(pairs["first"]), np.ptp(pairs["second"])) > 0:',
+        ("phase1/test_retest.py::test_a_half_of_which_the_teacher_is_sure_is_left_out",),
+    ),
 )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from tests.mutations.mutant import Mutant
 
+BUILT_THERE = (
+    "studies/test_rehearsal.py::test_sure_math_is_built_from_its_sources_and_each_role_has_engines_of_its_own",
+)
+
 MUTANTS = (
     Mutant(
         "how avg@k is sampled enters the key of a run",
@@ -990,9 +994,42 @@ MUTANTS = (
     Mutant(
         "a rehearsal trains all that a study sets for a tier",
         "studies/rehearsal.py",
-        "min(value, _AT_MOST.get(name, value))",
+        "min(value, most.get(name, value))",
         "value",
         ("studies/test_rehearsal.py::test_a_study_keeps_one_of_the_cells_that_differ_in_numbers_and_little_of_each",),
+    ),
+    Mutant(
+        "SURE-Math is built from itself",
+        "studies/suremath.py",
+        "inputs_over(config, curated), config.annotation",
+        'inputs_over(config, problems_in(data_folder(settings), "train")), config.annotation',
+        BUILT_THERE,
+    ),
+    Mutant(
+        "the generator samples on the student's engines",
+        "studies/suremath.py",
+        'sampler=BoundSampler(config.as_role("generator"), model, inputs)',
+        "sampler=BoundSampler(config, model, inputs)",
+        BUILT_THERE,
+    ),
+    Mutant(
+        "nobody builds the dataset that a tier trains on",
+        "studies/suremath.py",
+        "if settings is None or local_file(",
+        "if settings is not None or local_file(",
+        (
+            "studies/test_gpu_tiers.py::test_one_dataset_for_all_pairs_built_before_it_is_read",
+            "studies/test_rehearsal.py::test_its_folder_has_everything_that_the_tier_names",
+        ),
+    ),
+    Mutant(
+        "start-up looks at the budget of training alone",
+        "studies/inputs.py",
+        'Reading(split, e.limit, e.max_new_tokens, "evaluation.max_new_tokens") for split in splits',
+        "Reading(split, e.limit, budgets[largest], largest) for split in splits",
+        (
+            "studies/test_start_up.py::test_problems_of_evaluation_that_do_not_fit_are_left_out_of_every_measurement_and_counted",
+        ),
     ),
     Mutant(
         "every pair of a paper has a SURE-Math of its own",

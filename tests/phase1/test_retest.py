@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from artifact.errors import ArtifactError
 from artifact.phase1.judge import SymbolicJudge
 from artifact.phase1.retest import paired_entropies, retest, split_half
 from artifact.phase1.subsample import annotate_by_n, estimator_frame
+from artifact.records import Status, Verdict
 from artifact.stats.interval import wilson_interval
 
 _spec = importlib.util.spec_from_file_location("synthetic", Path(__file__).with_name("synthetic.py"))
@@ -102,3 +104,17 @@ def test_more_samples_are_more_repeatable():
     assert ranks[8] == pytest.approx(spearmanr(halves[0]["normalised"], halves[1]["normalised"]).statistic)
     with pytest.raises(ArtifactError, match="at least 32 samples"):
         split_half(problems, rollouts, SymbolicJudge(), sizes=(16,))
+
+
+def test_a_half_of_which_the_teacher_is_sure_is_left_out():
+    """Samples 2 and 3 of every problem agree: at N = 2 the second half has no entropy to correlate."""
+    problems, rollouts = synthetic.world(40, samples=8)
+    gold = {p.id: p.answer for p in problems}
+    agreed = [
+        replace(r, verdict=Verdict(Status.CORRECT, gold[r.problem_id])) if r.sample in (2, 3) else r for r in rollouts
+    ]
+    table = split_half(problems, agreed, SymbolicJudge(), sizes=(2, 4), resamples=20)
+    expected = split_half(problems, agreed, SymbolicJudge(), sizes=(4,), resamples=20)
+    assert set(table["n"]) == {4} and table.equals(expected)
+    with pytest.raises(ArtifactError, match="at N = 2 the entropies of 40 problems are all equal in one half"):
+        split_half(problems, agreed, SymbolicJudge(), sizes=(2,))

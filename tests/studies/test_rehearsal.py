@@ -10,8 +10,11 @@ import pytest
 import yaml
 
 from artifact.config import load, read_yaml
+from artifact.errors import ArtifactError
+from artifact.files import read_json, write_json
 from artifact.paths import project_root
-from artifact.studies.rehearsal import FACTOR, firsts, prepare, scaled, thinned
+from artifact.studies import rehearsal as module
+from artifact.studies.rehearsal import FACTOR, firsts, prepare, rehearse, scaled, thinned
 from artifact.studies.study import study_names
 from artifact.suremath.settings import load_settings
 
@@ -68,19 +71,60 @@ def test_a_study_keeps_one_of_the_cells_that_differ_in_numbers_and_little_of_eac
             assert settings.keys() == own["tiers"][tier].keys(), name
             assert settings.get("task.train_limit", 0) <= 16 and settings.get("train.episodes", 1) == 1
             assert settings.get("train.prompts_per_step", 0) <= 8
+    few_samples = [c for c in thinned(studies["uopd_samples"], trained)["cells"] if c["id"] == "uopd-n-2"]
+    assert few_samples[0]["overrides"] == {"annotation.samples": 2, "annotation.draw": 8}, "no draw of its own"
     core = thinned(studies["core"], trained)["tiers"]["paper"]
     assert core["task.calculator"] is True and core["task.template"] == "gsm8k_4shot"
     assert core["sampling.samples_per_prompt"] == 8
 
 
-def test_its_folder_has_everything_that_the_tier_names(tmp_path: Path) -> None:
+def test_the_account_holds_every_go_and_the_cluster_always_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[tuple[str, ...]] = []
+
+    def verb(environment: dict[str, str], *arguments: str) -> None:
+        called.append(arguments)
+        if arguments[-1] == "03":
+            raise ArtifactError("the rehearsal failed")
+
+    monkeypatch.setattr(module, "prepare", lambda tier, folder: {})
+    monkeypatch.setattr(module, "verb", verb)
+    for tier in ("paper", "paper-4b"):
+        (tmp_path / "results" / "runs" / tier).mkdir(parents=True)
+        write_json(tmp_path / "results" / "runs" / tier / "manifest.json", {"tier": tier})
+    with pytest.raises(ArtifactError):
+        rehearse("paper", tmp_path, "03")
+    path = rehearse("paper", tmp_path)
+    stop = ("cluster", "stop")
+    assert called == [("run-all", "--tier", "paper", "--only", "03"), stop, ("run-all", "--tier", "paper"), stop]
+    account = read_json(path, "")
+    assert path == tmp_path / "results" / "rehearsed.paper.json" and account["runs"] == 1
+    assert [(go["notebooks"], go["done"]) for go in account["goes"]] == [("03", False), ("all", True)]
+    assert {go["source"] for go in account["goes"]} == {account["source"]}
+
+
+@pytest.fixture(scope="module")
+def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """The folder of pair 3, and the environment in which it is a rehearsal."""
+    folder = tmp_path_factory.mktemp("rehearsal")
+    return folder, prepare("paper-8b", folder)
+
+
+def run_there(environment: dict[str, str], program: str) -> None:
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_its_folder_has_everything_that_the_tier_names(rehearsal: tuple[Path, dict[str, str]]) -> None:
     """Start-up, which reads models and problems, is green in a process that has this folder and no network."""
-    environment = prepare("paper-8b", tmp_path)
-    tiers = tmp_path / "configs" / "tiers"
+    folder, environment = rehearsal
+    tiers = folder / "configs" / "tiers"
     assert yaml.safe_load((tiers / "paper-8b.yaml").read_text())["extends"] == "paper"
     assert yaml.safe_load((tiers / "paper.yaml").read_text())["cluster"]["gpus"] == 4
     program = """
 from artifact.config import load
+from artifact.errors import Mismatch
 from artifact.studies.inputs import check_judge, inputs_over, problems_of
 from artifact.studies.suremath import unbuilt
 from artifact.suremath.lineage import CURATED
@@ -96,8 +140,37 @@ check_judge(config, inputs.train)
 sizes = {name: len(items) for name, items in load_benchmarks(settings.benchmarks).items()}
 assert sizes == {"math-500": 500, "aime-2025": 30, "amo-bench": 50, "gsm8k-test": 1319}, sizes
 assert len(problems_of(config.task, "aime-2025", None)) == 30
+full = load("paper-8b", {"cluster.engine.max_model_len": config.evaluation.max_new_tokens})
+try:
+    inputs_over(full, curated)
+except Mismatch as err:
+    assert "cluster.engine.max_model_len" in str(err), err
+else:
+    raise AssertionError("an engine that a response of evaluation fills has no room for a prompt")
 """
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    small = yaml.safe_load((tmp_path / "configs" / "suremath" / "paper.yaml").read_text())
+    run_there(environment, program)
+    small = yaml.safe_load((folder / "configs" / "suremath" / "paper.yaml").read_text())
     assert small["generator"]["model"] == load_settings("paper").generator.model
+
+
+def test_sure_math_is_built_from_its_sources_and_each_role_has_engines_of_its_own(
+    rehearsal: tuple[Path, dict[str, str]],
+) -> None:
+    """Up to the first engine: nothing of the dataset that is to be built is read, and the generator has all GPUs."""
+    program = """
+from artifact.studies import suremath
+opened = []
+class Opened(Exception):
+    pass
+def engines(config, model, inputs):
+    opened.append((model, config.cluster.engine.count, config.cluster.engine.gpus))
+    if len(opened) == 2:
+        raise Opened
+suremath.BoundSampler = engines
+try:
+    suremath.build_suremath("paper-8b")
+except Opened:
+    pass
+assert opened == [("Qwen/Qwen3-8B", 2, None), ("Qwen/Qwen2.5-72B-Instruct", 1, 4.0)], opened
+"""
+    run_there(rehearsal[1], program)

@@ -398,6 +398,7 @@ def test_a_validation_part_is_held_out_like_the_test(tmp_path: Path) -> None:
     assert [i.id for i in parts.test] == [i.id for i in without.test]
     train, validation, test = ({i.id for i in part} for part in (parts.train, parts.validation, parts.test))
     assert not (train & validation or train & test or validation & test)
+    assert not {d.id for d in parts.dropped} & (validation | test), "what is held out was not dropped"
     assert train | validation <= {i.id for i in without.train} | {d.id for d in without.dropped}
     assert set(parts.held_out) == {"suremath-test", "suremath-validation"}
 

@@ -78,6 +78,9 @@ NOT_AN_ACTORS = (
 )
 """Settings of the cluster that no actor is made with."""
 
+PUT_BACK_S = 5.0
+"""So long actors may take to hear that they are free: whoever takes the lane next asks them who holds them."""
+
 
 @dataclass
 class Actors:
@@ -239,9 +242,10 @@ def _put_back(lane: int) -> None:
     groups = _of_lane(lane)
     if groups:
         job, alive = ray.get_runtime_context().get_job_id(), reservation.actor_names()
-        for name in {m for group in groups for m in group.members} & alive:
-            if (actor := find_actor(name)) is not None:
-                actor.__ray_call__.remote(presence.put_back, job)
+        found = [find_actor(name) for name in {m for group in groups for m in group.members} & alive]
+        told = [actor.__ray_call__.remote(presence.put_back, job) for actor in found if actor is not None]
+        if told:
+            ray.wait(told, num_returns=len(told), timeout=PUT_BACK_S)
 
 
 def _of_lane(lane: int) -> list[Reservation]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from artifact.actors.leases import release_samplers
 from artifact.actors.session import call, open_actors
 from artifact.inspect.clusters import Cluster
 from artifact.inspect.opened import Opened, opened
@@ -45,6 +46,7 @@ def poke(run: Any, question: str, answer: str | None = None, *, samples: int = 4
     inputs = build_inputs(config)
     prompts = [(ID, inputs.encode(problem, "none"))]
     student, teacher = str(found.folder / "weights"), resolve_model(config.teacher_path)
+    served = {teacher: config.as_role("teacher"), student: config}
     store.checked(found.folder / "weights")
     a, drawn = config.annotation, {}
     asked = {
@@ -53,9 +55,9 @@ def poke(run: Any, question: str, answer: str | None = None, *, samples: int = 4
     }
     with store.actors_of(0):
         for model, (n, temperature, top_p, most) in asked.items():
-            actors = open_actors(config, engines_for=model, reference=True)
-            load_checkpoint(config, actors, model, inputs)
-            groups = sampler_for(config, actors, model).sample(
+            actors = open_actors(served[model], engines_for=model, reference=True)
+            load_checkpoint(served[model], actors, model, inputs)
+            groups = sampler_for(served[model], actors, model).sample(
                 prompts, n, temperature=temperature, top_p=top_p, max_new_tokens=most, seed=("poke", seed)
             )
             drawn[model] = verify_groups([graded], groups, inputs.verify)[0]
@@ -78,7 +80,8 @@ def poke(run: Any, question: str, answer: str | None = None, *, samples: int = 4
 
         parts = parts_of([ID], [drawn[student]], Batch((), {}))
         records = token_records(found.config.train.steps, parts, ask, {}, {}, config.losses)
-    card = annotate(problem, drawn[teacher], make_judge(config)[0], normaliser=a.normaliser)
+        card = annotate(problem, drawn[teacher], make_judge(config)[0], normaliser=a.normaliser)
+        release_samplers(config.cluster)
     return Poked(found, problem, drawn[student], records, Cluster(problem, card))
 
 

@@ -115,7 +115,8 @@ def split_half(
 ) -> pd.DataFrame:
     """Test–retest statistics for each N, from disjoint samples of one draw of at least 2 · max(sizes).
 
-    Normaliser `n` (log N), so that no problem is dropped.
+    Normaliser `n` (log N), so that no problem is dropped. An N at which the teacher is as sure of every problem in one
+    half is left out; raises ArtifactError where that is so at all of them.
     """
     parts = []
     for n in sizes:
@@ -124,6 +125,12 @@ def split_half(
             for start in (0, n)
         ]
         pairs, _ = paired_entropies(*halves)
-        parts.append(retest(pairs, resamples=resamples).assign(n=n))
+        if min(np.ptp(pairs["first"]), np.ptp(pairs["second"])) > 0:
+            parts.append(retest(pairs, resamples=resamples).assign(n=n))
+    if not parts:
+        raise ArtifactError(
+            f"at N = {', '.join(map(str, sizes))} the entropies of {len(problems)} problems are all equal in one half "
+            "of the samples: nothing to correlate; annotate more problems, or with more samples"
+        )
     table = pd.concat(parts, ignore_index=True)
     return table[["n", *(c for c in table.columns if c != "n")]]

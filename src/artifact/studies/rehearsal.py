@@ -28,7 +28,7 @@ from artifact.config import Config, ConfigError, Engine, apply_overrides, load, 
 from artifact.errors import ArtifactError
 from artifact.files import read_json, write_json
 from artifact.paths import project_root
-from artifact.provenance import digest, hardware, stamp
+from artifact.provenance import digest, hardware, source_hash, stamp
 from artifact.studies.standin_data import datasets_of, put_datasets
 from artifact.studies.standin_texts import texts_of
 from artifact.studies.study import load_study, study_names
@@ -105,6 +105,9 @@ _FEW: dict[str, Any] = {
 _AT_MOST = {"task.train_limit": 16, "train.steps": 2, "train.prompts_per_step": 8, "train.episodes": 1}
 """Of what a study sets for a tier; its cells still vary it."""
 
+_DRAWN = {"annotation.draw": 8}
+"""Of what a cell sets: as many samples as the tiers draw, so that phase 1 samples once for all of them."""
+
 _FEW_PROBLEMS: dict[str, Any] = {"curated.size": 30, "curated.test": 6, "curated.validation": 4, "evolution.size": 16}
 
 
@@ -158,13 +161,18 @@ def firsts(studies: Iterable[dict[str, Any]]) -> set[str]:
 
 def thinned(study: dict[str, Any], trained: Collection[str]) -> dict[str, Any]:
     """The file of a study with the cells that are `trained` for it or another one, and few steps and problems."""
-    tiers = {
-        tier: {name: min(value, _AT_MOST.get(name, value)) for name, value in settings.items()}
-        for tier, settings in study.get("tiers", {}).items()
-    }
+    tiers = {tier: _capped(settings, _AT_MOST) for tier, settings in study.get("tiers", {}).items()}
     more = {cell: seeds for cell, seeds in study.get("more_seeds", {}).items() if cell in trained}
-    cells = [cell for cell in study["cells"] if cell["id"] in trained]
+    cells = [_drawing_few(cell) for cell in study["cells"] if cell["id"] in trained]
     return study | {"cells": cells, "tiers": tiers, "more_seeds": more}
+
+
+def _drawing_few(cell: dict[str, Any]) -> dict[str, Any]:
+    return cell | {"overrides": _capped(cell["overrides"], _DRAWN)} if "overrides" in cell else cell
+
+
+def _capped(settings: dict[str, Any], most: dict[str, int]) -> dict[str, Any]:
+    return {name: min(value, most.get(name, value)) for name, value in settings.items()}
 
 
 def _numberless(value: Any) -> Any:
@@ -248,27 +256,39 @@ def verb(environment: dict[str, str], *arguments: str) -> None:
 
 
 def rehearse(tier: str, folder: Path, only: str | None = None) -> Path:
-    """A tier, or its notebooks `only`, from SURE-Math's construction to the tables; returns the account of it."""
-    started = time.monotonic()
+    """A tier, or its notebooks `only`, from SURE-Math's construction to the tables; returns the account of it.
+
+    What an earlier attempt left in `folder` is found there, so a rehearsal may be made in several goes.
+    """
+    started, done = time.monotonic(), False
     environment = prepare(tier, folder)
     chosen = ["--only", only] if only else []
     try:
         verb(environment, "run-all", "--tier", tier, *chosen)
+        done = True
     finally:
         verb(environment, "cluster", "stop")
-    return _account(tier, folder / "results", time.monotonic() - started)
+        go = {"notebooks": only or "all", "done": done, "load_average": round(os.getloadavg()[2], 1)}
+        go["source"] = source_hash()
+        go["minutes"] = round((time.monotonic() - started) / 60, 1)
+        path = _account(tier, folder / "results", go)
+    return path
 
 
-def _account(tier: str, results: Path, seconds: float) -> Path:
-    """What was rehearsed, and how long it took on which machine."""
-    account: dict[str, Any] = {"tier": tier, "minutes": round(seconds / 60, 1), "tokens_for_one": FACTOR}
-    account["notebooks"] = [
-        p.stem for p in sorted((results / "notebooks" / tier).glob("*.ipynb")) if ".failed" not in p.name
-    ]
+def _account(tier: str, results: Path, go: dict[str, Any]) -> Path:
+    """What was rehearsed, and how long each go in this folder took on which machine, this one the last.
+
+    Of a go also the code, and the machine's load average over its last fifteen minutes, its own actors included.
+    """
+    path = results / f"rehearsed.{tier}.json"
+    goes = [*(read_json(path, "rehearse again")["goes"] if path.is_file() else []), go]
+    account: dict[str, Any] = {"tier": tier, "goes": goes, "tokens_for_one": FACTOR}
+    account["minutes"] = round(sum(each["minutes"] for each in goes), 1)
+    executed = sorted(p.stem for p in (results / "notebooks" / tier).glob("*.ipynb"))
+    account["notebooks"] = [name for name in executed if "." not in name]  # of others only a partial copy is there
     for kind in ("suremath", "annotations", "runs"):
-        made = [read_json(path, "rehearse again") for path in results.glob(f"{kind}/*/manifest.json")]
+        made = [read_json(p, "rehearse again") for p in results.glob(f"{kind}/*/manifest.json")]
         account[kind] = sum(manifest["tier"] == tier for manifest in made)
     account |= {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "hardware": hardware()} | stamp()
-    path = results / f"rehearsed.{tier}.json"
     write_json(path, account)
     return path
