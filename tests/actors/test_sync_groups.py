@@ -9,7 +9,7 @@ import pytest
 
 from artifact.actors import sync_groups
 from artifact.actors.session import Actors
-from artifact.actors.sync_groups import form, groups_of
+from artifact.actors.sync_groups import form, groups_of, scores_are_lent
 from artifact.actors.transfer import Seat
 from artifact.config import ConfigError, load
 
@@ -96,3 +96,21 @@ def test_groups_that_can_not_all_do_the_same_have_what_everybody_can() -> None:
     assert form(found, cluster("colocated", device="cuda")) == "gloo"
     with pytest.raises(ConfigError, match="ipc needs all of them on one device"):
         form(found, cluster("colocated", "ipc", device="cuda"))
+
+
+@pytest.mark.parametrize(
+    ("layout", "way", "teachers", "lent"),
+    [
+        ("colocated", "ipc", ("GPU-0", "GPU-1"), True),
+        ("colocated", "gloo", ("GPU-0", "GPU-1"), False),  # as weights, which the user may have wanted
+        ("colocated", "ipc", ("GPU-1", "GPU-0"), False),
+        ("colocated", "ipc", (), False),  # a method without scores
+        ("separate", "ipc", ("GPU-0",), False),
+    ],
+)
+def test_scores_are_lent_where_every_rank_has_a_teacher_on_its_device(
+    layout: str, way: str, teachers: tuple[str, ...], lent: bool
+) -> None:
+    found = actors("GPU-0", "GPU-1", "GPU-0", "GPU-1")
+    found.teachers = [Member("teacher", Seat("a", seat)) for seat in teachers]
+    assert scores_are_lent(found, cluster(layout, device="cuda"), way) is lent

@@ -19,6 +19,7 @@ from artifact.errors import NonFinite, StaleEngine
 from artifact.paths import resolve_model
 from artifact.records import Rollout
 from artifact.train.examples import Distil, Example, Imitate, Prefer
+from artifact.train.token_reading import Question
 from artifact.train.workers import StepWork
 
 CONFIG = load(
@@ -261,6 +262,33 @@ def test_colocated_each_rank_is_scored_beside_it(colocated: RayWorkers) -> None:
     assert colocated.reference_logprobs(pairs) == ["reference_logprobs of 1"] * 2
     for of in (colocated.actors.teachers, colocated.actors.references):
         assert [len(actor.asked) for actor in of] == [1, 1]
+
+
+def test_scores_are_lent_from_the_start_of_a_run_to_the_end_of_each_step(
+    colocated: RayWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, teachers = colocated, colocated.actors.teachers
+    monkeypatch.setattr(team, "start_student", lambda *_: Spec(("w",), ((2, 3),), ("float32",)))
+    monkeypatch.setattr(team, "form", lambda *_: "ipc")
+    monkeypatch.setattr(team, "answers", lambda *found: found)
+    monkeypatch.setattr(team, "scores_are_lent", lambda actors, cluster, way: way == "ipc")
+    made.start(3)
+    assert [names(t) for t in teachers] == [["take_back_scores"]] * 2, "what a run that failed has left"
+    shards: list[list[Example]] = [[Distil(x, (1,), (2,))] for x in "ab"]
+    work = StepWork(0, {"distil": 1.0}, {"distil": 2.0})
+    for student in made.actors.students:
+        student.answers |= {"step": {}, "accumulate": {}, "update": {}}
+    assert made.teacher_scores(shards) == [("lend_scores of 2",)] * 2
+    made.token_readings([Question(((1,), (2,)), ((1,), (2,)))], scorer=True, reference=False)
+    assert names(teachers[0]) == ["take_back_scores", "lend_scores", "teacher_scores", "readings"], "for all ranks"
+    made.step(work, shards, [("a",), ("b",)], [None, None])
+    assert names(teachers[1]) == ["take_back_scores", "lend_scores", "take_back_scores"]
+    made.accumulate(work, shards, made.teacher_scores(shards, wait=False), [None, None])
+    made.accumulate(work, shards, made.teacher_scores(shards, wait=False), [None, None])
+    assert names(teachers[1])[-2:] == ["lend_scores"] * 2, "the first part is read by then, or not"
+    made._call = lambda refs, what: [{}] * len(refs)  # type: ignore[method-assign]
+    made.update(work)
+    assert names(teachers[1])[-1] == "take_back_scores"
 
 
 @pytest.mark.parametrize("first", ["teacher_scores", "reference_logprobs", "step", "token_readings"])

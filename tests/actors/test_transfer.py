@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import multiprocessing
 import os
 import socket
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from artifact.actors import transfer
+from artifact.actors import shared_memory
 from artifact.actors.transfer import MemoryChannel, Seat, choose, open_channel, seat_of
 from artifact.actors.weight_sync import Spec, receive, send
 from artifact.disk import DiskFull
@@ -53,7 +54,7 @@ def test_every_member_takes_what_was_sent_to_the_bit(
     from contextlib import nullcontext
 
     monkeypatch.setattr("artifact.actors.weight_sync.BUCKET_BYTES", bucket)
-    monkeypatch.setattr(transfer, "SHARED", tmp_path)
+    monkeypatch.setattr(shared_memory, "SHARED", tmp_path)
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -82,28 +83,32 @@ def test_memory_that_is_full_says_so_and_nothing_stays(monkeypatch: pytest.Monke
     def full(handle: int, start: int, length: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(transfer, "SHARED", tmp_path)
+    monkeypatch.setattr(shared_memory, "SHARED", tmp_path)
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(DiskFull, match=str(tmp_path)):
         MemoryChannel(None, 0, 2).send(torch.zeros(4))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_is_shared_can_be_read_by_its_owner_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_file_that_is_shared_has_no_name_and_can_be_read_by_its_owner_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     seen = []
 
     class Store:
         def set(self, key: str, value: str) -> None:
-            seen.extend(path.stat().st_mode & 0o777 for path in tmp_path.iterdir())
+            path = Path(json.loads(value)["path"])
+            seen.append((path, path.stat().st_mode & 0o777, list(tmp_path.iterdir())))
 
         def wait(self, keys: list[str]) -> None:
             pass
 
         delete_key = wait
 
-    monkeypatch.setattr(transfer, "SHARED", tmp_path)
+    monkeypatch.setattr(shared_memory, "SHARED", tmp_path)
     MemoryChannel(Store(), 0, 2).send(torch.zeros(4))
-    assert seen == [0o600]
+    [(path, mode, files)] = seen
+    assert mode == 0o600 and not files and not path.exists(), "once it is taken it is gone"
 
 
 ONE, OTHER, ELSEWHERE = Seat("a", "GPU-1"), Seat("a", "GPU-2"), Seat("b", "GPU-1")

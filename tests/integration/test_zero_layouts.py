@@ -1,7 +1,8 @@
 """Two data-parallel ranks in both layouts, weights by both ways that a CPU has, learn what the plain loop learns.
 
 The plain loop is one process of plain torch (`train/local.py`) that is given the rollouts the engines drew; that those
-are of the student's own weights is proven as they are drawn. After test_zero.py, because it starts actors of its own.
+are of the student's own weights is proven as they are drawn. Colocated by `ipc`, scores too stay where the teacher of a
+rank computed them. After test_zero.py, because it starts actors of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -30,7 +31,6 @@ TOLERANCE = 2e-5
 
 RUN = {
     **SMALL,
-    "method": "core",
     "train.steps": STEPS,
     "train.checkpoint_every": STEPS,
     "cluster.student_workers": 2,
@@ -38,7 +38,24 @@ RUN = {
     "optimiser.micro_batch_tokens": 256,
     "optimiser.shared_prompts": False,
 }
-CASES = [(layout, way) for layout in ("separate", "colocated") for way in ("gloo", "ipc")]
+
+
+class Case(NamedTuple):
+    """A run: its method, its layout, and the way of its weights."""
+
+    method: str
+    layout: str
+    way: str
+
+
+CASES = [Case("core", layout, way) for layout in ("separate", "colocated") for way in ("gloo", "ipc")]
+CASES.append(Case("opd", "colocated", "ipc"))
+METHODS = ("core", "opd")
+
+
+def first_of(method: str) -> Case:
+    """The case whose rollouts the plain loop is given."""
+    return next(case for case in CASES if case.method == method)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,12 +66,13 @@ def _end_what_was_started() -> Iterator[None]:
     session.stop()
 
 
-def config_of(layout: str, way: str) -> Config:
-    return load("tiny", {**RUN, "cluster.layout": layout, "cluster.weight_transfer": way})
+def config_of(case: Case) -> Config:
+    own = {"method": case.method, "cluster.layout": case.layout, "cluster.weight_transfer": case.way}
+    return load("tiny", {**RUN, **own})
 
 
 class Ran:
-    """One run on actors: its log, the way its weights went, and what it left."""
+    """One run on actors: its log, what each rank said of each step, the way its weights went, and what it left."""
 
     def __init__(self, config: Config, world: Any, folder: Path) -> None:
         from safetensors.torch import load_file
@@ -68,9 +86,17 @@ class Ran:
         )
         sampler = sampler_for(config, self.actors, config.models.student)
         workers = RayWorkers(config, self.actors, world, sampler.stop_token_ids, self_teacher=False)
-        self.log = MemoryLog(folder)
+        self.log, self.ranks = MemoryLog(folder), list[list[dict[str, float]]]()
+        step = workers.step
+
+        def told(*work: Any) -> list[dict[str, float]]:
+            metrics = step(*work)
+            self.ranks.append([dict(of_rank) for of_rank in metrics])
+            return metrics
+
+        workers.step = told  # type: ignore[method-assign]
         train(config.run_settings, config.make_method(), world, workers, sampler, self.log, TeacherAnnotations())
-        self.transfer = workers.transfer
+        self.transfer, self.scores_lent = workers.transfer, workers.scores_lent
         self.weights = load_file(folder / "weights" / "model.safetensors")
 
 
@@ -78,19 +104,19 @@ class Ran:
 def world(results: Path) -> Any:
     from artifact.studies.inputs import build_inputs
 
-    return build_inputs(config_of("separate", "gloo"))
+    return build_inputs(config_of(CASES[0]))
 
 
 @pytest.fixture(scope="module")
-def ran(world: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Ran]:
-    """All four; the actors of a layout serve both ways, and end before those of the next are started."""
+def ran(world: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Ran]:
+    """All of them; the actors of a layout serve all its cases, and end before those of the next are started."""
     from artifact.actors import session
 
-    out = {}
-    for layout, way in CASES:
-        out[layout, way] = Ran(config_of(layout, way), world, tmp_path_factory.mktemp(f"{layout}-{way}"))
-        if (layout, way) == CASES[1]:
+    out: dict[Case, Ran] = {}
+    for case in CASES:
+        if out and case.layout != [*out][-1].layout:
             session.end_lane(0)
+        out[case] = Ran(config_of(case), world, tmp_path_factory.mktemp("-".join(case)))
     return out
 
 
@@ -106,17 +132,29 @@ class Replay:
         return groups
 
 
-@pytest.fixture(scope="module")
-def plain(world: Any, ran: dict[tuple[str, str], Ran], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
-    """What the plain loop has learnt from the same rollouts."""
+def learnt(
+    world: Any, ran: dict[Case, Ran], method: str, folder: Path, *, rank: int | None = None
+) -> dict[str, Tensor]:
+    """What the plain loop learns of the rollouts of `method`: from all examples, or from those of one of two ranks."""
     from artifact.actors.checkpoints import load_network, load_tokenizer
     from artifact.paths import resolve_model
     from artifact.studies.inputs import stop_token_ids
     from artifact.train.local import LocalWorkers
 
-    config, folder = config_of(*CASES[0]), tmp_path_factory.mktemp("plain")
+    class Share(LocalWorkers):
+        def teacher_scores(self, shards: Any, *, wait: bool = True) -> Any:
+            return super().teacher_scores([shard[rank::2] for shard in shards], wait=wait)
+
+        def reference_logprobs(self, shards: Any, *, wait: bool = True) -> Any:
+            return super().reference_logprobs([shard[rank::2] for shard in shards], wait=wait)
+
+        def step(self, work: Any, shards: Any, scores: Any, reference: Any) -> Any:
+            return super().step(work, [shard[rank::2] for shard in shards], scores, reference)
+
+    case = first_of(method)
+    config = config_of(case)
     student, teacher = (load_network(resolve_model(m), "float32") for m in (config.models.student, config.teacher_path))
-    workers = LocalWorkers(
+    workers = (LocalWorkers if rank is None else Share)(
         student,
         teacher.requires_grad_(False),
         config.run_settings,
@@ -124,47 +162,86 @@ def plain(world: Any, ran: dict[tuple[str, str], Ran], tmp_path_factory: pytest.
         stop_token_ids(config.models.student),
         world.vocabulary,
     )
-    sampler = Replay(ran[CASES[0]].log.groups)
-    log = MemoryLog(folder)
+    sampler, log = Replay(ran[case].log.groups), MemoryLog(folder)
     train(config.run_settings, config.make_method(), world, workers, sampler, log, TeacherAnnotations())  # type: ignore[arg-type]
     return torch.load(folder / "weights" / "weights.pt", weights_only=True)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: ", ".join(case))
+@pytest.fixture(scope="module")
+def plain(world: Any, ran: dict[Case, Ran], tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Tensor]]:
+    """What the plain loop has learnt, by method."""
+    return {method: learnt(world, ran, method, tmp_path_factory.mktemp(f"plain-{method}")) for method in METHODS}
+
+
+def largest_gap(found: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    return max(float((tensor - other[name]).abs().max()) for name, tensor in found.items())
+
+
+@pytest.mark.parametrize("case", CASES, ids=", ".join)
 def test_every_layout_and_way_learns_what_the_plain_loop_learns(
-    case: tuple[str, str], ran: dict[tuple[str, str], Ran], plain: dict[str, Tensor]
+    case: Case, ran: dict[Case, Ran], plain: dict[str, dict[str, Tensor]]
 ) -> None:
-    own, first = ran[case], ran[CASES[0]]
-    assert own.transfer == case[1]
+    own, first = ran[case], ran[first_of(case.method)]
+    assert own.transfer == case.way
     assert own.log.groups == first.log.groups, "the same rollouts, tokens and log-probabilities"
     assert all(torch.equal(own.weights[name], tensor) for name, tensor in first.weights.items())
-    gaps = {name: float((own.weights[name] - plain[name]).abs().max()) for name in own.weights}
-    assert max(gaps.values()) < TOLERANCE, gaps
+    assert largest_gap(own.weights, plain[case.method]) < TOLERANCE
     assert all(row["sync/max_logprob_diff"] < 1e-4 for row in own.log.metrics)
 
 
-def test_the_steps_moved_the_weights_by_far_more(plain: dict[str, Tensor]) -> None:
+@pytest.mark.parametrize("case", CASES, ids=", ".join)
+def test_scores_pass_through_the_object_store_but_where_a_rank_has_its_teachers_memory(
+    case: Case, ran: dict[Case, Ran]
+) -> None:
+    """A row is 8 bytes for each of its k tokens, and 4 for the entropy."""
+    own, k = ran[case], config_of(case).losses.distil.top_k
+    assert own.scores_lent == (case.layout == "colocated" and case.way == "ipc")
+    for row in own.log.metrics:
+        assert row["teacher_tokens"] > 0
+        assert row["bytes/teacher"] == (0 if own.scores_lent else row["teacher_tokens"] * (8 * k + 4))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_work_of_both_ranks_arrives(
+    method: str,
+    world: Any,
+    ran: dict[Case, Ran],
+    plain: dict[str, dict[str, Tensor]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Each colocated rank scored and trained on examples of its own, and neither's are what both together teach."""
+    own = ran[Case(method, "colocated", "ipc")]
+    for row, of_ranks in zip(own.log.metrics, own.ranks, strict=True):
+        assert [rank["micro_batches"] > 0 for rank in of_ranks] == [True, True]
+        scored = [rank.get("distil/tokens", 0.0) for rank in of_ranks]
+        assert sum(scored) == row["teacher_tokens"] and (method == "core" or min(scored) > 0)
+    for rank in range(2):
+        alone = learnt(world, ran, method, tmp_path_factory.mktemp(f"rank-{rank}-{method}"), rank=rank)
+        assert largest_gap(alone, plain[method]) > 20 * TOLERANCE
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_steps_moved_the_weights_by_far_more(method: str, plain: dict[str, dict[str, Tensor]]) -> None:
     from artifact.actors.checkpoints import load_network
     from artifact.paths import resolve_model
 
-    start = load_network(resolve_model(config_of(*CASES[0]).models.student), "float32").state_dict()
-    moved = max(float((plain[name] - tensor).abs().max()) for name, tensor in start.items())
-    assert moved > 50 * TOLERANCE
+    start = load_network(resolve_model(config_of(CASES[0]).models.student), "float32").state_dict()
+    assert largest_gap(start, plain[method]) > 50 * TOLERANCE
 
 
-def test_both_ranks_of_a_colocated_run_have_a_teacher_and_an_engine_that_sleeps(
-    ran: dict[tuple[str, str], Ran],
-) -> None:
+def test_both_ranks_of_a_colocated_run_have_a_teacher_and_an_engine_that_sleeps(ran: dict[Case, Ran]) -> None:
     import ray
 
     from artifact.actors.engine import Decoding, Request
     from artifact.paths import resolve_model
 
-    actors = ran["colocated", "ipc"].actors
+    case = Case("core", "colocated", "ipc")
+    actors, config = ran[case].actors, config_of(case)
     assert [len(of) for of in (actors.engines, actors.students, actors.teachers, actors.references)] == [2] * 4
     held = ray.get([teacher.ready.remote() for teacher in actors.teachers], timeout=60)
-    config = config_of("colocated", "ipc")
     assert {path for paths in held for path in paths} == {resolve_model(config.teacher_path)}
+    lent = [teacher.__ray_call__.remote(lambda actor: len(actor._lent)) for teacher in actors.teachers]
+    assert ray.get(lent, timeout=60) == [0, 0], "what was lent is taken back"
     engine, asked = actors.engines[1], ([Request((5, 6), 1)], Decoding(1.0, 1.0, 2, (2,)))
     ray.get(engine.sleep.remote(), timeout=60)
     with pytest.raises(StaleEngine, match="the engine sleeps"):
@@ -174,7 +251,7 @@ def test_both_ranks_of_a_colocated_run_have_a_teacher_and_an_engine_that_sleeps(
 
 
 def test_a_slice_of_a_fused_tensor_that_is_damaged_on_its_way_in_stops_the_run(
-    ran: dict[tuple[str, str], Ran], world: Any
+    ran: dict[Case, Ran], world: Any
 ) -> None:
     """One number of the second layer's keys, in the real engine, after all fingerprints of what arrived were right."""
     import ray
@@ -183,7 +260,8 @@ def test_a_slice_of_a_fused_tensor_that_is_damaged_on_its_way_in_stops_the_run(
         ray.cloudpickle.register_pickle_by_value(module)  # the actors know nothing of tests
     from artifact.actors.team import probe_sequences, start_student, sync_weights
 
-    actors, config = ran["colocated", "ipc"].actors, config_of("colocated", "ipc")
+    case = Case("core", "colocated", "ipc")
+    actors, config = ran[case].actors, config_of(case)
     spec = start_student(actors, config, total_steps=2)
     probe = probe_sequences(world)
     assert sync_weights(actors, spec, probe, 0, config) < 1e-4

@@ -11,6 +11,7 @@ TEAM, PLACEMENT = ("actors/test_team.py",), ("actors/test_placement.py",)
 LEAN = ("actors/test_lean_scheduler.py",)
 TRANSFER, GROUPS = ("actors/test_transfer.py",), ("actors/test_sync_groups.py",)
 ARRANGEMENT = ("actors/test_arrangement.py",)
+LENT, NODES = ("actors/test_lent_scores.py",), ("actors/test_nodes.py",)
 
 MUTANTS = (
     Mutant(
@@ -522,9 +523,9 @@ MUTANTS = (
     ),
     Mutant(
         "transfer: memory is shared before it is there",
-        "actors/transfer.py",
-        "os.posix_fallocate(file.fileno(), 0, flat.nbytes)",
-        "file.truncate(flat.nbytes)",
+        "actors/shared_memory.py",
+        "os.posix_fallocate(handle, 0, flat.nbytes)",
+        "os.truncate(handle, flat.nbytes)",
         TRANSFER,
     ),
     Mutant(
@@ -547,6 +548,83 @@ MUTANTS = (
         '"ipc": len(seats) == 1,',
         '"ipc": len({seat.machine for seat in seats}) == 1,',
         TRANSFER,
+    ),
+    Mutant(
+        "lent scores: never taken back",
+        "actors/team.py",
+        "        if self.scores_lent:\n            self._take_back_scores()\n",
+        "",
+        TEAM,
+    ),
+    Mutant(
+        "lent scores: one rank's memory is handed to all ranks",
+        "actors/team.py",
+        "self._scores(dict(enumerate(scored))) if scorer",
+        "self._scores(dict(enumerate(scored)), lent=self.scores_lent) if scorer",
+        TEAM,
+    ),
+    Mutant(
+        "lent scores: log-probabilities read as numbers of another type",
+        "actors/lent_scores.py",
+        "reals[0].view(torch.float32).view(rows, k)",
+        "reals[0].float().view(rows, k)",
+        LENT,
+    ),
+    Mutant(
+        "lent scores: entropy and tail change places",
+        "actors/lent_scores.py",
+        "for column in reals[1:]]",
+        "for column in reals[:0:-1]]",
+        LENT,
+    ),
+    Mutant(
+        "lent scores: a later piece takes the memory of an earlier one",
+        "actors/scoring.py",
+        "        self._lent.append(lent)\n",
+        "        self._lent = [lent]\n",
+        LENT,
+    ),
+    Mutant(
+        "lent memory is empty",
+        "actors/shared_memory.py",
+        "_mapped(path, flat.numel(), flat.dtype).copy_(flat)",
+        "_mapped(path, flat.numel(), flat.dtype)",
+        LENT,
+    ),
+    Mutant(
+        "sync groups: scores are lent to a rank on another device",
+        "actors/sync_groups.py",
+        "return seats[: len(actors.students)] == seats[len(actors.students) :]",
+        "return True",
+        GROUPS,
+    ),
+    Mutant(
+        "sync groups: scores are lent where weights are not",
+        "actors/sync_groups.py",
+        'or way != "ipc" or',
+        "or",
+        GROUPS,
+    ),
+    Mutant(
+        "nodes: a folder of the same name is the same folder",
+        "actors/nodes.py",
+        'Path(path).read_text(encoding="utf-8") == text',
+        "Path(path).is_file()",
+        NODES,
+    ),
+    Mutant(
+        "nodes: the nodes that see a folder are named",
+        "actors/nodes.py",
+        "for node, found in seen.items() if not found)",
+        "for node, found in seen.items() if found)",
+        NODES,
+    ),
+    Mutant(
+        "nodes: teachers of several ranks have one name",
+        "actors/session.py",
+        'named |= {kind if len(found) == 1 else f"{kind}-{i}": a',
+        "named |= {kind: a",
+        NODES,
     ),
     Mutant(
         "sync groups: a way that one group cannot",

@@ -16,12 +16,18 @@ MUTANTS = (
         "packed.position_T[self.row_T]",
         ("actors/test_shared_prompts.py",),
     ),
-    Mutant("response mask dropped", FILE, "kept = torch.from_numpy(self.chosen)", "kept = slice(None)", PARTS),
+    Mutant(
+        "response mask dropped",
+        FILE,
+        "kept = torch.from_numpy(np.flatnonzero(self.chosen))",
+        "kept = torch.arange(len(self.chosen))",
+        PARTS,
+    ),
     Mutant(
         "masked tokens of what is given dropped from the wrong place",
         FILE,
-        "self.tensor(joined[self.chosen], ",
-        "self.tensor(joined[: self.chosen.sum()], ",
+        "joined_T[self.kept_T]",
+        "joined_T[: len(self.kept_T)]",
         PARTS,
     ),
     Mutant(

@@ -89,8 +89,8 @@ MUTANTS = (
     Mutant(
         "teacher normalised over its top-k when scored",
         "train/scoring.py",
-        "logprobs[where] = top.values.cpu()",
-        "logprobs[where] = top.values.log_softmax(-1).cpu()",
+        "logprobs[where] = top.values.to(memory)",
+        "logprobs[where] = top.values.log_softmax(-1).to(memory)",
         SCORING,
     ),
     Mutant(

@@ -17,6 +17,7 @@ from artifact.studies.memory_model import (
     DEVICE_GIB,
     GIB,
     PROCESS_GIB,
+    Held,
     by_device,
     by_phase,
     held,
@@ -261,10 +262,19 @@ def test_a_colocated_device_holds_the_more_of_sampling_and_training() -> None:
     engine = 0.4 * 79.2
     stays = sum(r.nbytes for r in of[2] if r.component in ("weights", "optimiser", "gradients", "buffers")) / GIB
     stays -= sum(r.nbytes for r in of[2] if r.role == "engine-2" and r.component == "weights") / GIB
-    passes = sum(r.nbytes for r in of[2] if r.component in ("activations", "output head")) / GIB
+    passes = sum(r.nbytes for r in of[2] if r.component in ("activations", "output head", "scores")) / GIB
     found = by_phase(config).set_index("device").loc[2]
     assert found["rollout"] == pytest.approx(stays + processes + engine)
     assert found["training"] == pytest.approx(max(stays + processes + engine, stays + processes + passes))
+    [scores] = [r for r in of[2] if r.component == "scores"]
+    rollouts, tokens = (
+        config.train.prompts_per_step * config.sampling.samples_per_prompt,
+        config.sampling.max_new_tokens,
+    )
+    assert scores == Held("teacher-2", "scores", rollouts / 4 * tokens * (8 * config.losses.distil.top_k + 4))
+    own = [r for r in of[2] if r.role == "student-2" and r.component in ("activations", "output head")]
+    there = stays + processes + sum(r.nbytes for r in [*own, scores]) / GIB
+    assert found["student"] == pytest.approx(there), "the scores are there until the student has read them"
     assert found["student"] < found["rollout"] and found["training"] < 79.2 and short_of(config) is None
 
 

@@ -24,13 +24,10 @@ def give_back_cached(actor: object) -> None:
 
 
 def peak_memory_by_actor(actors: Actors, timeout_s: float) -> dict[str, float]:
-    """`peak_memory` of every actor of `actors`, GiB: `engine-0`, …, `student-0`, …, `teacher`, `reference`.
+    """`peak_memory` of every actor of `actors`, GiB, by name.
 
     Actors outlive runs, so a peak belongs to all an actor has done so far. Raises ActorTimeout past `timeout_s`.
     """
-    named = {f"engine-{i}": e for i, e in enumerate(actors.engines)}
-    named |= {f"student-{i}": s for i, s in enumerate(actors.students)}
-    for kind, found in (("teacher", actors.teachers), ("reference", actors.references)):
-        named |= {kind if len(found) == 1 else f"{kind}-{i}": a for i, a in enumerate(found)}
+    named = actors.by_name
     peaks = call([a.__ray_call__.remote(peak_memory) for a in named.values()], timeout_s, "peak memory")
     return {name: round(gib, 2) for name, gib in zip(named, peaks, strict=True)}

@@ -11,7 +11,7 @@ Left out: starting nodes (`ray start`, or whatever the cluster has for it).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,24 @@ def require_seen(folder: Path, seen: dict[str, bool], remedy: str) -> None:
         )
 
 
+def nodes_of(actors: Mapping[str, Any], timeout_s: float) -> dict[str, str]:
+    """The node that each of `actors`, by name, is on. Raises ActorTimeout past `timeout_s` seconds."""
+    asked = [actor.__ray_call__.remote(own_node) for actor in actors.values()]
+    return dict(zip(actors, call(asked, timeout_s, "asking actors for their nodes"), strict=True))
+
+
+def own_node(actor: object) -> str:
+    """Run in an actor: the node it is on."""
+    import ray
+
+    return _node(ray.util.get_node_ip_address(), ray.get_runtime_context().get_node_id())
+
+
+def _node(address: str, identity: str) -> str:
+    """How a node is called: its address, and the first letters of its id, for a machine may have several."""
+    return f"{address} ({identity[:6]})"
+
+
 def look(wanted: dict[str, str | None]) -> tuple[bool, list[str]]:
     """Run on a node: whether each path holds the text beside it (None: whether it is there), and what is installed."""
 
@@ -84,7 +102,7 @@ def look(wanted: dict[str, str | None]) -> tuple[bool, list[str]]:
 
 
 def _ask(wanted: dict[str, str | None]) -> dict[str, tuple[bool, list[str]]]:
-    """`look` on every node that is alive, by node: its address and the first letters of its id."""
+    """`look` on every node that is alive, by node."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -98,5 +116,5 @@ def _ask(wanted: dict[str, str | None]) -> dict[str, tuple[bool, list[str]]]:
         for node in nodes
     ]
     answers = call(asked, LOOK_SECONDS, "looking at the nodes of the cluster")
-    names = [f"{node['NodeManagerAddress']} ({node['NodeID'][:6]})" for node in nodes]
+    names = [_node(node["NodeManagerAddress"], node["NodeID"]) for node in nodes]
     return dict(zip(names, answers, strict=True))

@@ -8,7 +8,8 @@ rows of all ranks wait in the store until the student's step has read them, so a
 every response at its longest and scored once for each rollout. Ray moves objects to the disk when a store is fuller
 than `FILL`. No object is larger than `PIECE_BYTES`, or than the rows of one response where those are more (`pieces`).
 
-Left out: all else that passes through the store; rollouts and reference log-probabilities are a few bytes a token.
+Left out: all else that passes through the store; rollouts and reference log-probabilities are a few bytes a token. And
+that scores may stay outside of it (`lent_scores.py`): whether they do is known once the actors are there.
 """
 
 from __future__ import annotations

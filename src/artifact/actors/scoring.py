@@ -17,7 +17,10 @@ import numpy as np
 
 from artifact.actors.answering import answer
 from artifact.actors.checkpoints import load_frozen
+from artifact.actors.lent_scores import LentScores, lend
 from artifact.actors.placement import Slot, prepare_process
+from artifact.actors.shared_memory import Lent
+from artifact.actors.transfer import Seat, seat_of
 from artifact.errors import NonFinite
 from artifact.provenance import file_states, model_files, model_hash
 from artifact.train.examples import Asked, TokenPair
@@ -39,10 +42,15 @@ class ScoringActor:
 
         self.device, self.dtype, self.one_model = slot.device, dtype, slot.one_model
         self._models: dict[str, tuple[FolderState, FrozenModel]] = {}
+        self._lent: list[Lent] = []
 
     def ready(self) -> list[str]:
         """The checkpoints held; answers once the actor is up."""
         return list(self._models)
+
+    def seats(self) -> list[Seat]:
+        """Where this actor's memory is."""
+        return [seat_of(self.device)]
 
     def load(self, path: str, shared_prompts: bool = False) -> FrozenModel:
         """The checkpoint at `path`, read at first use. A folder whose contents changed since then is read again.
@@ -83,10 +91,24 @@ class ScoringActor:
         with_tail: bool = False,
         vocabulary: int | None = None,
         shared_prompts: bool = False,
+        *,
+        on_device: bool = False,
     ) -> TeacherScores:
         """`FrozenModel.teacher_scores` of the checkpoint at `path`; NonFinite where a row is not finite."""
         frozen = self.load(path, shared_prompts)
-        return check_scores(frozen.teacher_scores(sequences, k, temperature, max_tokens, with_tail, vocabulary), path)
+        found = frozen.teacher_scores(sequences, k, temperature, max_tokens, with_tail, vocabulary, on_device)
+        return check_scores(found, path)
+
+    def lend_scores(self, *asked: Any) -> LentScores:
+        """`teacher_scores`, whose rows stay in this actor's memory until `take_back_scores`."""
+        scores, lent = lend(self.teacher_scores(*asked, on_device=True))
+        self._lent.append(lent)
+        return scores
+
+    def take_back_scores(self) -> None:
+        """Whoever read lent scores is done with them."""
+        while self._lent:
+            self._lent.pop().take_back()
 
     def readings(
         self, path: str, sequences: Sequence[TokenPair], max_tokens: int = 16384, vocabulary: int | None = None
@@ -142,8 +164,11 @@ class FolderState:
 
 def check_scores(scores: TeacherScores, path: str) -> TeacherScores:
     """`scores`, or NonFinite that names the model: the student's gradient would be the first to show it otherwise."""
-    first = scores.logprobs[:, 0]  # the most likely token's: −∞ further down is a head that rules tokens out
-    bad = int((~np.isfinite(first) | np.isnan(scores.logprobs).any(axis=-1)).sum())
+    import torch
+
+    logprobs_TK = torch.as_tensor(scores.logprobs)
+    first_T = logprobs_TK[:, 0]  # the most likely token's: −∞ further down is a head that rules tokens out
+    bad = int((~first_T.isfinite() | logprobs_TK.isnan().any(-1)).sum())
     if bad:
         raise NonFinite(
             f"the scores of the scoring model {path} are not finite at {bad} of {len(scores.logprobs)} positions: its "

@@ -101,6 +101,15 @@ class Actors:
         """The first of the references; None where none was asked for."""
         return next(iter(self.references), None)
 
+    @property
+    def by_name(self) -> dict[str, Any]:
+        """`engine-0`, …, `student-0`, …, `teacher`, `reference`; of several, `teacher-0`, …, `reference-0`, …"""
+        named = {f"engine-{i}": e for i, e in enumerate(self.engines)}
+        named |= {f"student-{i}": s for i, s in enumerate(self.students)}
+        for kind, found in (("teacher", self.teachers), ("reference", self.references)):
+            named |= {kind if len(found) == 1 else f"{kind}-{i}": a for i, a in enumerate(found)}
+        return named
+
 
 def open_actors(
     config: Config,

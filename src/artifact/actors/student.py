@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from artifact.actors.checkpoints import load_network
+from artifact.actors.lent_scores import LentScores
 from artifact.actors.placement import Slot, distributed_backend, own_host, prepare_process
 from artifact.actors.transfer import Channel, Seat, meeting_store, open_channel, seat_of
 from artifact.actors.weight_sync import Spec, send, spec_of, with_explicit_head
@@ -139,23 +140,35 @@ class StudentActor:
         return with_explicit_head(self.network.named_parameters(), bool(self.network.config.tie_word_embeddings))
 
     def step(
-        self, work: StepWork, examples: Sequence[Example], reference: ReferenceLogprobs | None, *scores: TeacherScores
+        self,
+        work: StepWork,
+        examples: Sequence[Example],
+        reference: ReferenceLogprobs | None,
+        *scores: TeacherScores | LentScores,
     ) -> dict[str, float]:
         """`Student.step` on this rank's examples."""
         import torch
 
         assert self.student is not None, "reset comes first"
-        metrics = self.student.step(work, examples, scores, reference) | _bytes_of(reference, scores)
+        metrics = self.student.step(work, examples, self._opened(scores), reference) | _bytes_of(reference, scores)
         torch.set_num_threads(self.slot.threads)  # DeepSpeed's optimiser step may have changed it
         return metrics
 
     def accumulate(
-        self, work: StepWork, examples: Sequence[Example], reference: ReferenceLogprobs | None, *scores: TeacherScores
+        self,
+        work: StepWork,
+        examples: Sequence[Example],
+        reference: ReferenceLogprobs | None,
+        *scores: TeacherScores | LentScores,
     ) -> dict[str, float]:
         """`Student.accumulate` on this rank's examples of a part; the bytes that came with them."""
         assert self.student is not None, "reset comes first"
-        self.student.accumulate(work, examples, scores, reference)
+        self.student.accumulate(work, examples, self._opened(scores), reference)
         return _bytes_of(reference, scores)
+
+    def _opened(self, scores: Sequence[TeacherScores | LentScores]) -> list[TeacherScores]:
+        """The scores, those that are lent where they lie."""
+        return [piece.open(self.slot.device) if isinstance(piece, LentScores) else piece for piece in scores]
 
     def update(self, work: StepWork, parts: int) -> dict[str, float]:
         """`Student.update` after so many parts."""
@@ -215,8 +228,8 @@ class StudentActor:
         self.engine.load(folder, tag)
 
 
-def _bytes_of(reference: ReferenceLogprobs | None, scores: Sequence[TeacherScores]) -> dict[str, float]:
-    """Bytes that came to this rank, by what they are."""
+def _bytes_of(reference: ReferenceLogprobs | None, scores: Sequence[TeacherScores | LentScores]) -> dict[str, float]:
+    """Bytes that came to this rank through the object store, by what they are."""
     return {
         "bytes/teacher": float(sum(piece.nbytes for piece in scores)),
         "bytes/reference": float(sum(a.nbytes for rows in (reference or {}).values() for a in rows)),

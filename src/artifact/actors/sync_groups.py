@@ -40,6 +40,17 @@ def form(actors: Actors, cluster: Cluster) -> str:
     return way
 
 
+def scores_are_lent(actors: Actors, cluster: Cluster, way: str) -> bool:
+    """Whether each rank reads its teacher's scores where they are: one teacher a rank, on its device, in memory that
+    weights pass through as well.
+    """
+    if cluster.layout != "colocated" or way != "ipc" or not actors.teachers:
+        return False
+    asked = [actor.seats.remote() for actor in (*actors.students, *actors.teachers)]
+    seats = call(asked, cluster.start_timeout_s, "asking actors for their devices")
+    return seats[: len(actors.students)] == seats[len(actors.students) :]
+
+
 def _way(made: list[tuple[Any, list[Any]]], cluster: Cluster) -> str:
     """The one way that all groups can."""
     asked = [[actor.seats.remote() for actor in (sender, *takers)] for sender, takers in made]

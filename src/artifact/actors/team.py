@@ -21,7 +21,7 @@ from artifact.actors.calls import call
 from artifact.actors.memory import give_back_cached
 from artifact.actors.object_store import bytes_per_token, pieces
 from artifact.actors.session import Actors
-from artifact.actors.sync_groups import form, groups_of
+from artifact.actors.sync_groups import form, groups_of, scores_are_lent
 from artifact.actors.weight_sync import Spec, not_finite
 from artifact.config import Config
 from artifact.errors import ActorTimeout, NonFinite
@@ -49,6 +49,7 @@ class RayWorkers:
     self_teacher    distillation is scored by the student's own initial weights instead of the run's teacher
     stop_token_ids  where a teacher's own answer ends
     transfer        the way by which weights go into the engines (`transfer.py`); empty before `start`
+    scores_lent     each rank reads its teacher's scores in the teacher's memory (`lent_scores.py`); not so before it
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class RayWorkers:
         self.probe = probe_sequences(inputs)
         self._spec: Spec | None = None
         self.transfer = ""
+        self.scores_lent = False
         self._last: tuple[int, list[dict[str, float]]] | None = None  # step and metrics of the ranks
         self._parts: list[list[Any]] = []  # what was handed out of a step, by rank
         self._asleep = False
@@ -73,12 +75,14 @@ class RayWorkers:
         """Reset the student to the base weights, and form the weight-sync groups where they are not formed yet."""
         self._spec = start_student(self.actors, self.config, total_steps)
         self.transfer = form(self.actors, self.config.cluster)
+        self.scores_lent = scores_are_lent(self.actors, self.config.cluster, self.transfer)
+        self._take_back_scores()  # of a run that failed
 
     def teacher_scores(self, shards: Sequence[Sequence[Example]], *, wait: bool = True) -> list[Handle | None]:
         """The scorer's top-k of each shard's distillation examples of a weight other than 0: bounded objects."""
         self._take_devices()
         wanted = [to_score(shard) for shard in shards]
-        scored = self._beside_each_rank(partial(self._scores, wait=wait), wanted)
+        scored = self._beside_each_rank(partial(self._scores, wait=wait, lent=self.scores_lent), wanted)
         return [tuple(found) or None for found in scored]
 
     def _beside_each_rank(self, work: Callable[[Any, int], Any], of_ranks: Sequence[Any]) -> list[Any]:
@@ -92,16 +96,19 @@ class RayWorkers:
             self._call([e.sleep.remote() for e in self.actors.engines], "putting engines to sleep")
             self._asleep = True
 
-    def _scores(self, wanted: dict[int, TokenPair], rank: int = 0, *, wait: bool = True) -> list[Any]:
-        """The scorer's top-k of `wanted`, of `rank`, as references to one object or several."""
+    def _scores(
+        self, wanted: dict[int, TokenPair], rank: int = 0, *, wait: bool = True, lent: bool = False
+    ) -> list[Any]:
+        """The scorer's top-k of `wanted`, of `rank`, as references to one object or several; `lent`: for it alone."""
         if not wanted:
             return []
         teacher = self.actors.teachers[rank % len(self.actors.teachers)]
+        ask = teacher.lend_scores if lent else teacher.teacher_scores
         d, o = self.config.losses.distil, self.config.optimiser
         refs: list[Any] = []
         for piece in pieces(wanted, bytes_per_token(self.config, self.vocabulary)):
             refs.append(
-                teacher.teacher_scores.remote(
+                ask.remote(
                     self.scorer,
                     piece,
                     d.top_k,
@@ -170,8 +177,15 @@ class RayWorkers:
         refs = self._handed("step", work, shards, scores, reference)
         return self._stepped(work, self._call(refs, f"optimiser step {work.step}"))
 
+    def _take_back_scores(self) -> None:
+        """Free what teachers have lent; not waited for, since a teacher does it before whatever it is asked next."""
+        for teacher in self.actors.teachers:
+            teacher.take_back_scores.remote()
+
     def _stepped(self, work: StepWork, metrics: list[dict[str, float]]) -> list[dict[str, float]]:
         assert self._spec is not None, "start comes first"
+        if self.scores_lent:
+            self._take_back_scores()
         metrics[0]["bytes/weights"] = float(self._spec.nbytes * len(self.actors.engines))  # of the sync that follows
         self._last = work.step, metrics
         return metrics

@@ -2,7 +2,7 @@
 
 | `cluster.weight_transfer` | what moves | where |
 |---|---|---|
-| `ipc` | a handle: receivers copy from the sender's memory (CUDA IPC; on a CPU a shared mapping) | on one device |
+| `ipc` | where they are: receivers copy from the sender's memory (`shared_memory.py`) | on one device |
 | `nccl` | memory of devices, from one to the others | on GPUs, no two members on one |
 | `gloo` | host memory, over TCP | everywhere |
 | `auto` | by the first of these that can | |
@@ -17,26 +17,19 @@ transfer, which loads what comes in before it could be compared with what was se
 
 from __future__ import annotations
 
-import base64
 import json
-import os
 import platform
 import socket
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from artifact.disk import told_when_full
+from artifact.actors.shared_memory import Lent, Where, opened
 from artifact.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
-
-SHARED = Path("/dev/shm")
-"""Memory that processes of one machine share, as a folder; where there is none, files are mapped instead."""
 
 
 @dataclass(frozen=True)
@@ -141,22 +134,13 @@ class MemoryChannel:
 
     def send(self, flat: torch.Tensor) -> None:
         """Say where `flat` is, and wait until every other member has copied it. DiskFull where it cannot be shared."""
-        if flat.device.type == "cpu":
-            handle, path = tempfile.mkstemp(prefix="artifact-weights-", dir=SHARED if SHARED.is_dir() else None)
-            try:
-                with told_when_full(Path(path).parent, flat.nbytes), os.fdopen(handle, "wb") as file:
-                    os.posix_fallocate(file.fileno(), 0, flat.nbytes)  # a mapping of what is not there would kill us
-                _mapped(path, flat.numel(), flat.dtype).copy_(flat)
-                self._offer({"path": path})
-            finally:
-                os.unlink(path)
-        else:
-            import torch
+        lent = Lent(flat)
+        try:
+            self._offer(lent.where)
+        finally:
+            lent.take_back()
 
-            torch.cuda.synchronize(flat.device)
-            self._offer({"handle": [_text(part) for part in flat.untyped_storage()._share_cuda_()]})
-
-    def _offer(self, where: dict[str, Any]) -> None:
+    def _offer(self, where: Where) -> None:
         key = f"bucket-{self._count}"
         self.store.set(key, json.dumps(where))
         taken = [f"{key}-taken-by-{rank}" for rank in self.others]
@@ -170,34 +154,12 @@ class MemoryChannel:
         import torch
 
         key = f"bucket-{self._count}"
-        where = json.loads(self.store.get(key))
-        if "path" in where:
-            own = _mapped(where["path"], count, dtype).clone()
-        else:
-            of, *rest = (_part(text) for text in where["handle"])
-            at = torch.device(device)
-            storage = torch.UntypedStorage._new_shared_cuda(at.index if at.index is not None else of, *rest)
-            own = torch.empty(0, dtype=dtype, device=at).set_(storage, 0, (count,), (1,)).clone()
-            torch.cuda.synchronize(at)
+        own = opened(json.loads(self.store.get(key)), count, dtype, device).clone()
+        if own.is_cuda:
+            torch.cuda.synchronize(own.device)
         self.store.set(f"{key}-taken-by-{self.rank}", "")
         self._count += 1
         return own
-
-
-def _mapped(path: str, count: int, dtype: torch.dtype) -> torch.Tensor:
-    """The numbers in a file, which other processes see as they change."""
-    import torch
-
-    return torch.from_file(path, shared=True, size=count, dtype=dtype)
-
-
-def _text(part: Any) -> Any:
-    """A part of a CUDA handle as JSON has it."""
-    return {"bytes": base64.b64encode(part).decode()} if isinstance(part, bytes) else part
-
-
-def _part(text: Any) -> Any:
-    return base64.b64decode(text["bytes"]) if isinstance(text, dict) else text
 
 
 def meeting_store(host: str, port: int, rank: int, world_size: int, limit: timedelta) -> torch.distributed.TCPStore:

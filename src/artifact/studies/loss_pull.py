@@ -164,13 +164,13 @@ def token_kl(lab: Lab, rollout: int, scorers: Mapping[str, tuple[str, str]]) -> 
         scores = lab.frozen(path).teacher_scores(
             {0: asked}, settings.top_k, settings.temperature, with_tail=True, vocabulary=lab.vocabulary
         )
-        ids = torch.from_numpy(scores.ids).long()
+        ids = torch.as_tensor(scores.ids).long()
         kl_T = token_divergence(
-            torch.from_numpy(scores.logprobs),
+            torch.as_tensor(scores.logprobs),
             own.gather(1, ids).float(),
             kind=settings.divergence,
             support=settings.support,
-            teacher_tail_T=torch.from_numpy(scores.tail),
+            teacher_tail_T=torch.as_tensor(scores.tail),
             student_tail_T=own.scatter(1, ids, -torch.inf).logsumexp(-1),
             beta=settings.beta,
             temperature=settings.temperature,

@@ -12,8 +12,9 @@ With P parameters of b bytes, w data-parallel ranks, ZeRO stage z, T tokens a mi
 | output head | logits of a chunk of the vocabulary in float32, twice: 8 T · chunk |
 
 A frozen model that scores holds bP, and at most the widest of a layer and of the logits of `CHUNK` positions, which
-exist four times in float32. An engine takes the share of its device that it is given; what weights leave of it is its
-KV cache. `results/gpu/*.json` holds these numbers as measured on a GPU, and `tests/studies/test_memory_model.py`
+exist four times in float32; colocated, the scores of its rank's share of a step as well, until the student has read
+them (`actors/lent_scores.py`). An engine takes the share of its device that it is given; what weights leave of it is
+its KV cache. `results/gpu/*.json` holds these numbers as measured on a GPU, and `tests/studies/test_memory_model.py`
 compares. Left out: the libraries themselves (1 to 2 GiB a process), and fragmentation.
 """
 
@@ -26,6 +27,7 @@ from itertools import accumulate
 
 import pandas as pd
 
+from artifact.actors.object_store import bytes_needed
 from artifact.actors.placement import Placement, place, scorers
 from artifact.config import Config, apply_overrides, checked
 from artifact.errors import ConfigError
@@ -120,8 +122,11 @@ def held(config: Config, device_gib: float = DEVICE_GIB) -> list[Held]:
             kernel=kernel,
             role=f"student-{rank}",
         )
+    scoring = own if needs.self_teacher else teacher
     for role in scorers("teacher", c) if needs.scorer else ():
-        rows += scorer(own if needs.self_teacher else teacher, dtype, tokens, role)
+        rows += scorer(scoring, dtype, tokens, role)
+        if c.layout == "colocated":
+            rows.append(Held(role, SCORES, bytes_needed(config, scoring.vocabulary) / c.lanes / c.student_workers))
     for role in scorers("reference", c) if needs.reference else ():
         rows += scorer(own, dtype, tokens, role)
     return rows + [row for i in range(c.engine.count) for row in _engine(config, own, f"engine-{i}", device_gib)]
@@ -189,8 +194,11 @@ def by_device(config: Config, rows: list[Held]) -> dict[int, list[Held]]:
 PHASES = ("phase 1", "rollout", "teacher", "student")
 """Phase 1, and the phases of a step that differ in what is held."""
 
-PASSING = ("activations", "output head")
-"""Components that live in one phase of a step, that of their role; all else lives as long as the run trains."""
+SCORES = "scores"
+"""What a colocated teacher keeps for the student of its device: from its own phase to the end of the student's."""
+
+PASSING = ("activations", "output head", SCORES)
+"""Components that live in one phase of a step, that of their role, or two; all else lives as long as the run trains."""
 
 
 def _sleeping(config: Config, row: Held) -> bool:
@@ -220,7 +228,11 @@ def by_phase(config: Config, device_gib: float = DEVICE_GIB) -> pd.DataFrame:
     def gib(inside: Iterable[Held], phase: str | None = None) -> float:
         of = {"teacher": ("teacher", "reference"), "student": ("student",)}.get(phase or "", ())
         rows = [r for r in inside if not (of and _sleeping(config, r))]
-        return sum(r.nbytes for r in rows if phase is None or r.component not in PASSING or r.role.startswith(of)) / GIB
+
+        def there(r: Held) -> bool:
+            return r.component not in PASSING or r.role.startswith(of) or bool(of and r.component == SCORES)
+
+        return sum(r.nbytes for r in rows if phase is None or there(r)) / GIB
 
     rows = []
     for device in sorted({*first, *training}):

@@ -13,7 +13,9 @@ import pandas as pd
 from artifact.actors.checkpoints import check_model
 from artifact.actors.leases import release_samplers
 from artifact.actors.memory import peak_memory_by_actor
+from artifact.actors.nodes import nodes_of
 from artifact.actors.object_store import require_room, require_room_in_cluster
+from artifact.actors.placement import one_machine
 from artifact.actors.session import Actors, connect, open_actors
 from artifact.actors.team import RayWorkers
 from artifact.config import Config, SampledEvaluation
@@ -222,7 +224,7 @@ def _train_and_evaluate(
     lane: int,
 ) -> dict[str, dict[str, Any]]:
     """The work of a run, with the lane's actors to itself; its `seconds`, `peak_memory_gib` by actor, and `placement`:
-    the layout, and the way by which weights went into the engines.
+    the layout, the way by which weights went into the engines, and the node of each actor where there are several.
     """
     watch = store.Stopwatch()
     actors = open_actors(
@@ -244,7 +246,9 @@ def _train_and_evaluate(
     evaluate_splits(config, inputs, sampler, folder)
     tokenizer_of(config.models.student).save_pretrained(str(log.weights))  # the weights are a whole checkpoint
     log.close()
-    way = {"layout": config.cluster.layout, "weight_transfer": workers.transfer}
+    way: dict[str, Any] = {"layout": config.cluster.layout, "weight_transfer": workers.transfer}
+    if not one_machine():
+        way["nodes"] = nodes_of(actors.by_name, config.cluster.step_timeout_s)
     return {"seconds": {"train": trained, "total": watch()}, "peak_memory_gib": memory, "placement": way}
 
 

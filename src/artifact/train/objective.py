@@ -25,7 +25,7 @@ from artifact.train.losses.policy_gradient import grpo_token_loss
 from artifact.train.losses.preference import dpo, sequence_logprobs, simpo
 from artifact.train.losses.reduction import Reduction, reduce, reduce_pairs, step_denominator
 from artifact.train.packing import Body, Packed, pack, response_hidden
-from artifact.train.scoring import TeacherRows
+from artifact.train.scoring import Rows, TeacherRows, joined
 from artifact.train.settings import Losses
 
 Diagnostics = dict[str, float]
@@ -184,8 +184,8 @@ class _Part:
         self.chosen = np.concatenate(chosen)
         rows = torch.cat([torch.arange(int(starts[s]), int(starts[s] + counts[s])) for s in sequences])
         segments = torch.repeat_interleave(torch.arange(len(sequences)), counts[sequences].cpu())
-        kept = torch.from_numpy(self.chosen)
-        self.row_T, self.segment_T = rows[kept].to(self.device), segments[kept].to(self.device)
+        kept = torch.from_numpy(np.flatnonzero(self.chosen))
+        self.row_T, self.segment_T, self.kept_T = (t.to(self.device) for t in (rows[kept], segments[kept], kept))
         self.n_responses = len(sequences)
         self.hidden_TH = hidden_TH[self.row_T]
         self.target_T = packed.target_T[self.row_T]
@@ -197,18 +197,18 @@ class _Part:
         return torch.as_tensor(np.asarray(values), dtype=dtype, device=self.device)
 
     def per_token(
-        self, values: Sequence[Sequence[float] | np.ndarray], dtype: torch.dtype | None = None, what: str = "values are"
+        self, values: Sequence[Sequence[float] | Rows], dtype: torch.dtype | None = None, what: str = "values are"
     ) -> Tensor:
         """One array per response, one entry per token, joined to [T, …] without masked tokens; a real number unless
         `dtype` says otherwise. ValueError, naming `what` was given, for other lengths.
         """
-        joined = np.concatenate([np.asarray(v) for v in values])
-        if len(joined) != len(self.chosen):
+        joined_T = joined(values, self.device)
+        if len(joined_T) != len(self.chosen):
             raise ValueError(
-                f"{what} for {len(joined)} response tokens, but the examples have {len(self.chosen)}: token ids were "
+                f"{what} for {len(joined_T)} response tokens, but the examples have {len(self.chosen)}: token ids were "
                 "changed"
             )
-        return self.tensor(joined[self.chosen], dtype or self.real)
+        return joined_T[self.kept_T].to(dtype or self.real)
 
     @property
     def weight_S(self) -> Tensor:

@@ -23,6 +23,9 @@ from artifact.train.packing import Body, Packed, distinct, micro_batches, pack, 
 CHUNK = 1024
 """Response positions whose logits are held at once."""
 
+Rows = np.ndarray | Tensor
+"""Numbers of one token each: of the host, or tensors of the device where they were computed."""
+
 
 class Head(Protocol):
     """An output head: its rows are the vocabulary's."""
@@ -39,22 +42,22 @@ class Network(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TeacherRows:
-    """The teacher's scores of one response of T tokens.
+    """The teacher's scores of one response of T tokens, all of them arrays or all of them tensors.
 
     ids_TK int32, logprobs_TK float32 (nats, full-vocabulary soft-max, descending), entropy_T float32 (nats, of the full
     vocabulary), tail_T float32 (log of the probability outside the top-k) where it was asked for. Row t is the
     distribution from which response token t was to be drawn, so row 0 is conditioned on the prompt alone.
     """
 
-    ids: np.ndarray
-    logprobs: np.ndarray
-    entropy: np.ndarray
-    tail: np.ndarray | None = None
+    ids: Rows
+    logprobs: Rows
+    entropy: Rows
+    tail: Rows | None = None
 
     @property
     def mass(self) -> np.ndarray:
         """Probability on the support at each position, [T]."""
-        return np.exp(self.logprobs).sum(-1)
+        return np.exp(np.asarray(self.logprobs)).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,12 @@ class TeacherScores:
     `example[i]`.
     """
 
-    ids: np.ndarray
-    logprobs: np.ndarray
-    entropy: np.ndarray
+    ids: Rows
+    logprobs: Rows
+    entropy: Rows
     offsets: np.ndarray
     example: np.ndarray
-    tail: np.ndarray | None = None
+    tail: Rows | None = None
 
     def __post_init__(self) -> None:
         rows = int(self.offsets[-1])
@@ -96,7 +99,7 @@ class TeacherScores:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that travel from teacher to student."""
+        """Bytes of the rows."""
         tail = 0 if self.tail is None else self.tail.nbytes
         return int(self.ids.nbytes + self.logprobs.nbytes + self.entropy.nbytes + tail)
 
@@ -123,11 +126,13 @@ class FrozenModel:
         max_tokens: int = 16384,
         with_tail: bool = False,
         vocabulary: int | None = None,
+        on_device: bool = False,
     ) -> TeacherScores:
         """Top-k log-probabilities at `temperature` for each response token of each sequence, by index of its example.
 
         vocabulary  V, the tokens that the tokenizer has. Rows of the head from V on are padding without a meaning: they
                     are in neither the top-k nor the soft-max. None = every row of the head
+        on_device   rows are tensors, and stay in the memory that the model computes in
 
         k is capped at V; k = V gives the full distribution, whose tail is −∞. At most `max_tokens` padded tokens share
         a forward pass, and equal sequences are scored once.
@@ -136,31 +141,37 @@ class FrozenModel:
         offsets = np.concatenate([[0], np.cumsum([len(response) for _, response in once])]).astype(np.int64)
         size = self.vocabulary if vocabulary is None else min(vocabulary, self.vocabulary)
         k = min(k, size)
-        ids = np.empty((offsets[-1], k), dtype=np.int32)
-        logprobs = np.empty((offsets[-1], k), dtype=np.float32)
-        entropy = np.empty(offsets[-1], dtype=np.float32)
-        tail = np.empty(offsets[-1], dtype=np.float32) if with_tail else None
+        memory, rows = self.device if on_device else "cpu", int(offsets[-1])
+        ids = torch.empty((rows, k), dtype=torch.int32, device=memory)
+        logprobs = torch.empty((rows, k), dtype=torch.float32, device=memory)
+        entropy = torch.empty(rows, dtype=torch.float32, device=memory)
+        tail = torch.empty(rows, dtype=torch.float32, device=memory) if with_tail else None
         for batch, _, hidden_TH, weight_VH in self.passes(once, max_tokens):
             rows_of_batch = np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in batch])
 
             def keep(rows: slice, logprobs_TV: Tensor, target: np.ndarray = rows_of_batch) -> None:
                 top = logprobs_TV.topk(k, dim=-1)
-                where = target[rows]
-                ids[where] = top.indices.cpu().numpy()
-                logprobs[where] = top.values.cpu().numpy()
-                entropy[where] = -(logprobs_TV.exp() * logprobs_TV).sum(-1).cpu().numpy()
+                where = torch.from_numpy(target[rows]).to(memory)
+                ids[where] = top.indices.to(memory, torch.int32)
+                logprobs[where] = top.values.to(memory)
+                entropy[where] = -(logprobs_TV.exp() * logprobs_TV).sum(-1).to(memory)
                 if tail is not None:
-                    tail[where] = logprobs_TV.scatter(1, top.indices, -torch.inf).logsumexp(-1).cpu().numpy()
+                    tail[where] = logprobs_TV.scatter(1, top.indices, -torch.inf).logsumexp(-1).to(memory)
 
             log_softmax_chunks(hidden_TH, weight_VH[:size], keep, temperature)
-        rows_T = np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in places])
+        of_places = np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in places])
+        rows_T = torch.from_numpy(of_places).to(memory)
+
+        def placed(values: Tensor) -> Rows:
+            return values[rows_T] if on_device else values[rows_T].numpy()
+
         return TeacherScores(
-            ids[rows_T],
-            logprobs[rows_T],
-            entropy[rows_T],
+            placed(ids),
+            placed(logprobs),
+            placed(entropy),
             np.concatenate([[0], np.cumsum(np.diff(offsets)[places])]),
             np.fromiter(sequences, dtype=np.int64),
-            None if tail is None else tail[rows_T],
+            None if tail is None else placed(tail),
         )
 
     def logprobs(
@@ -202,6 +213,13 @@ class FrozenModel:
             for batch in micro_batches(sequences, lambda s: [s], max_tokens, self.shared_prompts):
                 packed = pack([sequences[i] for i in batch], self.device, self.shared_prompts)
                 yield batch, packed, response_hidden(self.network.model, packed), self.network.lm_head.weight
+
+
+def joined(rows: Sequence[Rows | Sequence[float]], device: torch.device) -> Tensor:
+    """Rows of several responses, one after the other, on `device`."""
+    if isinstance(rows[0], Tensor):
+        return torch.cat([torch.as_tensor(row) for row in rows]).to(device)
+    return torch.as_tensor(np.concatenate([np.asarray(row) for row in rows]), device=device)
 
 
 def log_softmax_chunks(

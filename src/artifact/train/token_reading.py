@@ -19,7 +19,7 @@ from torch import Tensor
 from artifact.train.examples import Mask, TokenPair
 from artifact.train.losses.distillation import distil_tokens
 from artifact.train.packing import Packed
-from artifact.train.scoring import FrozenModel, TeacherRows, log_softmax_chunks
+from artifact.train.scoring import FrozenModel, TeacherRows, joined, log_softmax_chunks
 from artifact.train.settings import DistilSettings
 
 TOP = 5
@@ -107,23 +107,19 @@ def read_student(
     if teacher is None:
         return own
     device, real = hidden_TH.device, torch.float64 if hidden_TH.dtype == torch.float64 else torch.float32
-
-    def joined(values: Sequence[np.ndarray], dtype: torch.dtype) -> Tensor:
-        return torch.as_tensor(np.concatenate(values), dtype=dtype, device=device)
-
-    teacher_TK = joined([r.logprobs for r in teacher], real)
+    teacher_TK = joined([r.logprobs for r in teacher], device).to(real)
     tails = [r.tail for r in teacher if r.tail is not None]
     trained = [np.ones(len(r.ids), bool) if m is None else np.asarray(m) for r, m in zip(teacher, masks, strict=True)]
     out = distil_tokens(
         hidden_TH,
         weight_VH,
-        joined([r.ids for r in teacher], torch.int64),
+        joined([r.ids for r in teacher], device).long(),
         teacher_TK,
-        joined([r.entropy for r in teacher], real),
-        joined(tails, real) if tails else None,
+        joined([r.entropy for r in teacher], device).to(real),
+        joined(tails, device).to(real) if tails else None,
         packed.segment_T,
         len(teacher),
-        joined(trained, torch.bool),
+        joined(trained, device),
         settings,
     )
     token_weight_T = torch.ones_like(out.loss_T) if out.token_weight_T is None else out.token_weight_T
