@@ -16,11 +16,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from artifact.errors import ArtifactError, EmptyDataset, Mismatch
 from artifact.records import Problem
-from artifact.tasks.base import Context, Messages, import_catalogue, register
+from artifact.tasks.base import Context, Messages, Task, import_catalogue, register
 from artifact.tasks.grading import Grading
 from artifact.tasks.hub import Row, Source, load_rows
 from artifact.tasks.known_pairs import KnownRelation, pairs_from_references
@@ -86,7 +86,7 @@ class TextTask:
             )
         cls.name, cls.main = name, cls.of.main
         cls.sizes = {split: source.rows or source.hub_rows or "" for split, source in cls.of.sources.items()}
-        register(name)(cls)
+        register(name)(cast("Callable[..., Task]", cls))
         _CLASSES[name] = cls
 
     def __init__(self, template: str | None = None, data_dir: str | Path | None = None) -> None:
