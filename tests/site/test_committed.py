@@ -163,3 +163,18 @@ def test_it_opens_from_disk(browser: Page) -> None:
         goto(browser, SITE, href.removeprefix(f"{SITE.as_uri()}/"))
         until(browser, "document.querySelectorAll('.rollout').length > 0")
         assert complaints(browser) == [], href
+
+
+def test_the_pages_of_families_show_runs_of_their_table() -> None:
+    """Not those of another task whose cells, teachers and seeds have the same names."""
+    keys = {k for kind, stem in stored("tiny") if (o := read(kind, stem.name, "tiny")) is not None for k in o.keys}
+    of = read("table", "uopd_family_differences", "tiny")
+    assert of is not None
+    for path in sorted((SITE / "why").glob("*.html")):
+        text = path.read_text(encoding="utf-8")
+        shown = set(re.findall(r"rollouts\.html#run=([0-9a-f]+)", text)) | set(
+            re.findall(r'data-tokens="([0-9a-f]+):', text)
+        )
+        assert len(shown) == 3 and shown <= keys, path.name
+        assert len(shown & set(of.keys)) >= 2, path.name
+        assert "Token by token" in text and "kept no tokens" not in text, path.name

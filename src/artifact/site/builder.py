@@ -12,7 +12,7 @@
     data/, files/, static/           what those pages load
 
 The light form keeps the rollouts of the papers' main tables alone, of one seed: greedy answers, and training with the
-tokens of the first and last recorded step. It leaves out the models and what lies elsewhere in the repository: pages of
+tokens of two rollouts of each prompt. It leaves out the models and what lies elsewhere in the repository: pages of
 notebooks, CSV and LaTeX of outputs, the numbers of figures, the settings of single runs.
 """
 
@@ -31,7 +31,6 @@ from artifact.config import load, load_tier
 from artifact.errors import ArtifactError
 from artifact.files import folder_atomically
 from artifact.paths import project_root
-from artifact.report.main_table import CORE_MAIN_TABLE, UOPD_TABLE_1
 from artifact.report.text import duration
 from artifact.site import claims, data_card, families, how, outputs, rollouts, runs
 from artifact.site.outputs import Outputs, Shown
@@ -48,6 +47,9 @@ MARK = "static/packs.js"
 
 PICTURES = ("uopd_families", "se_accuracy", "core_curriculum")
 """The figures of the start page, where they were made."""
+
+MAIN_TABLES = ("uopd_main_table", "core_main_table")
+"""The papers' main tables, by the names of the outputs."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ def build(
         annotations = [s for s in found.values() if s.kind == "annotations"]
         first = min((s.seed for s in found.values() if s.seed is not None), default=0)
         packer = rollouts.Packer(pages, annotations, partial(write_tokens, pages, first, light), light)
-        read = [runs.read(s, packer, packed=not light or _in_main_tables(s, first)) for s in found.values()]
+        main = _behind_main_tables(shown)
+        packed = {s.key for s in found.values() if not light or (s.key in main and s.seed in (None, first))}
+        read = [runs.read(s, packer, packed=s.key in packed) for s in found.values()]
         runs.write(pages, read, shown)
         why = families.collect(shown, packer, read)
         if why:
@@ -131,9 +135,10 @@ def build(
     return out / "index.html"
 
 
-def _in_main_tables(source: Source, seed: int) -> bool:
-    """Whether a result stands in a main table of the papers, and is of that seed or of none."""
-    return source.seed in (None, seed) and bool(source.cells & {*UOPD_TABLE_1, *CORE_MAIN_TABLE})
+def _behind_main_tables(shown: outputs.Outputs) -> set[str]:
+    """The keys of the results behind the papers' main tables."""
+    tables = [shown.named("table", name) for name in MAIN_TABLES]
+    return {key for table in tables if table is not None for key in table.output.keys}
 
 
 def _common(tier: str, notebooks: Sequence[NotebookPage], kept: Sequence[NotebookPage]) -> dict[str, Any]:

@@ -121,12 +121,14 @@ def collect(outputs: Outputs, packer: Packer, runs: Sequence[Run]) -> list[Famil
     if differences is None or phase_one is None:
         return []
     known = {(r["teacher"], r["group"]): r for r in phase_one.output.frame.to_dict("records")}
+    behind = set(differences.output.keys)  # runs of other tasks have cells, teachers and seeds of the same names
+    compared = [run for run in runs if run.source.kind != "runs" or run.source.key in behind]
     found = []
     for number, row in enumerate(differences.output.frame.to_dict("records")):
         who = row["teacher"], row["scope"]
         if (row["cell"], row["reference_cell"]) == (WEIGHTED, UNIFORM) and who in known and who[1] != "all":
             everywhere = known[who[0], "all"]
-            reader = _Reader.of(who[0], packer, runs)
+            reader = _Reader.of(who[0], packer, compared)
             if reader is not None:
                 found.append(reader.family(number, row, known[who], everywhere))
     return found

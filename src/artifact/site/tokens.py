@@ -19,6 +19,9 @@ from artifact.site.sources import Source
 SHOWN = frozenset({"opd", "uopd-soft", "core", "grpo"})
 """The cells whose tokens the site shows."""
 
+IN_LIGHT = 2
+"""Of how many rollouts of a prompt and step the light form keeps the tokens."""
+
 Drawn = tuple[int, str, int]
 """Which rollout of training a response is: (step, problem id, sample)."""
 
@@ -37,7 +40,7 @@ def write_tokens(
 ) -> tuple[Recorded, ...]:
     """Pack the recorded tokens of a run of `seed`; returns whose they are, nothing where none are to be shown.
 
-    light   the first and the last recorded step alone
+    light   the first `IN_LIGHT` rollouts of a prompt alone
     places  the rollouts of training → their places in the pack of the run
     """
     if source.kind != "runs" or source.seed != seed or not source.cells & SHOWN:
@@ -45,11 +48,9 @@ def write_tokens(
     run = opened(source.folder)
     if not run.records:
         return ()
-    recorded = [shown for shown in rollouts(run).filter(recorded=True) if shown.tokens[0].recorded]
-    ends = {f(shown.step for shown in recorded) for f in (min, max)} if light and recorded else None
     found, pieces = [], {}
-    for shown in recorded:
-        if ends is not None and shown.step not in ends:
+    for shown in rollouts(run).filter(recorded=True):
+        if not shown.tokens[0].recorded or (light and shown.rollout.sample >= IN_LIGHT):
             continue
         drawn = shown.step, shown.problem.id, shown.rollout.sample
         pieces[places[drawn]] = shown.evidence(f"{source.key}-{places[drawn]}")
