@@ -203,8 +203,13 @@ def test_a_measured_step_is_reproduced() -> None:
             counts = [pair.split("*") for pair in step["lengths"].split()]
             rollouts = tuple((step["prompt"], int(length)) for length, n in counts for _ in range(int(n)))
 
-            def of(count: float, rollouts: tuple[tuple[float, int], ...] = rollouts) -> tuple[tuple[float, int], ...]:
-                return tuple(rollouts[round(i * len(rollouts) / count) % len(rollouts)] for i in range(round(count)))
+            once = step["prompts"]  # so many prompts are computed, each for all of its sequences
+
+            def of(
+                count: float, once: float = once, rollouts: tuple[tuple[float, int], ...] = rollouts
+            ) -> tuple[tuple[float, int], ...]:
+                chosen = (rollouts[round(i * len(rollouts) / count) % len(rollouts)] for i in range(round(count)))
+                return tuple((prompt * once / max(count, once), n) for prompt, n in chosen)
 
             work = Work(rollouts, of(step["scored"]), of(step["referenced"]), of(step["trained"]), 10**9, 256)
             simulated.append(sequential(work, rates, layout).seconds)

@@ -26,6 +26,7 @@ from artifact.actors.answering import answer
 from artifact.errors import ConfigError
 from artifact.phase1.weights import weights_for
 from artifact.records import Problem, Rollout
+from artifact.tasks.metrics import Metric
 from artifact.train.inputs import RunInputs, TeacherAnnotations
 from artifact.train.local import LocalWorkers
 from artifact.train.loop import train
@@ -137,7 +138,7 @@ CASES = (
     Case("opd", {}, {"losses__mask_truncated_completions": True, "sampling__max_new_tokens": 12}, tool=True),
     Case("opd", {}, {"losses__mask_truncated_completions": True, "sampling__max_new_tokens": 1}),
     *(Case("uopd", {"weighting": w}) for w in ("uniform", "soft", "binary", "shuffled", "gold", "verified")),
-    *(Case("uopd", {"weighting": w}) for w in ("majority", "miller_madow", "chao_shen")),
+    *(Case("uopd", {"weighting": w}) for w in ("majority", "miller_madow", "chao_shen", "similarity")),
     Case("uopd", {"weighting": "binary", "tau": 0.2}),
     Case("uopd", {"weighting": "binary", "tau": 0.0}, {"train__steps": 3}),
     Case("uopd", {}, {"losses__mask_truncated_completions": True, "sampling__max_new_tokens": 12}),
@@ -298,9 +299,15 @@ ANNOTATIONS = [
         cluster_ids=classes,
         parsed=(1, 1, 1, 1),
         normaliser="n",
+        answers=tuple("abcd"[c] for c in classes),
+        mean_logprobs=(-1.0,) * 4,
+        n_counted=4,
     )
     for i, (h, right, classes) in enumerate(zip([0.0, 0.15, 0.5, 0.75, 1.0], [1, 0, 1, 0, 1], CLASSES, strict=True))
 ]
+SAME = Metric("same", lambda text, problem: float(text == problem.answer))
+"""How alike two answers are: as much as their classes are one."""
+
 SAMPLES = {
     f"p{i}": verify_groups(
         problems(True)[i : i + 1],
@@ -338,6 +345,7 @@ def weights_by_hand(scheme: str, tau: float, seed: int) -> dict[str, float]:
         "majority": [1.0, 0.75, 0.5, 0.5, 0.25],
         "miller_madow": [max(0.0, 1 - h / math.log(4)) for h in miller_madow],
         "chao_shen": [max(0.0, 1 - h / math.log(4)) for h in chao_shen],
+        "similarity": [1.0, 1 - quarters / math.log(4), 0.5, 0.25, 0.0],
     }[scheme]
     return {f"p{i}": w for i, w in enumerate(of)}
 
@@ -361,7 +369,8 @@ def run(case: Case, folder: Path) -> tuple[Any, list[float], MemoryLog, Workers]
     )
     known = TeacherAnnotations()
     if method.needs.annotation:
-        known = TeacherAnnotations(weights_for(method.weighting(), ANNOTATIONS), SAMPLES)  # type: ignore[arg-type]
+        weights = weights_for(method.weighting(), ANNOTATIONS, lambda problem: SAME)  # type: ignore[arg-type]
+        known = TeacherAnnotations(weights, SAMPLES)
     log = MemoryLog(folder)
     train(s, method, inputs, made, made, log, known)
     return made.network, [m["loss"] for m in log.metrics], log, made
