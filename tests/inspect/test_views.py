@@ -15,8 +15,10 @@ from tests.inspect.world import HOSTILE, KEY, stored_annotation, stored_run
 
 from artifact import inspect
 from artifact.book.page import to_html
+from artifact.config import load
 from artifact.errors import ArtifactError
 from artifact.inspect.collection import Rollouts
+from artifact.inspect.opened import annotation_beside
 from artifact.inspect.pairs import word_diff
 from artifact.inspect.tokens import levels_of
 from artifact.inspect.view import View, style_sheet
@@ -99,6 +101,12 @@ def test_filters_keep_what_fits_all_of_them(table: Rollouts, drawn: list[Rollout
 def test_a_word_that_no_rollout_has_is_refused(table: Rollouts, asked: dict[str, str], message: str) -> None:
     with pytest.raises(ArtifactError, match=re.escape(message)):
         table.filter(**asked)  # type: ignore[arg-type]
+
+
+def test_the_annotation_beside_a_run_is_clustered_as_the_run_says(results: Path) -> None:
+    beside = annotation_beside(load("tiny"))
+    assert beside is not None and beside.name == "00000000000a0000"
+    assert annotation_beside(load("tiny", {"annotation.clustering": "exact"})) is None
 
 
 def test_what_is_not_there_is_said(table: Rollouts, results: Path) -> None:
