@@ -15,7 +15,7 @@ from artifact.worlds.standins.language import SLOTS, question
 Place = tuple[str, str, str]
 """Hub id, configuration, split."""
 
-ROWS = 120
+ROWS = 1200
 """Rows of a split of which nobody knows the number."""
 
 
