@@ -15,6 +15,7 @@ from tests.site.conftest import HOSTILE_RUN, MANY, STORABLE, books, live
 
 from artifact.errors import ArtifactError
 from artifact.escape import visible
+from artifact.site import builder
 from artifact.site.builder import build
 
 pytestmark = pytest.mark.skipif(program() is None, reason="no chromium on this machine to open pages in")
@@ -239,7 +240,12 @@ def test_a_published_problem_leads_back_to_its_seed(browser: Page, site: Path) -
     assert "apache-2.0" not in browser.value(f"{card}.textContent"), "the front matter is for machines"
 
 
-def test_the_light_form(browser: Page, made: list[world.Made], site: Path, tmp_path: Path) -> None:
+def test_the_light_form(
+    browser: Page, made: list[world.Made], site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build("tiny", tmp_path / "bare", books(site.parent), light=True)
+    assert not list((tmp_path / "bare" / "data" / "rollouts").glob("*.js")), "nothing is behind a table that is absent"
+    monkeypatch.setattr(builder, "MAIN_TABLES", ("accuracy",))
     build("tiny", tmp_path / "light", books(site.parent), light=True)
     assert not (tmp_path / "light" / "notebooks").exists()
     packs = {p.stem for p in (tmp_path / "light" / "data" / "rollouts").glob("*.js")}
