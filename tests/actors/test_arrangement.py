@@ -16,6 +16,8 @@ import pytest
 import torch
 from tests.actors.arrangement_rank import CASES, damages
 
+from artifact.actors.arrangement import Arrangement, Held, Piece
+
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.timeout(900)
 
@@ -135,3 +137,14 @@ def test_an_arrangement_that_is_not_known_is_not_guessed(found: dict[int, list[d
     [worker] = found[1]
     assert worker["experts"]["unknown"], "experts are fused in ways that depend on the machine"
     assert all("experts" in target for target in worker["experts"]["unknown"])
+
+
+def test_a_part_of_zeros_that_did_not_arrive_is_named() -> None:
+    """Zeros add nothing to a fingerprint: what arrived tells, and nothing else."""
+    held: Any = Held(None, "weight", [Piece("a.weight", 0, 0, None, 0)])
+    held.used = lambda: torch.zeros(2, 2)
+    arrangement: Any = Arrangement.__new__(Arrangement)
+    arrangement.held = {"a.weight": held}
+    assert arrangement.differing() == ["a.weight"]
+    held.arrived.add("a.weight")
+    assert arrangement.differing() == []

@@ -715,7 +715,7 @@ MUTANTS = (
         "actors/arrangement.py",
         "            if held.arrived != {piece.source for piece in held.pieces}\n            or ",
         "            if ",
-        ("actors/test_arrangement.py::test_what_did_not_arrive_is_named",),
+        ("actors/test_arrangement.py::test_a_part_of_zeros_that_did_not_arrive_is_named",),
     ),
     Mutant(
         "fingerprint: a piece is counted from the start",

@@ -102,7 +102,13 @@ _FEW: dict[str, Any] = {
     "evaluation.sampled.limit": 2,
 }
 
-_AT_MOST = {"task.train_limit": 16, "train.steps": 2, "train.prompts_per_step": 8, "train.episodes": 1}
+_AT_MOST = {
+    "task.train_limit": 16,
+    "train.steps": 2,
+    "train.prompts_per_step": 8,
+    "train.episodes": 1,
+    "sampling.samples_per_prompt": 4,
+}
 """Of what a study sets for a tier; its cells still vary it."""
 
 _DRAWN = {"annotation.draw": 8}
