@@ -70,8 +70,15 @@ def table(found: dict[str, Any]) -> str:
     """What was measured, as the table of `docs/speed.md`."""
     part = found["opd"]
     rows = [
-        (form, *(report.with_interval(of[kind][what], 2) for kind in KINDS for what in ("seconds", "ratio")))
-        for form, of in part["forms"].items()
+        (
+            form,
+            *(
+                report.with_interval(part["forms"][form][kind][what], 2)
+                for kind in KINDS
+                for what in ("seconds", "ratio")
+            ),
+        )
+        for form in FORMS
     ]
     header = ("form", *(f"{kind}, {what}" for kind in KINDS for what in ("seconds a step", "over whole steps")))
     said = f"{part['repetitions']} turns of {part['steps']} steps each. {report.machine(part['provenance'])}"

