@@ -108,6 +108,10 @@ _AT_MOST = {
     "train.prompts_per_step": 8,
     "train.episodes": 1,
     "sampling.samples_per_prompt": 4,
+    "sampling.max_new_tokens": 32,
+    "annotation.max_new_tokens": 32,
+    "evaluation.max_new_tokens": 32,
+    "evaluation.limit": 6,
 }
 """Of what a study sets for a tier; its cells still vary it."""
 
