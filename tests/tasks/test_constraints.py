@@ -23,7 +23,7 @@ def test_each_response_is_judged_as_the_peer_judged_it(verdict: dict[str, Any]) 
 
 def test_every_constraint_has_a_recorded_verdict_of_both_kinds() -> None:
     of = {name: [v for v in RECORDED["verdicts"] if v["id"] == name] for name in CHECKS}
-    assert all(v["obeyed"] for verdicts in of.values() for v in verdicts[:1])
+    assert all(any(v["obeyed"] for v in verdicts) for verdicts in of.values())
     assert all(len(v["obeyed"]) < len(RECORDED["responses"]) for verdicts in of.values() for v in verdicts)
     assert set(of) == {v["id"] for v in RECORDED["verdicts"]} and len(of) == 22
 
@@ -45,7 +45,7 @@ def test_the_score_is_the_share_that_is_obeyed() -> None:
 
 
 def test_an_empty_response_obeys_nothing() -> None:
-    assert not any(obeys(" \n", {"id": "punctuation:no_comma"}) for _ in range(1))
+    assert not obeys(" \n", {"id": "punctuation:no_comma"})
 
 
 def test_what_nothing_here_checks_is_named() -> None:

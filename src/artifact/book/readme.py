@@ -26,12 +26,10 @@ def times() -> str:
     """How long the embedded tier takes, from `configs/costs`."""
     tier, minutes = measured_minutes("tiny")
     quick, looked = measured_minutes("tiny-quick")
-    later = [f"`{name}`" for name in sorted(quick.notebooks.keys() - tier.notebooks.keys())]
-    without = f" The first figure is from before {' and '.join(later)}, which make it longer." if later else ""
     return (
         f"On {tier.machine}, `./run_all.sh` takes {minutes} minutes for\n{len(tier.notebooks)} notebooks and "
         f"{tier.runs} training runs, `./run_all.sh --quick` {looked} for {len(quick.notebooks)} notebooks and "
-        f"{quick.runs} runs (measured {tier.measured}).{without}\n"
+        f"{quick.runs} runs (measured {tier.measured}).\n"
     )
 
 

@@ -22,7 +22,7 @@ from artifact.site.pages import Pages
 from artifact.site.sources import Source
 from artifact.site.tokens import Drawn, Recorded
 from artifact.studies import keys, store
-from artifact.studies.inputs import metric_of, problems_of
+from artifact.studies.inputs import metric_of
 from artifact.studies.results import asked_of, stored_problems
 
 COLUMNS = [
@@ -210,8 +210,10 @@ class Packer:
         name = f"{annotation.key}{weighting}"
         if name not in self._weights:
             path = store.file(annotation.folder, "annotations.parquet")
-            trained = problems_of(config.task, config.task.train_split, config.task.train_limit)
-            metric = metric_of(config.task, trained)
+            metric = None
+            if weighting.scheme == "similarity":
+                trained = stored_problems(source.folder, config.task, config.task.train_split)
+                metric = metric_of(config.task, trained.values())
             self._weights[name] = weights_for(weighting, stream_parquet(path, Annotation), metric)
         return self._weights[name]
 

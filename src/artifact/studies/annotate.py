@@ -58,9 +58,8 @@ def used_judge(config: Config) -> str | None:
 def clustering_settings(config: Config) -> dict[str, Any]:
     """The settings that decide what is made of the samples; for a model as judge also its rule and prompt."""
     a = config.annotation
-    asked: dict[str, Any] = (
-        {} if used_judge(config) is None else {"judge_rule": keys.source_of(f"{a.clustering} judge")}
-    )
+    judge = used_judge(config)
+    asked: dict[str, Any] = {} if judge is None else {"judge_rule": keys.source_of(f"{a.clustering} judge")}
     if a.clustering == "llm":
         asked["judge_prompt"] = file_hash(judge_prompt(config.task))
         asked["judge_engine"] = config.as_role("judge").cluster.engine.model_dump()
@@ -69,7 +68,7 @@ def clustering_settings(config: Config) -> dict[str, Any]:
         "clustering": a.clustering,
         "normaliser": a.normaliser,
         "min_valid": a.min_valid,
-        "judge": keys.model_hash(judge) if (judge := used_judge(config)) else None,
+        "judge": keys.model_hash(judge) if judge else None,
         **asked,
     }
 

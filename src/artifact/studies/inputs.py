@@ -96,11 +96,14 @@ def verify_for(section: TaskSection) -> VerifyBatch:
     return lambda texts, problems: verifier.verify_batch(texts, [p.answer for p in problems])
 
 
-def metric_of(section: TaskSection, problems: Iterable[Problem]) -> Callable[[str], Metric] | None:
-    """The metric by which answers to each of `problems` are compared, by id; None for a task that is graded by none."""
+def metric_of(section: TaskSection, problems: Iterable[Problem]) -> Callable[[str], Metric]:
+    """The metric by which answers to each of `problems` are compared, by id; ConfigError where a task has none."""
     grading = grading_of(task_of(section))
     if grading is None:
-        return None
+        raise ConfigError(
+            f"task {section.name!r} is graded by no metric, so there is none to say how alike two answers are: set "
+            "method_options.weighting to soft"
+        )
     metrics = {p.id: comparing(grading.metric_for(p)) for p in problems}
     return metrics.__getitem__
 

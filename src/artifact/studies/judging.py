@@ -44,10 +44,12 @@ def make_judge(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
     A language model is asked only what the symbolic rules leave open, of free text everything. One that fails the known
     pairs is a JudgeError with its rates and the remedy (`annotation.accept_poor_judge` goes on regardless).
     """
+    may_err = config.annotation.clustering in ("meaning", "nli", "llm")
+    pairs = _pairs_of(config) if may_err else None  # before anything is loaded
     opened = _open(config)
     if opened.tested is None:
         return opened.judge, {"name": opened.judge.name}
-    report = calibrate(opened.tested, _pairs_of(config))
+    report = calibrate(opened.tested, pairs)
     require_usable(report, go_on=config.annotation.accept_poor_judge)
     return opened.judge, {"name": opened.judge.name, **opened.facts, **_rates(report)}
 

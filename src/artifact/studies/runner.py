@@ -115,12 +115,8 @@ def phase_one(config: Config, method: Method) -> TeacherAnnotations:
     if not method.needs.annotation:
         return TeacherAnnotations()
     weighting = method.weighting() if method.needs.uncertainty else None
-    metric = metric_of(config.task, build_inputs(config).train) if weighting else None
-    if weighting and weighting.scheme == "similarity" and metric is None:
-        raise ConfigError(
-            f"method_options.weighting = similarity compares answers by the metric that grades a task, and "
-            f"{config.task.name!r} is graded by none: set it to soft"
-        )
+    alike = weighting is not None and weighting.scheme == "similarity"
+    metric = metric_of(config.task, build_inputs(config).train) if alike else None
     folder = annotate(config)
     weights: dict[str, float] = {}
     if weighting:
