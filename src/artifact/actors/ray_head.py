@@ -16,7 +16,6 @@ import fcntl
 import os
 import secrets
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from artifact.actors.object_store import require_memory
+from artifact.actors.ports import free_ports
 from artifact.errors import ArtifactError
 from artifact.files import DamagedFile, atomically, read_json, write_json
 from artifact.paths import project_root
@@ -162,7 +162,7 @@ def start(num_cpus: int, object_store: int, num_gpus: int | None = None) -> str:
     stop()  # what a starter that was killed left behind
     ray_command = Path(sys.executable).with_name("ray")
     for _ in range(5):
-        ports = _free_ports(5)
+        ports = free_ports(5)
         address = f"127.0.0.1:{ports[0]}"
         command = [
             str(ray_command),
@@ -259,15 +259,3 @@ def _group_alive(pid: int) -> bool:
             if int(fields[2]) == pid and fields[0] != "Z":  # state, parent, process group
                 return True
     return False
-
-
-def _free_ports(n: int) -> list[int]:
-    """n different ports that are free at this moment."""
-    sockets = [socket.socket() for _ in range(n)]
-    try:
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import os
-import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from artifact.actors.checkpoints import load_network
 from artifact.actors.lent_scores import LentScores
 from artifact.actors.placement import Slot, distributed_backend, own_host, prepare_process
+from artifact.actors.ports import free_ports
 from artifact.actors.transfer import Channel, Seat, meeting_store, open_channel, seat_of
 from artifact.actors.weight_sync import Spec, send, spec_of, with_explicit_head
 from artifact.config import Cluster
@@ -55,9 +55,7 @@ class StudentActor:
     def address(self) -> tuple[str, int]:
         """This node's address and a port that was free a moment ago."""
         host = own_host()
-        with socket.socket() as s:
-            s.bind((host, 0))
-            return host, s.getsockname()[1]
+        return host, free_ports(1, host)[0]
 
     def init_distributed(self, host: str, port: int, world_size: int, secret: str) -> None:
         """Form the data-parallel group; does nothing when it already has this size. `secret` is one for all ranks."""

@@ -83,13 +83,14 @@ def format_entropies(table: pd.DataFrame) -> pd.DataFrame:
 def score_changes(frame: pd.DataFrame, base: str, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Mean change of the score from `base` (a label) to each other label, paired by problem, by family.
 
-    frame  a row per response: label, family, rule (the metric), problem_id, score; one of each problem and label
+    frame  a row per response: label, family, rule (the metric), problem_id, score; of a problem and label that has
+           several, by seed, their mean
     Columns: family, metric, label, problems, change, lower, upper (95 % bootstrap over problems), p_value (sign flips),
     smallest (the change that so many problems find in 80 % of cases), significant.
     """
     rows = []
     for (family, metric), part in frame.groupby(["family", "rule"], sort=False):
-        scores = part.pivot(index="problem_id", columns="label", values="score")
+        scores = part.pivot_table(index="problem_id", columns="label", values="score", aggfunc="mean")
         for label in dict.fromkeys(part["label"]):
             if label != base:
                 d = paired_difference(scores[label], scores[base], resamples=resamples)
