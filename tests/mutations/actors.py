@@ -706,8 +706,8 @@ MUTANTS = (
     Mutant(
         "arrangement: a packed layer is not looked at",
         "actors/arrangement.py",
-        "            or fingerprint(without_tiny(held.used())) != held.expected % 2**64\n",
-        "            or (held.parameter.numel() and fingerprint(without_tiny(held.used())) != held.expected % 2**64)\n",
+        "            or fingerprint(held.used(), tiny_is_zero=True) != held.expected % 2**64\n",
+        "            or (held.parameter.numel() and fingerprint(held.used(), tiny_is_zero=True) != held.expected)\n",
         ARRANGEMENT,
     ),
     Mutant(
@@ -720,8 +720,15 @@ MUTANTS = (
     Mutant(
         "fingerprint: a piece is counted from the start",
         "train/fingerprint.py",
-        "_table(tensor.device, TABLE)[first:end]",
-        "_table(tensor.device, TABLE)[: end - first]",
+        "2 * (first + start) * PHI * int",
+        "2 * start * PHI * int",
+        ("train/test_fingerprint.py",),
+    ),
+    Mutant(
+        "fingerprint: a product's flushed numbers are told apart",
+        "train/fingerprint.py",
+        "_smallest_normal(tensor.dtype) if tiny_is_zero else 0",
+        "0",
         ("train/test_fingerprint.py",),
     ),
     Mutant(

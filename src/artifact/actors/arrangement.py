@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Held:
         inputs = layer.embedding_dim if isinstance(layer, ParallelLMHead) else layer.input_size
         with torch.inference_mode():
             product: torch.Tensor = layer.quant_method.apply(
-                layer, torch.eye(getattr(layer, "input_size_per_partition", inputs), dtype=own.dtype)
+                layer, _identity(getattr(layer, "input_size_per_partition", inputs), own.dtype)
             )
         return product.T
 
@@ -118,8 +119,8 @@ class Arrangement:
                 part = tensor.detach()
                 if piece.length is not None:
                     part = part.narrow(piece.axis, piece.start, piece.length)
-                part = without_tiny(part.to(dtypes[id(held)]))
-                held.expected += fingerprint(part, piece.row * math.prod(part.shape[1:]))
+                part = part.to(dtypes[id(held)])
+                held.expected += fingerprint(part, piece.row * math.prod(part.shape[1:]), tiny_is_zero=True)
                 held.arrived.add(name)
             yield name, tensor
 
@@ -131,15 +132,16 @@ class Arrangement:
             target
             for target, held in self.held.items()
             if held.arrived != {piece.source for piece in held.pieces}
-            or fingerprint(without_tiny(held.used())) != held.expected % 2**64
+            or fingerprint(held.used(), tiny_is_zero=True) != held.expected % 2**64
         ]
 
 
-def without_tiny(tensor: torch.Tensor) -> torch.Tensor:
-    """`tensor` with zero for each number that is smaller than the smallest normal one, and for zero with a sign."""
+@lru_cache(maxsize=4)
+def _identity(n: int, dtype: torch.dtype) -> torch.Tensor:
+    """The same for all layers of a width: making it takes longer than its product with a small layer."""
     import torch
 
-    return torch.where(tensor.abs() < torch.finfo(tensor.dtype).tiny, tensor.new_zeros(()), tensor)
+    return torch.eye(n, dtype=dtype)
 
 
 def cuts_of(layer: Any, name: str) -> list[tuple[int, int, int | None]] | None:
