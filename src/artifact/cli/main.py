@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Collection
@@ -17,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from artifact.children import run_to_end
 from artifact.cli import claims as cli_claims
 from artifact.cli import cluster as cli_cluster
 from artifact.cli import evaluate as cli_evaluate
@@ -97,7 +97,8 @@ def run_all(
         if dataset := unbuilt(config):
             console.print(f"building {dataset}, which runs of this tier train on (as by `artifact build-suremath`)")
             command = [sys.executable, "-m", "artifact.cli.main", "build-suremath", "--tier", tier]
-            if subprocess.run([*command, *(part for item in sets or [] for part in ("--set", item))]).returncode:
+            code, _ = run_to_end([*command, *(part for item in sets or [] for part in ("--set", item))])
+            if code:
                 raise typer.Exit(2)
         findings = examine(config)
         print_findings([f for f in findings if not f.ok], console)

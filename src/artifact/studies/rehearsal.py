@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from artifact.children import run_to_end
 from artifact.config import Config, ConfigError, Engine, apply_overrides, load, load_tier, read_extended, read_yaml
 from artifact.errors import ArtifactError
 from artifact.files import read_json, write_json
@@ -258,10 +258,10 @@ def _sources(settings: SureMathSettings | None) -> Iterator[ProblemSource]:
 def verb(environment: dict[str, str], *arguments: str) -> None:
     """One call of the command line within a rehearsal; ArtifactError where it fails, with the end of what it said."""
     command = [sys.executable, "-m", "artifact.cli.main", *arguments]
-    done = subprocess.run(command, env=environment, check=False, stderr=subprocess.PIPE, text=True)
-    if done.returncode not in (0, 3):  # 3: numbers outside a reference of the same tier
-        last = "\n".join(done.stderr.strip().splitlines()[-15:])
-        what = f"`artifact {' '.join(arguments)}` (code {done.returncode})"
+    code, said = run_to_end(command, environment, keep_errors=True)
+    if code not in (0, 3):  # 3: numbers outside a reference of the same tier
+        last = "\n".join(said.strip().splitlines()[-15:])
+        what = f"`artifact {' '.join(arguments)}` (code {code})"
         raise ArtifactError(f"the rehearsal failed at {what}; its folder stays. It said:\n{last}")
 
 

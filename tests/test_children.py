@@ -1,0 +1,57 @@
+"""A child process ends in order when its parent is told to, and takes its own children with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from artifact.children import run_to_end
+
+ROOT = Path(__file__).resolve().parents[1]
+
+TAKING_ORDERS = """
+import pathlib, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+from artifact.children import run_to_end
+folder, depth = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+try:
+    if depth:
+        (folder / "up").touch()
+        run_to_end([sys.executable, sys.argv[3], str(folder), str(depth - 1), sys.argv[3]])
+    else:
+        (folder / "child").touch()
+        signal.pause()
+finally:
+    (folder / f"ended-{depth}").touch()
+"""
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_what_a_child_had_started_ends_in_order(told: signal.Signals, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(TAKING_ORDERS)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    parent = subprocess.Popen([sys.executable, script, str(tmp_path), "2", str(script)], env=environment)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "child").exists():
+        assert time.monotonic() < deadline and parent.poll() is None
+        time.sleep(0.05)
+    below = psutil.Process(parent.pid).children(recursive=True)
+    assert len(below) == 2
+    parent.send_signal(told)
+    parent.wait(60)
+    assert {p.name for p in tmp_path.glob("ended-*")} == {"ended-0", "ended-1", "ended-2"}
+    assert not any(p.is_running() for p in below)
+
+
+def test_its_code_and_its_last_words_come_back() -> None:
+    said = [sys.executable, "-c", "import sys; sys.stderr.write('why'); sys.exit(7)"]
+    assert run_to_end(said, keep_errors=True) == (7, "why")
+    assert run_to_end([sys.executable, "-c", ""]) == (0, "")
