@@ -51,11 +51,29 @@ def language_model() -> str:
     )
 
 
+def real_text() -> str:
+    """What distillation changed on summaries, translations and instructions, from the tables of notebook 16."""
+    distance, changes = _table("real_text_distance"), _table("real_text_changes")
+    untouched = distance[distance["sequences"] == "base"].set_index(["task", "label"])["forward"]
+    went = "; ".join(
+        f"{task} from {untouched[task, 'Base']:.2f} nats per token to {untouched[task, 'OPD (uniform)']:.2f} (OPD), "
+        f"{untouched[task, 'UOPD (similarity)']:.2f} (UOPD) and {untouched[task, 'CORE (by rank)']:.2f} (CORE)"
+        for task in untouched.index.unique("task")
+    )
+    told = changes[changes["significant"]]
+    which = "; ".join(f"{r.label} on {r.family}, {100 * r.change:+.1f} points" for r in told.itertuples())
+    return (
+        f"The same KL went there, by task: {went}.\n"
+        f"Of {len(changes)} changes of a score on {changes['problems'].max()} held-out problems each, {len(told)} can be "
+        f"told from none{f' ({which})' if which else ''}.\n"
+    )
+
+
 def _table(name: str) -> pd.DataFrame:
     return pd.read_csv(project_root() / LANGUAGE_MODEL / f"{name}.csv")
 
 
-REGIONS: dict[str, Callable[[], str]] = {"times": times, "language-model": language_model}
+REGIONS: dict[str, Callable[[], str]] = {"times": times, "language-model": language_model, "real-text": real_text}
 
 
 def readme() -> Path:
