@@ -14,6 +14,7 @@ are random: speed and memory do not depend on them. Every part runs the product'
     teacher   `FrozenModel.teacher_scores` of an 8B: tokens per second
     transfer  a student's weights to a second process by the ways of a weight sync that one device has, proven by
               fingerprints: `ipc` (on a CPU a shared mapping) and `gloo`
+    lent      rows of a teacher's scores read by a second process where they lie, and proven by fingerprints
     engine    an optimiser step of the student under DeepSpeed, where it can be imported: seconds and peak memory
 
 Results are written after each part, so a limit of time loses nothing; a part that fails says so and the exit code is 1.
@@ -39,6 +40,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from artifact.actors.lent_scores import LentScores, lend
 from artifact.actors.sharding import ShardedEngine
 from artifact.actors.transfer import open_channel
 from artifact.actors.weight_sync import receive, spec_of
@@ -47,7 +49,7 @@ from artifact.train.examples import Distil
 from artifact.train.fingerprint import fingerprint
 from artifact.train.losses import lm_head
 from artifact.train.objective import MicroBatch, denominators
-from artifact.train.scoring import FrozenModel, TeacherRows
+from artifact.train.scoring import FrozenModel, TeacherRows, TeacherScores
 from artifact.train.settings import DistilSettings, Losses, Optimiser
 from artifact.train.student import Policy
 
@@ -399,6 +401,44 @@ def _receive(way: str, port: int, there: Any, back: Any, device: str) -> None:
     there.get()
 
 
+def lent(c: Check) -> dict[str, Any]:
+    """A micro-batch's rows of a teacher, random, in memory that a second process opens."""
+    shape, t = (c.s["T"], c.s["K"]), c.s["T"]
+    ids = torch.randint(c.s["V"], shape, dtype=torch.int32, device=c.device)
+    reals = [-torch.rand(size, device=c.device) for size in (shape, t, t)]
+    scores = TeacherScores(ids, reals[0], reals[1], np.array([0, t]), np.array([0]), reals[2])
+    where, held = lend(scores)
+    context = torch.multiprocessing.get_context("spawn")
+    there, back = context.Queue(), context.Queue()
+    reader = context.Process(target=_read, args=(there, back, c.device), daemon=True)
+    reader.start()
+    there.put(where)
+    try:
+        found = back.get(timeout=120)
+    finally:
+        reader.join(30)
+        if reader.is_alive():
+            reader.kill()
+        held.take_back()
+    assert found.pop("prints") == _prints(scores), "what was read is not what was lent"
+    return found | {"gib": scores.nbytes / GIB}
+
+
+def _prints(scores: TeacherScores) -> list[int]:
+    columns = (scores.ids, scores.logprobs, scores.entropy, scores.tail)
+    return [fingerprint(torch.as_tensor(column)) for column in columns if column is not None]
+
+
+def _read(there: Any, back: Any, device: str) -> None:
+    """The other process: seconds until it has the rows, which it reads once, and their fingerprints."""
+    lent_scores: LentScores = there.get()
+    torch.zeros(1, device=device)  # a context, which takes seconds, is not what is timed
+    start = time.perf_counter()
+    scores = lent_scores.open(device)
+    float(torch.as_tensor(scores.logprobs).sum())
+    back.put({"seconds": time.perf_counter() - start, "prints": _prints(scores)})
+
+
 def engine(c: Check) -> dict[str, Any]:
     """One optimiser step of one micro-batch under DeepSpeed, per ZeRO stage that one rank can have."""
     try:
@@ -447,6 +487,7 @@ PARTS: dict[str, Callable[[Check], dict[str, Any]]] = {
     "student": student,
     "teacher": teacher,
     "transfer": transfer,
+    "lent": lent,
     "engine": engine,
 }
 
@@ -525,6 +566,8 @@ def table(found: dict[str, Any]) -> str:
             f"{sent[way]['gb_per_second']:.1f} GB/s |"
         )
     lines.append(f"| fingerprints of these weights | {sent['fingerprints']['seconds']:.2f} s |")
+    if read := found.get("lent"):
+        lines.append(f"| a teacher's rows read in its memory, {read['gib']:.2f} GiB | {1e3 * read['seconds']:.1f} ms |")
     for name, e in found["engine"].items():
         if isinstance(e, dict) and "seconds" in e:
             lines.append(

@@ -189,6 +189,21 @@ def engine_weights(path: str, tied: bool) -> dict[str, torch.Tensor]:
     return given
 
 
+def test_engines_are_given_the_folder_of_a_hub_model(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from artifact.paths import resolve_model
+    from artifact.studies import annotate
+
+    hub.put("lab/small", copy_of("student", tmp_path / "model", lambda folder: None))
+    given: list[str] = []
+    engine = SimpleNamespace(load_checkpoint=SimpleNamespace(remote=given.append))
+    monkeypatch.setattr(annotate, "call", lambda refs, limit, what: refs)
+    config = load("tiny", {"cluster.engine.prove_weights": False})
+    assert annotate.load_checkpoint(config, SimpleNamespace(engines=[engine]), "lab/small", None) is None  # type: ignore[arg-type]
+    assert given == [resolve_model("lab/small")] and (Path(given[0]) / "config.json").is_file()
+
+
 @pytest.mark.parametrize("parts", ["one file", "two files"])
 @pytest.mark.parametrize("tied", [True, False])
 def test_an_engine_is_given_every_weight_of_a_hub_model_and_the_head(

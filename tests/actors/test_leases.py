@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,6 +58,8 @@ SAMPLE = named("n", "sampler-0", "sampler-1", "reference")
 
 def test_sampling_ends_what_trained_and_training_what_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lease(monkeypatch, Devices(TRAINING), SAMPLE) == ["t"]
+    alone = replace(TRAINING, gpus=1.8)
+    assert lease(monkeypatch, Devices(alone), SAMPLE) == ["t"], "though the 2.2 that are wanted are free"
     assert lease(monkeypatch, Devices(SAMPLING, JUDGING), TRAIN) == ["s", "j"]
     assert lease(monkeypatch, Devices(SAMPLING), named("n", "student-0", "teacher")) == ["s"], "though 2.8 are free"
 

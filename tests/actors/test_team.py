@@ -199,6 +199,21 @@ def test_every_engine_receives_the_weights_and_proves_it(
             sync_weights(actors, spec, probe, 4, CONFIG)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_in_half_precision_one_token_of_the_probe_may_differ_by_more(dtype: str, actors: Actors) -> None:
+    """Three times the tolerance at one of four tokens: its mean is within, and single precision is not."""
+    config = load("tiny", {"models.dtype": dtype, "cluster.sync_tolerance": 0.2})
+    spec, probe = Spec(("a",), ((1,),), (dtype,)), [((1,), (8, 3, 4, 5))]
+    ours, theirs = [np.zeros(4) - 1.0], [np.array([-1.0, -1.6, -1.0, -1.0])]
+    student = Actor(logprobs=ours, __ray_call__=None, broadcast=[5])
+    actors = Actors(engines=[Actor(score=theirs, receive_weights=[[5]])], students=[student])
+    if dtype == "bfloat16":
+        assert sync_weights(actors, spec, probe, 4, config) == pytest.approx(0.6)
+    else:
+        with pytest.raises(StaleEngine, match="after weight sync 4: engine 0 differs"):
+            sync_weights(actors, spec, probe, 4, config)
+
+
 def test_weights_that_are_not_finite_are_never_sent_and_the_step_is_named(actors: Actors) -> None:
     student = Actor(__ray_call__="lm_head.weight", step={"lr": 1000.0})
     actors = Actors(engines=[Actor()], students=[student])

@@ -54,9 +54,20 @@ def _run(folder: Path, world_size: int) -> Seen:
     return [torch.load(folder / f"rank-{r}-of-{world_size}.pt", weights_only=True) for r in range(world_size)]
 
 
+class Worlds(dict[int, Seen]):
+    """What was seen, by the number of ranks; they run when they are first asked about."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __missing__(self, world_size: int) -> Seen:
+        self[world_size] = _run(self.folder, world_size)
+        return self[world_size]
+
+
 @pytest.fixture(scope="module")
 def seen(folder: Path) -> dict[int, Seen]:
-    return {world_size: _run(folder, world_size) for world_size in (1, 2)}
+    return Worlds(folder)
 
 
 class Plain:

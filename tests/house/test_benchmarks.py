@@ -55,7 +55,7 @@ def test_a_benchmark_runs_on_a_small_size(name: str, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr and len(done.stdout.splitlines()) > 1
     if name == "gpu_check":
         found = json.loads((tmp_path / "toy.json").read_text())
-        assert set(found) >= {"provenance", "matmul", "head", "student", "teacher", "transfer", "engine"}
+        assert set(found) >= {"provenance", "matmul", "head", "student", "teacher", "transfer", "lent", "engine"}
         assert not [part for part in found.values() if "failed" in part or "not_measured" in part]
 
 

@@ -12,7 +12,8 @@ from collections import Counter
 from functools import cache
 
 import pytest
-from tests.mutations.mutant import PACKAGE, REPOSITORY, ROOMS, TESTS, Mutant, mutants
+from tests.mutations import stoppers
+from tests.mutations.mutant import REPOSITORY, ROOMS, TESTS, Mutant, mutants
 
 SAMPLE = (
     "flip the direction of the KL",
@@ -41,7 +42,7 @@ def test_there_are_many_in_every_room() -> None:
 @pytest.mark.parametrize("room", ROOMS)
 def test_each_can_be_made_and_still_compiles(room: str) -> None:
     for m in mutants(room):
-        text = m.mutated((PACKAGE / m.file).read_text(encoding="utf-8"))
+        text = m.mutated(m.path(REPOSITORY).read_text(encoding="utf-8"))
         if m.file.endswith(".py"):
             ast.parse(text)
 
@@ -57,6 +58,12 @@ def test_each_names_tests_of_the_default_suite(room: str) -> None:
             assert not file.startswith("integration/"), f"{m.name}: {file} starts a cluster"
             defined = {n.name for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if hasattr(n, "name")}
             assert not name or name.partition("[")[0] in defined, f"{m.name}: {file} defines no {name}"
+
+
+def test_the_page_of_gpus_shows_what_would_stop_a_tier() -> None:
+    page = (REPOSITORY / "docs" / "gpu.md").read_text(encoding="utf-8")
+    shown = page.partition("<!-- tests/mutations/stoppers.py -->\n")[2].partition("\n<!-- end -->")[0]
+    assert shown == stoppers.table(), "python -m tests.mutations.stoppers"
 
 
 def test_a_sample_is_caught() -> None:

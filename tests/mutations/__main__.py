@@ -43,7 +43,10 @@ WORKERS = 2
 SECONDS = 240
 """After this a run is ended, and the mutant counts as not run: a loop that never ends is no failing test."""
 
-NOT_COPIED = {"src", "tests", ".git", ".venv", ".venv-cuda"}
+COPIED = {"src": "*.egg-info", "tests": "__pycache__", "configs": ""}
+"""Folders that a mutant may change or that must not be imported from here, each with what stays behind of it."""
+
+NOT_LINKED = {*COPIED, ".git", ".venv", ".venv-cuda"}
 NO_CATCH = (ImportError, SyntaxError, NameError)
 """A copy that fails like this does not run at all."""
 
@@ -87,18 +90,18 @@ class Watch:
 
 
 def copy_repository(root: Path) -> None:
-    """Package and tests as copies, whatever else stands in the repository (configurations, models) as links."""
-    # Byte code goes along: it is valid by the time and size of its source, which a copy keeps.
-    shutil.copytree(REPOSITORY / "src", root / "src", ignore=shutil.ignore_patterns("*.egg-info"))
-    shutil.copytree(REPOSITORY / "tests", root / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    """Package, tests and configurations as copies, whatever else stands in the repository (models) as links."""
+    # Byte code of the package goes along: it is valid by the time and size of its source, which a copy keeps.
+    for name, left in COPIED.items():
+        shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns(left))
     for path in REPOSITORY.iterdir():
-        if path.name not in NOT_COPIED:
+        if path.name not in NOT_LINKED:
             (root / path.name).symlink_to(path)
 
 
 def apply(mutant: Mutant, root: Path) -> None:
     """Put the mistake into the copy below `root`."""
-    path = root / "src" / "artifact" / mutant.file
+    path = mutant.path(root)
     path.write_text(mutant.mutated(path.read_text(encoding="utf-8")), encoding="utf-8")
     for stale in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
         stale.unlink()

@@ -494,32 +494,11 @@ MUTANTS = (
         LEAN,
     ),
     Mutant(
-        "leases: training leaves the devices to what sampled",
-        "actors/leases.py",
-        "opposed = _trains(group.members) if frozen else _samples(group.members)",
-        "opposed = frozen and _trains(group.members)",
-        ("actors/test_leases.py::test_sampling_ends_what_trained_and_training_what_sampled",),
-    ),
-    Mutant(
         "leases: whoever holds a group, it ends",
         "actors/leases.py",
         "and _holder(group) in (None, own):",
         ":",
         ("actors/test_leases.py::test_what_others_hold_and_other_lanes_stay",),
-    ),
-    Mutant(
-        "leases: a device keeps the models it held",
-        "actors/scoring.py",
-        "for other in [*self._models] if self.one_model else [path]:",
-        "for other in [path]:",
-        ("actors/test_leases.py::test_a_scoring_actor_on_a_device_holds_one_model_at_a_time",),
-    ),
-    Mutant(
-        "weight sync: a tied head is not sent",
-        "actors/weight_sync.py",
-        "    if tied:\n        named.append",
-        "    if False:\n        named.append",
-        ("actors/test_checkpoints.py::test_an_engine_is_given_every_weight_of_a_hub_model_and_the_head",),
     ),
     Mutant(
         "transfer: memory is shared before it is there",

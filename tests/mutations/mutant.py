@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PACKAGE, TESTS = REPOSITORY / "src" / "artifact", REPOSITORY / "tests"
+TESTS = REPOSITORY / "tests"
 ROOMS = (
     "losses",
     "objective",
@@ -31,6 +31,7 @@ ROOMS = (
     "text",
     "live",
     "inspect",
+    "stoppers",
 )
 """One file of mutants each."""
 
@@ -39,7 +40,7 @@ ROOMS = (
 class Mutant:
     """Replace `old`, which must occur exactly once in `file`, by `new`: at least one of `tests` must fail.
 
-    file   relative to `src/artifact`
+    file   relative to `src/artifact`; one of `configs/` relative to the project
     tests  test files or node ids (`file.py::test_name`), relative to `tests`, run in this order until one fails
     """
 
@@ -48,6 +49,10 @@ class Mutant:
     old: str
     new: str
     tests: tuple[str, ...]
+
+    def path(self, root: Path) -> Path:
+        """Where `file` lies in a project at `root`."""
+        return root / self.file if self.file.startswith("configs/") else root / "src" / "artifact" / self.file
 
     def mutated(self, text: str) -> str:
         """The source text with the mistake in it; ValueError unless `old` occurs exactly once."""

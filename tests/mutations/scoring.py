@@ -17,13 +17,6 @@ MUTANTS = (
     ),
     Mutant("teacher temperature inverted", "train/scoring.py", "logits / temperature", "logits * temperature", SCORING),
     Mutant(
-        "half-precision logits of the teacher",
-        "train/scoring.py",
-        "logits = project(hidden_TH[rows], weight_VH).float()",
-        "logits = (hidden_TH[rows] @ weight_VH.T).float()",
-        SCORING,
-    ),
-    Mutant(
         "padded rows take part in the teacher's soft-max",
         "train/scoring.py",
         "weight_VH[:size]",

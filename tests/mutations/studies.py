@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from tests.mutations.mutant import Mutant
 
-BUILT_THERE = (
-    "studies/test_rehearsal.py::test_sure_math_is_built_from_its_sources_and_each_role_has_engines_of_its_own",
-)
-
 MUTANTS = (
     Mutant(
         "how avg@k is sampled enters the key of a run",
@@ -978,13 +974,6 @@ MUTANTS = (
         ("studies/test_training_queue.py::test_a_run_that_another_process_makes_is_waited_for",),
     ),
     Mutant(
-        "the validation part is trained on",
-        "suremath/split.py",
-        "ids - test - validation)",
-        "ids - test)",
-        ("suremath/test_build.py::test_a_validation_part_is_held_out_like_the_test",),
-    ),
-    Mutant(
         "a rehearsal gives prompts a room of their own",
         "studies/rehearsal.py",
         "cluster.engine.max_model_len - longest + _shorter(longest)",
@@ -999,46 +988,6 @@ MUTANTS = (
         ("studies/test_rehearsal.py::test_a_study_keeps_one_of_the_cells_that_differ_in_numbers_and_little_of_each",),
     ),
     Mutant(
-        "SURE-Math is built from itself",
-        "studies/suremath.py",
-        "inputs_over(config, curated), config.annotation",
-        'inputs_over(config, problems_in(data_folder(settings), "train")), config.annotation',
-        BUILT_THERE,
-    ),
-    Mutant(
-        "the generator samples on the student's engines",
-        "studies/suremath.py",
-        'sampler=BoundSampler(config.as_role("generator"), model, inputs)',
-        "sampler=BoundSampler(config, model, inputs)",
-        BUILT_THERE,
-    ),
-    Mutant(
-        "nobody builds the dataset that a tier trains on",
-        "studies/suremath.py",
-        "if settings is None or local_file(",
-        "if settings is not None or local_file(",
-        (
-            "studies/test_gpu_tiers.py::test_one_dataset_for_all_pairs_built_before_it_is_read",
-            "studies/test_rehearsal.py::test_its_folder_has_everything_that_the_tier_names",
-        ),
-    ),
-    Mutant(
-        "start-up looks at the budget of training alone",
-        "studies/inputs.py",
-        'Reading(split, e.limit, e.max_new_tokens, "evaluation.max_new_tokens") for split in splits',
-        "Reading(split, e.limit, budgets[largest], largest) for split in splits",
-        (
-            "studies/test_start_up.py::test_problems_of_evaluation_that_do_not_fit_are_left_out_of_every_measurement_and_counted",
-        ),
-    ),
-    Mutant(
-        "every pair of a paper has a SURE-Math of its own",
-        "studies/suremath.py",
-        "return tier if own.is_file() else load_tier(tier).base",
-        "return tier",
-        ("studies/test_gpu_tiers.py::test_one_dataset_for_all_pairs_built_before_it_is_read",),
-    ),
-    Mutant(
         "a plan takes gradient checkpointing for granted",
         "studies/memory_model.py",
         "checkpointed=config.optimiser.gradient_checkpointing,",
@@ -1051,13 +1000,6 @@ MUTANTS = (
         'first = by_device(config.as_role("teacher"), held_in_phase_1(config, device_gib))',
         "first = by_device(config, held_in_phase_1(config, device_gib))",
         ("studies/test_memory_model.py::test_phase_1_is_held_by_the_teachers_own_engines",),
-    ),
-    Mutant(
-        "a role has no engines of its own",
-        "config/__init__.py",
-        'cluster["engine"] |= own.model_dump(exclude_none=True)',
-        "pass",
-        ("studies/test_gpu_tiers.py::test_a_role_without_engines_of_its_own_has_the_students",),
     ),
     Mutant(
         "doctor: the GPUs that nvidia-smi lists",

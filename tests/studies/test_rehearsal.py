@@ -175,3 +175,32 @@ except Opened:
 assert opened == [("Qwen/Qwen3-8B", 2, None), ("Qwen/Qwen2.5-72B-Instruct", 1, 4.0)], opened
 """
     run_there(rehearsal[1], program)
+
+
+def test_stand_ins_reach_an_engine_whole_and_are_scored_unrounded(rehearsal: tuple[Path, dict[str, str]]) -> None:
+    """By the hub ids that the tier names, the judge's tied head too; logits against float64 products."""
+    program = """
+import torch
+from artifact.actors.checkpoints import load_config, load_frozen, sound_tensors
+from artifact.actors.weight_sync import with_explicit_head
+from artifact.config import load
+from artifact.paths import resolve_model
+from artifact.train.scoring import FrozenModel
+config = load("paper-8b")
+tied = {}
+for model in (config.models.student, config.teacher_path, config.models.judge):
+    path = resolve_model(model)
+    tied[model] = load_config(path).tie_word_embeddings
+    given = dict(with_explicit_head(sound_tensors(path), tied[model]))
+    assert {"lm_head.weight", "model.embed_tokens.weight"} <= given.keys(), (model, list(given))
+    assert torch.equal(given["lm_head.weight"], given["model.embed_tokens.weight"]) == tied[model], model
+assert sorted(tied.values()) == [False, False, True], tied
+teacher = FrozenModel(load_frozen(resolve_model(config.teacher_path), config.models.dtype, "cpu"))
+asked = tuple(range(5, 15)), tuple(range(20, 60))
+scores = teacher.teacher_scores({0: asked}, config.losses.distil.top_k)
+_, _, hidden, weight = next(iter(teacher.passes([asked], 4096)))
+exact = (hidden.double() @ weight.double().T).log_softmax(-1).gather(1, torch.as_tensor(scores.ids).long())
+gap = float((torch.as_tensor(scores.logprobs) - exact).abs().max())
+assert gap < 1e-4, gap
+"""
+    run_there(rehearsal[1], program)

@@ -7,7 +7,8 @@ With unit embeddings e and a state i whose next words s are to have the probabil
 into the residual stream where its input points to e_i: the gate's row i and the up-projection's row i are e_i, the
 down-projection's column i is t_i. The final norm's scale makes λ the logit of the likeliest (a few fixed-point steps
 find it), so that the logits of the list differ as its log-probabilities do, and all others are about 0. Every other
-weight is small noise, so that attention, the second block and every gradient are real. Left out: any meaning.
+weight is small noise, so that attention, the second block and every gradient are real. A head that is not tied is the
+embedding and such noise, so that the one taken for the other is another model. Left out: any meaning.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def _speak(network: Any, chain: Mapping[int, Mapping[int, float]], seed: int) ->
         embedding /= embedding.norm(dim=1, keepdim=True)
         head = network.get_output_embeddings().weight
         if head is not embedding:
-            head.copy_(embedding)
+            head.copy_(embedding + NOISE / math.sqrt(width) * torch.randn(head.shape, generator=generator))
         network.model.norm.weight.fill_(LOGIT / math.sqrt(width))
         for gate, up, down in _memories(network.model.layers[0].mlp):
             gate.zero_(), up.zero_(), down.zero_()
