@@ -1,4 +1,4 @@
-"""Two engines in one process, vLLM's scheduler and the lean one, on the same requests; prints what they did as JSON.
+"""Two engines in one process, vLLM's scheduler and runner and the lean ones, on the same requests; prints it as JSON.
 
 A child of `test_lean_scheduler.py`: vLLM sets up a process for good. Argument: the folder of a model that knows `<<`.
 """
@@ -33,12 +33,14 @@ class Watched(RolloutEngine):
         config = load("tiny", overrides)
         settings = config.cluster.engine.model_dump()
         super().__init__(place(config.cluster, ("engine-0",)).slots["engine-0"], MODEL, "float32", settings)
-        scheduler_ = self.llm.llm_engine.engine_core.engine_core.scheduler  # type: ignore[attr-defined]
+        core: Any = self.llm.llm_engine.engine_core
+        scheduler_ = core.engine_core.scheduler
+        runner = core.engine_core.model_executor.driver_worker.worker.model_runner
         pool = scheduler_.kv_cache_manager.block_pool
         if free_blocks is not None:
             pool.get_new_blocks(pool.get_num_free_blocks() - free_blocks)  # held for good by nobody
         self.counts = {"steps": 0, "short": 0, "preempted": 0}
-        self.name = type(scheduler_).__name__
+        self.classes = [type(scheduler_).__name__, type(runner).__name__]
         schedule, preempt = scheduler_.schedule, scheduler_._preempt_request
         only_decodes = getattr(scheduler_, "_only_decodes", None)
 
@@ -107,8 +109,16 @@ def sampled(engine: Watched, temperature: float, logprobs: bool = True, calculat
     return shown(engine.generate(requests(40), decoding))
 
 
+def streamed(engine: Watched) -> list[Any]:
+    found = {}
+    for version, _, finished in engine.stream(requests(40), Decoding(0.7, 0.95, 40, STOPS)):
+        found.update({i: shown((version, [completion]))[0] for i, completion in finished})
+    return [found[i] for i in sorted(found)]
+
+
 CASES = {
     "sampled": lambda e: sampled(e, 0.7),
+    "streamed": streamed,
     "greedy": lambda e: sampled(e, 0.0),
     "without log-probabilities": lambda e: sampled(e, 0.7, logprobs=False),
     "calculator": lambda e: sampled(e, 0.7, calculator=True),
@@ -129,7 +139,7 @@ def main() -> None:
             sides = []
             for engine in engines:
                 engine.counts.update(dict.fromkeys(engine.counts, 0))
-                sides.append({"scheduler": engine.name, "out": run(engine), **engine.counts})
+                sides.append({"classes": engine.classes, "out": run(engine), **engine.counts})
             found[name + case] = sides
     print(json.dumps(found))
 

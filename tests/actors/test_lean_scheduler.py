@@ -1,4 +1,4 @@
-"""The lean scheduler draws what vLLM's own draws, bit for bit, and refuses what it was not written for."""
+"""The lean scheduler and runner draw what vLLM's own draw, bit for bit, and refuse what they were not written for."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from artifact.actors.engine import LEAN_SCHEDULER_FOR, scheduler_class
+from artifact.actors.engine import LEAN_SCHEDULER_FOR, lean_classes
 from artifact.config import load
 from artifact.errors import ArtifactError, ConfigError
 from artifact.paths import project_root, resolve_model
 
 CALLS = {";": "<<", " How": "<", " many": ">"}
 """Tokens of the embedded tokenizer → what the copy calls them, so that the model writes calculator calls."""
-DECODING = ("sampled", "greedy", "without log-probabilities", "calculator", "few blocks: sampled")
+DECODING = ("sampled", "streamed", "greedy", "without log-probabilities", "calculator", "few blocks: sampled")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,8 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, 
 @pytest.mark.parametrize("case", [*DECODING, "scores", "left to vLLM"])
 def test_both_schedulers_draw_the_same_bit_for_bit(case: str, pairs) -> None:
     vllm, lean = pairs[case]
-    assert (vllm["scheduler"], lean["scheduler"]) == ("Scheduler", "LeanScheduler")
+    assert vllm["classes"] == ["Scheduler", "CPUModelRunner"]
+    assert lean["classes"] == ["LeanScheduler", "LeanRunner"]
     assert lean["out"] == vllm["out"]
     assert (lean["steps"], lean["preempted"]) == (vllm["steps"], vllm["preempted"])
 
@@ -62,11 +63,11 @@ def test_the_cases_are_what_they_are_called(pairs) -> None:
 def test_another_version_of_vllm_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     import vllm
 
-    assert scheduler_class("vllm") is None
+    assert lean_classes("vllm") == {}
     monkeypatch.setattr(vllm, "__version__", "0.33.1")
     with pytest.raises(ArtifactError, match=rf"{re.escape(LEAN_SCHEDULER_FOR)}.*0\.33\.1.*scheduler = vllm"):
-        scheduler_class("lean")
-    assert scheduler_class("vllm") is None
+        lean_classes("lean")
+    assert lean_classes("vllm") == {}
 
 
 def test_it_is_written_for_the_version_that_is_locked() -> None:

@@ -8,7 +8,7 @@ SAMPLER, ANSWERING = ("actors/test_sampler.py",), ("actors/test_answering.py",)
 ARRIVALS = ("actors/test_arrivals.py",)
 SYNC = ("train/test_sync_check.py", "actors/test_team.py")
 TEAM, PLACEMENT = ("actors/test_team.py",), ("actors/test_placement.py",)
-LEAN = ("actors/test_lean_scheduler.py",)
+LEAN, LEAN_RUNNER = ("actors/test_lean_scheduler.py",), ("actors/test_lean_runner.py",)
 TRANSFER, GROUPS = ("actors/test_transfer.py",), ("actors/test_sync_groups.py",)
 ARRANGEMENT = ("actors/test_arrangement.py",)
 LENT, NODES = ("actors/test_lent_scores.py",), ("actors/test_nodes.py",)
@@ -484,6 +484,37 @@ MUTANTS = (
         "actors/engine.py",
         "if vllm.__version__ != LEAN_SCHEDULER_FOR:",
         "if not vllm.__version__:",
+        LEAN,
+    ),
+    Mutant(
+        "lean runner: seeds drawn ahead are used from the last one on",
+        "actors/lean_runner.py",
+        "self._ahead[generator] = drawn[::-1]",
+        "self._ahead[generator] = drawn",
+        LEAN_RUNNER,
+    ),
+    Mutant(
+        "lean runner: seeds go to the first rows",
+        "actors/lean_runner.py",
+        "seeds.numpy()[list(generators)] = ",
+        "seeds.numpy()[: len(generators)] = ",
+        LEAN_RUNNER,
+    ),
+    Mutant(
+        "lean runner: a token is written over the one before", "actors/lean_runner.py", "        end += 1\n", "", LEAN
+    ),
+    Mutant(
+        "lean runner: slots of the first block alone",
+        "actors/lean_runner.py",
+        "table.block_table.np[rows[:n], block]",
+        "table.block_table.np[rows[:n], 0 * block]",
+        LEAN,
+    ),
+    Mutant(
+        "lean scheduler: log-probabilities are not handed over",
+        "actors/engine.py",
+        "_completion(o.outputs[0], decoding.logprobs, self.kept.pop(request, None))",
+        "_completion(o.outputs[0], decoding.logprobs)",
         LEAN,
     ),
     Mutant(

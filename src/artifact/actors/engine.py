@@ -25,7 +25,7 @@ from artifact.train.rollouts import Completion
 from artifact.train.sync_check import check_held, check_known
 
 LEAN_SCHEDULER_FOR = "0.32.0"
-"""The version of vLLM whose scheduler `lean_scheduler.py` takes the place of."""
+"""The version of vLLM whose scheduler and runner `lean_scheduler.py` and `lean_runner.py` take the place of."""
 
 SAID_EVERY = 8
 """Tokens after which a stream says how far it is, where no response was finished meanwhile."""
@@ -80,7 +80,7 @@ class RolloutEngine:
                 max_model_len=settings["max_model_len"],
                 max_num_seqs=settings["max_num_seqs"],
                 max_num_batched_tokens=settings["max_num_batched_tokens"],
-                scheduler_cls=scheduler_class(settings["scheduler"]),
+                **lean_classes(settings["scheduler"]),
                 tensor_parallel_size=settings["tensor_parallel_size"],
                 disable_log_stats=True,
                 enable_prefix_caching=settings["prefix_cache"],
@@ -97,6 +97,10 @@ class RolloutEngine:
         self.tool: CalculatorTool | None = None
         self.channel_id: str | None = None
         self.max_model_len = settings["max_model_len"]
+        core: Any = self.llm.llm_engine.engine_core
+        self.kept: dict[str, list[float]] = {}  # log-probabilities of responses, by the id of the request
+        if settings["scheduler"] == "lean":
+            self.kept = core.engine_core.scheduler.logprobs
 
     def ready(self) -> str:
         """The checkpoint the engine was last given; answers once the engine is up."""
@@ -140,8 +144,12 @@ class RolloutEngine:
 
     def _sample(self, requests: list[Request], decoding: Decoding) -> tuple[int, list[Completion]]:
         self._must_be_awake()
-        outputs = self.llm.generate(*self._asked(requests, decoding), use_tqdm=False)
-        return self.policy_version, [_completion(o.outputs[0], decoding.logprobs) for o in outputs]
+        ids = self.llm.enqueue(*self._asked(requests, decoding), use_tqdm=False)
+        outputs: list[Any] = self.llm.wait_for_completion(use_tqdm=False)  # in the order of `ids`
+        return self.policy_version, [
+            _completion(o.outputs[0], decoding.logprobs, self.kept.pop(request, None))
+            for request, o in zip(ids, outputs, strict=True)
+        ]
 
     def stream(
         self, requests: list[Request], decoding: Decoding
@@ -163,7 +171,8 @@ class RolloutEngine:
             for output in engine.step():
                 i = place[output.request_id]
                 del under_way[i]
-                finished.append((i, _completion(output.outputs[0], decoding.logprobs)))
+                kept = self.kept.pop(ids[i], None)
+                finished.append((i, _completion(output.outputs[0], decoding.logprobs, kept)))
             least = min((state.detokenizer.num_output_tokens() for state in under_way.values()), default=least)
             if finished or least >= said + SAID_EVERY:
                 yield self.policy_version, least, finished
@@ -185,6 +194,7 @@ class RolloutEngine:
                 stop_token_ids=list(decoding.stop_token_ids),
                 detokenize=False,
                 flat_logprobs=decoding.logprobs,
+                skip_clone=True,  # nobody else has them: vLLM need not copy each deeply
             )
 
         return [{"prompt_token_ids": list(r.prompt_ids)} for r in requests], [params(r) for r in requests]
@@ -275,10 +285,10 @@ class RolloutEngine:
             )
 
 
-def scheduler_class(name: str) -> type | None:
-    """The class that `cluster.engine.scheduler` names, None for vLLM's own; ArtifactError where vLLM is another."""
+def lean_classes(name: str) -> dict[str, Any]:
+    """vLLM's arguments for what `cluster.engine.scheduler` names; ArtifactError where vLLM is another version."""
     if name == "vllm":
-        return None
+        return {}
     import vllm
 
     if vllm.__version__ != LEAN_SCHEDULER_FOR:
@@ -288,7 +298,7 @@ def scheduler_class(name: str) -> type | None:
         )
     from artifact.actors.lean_scheduler import LeanScheduler
 
-    return LeanScheduler
+    return {"scheduler_cls": LeanScheduler, "worker_cls": "artifact.actors.lean_runner.LeanWorker"}
 
 
 def _be_a_group_of_one(device: str) -> None:
@@ -299,13 +309,15 @@ def _be_a_group_of_one(device: str) -> None:
         dist.init_process_group(distributed_backend(device), store=dist.HashStore(), rank=0, world_size=1)
 
 
-def _completion(output: Any, with_logprobs: bool) -> Completion:
+def _completion(output: Any, with_logprobs: bool, kept: list[float] | None = None) -> Completion:
+    """The response that vLLM's `output` is; its log-probabilities are `kept`, or in `output` itself."""
     ids = np.asarray(output.token_ids, dtype=np.int32)
-    if with_logprobs:
+    if not with_logprobs:
+        kept = []
+    elif kept is None:
         flat = output.logprobs  # FlatLogprobs: parallel lists, one slice per position; the sampled token comes first
-        logprobs = np.asarray([flat.logprobs[start] for start in flat.start_indices], dtype=np.float32)
-    else:
-        logprobs = np.zeros(0, dtype=np.float32)
+        kept = [flat.logprobs[start] for start in flat.start_indices]
+    logprobs = np.asarray(kept, dtype=np.float32)
     if output.finish_reason not in ("stop", "length"):
         raise ArtifactError(f"the engine ended a response with {output.finish_reason!r}; expected 'stop' or 'length'")
     return Completion(ids, logprobs, output.finish_reason)

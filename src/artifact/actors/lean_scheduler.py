@@ -4,11 +4,11 @@ With a model of half a million parameters vLLM's own bookkeeping costs as much a
 a batch is a decode step: the same sequences as before, one token each. `LeanScheduler` makes such a step's
 `SchedulerOutput` in one pass, asks vLLM's block manager only for the sequences whose last block is full, and keeps the
 tokens and log-probabilities of a sequence until it ends: then they are handed over once, where vLLM hands over every
-token by itself. Every other step (a prompt enters, a block is missing and a sequence must be preempted) is scheduled by
-vLLM's own method, from the same state: what is drawn is the same bit for bit.
+token by itself. `lean_runner.py` takes such a step. Every other one (a prompt enters, a block is missing and a sequence
+must be preempted) is scheduled by vLLM's own method, from the same state: what is drawn is the same bit for bit.
 
 vLLM takes it by its engine argument `scheduler_cls`; that interface is not public, so it is written for one version of
-vLLM, which `scheduler_class` in `engine.py` holds it to, and refuses engines with features it was not written for
+vLLM, which `lean_classes` in `engine.py` holds it to, and refuses engines with features it was not written for
 (`_unhandled`). A request it does not know (`_plain`) is left to vLLM, and with it every step it is part of.
 """
 
@@ -17,7 +17,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.core.sched.interface import PauseState
@@ -27,7 +26,7 @@ from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.core.sched.utils import check_stop, remove_all
 from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
 from vllm.v1.kv_cache_interface import FullAttentionSpec
-from vllm.v1.outputs import LogprobsLists, ModelRunnerOutput
+from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 
 from artifact.errors import ArtifactError
@@ -48,36 +47,26 @@ class Held:
     most_tokens: int  # prompt and response
     with_logprobs: bool
     logprobs: list[float] = field(default_factory=list)
-    ranks: list[int] = field(default_factory=list)
 
     def keep(self, part: EngineCoreOutput) -> None:
         """Take over what vLLM would have handed over after one of its own steps."""
         if part.new_logprobs is not None:
             self.logprobs += part.new_logprobs.logprobs[:, 0].tolist()
-            self.ranks += part.new_logprobs.sampled_token_ranks.tolist()
 
-    def whole(self) -> EngineCoreOutput:
-        """All of a sequence that has ended, as if its tokens had been drawn in one step."""
-        request = self.request
-        ids = list(request.output_token_ids)
-        logprobs = None
-        if self.with_logprobs:
-            logprobs = LogprobsLists(
-                np.array(ids, dtype=np.int32)[:, None],
-                np.array(self.logprobs, dtype=np.float32)[:, None],
-                np.array(self.ranks, dtype=np.int32),
-            )
-        return EngineCoreOutput(
-            request_id=request.request_id,
-            new_token_ids=ids,
-            new_logprobs=logprobs,
-            finish_reason=request.get_finished_reason(),
-            stop_reason=request.stop_reason,
-        )
+
+class DecodeStep(SchedulerOutput):
+    """A step in which each sequence of the batch draws one token; its cached requests are those that got a block.
+
+    So only `LeanRunner` can take it (`lean_runner.py`).
+    """
 
 
 class LeanScheduler(Scheduler):
-    """vLLM's scheduler, cheaper in decode steps; ArtifactError for an engine with features it does not handle."""
+    """vLLM's scheduler, cheaper in decode steps; ArtifactError for an engine with features it does not handle.
+
+    logprobs  of each sequence that has ended, by its request's id, for whoever asked for it to take: vLLM's front end
+              would make an entry of every token by itself
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -87,6 +76,7 @@ class LeanScheduler(Scheduler):
                 f"the lean scheduler does not handle {', '.join(unhandled)}: set cluster.engine.scheduler = vllm"
             )
         self._held: dict[str, Held] = {}
+        self.logprobs: dict[str, list[float]] = {}
 
     def add_request(self, request: Request) -> None:
         super().add_request(request)
@@ -111,24 +101,23 @@ class LeanScheduler(Scheduler):
         if needs_block is None:
             return super().schedule(throttle_prefills)
         self.current_step += 1
-        new_block_ids: list[tuple[list[int], ...] | None] = [None] * len(ids)
-        for i in needs_block:
-            blocks = self.kv_cache_manager.allocate_slots(self.running[i], 1)
+        grown: dict[str, tuple[list[int], ...]] = {}
+        for request in needs_block:
+            blocks = self.kv_cache_manager.allocate_slots(request, 1)
             assert blocks is not None, "fewer free blocks than counted"
-            new_block_ids[i] = blocks.get_block_ids(allow_none=True)
-        scheduled = dict.fromkeys(ids, 1)
-        step = SchedulerOutput(
+            grown[request.request_id] = blocks.get_block_ids()
+        step = DecodeStep(
             scheduled_new_reqs=[],
             scheduled_cached_reqs=CachedRequestData(
-                req_ids=ids,
+                req_ids=list(grown),
                 resumed_req_ids=set(),
                 new_token_ids=[],
                 all_token_ids={},
-                new_block_ids=new_block_ids,
-                num_computed_tokens=[request.num_computed_tokens for request in self.running],
-                num_output_tokens=[request.num_output_tokens for request in self.running],
+                new_block_ids=list(grown.values()),
+                num_computed_tokens=[request.num_computed_tokens for request in needs_block],
+                num_output_tokens=[request.num_output_tokens for request in needs_block],
             ),
-            num_scheduled_tokens=scheduled,
+            num_scheduled_tokens=dict.fromkeys(ids, 1),
             total_num_scheduled_tokens=len(ids),
             scheduled_spec_decode_tokens={},
             scheduled_encoder_inputs={},
@@ -144,7 +133,7 @@ class LeanScheduler(Scheduler):
         self.finished_req_ids, self.reset_preempted_req_ids = set(), set()
         return step
 
-    def _only_decodes(self, ids: list[str]) -> list[int] | None:
+    def _only_decodes(self, ids: list[str]) -> list[Request] | None:
         """Which running sequences need a new block, or None where the step is more than one token for each of them."""
         if (
             not ids
@@ -157,7 +146,7 @@ class LeanScheduler(Scheduler):
         ):
             return None
         size = self.block_size
-        needs_block = [i for i, request in enumerate(self.running) if request.num_computed_tokens % size == 0]
+        needs_block = [request for request in self.running if request.num_computed_tokens % size == 0]
         free = self.kv_cache_manager.block_pool.get_num_free_blocks()
         return needs_block if len(needs_block) <= free else None
 
@@ -173,7 +162,6 @@ class LeanScheduler(Scheduler):
         tokens, rows = model_runner_output.sampled_token_ids, model_runner_output.req_id_to_index
         lists = model_runner_output.logprobs
         logprobs = lists.logprobs[:, 0].tolist() if lists else []
-        ranks = lists.sampled_token_ranks.tolist() if lists else []
         ended, outputs = set(), []
         for request_id, count in scheduled.items():
             held, row = self._held[request_id], rows[request_id]
@@ -185,12 +173,11 @@ class LeanScheduler(Scheduler):
             request.append_output_token_ids(token)
             if held.with_logprobs:
                 held.logprobs.append(logprobs[row])
-                held.ranks.append(ranks[row])
             if token in held.stop_ids or request.num_tokens >= held.most_tokens:
                 check_stop(request, self.max_model_len)
                 self._free_request(request)
                 ended.add(request)
-                outputs.append(self._held.pop(request_id).whole())
+                outputs.append(self._whole(request_id))
         self.running = remove_all(self.running, ended)
         return {0: EngineCoreOutputs(outputs=outputs)} if outputs else {}
 
@@ -200,7 +187,19 @@ class LeanScheduler(Scheduler):
         if held is None:
             return part
         held.keep(part)
-        return self._held.pop(part.request_id).whole() if part.finished else None
+        return self._whole(part.request_id) if part.finished else None
+
+    def _whole(self, request_id: str) -> EngineCoreOutput:
+        """All of a sequence that has ended, as if its tokens had been drawn in one step."""
+        held = self._held.pop(request_id)
+        if held.with_logprobs:
+            self.logprobs[request_id] = held.logprobs
+        return EngineCoreOutput(
+            request_id=request_id,
+            new_token_ids=list(held.request.output_token_ids),
+            finish_reason=held.request.get_finished_reason(),
+            stop_reason=held.request.stop_reason,
+        )
 
 
 _DEFAULTS = SamplingParams(watermarking=False)  # what the engine makes of a request that does not ask for it

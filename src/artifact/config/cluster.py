@@ -34,7 +34,7 @@ class Engine(Section):
     )
     prefix_cache: bool = Field(True, description="reuse the KV cache of shared prompt prefixes; off for tiny models")
     scheduler: Literal["vllm", "lean"] = Field(
-        "vllm", description="`lean`: vLLM's with a short way through decode steps, for tiny models on CPU; same tokens"
+        "vllm", description="`lean`: vLLM's, and its runner, with a short way through decode steps, on CPU; same tokens"
     )
 
 
