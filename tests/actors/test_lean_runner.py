@@ -16,10 +16,10 @@ def samplers() -> tuple[Any, Any]:
     from vllm.platforms import current_platform
     from vllm.v1.sample.sampler import Sampler
 
-    from artifact.actors.lean_runner import LeanSampler
+    from artifact.actors.lean_runner import LeanSampler, SeedsAhead
 
     current_platform.import_kernels()
-    return Sampler(), LeanSampler()
+    return Sampler(), LeanSampler(SeedsAhead())
 
 
 def generators(*rows: int) -> dict[int, torch.Generator]:

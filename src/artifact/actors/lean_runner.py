@@ -62,11 +62,11 @@ class SeedsAhead(TopKTopPSampler):
 
 
 class LeanSampler(Sampler):
-    """vLLM's sampler on `SeedsAhead`; of a token's log-probability alone it looks up nothing else."""
+    """vLLM's sampler on `seeds`; for a token's own log-probability it looks up no others."""
 
-    def __init__(self) -> None:
+    def __init__(self, seeds: SeedsAhead) -> None:
         super().__init__()
-        self.topk_topp_sampler = SeedsAhead()
+        self.topk_topp_sampler = seeds
 
     @staticmethod
     def gather_logprobs(logprobs: Tensor, num_logprobs: int, token_ids: Tensor) -> LogprobsTensors:
@@ -83,12 +83,13 @@ class LeanRunner(CPUModelRunner):
 
     def __init__(self, vllm_config: Any, device: torch.device) -> None:
         super().__init__(vllm_config, device)
-        self.sampler = LeanSampler()
+        self.seeds = SeedsAhead()
+        self.sampler = LeanSampler(self.seeds)
 
     def _update_states(self, scheduler_output: Any) -> Any:
         for request_id in scheduler_output.finished_req_ids:
             if (ended := self.requests.get(request_id)) is not None:
-                self.sampler.topk_topp_sampler.forget(ended.generator)
+                self.seeds.forget(ended.generator)
         corrections = super()._update_states(scheduler_output)
         if isinstance(scheduler_output, DecodeStep):  # names to vLLM's method the sequences that got a block alone
             batch = self.input_batch
@@ -149,4 +150,4 @@ class LeanWorker(CPUWorker, EngineExtension):
 
     def init_device(self) -> None:
         super().init_device()
-        self.model_runner = LeanRunner(self.vllm_config, self.device)
+        self.model_runner = LeanRunner(self.vllm_config, torch.device("cpu"))
