@@ -60,6 +60,7 @@ def real_text() -> str:
         f"{untouched[task, 'UOPD (similarity)']:.2f} (UOPD) and {untouched[task, 'CORE (by rank)']:.2f} (CORE)"
         for task in untouched.index.unique("task")
     )
+    changes = changes[changes["label"] != "Teacher"]
     told = changes[changes["significant"]]
     which = "; ".join(f"{r.label} on {r.family}, {100 * r.change:+.1f} points" for r in told.itertuples())
     return (
