@@ -306,7 +306,7 @@ def table() -> str:
         for i, m in enumerate(stopper.mutants):
             what, meets = ("", "") if i else (stopper.what, stopper.meets)
             test = m.tests[0].partition("[")[0].replace("::", "`, `")
-            rows.append(f"| {what} | {meets} | {m.name} (`{m.file}`) | `{test}` |")
+            rows.append(f"| {what} | {meets} | {m.name} (`{m.file}`) | `tests/{test}` |")
     return "\n".join(rows)
 
 

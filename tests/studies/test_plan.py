@@ -70,8 +70,12 @@ def test_unknown_counts_stay_unknown() -> None:
 
 
 def test_an_output_leads_to_the_studies_behind_it() -> None:
-    assert studies_of("C-T1") == ["core", "core_controls"]
-    assert studies_of("U-F2") == ["uopd"]
+    assert studies_of("C-T1", "tiny") == ["core", "core_controls"]
+    assert studies_of("U-F2", "paper-4b") == ["uopd"]
+    texts = ["text_instructions", "text_summaries", "text_translation"]
+    for tier in ("cpu-llm", "single-gpu", "paper", "paper-8b"):
+        assert studies_of("C-X1", tier) == texts, tier
+    assert studies_of("C-X1", "tiny-quick") == studies_of("C-X1", "tiny-text") == ["other_tasks"]
 
 
 def test_roles_are_placed_once_each() -> None:

@@ -65,8 +65,8 @@ def real_text() -> str:
     which = "; ".join(f"{r.label} on {r.family}, {100 * r.change:+.1f} points" for r in told.itertuples())
     return (
         f"The same KL went there, by task: {went}.\n"
-        f"Of {len(changes)} changes of a score on {changes['problems'].max()} held-out problems each, {len(told)} can be "
-        f"told from none{f' ({which})' if which else ''}.\n"
+        f"Of {len(changes)} changes of a score on {changes['problems'].max()} held-out problems each, {len(told)} can "
+        f"be told from none{f' ({which})' if which else ''}.\n"
     )
 
 

@@ -24,7 +24,7 @@ def plan(
 
     if study and output:
         raise ConfigError("--study names one study and --output all that feed an output: give one of them")
-    studies = [study] if study else studies_of(output) if output else studies_shown(tier)
+    studies = [study] if study else studies_of(output, tier) if output else studies_shown(tier)
     print_plan(tier, studies, overrides(sets), console())
 
 

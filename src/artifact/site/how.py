@@ -143,7 +143,7 @@ def commands(
     out = []
     if notebook is not None:
         out.append(("make it again", f"./run_all.sh --tier {tier} --only {notebook[:2]} --force"))
-    if output and _fed(output):
+    if output and _fed(output, tier):
         out.append(("what that takes", f"artifact plan --tier {tier} --output {output}"))
     out.append(("check every stored output and claim", f"artifact check-claims --tier {tier}"))
     out.append(("read its bytes again", f"artifact verify {name}"))
@@ -152,8 +152,8 @@ def commands(
     return out
 
 
-def _fed(output: str) -> bool:
+def _fed(output: str, tier: str) -> bool:
     try:
-        return bool(studies_of(output))
+        return bool(studies_of(output, tier))
     except ConfigError:
         return False

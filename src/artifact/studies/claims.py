@@ -157,7 +157,7 @@ def cost(output: str, tier: str) -> str:
     Runs, the machine, and an upper bound of the tokens sampled in training; no data is read and nothing is fetched.
     """
     try:
-        studies = studies_of(output)
+        studies = studies_of(output, tier)
     except ConfigError:
         if not output.startswith(PHASE_ONE):
             return "no study feeds it, so `artifact plan` counts no runs for it"

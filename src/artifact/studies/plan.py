@@ -48,13 +48,16 @@ class Stage:
         return None if self.rollouts is None else self.rollouts * self.max_new_tokens
 
 
-def studies_of(output: str) -> list[str]:
-    """The studies that feed `output` (`C-T1`); ConfigError lists the outputs when none does."""
-    feeds = {name: load_study(name).outputs for name in study_names()}
+def studies_of(output: str, tier: str) -> list[str]:
+    """The studies that feed `output` (`C-T1`) on `tier`; ConfigError lists the outputs when none does."""
+    studies = {name: load_study(name) for name in study_names()}
+    feeds = {name: study.outputs for name, study in studies.items() if study.is_made_on(tier)}
     if found := [name for name, outputs in feeds.items() if output in outputs]:
         return found
     known = sorted({o for outputs in feeds.values() for o in outputs})
-    raise ConfigError(f"no study feeds output {output!r}; the outputs of studies are: {', '.join(known)}")
+    raise ConfigError(
+        f"no study feeds output {output!r} on tier {tier!r}; the outputs of studies there are: {', '.join(known)}"
+    )
 
 
 def annotation_stages(configs: list[Config]) -> list[Stage]:

@@ -90,6 +90,9 @@ class Study(Section):
     settings_of: dict[str, str] = Field(
         default_factory=dict, description="by tier: the tier whose settings its runs have there, and stay its runs"
     )
+    only_on: tuple[str, ...] = Field(
+        (), description="the tiers that its outputs are made on, and those that extend them; none named: any"
+    )
 
     @model_validator(mode="after")
     def _one_meaning_each(self) -> Study:
@@ -111,7 +114,12 @@ class Study(Section):
                 )
         by_tier = self.teachers if isinstance(self.teachers, dict) else {}
         taken = dict.fromkeys([*self.settings_of, *self.settings_of.values()])
-        for field, named in (("tiers", self.tiers), ("teachers", by_tier), ("settings_of", taken)):
+        for field, named in (
+            ("tiers", self.tiers),
+            ("teachers", by_tier),
+            ("settings_of", taken),
+            ("only_on", self.only_on),
+        ):
             if unknown := [tier for tier in named if tier not in tier_names()]:
                 raise ValueError(f"{field}.{unknown[0]} is no tier; the tiers are {', '.join(tier_names())}")
         return self
@@ -119,6 +127,10 @@ class Study(Section):
     def seeds_of(self, cell: str) -> tuple[int, ...]:
         """The seeds of the cell with this id: those of the study, which all its rows share, then its own."""
         return (*self.seeds, *self.more_seeds.get(cell, ()))
+
+    def is_made_on(self, tier: str) -> bool:
+        """Whether its outputs are made on `tier`."""
+        return not self.only_on or not {tier, load_tier(tier).base}.isdisjoint(self.only_on)
 
     def measured(self, measure: Measure) -> set[str]:
         """The ids of the cells of which it reads `measure`."""
