@@ -27,7 +27,6 @@ import gc
 import json
 import os
 import platform
-import socket
 import subprocess
 import sys
 import time
@@ -41,6 +40,7 @@ import numpy as np
 import torch
 
 from artifact.actors.lent_scores import LentScores, lend
+from artifact.actors.ports import free_ports
 from artifact.actors.sharding import ShardedEngine
 from artifact.actors.transfer import open_channel
 from artifact.actors.weight_sync import receive, spec_of
@@ -346,7 +346,7 @@ def transfer(c: Check) -> dict[str, Any]:
     context = torch.multiprocessing.get_context("spawn")
     for way in ("ipc", "gloo"):
         there, back = context.Queue(), context.Queue()
-        port = _free_port()
+        [port] = free_ports(1)
         receiver = context.Process(target=_receive, args=(way, port, there, back, c.device), daemon=True)
         receiver.start()
         try:
@@ -363,12 +363,6 @@ def transfer(c: Check) -> dict[str, Any]:
     tensor.view(torch.int16 if c.dtype == torch.bfloat16 else torch.int32).view(-1)[-1] ^= 1
     assert fingerprint(tensor) != prints[name], "a flipped bit was not seen"
     return out
-
-
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 def _send(way: str, port: int, weights: dict[str, torch.Tensor], there: Any, back: Any) -> dict[str, Any]:
@@ -447,7 +441,7 @@ def engine(c: Check) -> dict[str, Any]:
         return {"not_measured": f"DeepSpeed cannot be imported: {err}"}
     if not c.cuda:
         deepspeed.ops.__compatible_ops__ = {}  # else a compiler builds an operator for tensor-parallel inference
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "RANK": "0", "LOCAL_RANK": "0"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_ports(1)[0]), "RANK": "0", "LOCAL_RANK": "0"}
     os.environ["WORLD_SIZE"] = "1"
     deepspeed.init_distributed("nccl" if c.cuda else "gloo", rank=0, world_size=1, verbose=False)
     batch, out = _micro_batch(c), {"deepspeed": deepspeed.__version__}

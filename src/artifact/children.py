@@ -9,6 +9,15 @@ END_SECONDS = 60
 """So long a child may take to end in order, before it is killed."""
 
 
+def end(child: subprocess.Popen[str], seconds: float = END_SECONDS) -> None:
+    """End `child`, in order where it can in so many seconds; nothing where it has ended."""
+    child.terminate()
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+
+
 def run_to_end(
     command: Sequence[str], environment: Mapping[str, str] | None = None, *, keep_errors: bool = False
 ) -> tuple[int, str]:
@@ -22,10 +31,6 @@ def run_to_end(
         try:
             _, said = child.communicate()
         except BaseException:
-            child.terminate()
-            try:
-                child.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                child.kill()
+            end(child)
             raise
     return child.returncode, said or ""

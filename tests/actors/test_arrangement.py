@@ -6,7 +6,6 @@ The oracle is vLLM: it loads the weights its own way, and what its layers use mu
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from tests.actors.arrangement_rank import CASES, damages
 
 from artifact.actors.arrangement import Arrangement, Held, Piece
+from artifact.actors.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.timeout(900)
@@ -78,9 +78,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[dict[str, 
     write(folder)
     out = {}
     for world_size in (1, 2):
-        with socket.socket() as s:
-            s.bind(("", 0))
-            port = s.getsockname()[1]
+        [port] = free_ports(1)
         command = [sys.executable, "-m", "tests.actors.arrangement_rank"]
         running = [
             subprocess.Popen([*command, str(rank), str(world_size), str(folder), str(port)], cwd=ROOT)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import torch
 
 from artifact.actors.checkpoints import tensors_only
+from artifact.actors.ports import free_ports
 
 
 class Hostile:
@@ -38,12 +38,6 @@ def test_no_pickle_is_executed_whatever_the_caller_asks_for(tmp_path: Path, monk
     assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
     torch.load(evil, weights_only=False)
     assert (tmp_path / "ran").exists(), "the file does nothing, so the test shows nothing"
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 DEEPSPEED = """
@@ -113,7 +107,7 @@ print("done")
 def test_deepspeed_goes_on_from_tensors_alone_at_every_stage(tmp_path: Path) -> None:
     """The step after loading is the step without, bit for bit; a hostile and a torn checkpoint are refused."""
     root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-c", DEEPSPEED, str(tmp_path), str(free_port())]
+    command = [sys.executable, "-c", DEEPSPEED, str(tmp_path), str(free_ports(1)[0])]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)])}
     done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False, env=env)
     lines = [line for line in done.stdout.splitlines() if line.endswith(("same", "DIFFERENT", "LOADED", "done"))]

@@ -6,7 +6,6 @@ import errno
 import json
 import multiprocessing
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 import torch
 
 from artifact.actors import shared_memory
+from artifact.actors.ports import free_ports
 from artifact.actors.transfer import MemoryChannel, Seat, choose, open_channel, seat_of
 from artifact.actors.weight_sync import Spec, receive, send
 from artifact.disk import DiskFull
@@ -56,9 +56,7 @@ def test_every_member_takes_what_was_sent_to_the_bit(
     monkeypatch.setattr("artifact.actors.weight_sync.BUCKET_BYTES", bucket)
     monkeypatch.setattr(shared_memory, "SHARED", tmp_path)
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    [port] = free_ports(1)
     context = multiprocessing.get_context("fork")
     told = context.Queue()
     others = [context.Process(target=take, args=(way, port, rank, 3, told)) for rank in (1, 2)]

@@ -6,7 +6,6 @@ hand on the gradient of plain torch.
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.actors.zero_rank import CASES, EXAMPLES, LONG, PROBE, SHARED, run_set
 from tests.train.tiny import tiny_qwen3
 from torch import Tensor
 
+from artifact.actors.ports import free_ports
 from artifact.train.examples import Example
 from artifact.train.local import PlainEngine
 from artifact.train.student import Policy, Student
@@ -38,9 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _run(folder: Path, world_size: int) -> Seen:
-    with socket.socket() as s:
-        s.bind(("", 0))
-        port = s.getsockname()[1]
+    [port] = free_ports(1)
     command = [sys.executable, "-m", "tests.actors.zero_rank"]
     running = [
         subprocess.Popen([*command, str(rank), str(world_size), str(folder), str(port)], cwd=ROOT)

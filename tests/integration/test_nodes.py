@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,8 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.integration.conftest import SMALL
+
+from artifact.actors.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 QUEUE = {
@@ -31,17 +32,6 @@ QUEUE = {
 }
 """Engine, student, teacher and reference, a CPU each: too many for one of two nodes with two."""
 SECONDS_TO_START = 90
-
-
-def free_ports(n: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(n)]
-    try:
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
 
 
 def end_with_parent() -> None:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from artifact.children import end
 from artifact.escape import visible
 from artifact.report.output_manifest import VARIABLE
 
@@ -71,12 +72,7 @@ class Background:
         self._told_to_end = True
         with contextlib.suppress(OSError):
             self._process.stdin.close()  # type: ignore[union-attr]
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
+        end(self._process, END_SECONDS)
         self._process.wait()
         self._thread.join(END_SECONDS)
         self._log.close()
