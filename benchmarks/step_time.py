@@ -1,13 +1,16 @@
 """How long a step takes: that of stored runs on this machine, and that of the GPU tiers by what is known of an H100.
 
+    python benchmarks/step_time.py --train      # a run of each kind on the embedded tier, one at a time, then as below
     python benchmarks/step_time.py              # steps of the finished runs in results/runs, and a model fitted to them
     python benchmarks/step_time.py --table      # the tables of docs/gpu.md
 
-Kept are, of the methods of `STUDIES` with their options, the first runs to finish of each teacher and sampling; of the
-steps every other one is fitted to, the rest tell the error. The first step of a run and those that measure gradient
-norms as well are not counted, nor methods whose teacher answers while training. What is kept of a step: its seconds by
-phase, the lengths of its responses, and how many sequences were scored and trained on (`studies/step_load.py`, by the
-stored verdicts), one that nobody sampled as so many of the rollouts' mean length as it has tokens.
+Runs side by side wait for one another as chance has it: the same step took from half to twice the median. So those of
+`--train` are alone, in a results folder without runs (`ARTIFACT_RESULTS`) and on a quiet machine. Kept are, of the
+methods of `STUDIES` with their options, the first runs to finish of each teacher and sampling; of the steps every other
+one is fitted to, the rest tell the error. The first step of a run and those that measure gradient norms as well are not
+counted, nor methods whose teacher answers while training. What is kept of a step: its seconds by phase, the lengths of
+its responses, and how many sequences were scored and trained on (`studies/step_load.py`, by the stored verdicts), one
+that nobody sampled as so many of the rollouts' mean length as it has tokens.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from artifact.config import Config, load
 from artifact.files import read_json, read_json_lines, write_json
 from artifact.paths import results_dir
 from artifact.records import Rollout, read_parquet
-from artifact.studies import store
+from artifact.studies import runner, store
 from artifact.studies.cpu_rates import cpu_rates, layout_on_cpu, sizes_of, step_time_file
 from artifact.studies.inputs import problems_of, tokenizer_of
 from artifact.studies.simulate import assumed, compared, simulated
@@ -47,7 +50,31 @@ STUDIES = ("uopd", "uopd_methods", "uopd_rollouts", "core")
 EACH, STEPS = 3, 12
 """Runs of a kind that are kept, and the steps of each."""
 
+ALONE: dict[str, Any] = {
+    "cluster.lanes": 1,
+    "train.curve_every": 0,
+    "train.component_norms_every": 0,
+    "evaluation.final": ["evaluation[:8]"],
+}
+"""What a run of `--train` says beyond the tier."""
+
 LAYOUTS = [("colocated", 1), *((name, gpus) for gpus in (4, 16, 64) for name in ("separate", "colocated"))]
+
+
+def train() -> None:
+    """One run of every kind that is kept, with the first seed, one after the other."""
+    seen: set[str] = set()
+    for study in STUDIES:
+        for cell, config in load_study(study).runs("tiny", ALONE):
+            kind, needs = kind_of(config), config.make_method().needs
+            if kind not in seen and needs.rollouts and not needs.teacher_answers:
+                seen.add(kind)
+                runner.run(config, label=cell.label, cell=cell.id)
+
+
+def kind_of(config: Config) -> str:
+    """What the runs have in common that are taken for repetitions."""
+    return f"{config.method} {config.method_options} {config.teacher} {config.sampling}"
 
 
 def steps_of(folder: Path, config: Config) -> Iterator[dict[str, Any]]:
@@ -122,8 +149,7 @@ def collect(folder: Path) -> dict[str, Any]:
     """The file: runs with their steps, the model, its error over the runs held out."""
     runs, sizes, kinds, made = [], {}, Counter[str](), []
     for path, config, info in finished_runs(folder):
-        kind = f"{config.method} {config.method_options} {config.teacher} {config.sampling}"
-        needs = config.make_method().needs
+        kind, needs = kind_of(config), config.make_method().needs
         if kinds[kind] == EACH or not needs.rollouts or needs.teacher_answers:
             continue
         if not (steps := list(islice(steps_of(path, config), STEPS))):
@@ -257,7 +283,7 @@ def reproduced(found: dict[str, Any]) -> list[str]:
         )
         rows.append([method, str(len(alike)), f"{theirs:.2f}", f"{ours:.2f}", f"{ours / theirs - 1:+.0%}"])
     return [
-        f"The embedded tier, {found['lanes']} runs side by side on {of['cpu']}, {of['cores']} cores, "
+        f"The embedded tier, {found['lanes']} run(s) at a time on {of['cpu']}, {of['cores']} cores, "
         f"{of['memory_gib']} GiB; {of['date'][:10]}, commit {', '.join(of['commits'])}; fitted to "
         f"{found['error']['fitted']} other steps of the same runs.",
         "",
@@ -270,11 +296,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=results_dir() / "runs", help="folder of finished runs")
     parser.add_argument("--out", type=Path, default=step_time_file(), help="the JSON file to write, or to show")
+    parser.add_argument("--train", action="store_true", help="first train a run of each kind, one at a time")
     parser.add_argument("--table", action="store_true", help="print the file as the tables of docs/gpu.md")
     arguments = parser.parse_args()
     if arguments.table:
         print(table(report.known(arguments.out)))
         return
+    if arguments.train:
+        train()
     write_json(arguments.out, collect(arguments.runs))
     print(table(report.known(arguments.out)))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.actors.zero_rank import CASES, EXAMPLES, LONG, PROBE, SHARED, run_settings, take_step
+from tests.actors.zero_rank import CASES, EXAMPLES, LONG, OFFLOADED, PROBE, SHARED, run_settings, take_step
 from tests.train.tiny import tiny_qwen3
 from torch import Tensor
 
@@ -92,7 +92,11 @@ def plain() -> dict[str, Plain]:
     return {model: Plain(model) for model in ("tied", "untied")}
 
 
-CASE = pytest.mark.parametrize("case", CASES, ids=lambda c: f"stage {c[0]}, {c[1]}, {'small kept' if c[2] else 'all'}")
+CASE = pytest.mark.parametrize(
+    "case",
+    [*CASES, *OFFLOADED],
+    ids=lambda c: f"stage {c[0]}, {c[1]}, {'small kept' if c[2] else 'all'}{', offloaded' if len(c) > 3 else ''}",
+)
 RANKS = pytest.mark.parametrize("ranks", [1, 2])
 
 
@@ -168,6 +172,26 @@ def test_a_gradient_of_nan_on_one_rank_stops_all_before_the_weights_are_touched(
     assert errors == {f"gradient of model.embed_tokens.weight (and {bodys} more) is not finite at step 0"}
     first = seen[ranks][0][case]
     assert all(torch.equal(first["after the error"][n], t) for n, t in first["resumed"].items())
+
+
+@pytest.mark.parametrize("case", OFFLOADED, ids=lambda c: f"stage {c[0]}")
+@RANKS
+def test_moments_that_wait_in_host_memory_leave_the_device_and_change_no_bit(
+    case: Any, ranks: int, seen: dict[int, Seen]
+) -> None:
+    """Two moments in float32 of every weight, over the ranks from stage 1 on (DeepSpeed pads the last share)."""
+    weights = sum(p.numel() for p in tiny_qwen3(11, tied=False).parameters())
+    for rank in seen[ranks]:
+        own, kept = rank[case], rank[case[:3]]
+        assert own["bytes of moments"] == [0, 0]
+        least = 8 * weights / (ranks if case[0] else 1)
+        assert all(least <= held < 1.1 * least for held in kept["bytes of moments"])
+        assert own["metrics"] == kept["metrics"] and own["resumed metrics"] == kept["resumed metrics"]
+        for name in ("moments", "uninterrupted", "resumed"):
+            assert all(torch.equal(own[name][n], t) for n, t in kept[name].items()), name
+        halves = [rank[f"half {case[0]}{how}"] for how in ("", " offloaded")]
+        assert halves[0]["metrics"] == halves[1]["metrics"]
+        assert all(torch.equal(halves[1]["moments"][n], t) for n, t in halves[0]["moments"].items())
 
 
 @pytest.mark.parametrize("checkpointed", [False, True])

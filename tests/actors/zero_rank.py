@@ -19,6 +19,7 @@ from tests.train.tiny import settings, tiny_qwen3
 from torch import Tensor
 
 from artifact.actors import sharding
+from artifact.actors.offloading import MOMENTS
 from artifact.actors.placement import Slot
 from artifact.actors.student import StudentActor
 from artifact.config import load
@@ -47,6 +48,10 @@ SHARED: list[Example] = [
 
 CASES = [(stage, model, 0) for stage in range(4) for model in ("tied", "untied")] + [(3, "tied", sharding.SMALL)]
 """(ZeRO stage, checkpoint, `sharding.SMALL`): at 0 even the smallest weight is shared out."""
+
+
+OFFLOADED = [(stage, "untied", 0, "offloaded") for stage in range(4)]
+"""As of `CASES` the one of the same stage and checkpoint, with the moments in host memory between updates."""
 
 
 def run_settings() -> RunSettings:
@@ -82,10 +87,23 @@ def first_moments(actor: StudentActor) -> dict[str, Tensor]:
 
     assert actor.engine is not None
     named = dict(actor.network.named_parameters())
-    if actor.cluster.zero_stage == 0:
-        state = actor.engine.engine.basic_optimizer.state  # of the weights, or of their float32 copies in their order
-        return {n: s["exp_avg"].clone() for n, s in zip(named, state.values(), strict=True)}
-    return {n: safe_get_full_optimizer_state(p, "exp_avg").clone() for n, p in named.items()}
+    state, waiting = actor.engine.engine.basic_optimizer.state, actor.engine._moments
+    if waiting is not None:
+        waiting._fetch(list(state))
+    if actor.cluster.zero_stage == 0:  # of the weights, or of their float32 copies in their order
+        found = {n: s["exp_avg"].clone() for n, s in zip(named, state.values(), strict=True)}
+    else:
+        found = {n: safe_get_full_optimizer_state(p, "exp_avg").clone() for n, p in named.items()}
+    if waiting is not None:
+        waiting.park()
+    return found
+
+
+def bytes_of_moments(actor: StudentActor) -> int:
+    """Bytes that AdamW's moments take on the device at this moment."""
+    assert actor.engine is not None
+    optimizer = actor.engine.engine.basic_optimizer
+    return sum(s[m].untyped_storage().nbytes() for s in optimizer.state.values() for m in MOMENTS if m in s)
 
 
 class Kept:
@@ -117,13 +135,17 @@ class Rank:
         loaded = AutoModelForCausalLM.from_pretrained(self.folder / model, dtype=torch.float32).requires_grad_(False)
         return take_step(self.actor, loaded, step, self.rank, self.world_size, examples or EXAMPLES[step])
 
-    def half(self, stage: int) -> dict[str, Any]:
+    def _at(self, stage: int, offload: bool = False) -> None:
+        update = {"zero_stage": stage, "offload_optimiser": offload}
+        self.actor.cluster = self.actor.cluster.model_copy(update=update)
+
+    def half(self, stage: int, offload: bool = False) -> dict[str, Any]:
         """A long step of a bfloat16 policy."""
         self.actor.dtype, sharding.SMALL = "bfloat16", 0
-        self.actor.cluster = self.actor.cluster.model_copy(update={"zero_stage": stage})
+        self._at(stage, offload)
         self.reset("untied")
         metrics = self.step(0, "untied", LONG)
-        saved = self.weights(f"half-{stage}")
+        saved = self.weights(f"half-{stage}-{offload}")
         self.actor.dtype = "float32"
         dtypes = sorted({str(t.dtype) for t in saved.values()})
         return {"metrics": metrics, "moments": first_moments(self.actor), "dtypes": dtypes}
@@ -131,7 +153,7 @@ class Rank:
     def shared(self, stage: int, checkpointed: bool) -> dict[str, Any]:
         """A step whose prompts are shared."""
         sharding.SMALL = 0
-        self.actor.cluster = self.actor.cluster.model_copy(update={"zero_stage": stage})
+        self._at(stage)
         self.reset("untied", shared_prompts=True, gradient_checkpointing=checkpointed)
         return {"metrics": self.step(0, "untied", SHARED), "moments": first_moments(self.actor)}
 
@@ -143,17 +165,19 @@ class Rank:
         self.actor.save_weights(str(at))
         return load_file(at / "model.safetensors") if self.rank == 0 else {}
 
-    def case(self, stage: int, model: str, small: int) -> dict[str, Any]:
+    def case(self, stage: int, model: str, small: int, offload: str = "") -> dict[str, Any]:
         """Three steps; then again from the checkpoint after the second; then a gradient of NaN on the last rank."""
         sharding.SMALL = small
-        self.actor.cluster = self.actor.cluster.model_copy(update={"zero_stage": stage})
-        self.actor._channel, name = (Kept() if self.rank == 0 else None), f"{stage}-{model}-{small}"  # type: ignore[assignment]
+        self._at(stage, bool(offload))
+        self.actor._channel = Kept() if self.rank == 0 else None  # type: ignore[assignment]
+        name = f"{stage}-{model}-{small}{offload}"
         out: dict[str, Any] = {"metrics": []}
         spec = self.reset(model)
         out["spec"] = {"names": spec.names, "shapes": spec.shapes}
         out["start"] = self.weights(name)
         for step in range(2):
             out["metrics"].append(self.step(step, model))
+            out.setdefault("bytes of moments", []).append(bytes_of_moments(self.actor))
             if step == 0:
                 out["moments"] = first_moments(self.actor)
                 out["after one"] = self.weights(name)
@@ -185,9 +209,10 @@ def main(rank: int, world_size: int, folder: Path, port: int) -> None:
     """All cases, written down."""
     torch.set_num_threads(1)
     here = Rank(rank, world_size, folder, port)
-    seen: dict[Any, Any] = {case: here.case(*case) for case in CASES}
+    seen: dict[Any, Any] = {case: here.case(*case) for case in [*CASES, *OFFLOADED]}
     for stage in range(4):
-        seen[f"half {stage}"] = here.half(stage)
+        for offload in (False, True):
+            seen[f"half {stage}{' offloaded' if offload else ''}"] = here.half(stage, offload)
         for checkpointed in (False, True):
             seen[f"shared {stage} {checkpointed}"] = here.shared(stage, checkpointed)
     torch.save(seen, folder / f"rank-{rank}-of-{world_size}.pt")

@@ -1,4 +1,5 @@
-"""Two data-parallel ranks that share out weights, gradients and optimiser state (ZeRO 3), through the command line.
+"""Two data-parallel ranks that share out weights, gradients and optimiser state (ZeRO 3), whose moments wait in host
+memory, through the command line.
 
 What each stage computes is in tests/actors/test_zero.py, without Ray. The last file of this folder, because it starts
 actors of its own beside those of the session.
@@ -26,7 +27,13 @@ def _end_what_was_started() -> Iterator[None]:
 
 
 OWN = {**SMALL, "train.steps": 2, "train.component_norms_every": 0, "cluster.engine.count": 1, "evaluation.limit": 4}
-SHARED = {**OWN, "cluster.student_workers": 2, "cluster.zero_stage": 3, "optimiser.micro_batch_tokens": 256}
+SHARED = {
+    **OWN,
+    "cluster.student_workers": 2,
+    "cluster.zero_stage": 3,
+    "cluster.offload_optimiser": True,
+    "optimiser.micro_batch_tokens": 256,
+}
 
 
 def _train(results: Path, changed: dict[str, Any]) -> tuple[list[dict[str, float]], Path]:

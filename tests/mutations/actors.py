@@ -13,6 +13,10 @@ TRANSFER, GROUPS = ("actors/test_transfer.py",), ("actors/test_sync_groups.py",)
 ARRANGEMENT = ("actors/test_arrangement.py",)
 LENT, NODES = ("actors/test_lent_scores.py",), ("actors/test_nodes.py",)
 
+ZERO = "actors/test_zero.py::"
+WAITING = (f"{ZERO}test_moments_that_wait_in_host_memory_leave_the_device_and_change_no_bit[1-stage 2]",)
+RESUMED = f"{ZERO}test_a_run_resumed_from_its_checkpoint_has_the_bytes_of_an_uninterrupted_one"
+
 MUTANTS = (
     Mutant(
         "sampler: first_samples ignored",
@@ -747,5 +751,33 @@ MUTANTS = (
         "layer.quant_method.moe_kernel = None",
         "pass",
         ("actors/test_checkpoints.py::test_experts_on_a_cpu_are_packed_again_with_new_weights",),
+    ),
+    Mutant(
+        "offloading: the moments stay on the device",
+        "actors/offloading.py",
+        "            moment.untyped_storage().resize_(0)\n",
+        "            pass\n",
+        WAITING,
+    ),
+    Mutant(
+        "offloading: an update finds empty memory",
+        "actors/offloading.py",
+        "                moment.copy_(self._host[key], non_blocking=True)\n",
+        "                moment.zero_()\n",
+        WAITING,
+    ),
+    Mutant(
+        "offloading: what waits is not renewed",
+        "actors/offloading.py",
+        "            self._host[p, name].copy_(moment, non_blocking=True)\n",
+        "                self._host[p, name].copy_(moment, non_blocking=True)\n",
+        WAITING,
+    ),
+    Mutant(
+        "offloading: a checkpoint is loaded past what waits",
+        "actors/sharding.py",
+        "        with self._moments.in_state() if self._moments else nullcontext():\n            load_deepspeed",
+        "        with nullcontext():\n            load_deepspeed",
+        (f"{RESUMED}[1-stage 2, untied, all, offloaded]",),
     ),
 )

@@ -61,6 +61,17 @@ def test_passes_take_what_they_were_measured_to_take() -> None:
         assert rates.update == pytest.approx(engine, rel=1e-3) and rates.micro_batch == 0
 
 
+def test_offloaded_moments_cross_twice_at_an_update() -> None:
+    """Two float32 numbers a weight, each way at the rate that was measured of page-locked memory."""
+    one, plain = layout_of("colocated", 1), {"method": "opd"}
+    updates = [
+        gpu_rates(load("paper", plain | {"cluster.offload_optimiser": offload}), one, "ipc", 1).update
+        for offload in (False, True)
+    ]
+    pinned = [H100["copies"][way] * 1e9 for way in ("from_pinned", "to_pinned")]
+    assert updates[1] - updates[0] == pytest.approx(sum(8 * QWEN_1_7.parameters / rate for rate in pinned))
+
+
 def test_weights_that_are_multiplied_and_read() -> None:
     assert multiplied(QWEN_1_7) == QWEN_1_7.parameters  # tied
     assert multiplied(QWEN_8) == QWEN_8.parameters - 151_936 * 4096
@@ -94,16 +105,21 @@ def test_more_gpus_never_make_a_step_longer_and_their_links_are_paid_for() -> No
         seconds = [simulated(config, layout, gpus).seconds for gpus in (4, 16, 64)]
         assert seconds == sorted(seconds, reverse=True)
         assert 64 * seconds[-1] > 4 * seconds[0], "but each of them does less"
-    near, far = (gpu_rates(config, layout_of("colocated", n), "ipc", 1).update for n in (8, 16))
-    sent = 2 * 2 * QWEN_1_7.parameters
-    assert near == pytest.approx(0.0845 / 8 + sent * 7 / 8 / 450e9, rel=1e-3)
-    assert far == pytest.approx(0.0845 / 16 + sent * 15 / 16 / 50e9, rel=1e-3)
+    sent = 2 * QWEN_1_7.parameters
+    for stage in (1, 2):  # gradients go to their owners once a step and come back as weights, or once a pass
+        shared = load("paper", {"method": "opd", "cluster.zero_stage": stage})
+        for n, link in ((8, 450e9), (16, 50e9)):
+            rates, exchange = gpu_rates(shared, layout_of("colocated", n), "ipc", 1), sent * (n - 1) / n / link
+            assert rates.update == pytest.approx(0.0845 / n + (2 * exchange if stage == 1 else 0), rel=1e-3)
+            assert rates.micro_batch == pytest.approx(exchange if stage == 2 else 0)
 
 
 def test_engines_sleep_where_the_roles_do_not_fit_together() -> None:
     pair = load("paper", {"method": "opd"})
     assert not simulated(pair, "colocated", 4).layout.sleeping
-    crowded = simulated(load("paper", {"method": "opd", "models.student": "Qwen/Qwen3-4B"}), "colocated", 4)
+    crowded = simulated(
+        load("paper", {"method": "opd", "models.student": "Qwen/Qwen3-4B", "cluster.zero_stage": 1}), "colocated", 4
+    )
     assert crowded.layout.sleeping and crowded.phases()["switch"] == pytest.approx(2 * PUBLISHED["wake"]["seconds"])
 
 

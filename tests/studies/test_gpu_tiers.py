@@ -41,6 +41,13 @@ def test_a_sync_in_half_precision_is_given_what_identical_weights_differ_by(tier
 
 
 @pytest.mark.parametrize("tier", GPU_TIERS)
+def test_gradients_of_half_precision_are_summed_in_single(tier: str) -> None:
+    """Below stage 2 DeepSpeed sums them in bfloat16 (tests/actors/test_zero.py holds it to 4 % there, to 1 % here)."""
+    config = load(tier)
+    assert config.models.dtype == "bfloat16" and config.cluster.zero_stage >= 2
+
+
+@pytest.mark.parametrize("tier", GPU_TIERS)
 def test_no_run_asks_a_teacher_to_answer_with_the_calculator(tier: str) -> None:
     """`studies.runner.run` refuses it, in the middle of a series."""
     for _, config in union(studies_shown(tier), tier):

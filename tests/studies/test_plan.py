@@ -19,7 +19,7 @@ from artifact.studies.plan import disk, plan, run_stages, studies_of
 from artifact.studies.plan_page import print_plan, roles_of
 from artifact.studies.simulate import simulated
 from artifact.studies.step_cost import Shape, Size, as_json
-from artifact.studies.study import load_study, study_names
+from artifact.studies.study import load_study, studies_made_on, study_names
 
 
 def test_counts_of_the_uopd_study() -> None:
@@ -87,10 +87,23 @@ def test_roles_are_placed_once_each() -> None:
 
 def test_every_study_can_be_planned() -> None:
     out = io.StringIO()
-    for tier in ("tiny", "paper"):
-        print_plan(tier, study_names(), None, Console(file=out, width=160))
+    made = {tier: studies_made_on(tier) for tier in ("tiny", "paper")}
+    for tier, names in made.items():
+        print_plan(tier, names, None, Console(file=out, width=160))
+    assert {*made["tiny"], *made["paper"]} == {*study_names()}
     for name in study_names():
-        assert len(re.findall(rf"Study {name}\b", out.getvalue())) == 2, name
+        times = sum(name in names for names in made.values())
+        assert len(re.findall(rf"Study {name}\b", out.getvalue())) == times, name
+
+
+def test_a_study_is_refused_on_a_tier_that_it_is_not_made_on() -> None:
+    with pytest.raises(
+        ConfigError, match=r"'other_tasks' is made on tiny, tiny-text and what extends them, not on 'paper'"
+    ):
+        print_plan("paper", ["other_tasks"], None, Console(file=io.StringIO()))
+    with pytest.raises(ConfigError, match=r"'text_summaries' is made on .* not on 'tiny-quick'"):
+        load_study("text_summaries").runs("tiny-quick")
+    assert load_study("text_summaries").runs("paper-8b") and load_study("other_tasks").runs("tiny-quick")
 
 
 def test_the_start_up_report_is_in_the_plan_where_models_are_at_hand() -> None:
@@ -227,7 +240,7 @@ def test_a_gpu_tier_is_planned_in_gib_seconds_hours_and_disk() -> None:
 
 
 def test_what_cannot_fit_is_refused_with_the_nearest_change_that_fits() -> None:
-    wanted: dict[str, object] = {"models.student": "Qwen/Qwen3-4B"}
+    wanted: dict[str, object] = {"models.student": "Qwen/Qwen3-8B"}
     shown = page("paper", "uopd", wanted)
     assert "tier paper does not fit: GPU 0 would hold" in shown
     change = re.search(r"set (.*)$", shown)

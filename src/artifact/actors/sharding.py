@@ -11,18 +11,19 @@ What follows from it: at stages 2 and 3 ranks must make the same passes (`Studen
 gradient is finite is observed while it is made. DeepSpeed neither reports nor checks the norm of stage 0: here the
 optimiser itself clips and measures, just before it moves anything. The gradient of a bfloat16 policy is summed over
 passes in float32 at stages 2 and 3, in bfloat16 at 0 (DeepSpeed refuses the mix) and at 1 (its float32 sum counts the
-first passes once more with every later one, because the number of passes is ours to choose). Left out: offloading,
-tensor and pipeline parallelism.
+first passes once more with every later one, because the number of passes is ours to choose). AdamW's moments may wait
+in host memory (`offloading.py`). Left out: tensor and pipeline parallelism.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artifact.actors.offloading import HostMoments
 from artifact.errors import NonFinite
 from artifact.train.settings import Optimiser
 from artifact.train.student import gradient_norms
@@ -39,9 +40,11 @@ SMALL = 100_000
 
 
 class ShardedEngine:
-    """AdamW on `policy` under DeepSpeed at ZeRO `stage`; the default process group must exist."""
+    """AdamW on `policy` under DeepSpeed at ZeRO `stage`, its moments in host memory if `offload`; the default process
+    group must exist.
+    """
 
-    def __init__(self, policy: Policy, optimiser: Optimiser, stage: int, dtype: str) -> None:
+    def __init__(self, policy: Policy, optimiser: Optimiser, stage: int, dtype: str, offload: bool = False) -> None:
         import deepspeed
         import torch
 
@@ -68,7 +71,10 @@ class ShardedEngine:
         }
         self._norm = 0.0
         self._observed: Tensor | None = None
+        self._moments = HostMoments(adamw) if offload else None  # before DeepSpeed makes the moments
         self.engine, *_ = deepspeed.initialize(model=policy, optimizer=adamw, config=settings)
+        if self._moments:
+            self._moments.park()
         if stage == 0:
             adamw.register_step_pre_hook(self._clip)
         if stage >= 2:
@@ -116,6 +122,8 @@ class ShardedEngine:
     def step(self) -> None:
         """Average over ranks what is not yet averaged, clip, update, forget the gradient."""
         self.engine.step()
+        if self._moments:
+            self._moments.park()
         if self._observed is not None:
             self._observed.zero_()
         if self.stage:
@@ -144,13 +152,15 @@ class ShardedEngine:
 
     def save(self, folder: str, tag: str) -> None:
         """Write weights and optimiser state, each rank its share."""
-        self.engine.save_checkpoint(folder, tag=tag)
+        with self._moments.in_state() if self._moments else nullcontext():
+            self.engine.save_checkpoint(folder, tag=tag)
 
     def load(self, folder: str, tag: str) -> None:
         """Take up what `save` wrote on as many ranks at the same stage; ArtifactError as `load_deepspeed`."""
         from artifact.actors.checkpoints import load_deepspeed
 
-        load_deepspeed(self.engine, Path(folder), tag)
+        with self._moments.in_state() if self._moments else nullcontext():
+            load_deepspeed(self.engine, Path(folder), tag)
 
     def destroy(self) -> None:
         """Undo the hooks of this engine, and let go of its weights."""

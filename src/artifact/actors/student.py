@@ -122,7 +122,8 @@ class StudentActor:
             share_prompts(network)
         policy = Policy(network, losses, optimiser.gradient_checkpointing, optimiser.shared_prompts)
         spec = spec_of(with_explicit_head(network.named_parameters(), bool(network.config.tie_word_embeddings)))
-        self.engine = ShardedEngine(policy, optimiser, self.cluster.zero_stage, self.dtype)
+        c = self.cluster
+        self.engine = ShardedEngine(policy, optimiser, c.zero_stage, self.dtype, c.offload_optimiser)
         self.student = Student(
             policy, self.engine, optimiser, losses, total_steps, world_size=self.world_size, device=self.slot.device
         )

@@ -81,7 +81,14 @@ class Cluster(Section):
         0.2, gt=0, le=1, description="GPU fraction of the reference actor beside the student"
     )
     zero_stage: Literal[0, 1, 2, 3] = Field(
-        1, description="what the ranks share out: 0 nothing, 1 optimiser state, 2 gradients too, 3 weights too"
+        1,
+        description="what the ranks share out: 0 nothing, 1 optimiser state, 2 gradients too, 3 weights too; gradients "
+        "of bfloat16 weights are summed in float32 from 2 on, in bfloat16 below",
+    )
+    offload_optimiser: bool = Field(
+        False,
+        description="AdamW's moments wait in host memory and come to the device for the update alone: 8 bytes a "
+        "parameter (over the ranks, from stage 1 on) less on the device, the same bits, a slower update",
     )
     layout: Literal["separate", "colocated"] = Field(
         "separate",

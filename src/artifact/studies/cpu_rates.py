@@ -82,7 +82,7 @@ class StepTimes:
         """Where the model comes from and how far it is off, in a line."""
         e = self.error
         return (
-            f"fitted to {e['fitted']:.0f} steps of {e['runs']:.0f} stored runs, {self.lanes} side by side on "
+            f"fitted to {e['fitted']:.0f} steps of {e['runs']:.0f} stored runs, {self.lanes} at a time on "
             f"{self.machine} ({self.date}); on their other steps it is off by {e['median']:.0%} in the median run, "
             f"{e['largest']:.0%} at most"
         )

@@ -7,7 +7,8 @@ GPU reached in a matrix product; in brackets, where each comes from:
                     [fitted to `decode` of configs/gpu_costs.yaml]
     prompt, scoring 2N a token over r · share  [`teacher_scores`, the head on every position]
     training        6N a token over r · share  [`checkpointed` or `plain`, head and loss included]
-    update          proportional to N / w  [`zero 1` less `checkpointed`], and gradients to the other ranks  [`link`]
+    update          proportional to N / w  [`zero 1` less `checkpointed`], and gradients to the other ranks  [`link`];
+                    offloaded, the moments to the device and back, page-locked, 8 bytes a weight each way  [`copies`]
     ZeRO 3          each micro-batch: proportional to N  [`zero 3` less `zero 1`], and over the link weights twice and
                     gradients once
     sync            bN by CUDA IPC, by Gloo in ⌈log₂(engines + 1)⌉ rounds, or over the link; fingerprints on both sides
@@ -49,7 +50,7 @@ class Gpu:
     operations                      a second, in a matrix product
     score_share, train_share, plain_share  of them, in a pass of the teacher and of the student, checkpointed or not
     update, zero3                   seconds a weight: of the optimiser, of a micro-batch under ZeRO stage 3
-    ipc, gloo, fingerprints, from_host, machine, network  bytes a second
+    ipc, gloo, fingerprints, from_host, from_pinned, to_pinned, machine, network  bytes a second
     """
 
     decode_fixed: float
@@ -64,6 +65,8 @@ class Gpu:
     gloo: float
     fingerprints: float
     from_host: float
+    from_pinned: float
+    to_pinned: float
     machine: float
     network: float
     gpus_per_machine: int
@@ -147,6 +150,8 @@ def gpu(measured: Path | None = None, published: Path | None = None) -> Gpu:
         gloo=of["transfer"]["gloo"]["gb_per_second"] * 1e9,
         fingerprints=sent / of["transfer"]["fingerprints"]["seconds"],
         from_host=of["copies"]["from_pageable"] * 1e9,
+        from_pinned=of["copies"]["from_pinned"] * 1e9,
+        to_pinned=of["copies"]["to_pinned"] * 1e9,
         machine=float(figures["link"]["machine"]),
         network=float(figures["link"]["network"]),
         gpus_per_machine=int(figures["link"]["gpus_per_machine"]),
@@ -167,13 +172,15 @@ def gpu_rates(config: Config, layout: Layout, transfer: Transfer, sequences: flo
     exchange = (ranks - 1) / ranks * held / link  # one way round the ranks
     handed = (8 * config.losses.distil.top_k + 4) / g.from_host if elsewhere else 0.0
     way = {"ipc": g.ipc, "gloo": g.gloo / math.ceil(math.log2(len(layout.engines) + 1)), "nccl": link}[transfer]
+    share_of_update = own.parameters / (ranks if stage else 1)
+    moved = 8 * share_of_update * (1 / g.from_pinned + 1 / g.to_pinned) if config.cluster.offload_optimiser else 0.0
     return Rates(
         decoding=g.decoding(own, b, sequences, config.cluster.engine.tensor_parallel_size),
         scoring=g.scoring(scorer),
         reference=g.scoring(own),
         training=Pass(token=6 * multiplied(own) / (g.operations * share), response=handed),
         micro_batch=g.zero3 * own.parameters + 3 * exchange if stage == 3 else exchange if stage == 2 else 0.0,
-        update=g.update * own.parameters / (ranks if stage else 1) + (0.0 if stage >= 2 else 2 * exchange),
+        update=g.update * share_of_update + moved + (0.0 if stage >= 2 else 2 * exchange),
         sync=held / way + 2 * held / g.fingerprints,
         switch=g.wake if layout.sleeping else 0.0,
     )

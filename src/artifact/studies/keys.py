@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import lru_cache
@@ -129,10 +130,16 @@ def _module_path(name: str) -> Path | None:
     return None
 
 
+_parsing = threading.Lock()
+"""Held while a module is parsed: CPython 3.11 counts the depth of a syntax tree once a process, not once a thread, and
+two lanes that parse at the same time get a SystemError."""
+
+
 @lru_cache
 def _tree(path: Path) -> tuple[str, tuple[str, ...]]:
     """(hash of a module's code without docstrings, the `artifact` modules it imports anywhere)."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    with _parsing:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
     imports: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -6,6 +6,7 @@ With P parameters of b bytes, w data-parallel ranks, ZeRO stage z, T tokens a mi
 |---|---|
 | weights | bP, over w at z = 3 |
 | optimiser | AdamW's two moments in float32, and float32 weights beside bfloat16 ones: 8P + 4P, over w from z = 1 |
+| update | offloaded, the moments come for the update, at z = 3 in parts of 1e9: what the next two leave no room for |
 | gradients | bP below z = 2; in float32 for the update 4P, over w from z = 1; float32 ones are both at once |
 | buffers | from z = 1 one bucket of DeepSpeed's exchange, 5e8 numbers; below z = 3 no more than P |
 | activations | T · L · kept, or under gradient checkpointing T · (L · bH + kept) |
@@ -39,6 +40,9 @@ GIB = 2**30
 BUCKET_NUMBERS = 500_000_000
 """DeepSpeed's `reduce_bucket_size`."""
 
+SUB_GROUP_NUMBERS = 1_000_000_000
+"""DeepSpeed's `sub_group_size`: of how many weights at a time stage 3 makes the update."""
+
 PROCESS_GIB = 1.5
 """Of every process on a GPU: the CUDA context and its libraries."""
 
@@ -68,6 +72,7 @@ def student(
     ranks: int,
     tokens: int,
     checkpointed: bool,
+    offload: bool = False,
     kernel: str = "triton",
     role: str = "student-0",
 ) -> list[Held]:
@@ -78,13 +83,17 @@ def student(
     kept = shape.kept_per_token(b)
     layers = shape.layers * b * shape.hidden + kept if checkpointed else shape.layers * kept
     chunk = min(CHUNK_VOCAB[kernel], shape.vocabulary)
+    activations, head = float(tokens * layers), 8.0 * tokens * chunk
+    masters, moments = (4 if half else 0) * p * shared[0], 8 * p * shared[0]
+    at_once = min(moments, 8.0 * SUB_GROUP_NUMBERS) if stage == 3 else moments
     return [
         Held(role, "weights", b * p * shared[2]),
-        Held(role, "optimiser", (12 if half else 8) * p * shared[0]),
+        Held(role, "optimiser", masters + (0 if offload else moments)),
         Held(role, "gradients", gradients),
         Held(role, "buffers", (BUCKET_NUMBERS if stage == 3 else min(BUCKET_NUMBERS, p)) * b if stage else 0.0),
-        Held(role, "activations", float(tokens * layers)),
-        Held(role, "output head", 8.0 * tokens * chunk),
+        Held(role, "activations", activations),
+        Held(role, "output head", head),
+        *([Held(role, "update", max(0.0, at_once - activations - head))] if offload else []),
     ]
 
 
@@ -119,6 +128,7 @@ def held(config: Config, device_gib: float = DEVICE_GIB) -> list[Held]:
             ranks=c.student_workers,
             tokens=tokens,
             checkpointed=config.optimiser.gradient_checkpointing,
+            offload=c.offload_optimiser,
             kernel=kernel,
             role=f"student-{rank}",
         )
@@ -197,7 +207,7 @@ PHASES = ("phase 1", "rollout", "teacher", "student")
 SCORES = "scores"
 """What a colocated teacher keeps for the student of its device: from its own phase to the end of the student's."""
 
-PASSING = ("activations", "output head", SCORES)
+PASSING = ("activations", "output head", "update", SCORES)
 """Components that live in one phase of a step, that of their role, or two; all else lives as long as the run trains."""
 
 
@@ -294,7 +304,8 @@ def changes(config: Config) -> Iterator[dict[str, object]]:
         for share in (0.8, 0.6, 0.4, 0.25)
         if share < c.engine.gpu_memory_utilization
     ]
-    yield from accumulate([*steps, *shares], operator.or_)
+    offload: list[dict[str, object]] = [] if c.offload_optimiser else [{"cluster.offload_optimiser": True}]
+    yield from accumulate([*steps, *offload, *shares], operator.or_)
     given_up = c.engine.count if c.layout == "separate" else 1  # colocated, no GPU is an engine's alone
     for ranks in range(c.student_workers, c.student_workers + given_up):
         sharded: dict[str, object] = {"cluster.zero_stage": max(c.zero_stage, 1)}
@@ -303,19 +314,28 @@ def changes(config: Config) -> Iterator[dict[str, object]]:
             sharded |= {"cluster.student_workers": ranks, "cluster.engine.count": c.engine.count - given}
         elif ranks == 1:
             continue
-        yield from accumulate([sharded, *steps], operator.or_)
+        yield from accumulate([sharded, *steps, *offload], operator.or_)
         whole: dict[str, object] = {"cluster.zero_stage": 3, "train.component_norms_every": 0}
-        yield from accumulate([sharded | whole, *steps], operator.or_)
+        yield from accumulate([sharded | whole, *steps, *offload], operator.or_)
 
 
 def nearest_change(config: Config, device_gib: float = DEVICE_GIB) -> dict[str, object] | None:
-    """The mildest of `changes` with which the run fits; None where none of them is enough."""
+    """The mildest of `changes` with which the run fits, without those parts of it that are not needed; None where none
+    of them is enough.
+    """
     settings = config.model_dump()
-    for change in changes(config):
-        trial = checked(Config, apply_overrides(settings, change), "the plan", change)
-        if short_of(trial, device_gib) is None:
-            return change
-    return None
+
+    def fits(change: dict[str, object]) -> bool:
+        return short_of(checked(Config, apply_overrides(settings, change), "the plan", change), device_gib) is None
+
+    change = next((change for change in changes(config) if fits(change)), None)
+    for key in list(change or ()):
+        fewer = {name: value for name, value in (change or {}).items() if name != key}
+        try:
+            change = fewer if fewer and fits(fewer) else change
+        except ConfigError:
+            pass  # the rest goes with it
+    return change
 
 
 def refusal(config: Config, device_gib: float = DEVICE_GIB) -> str | None:

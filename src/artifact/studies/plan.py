@@ -20,7 +20,7 @@ from artifact.studies.model_shape import shape_of_model
 from artifact.studies.offline import problem_count
 from artifact.studies.pricing import Price, sampling_price, step_price
 from artifact.studies.runlog import KEPT
-from artifact.studies.study import load_study, study_names
+from artifact.studies.study import load_study, studies_made_on
 
 GB = 1e9
 TOKEN_BYTES = 12
@@ -50,8 +50,8 @@ class Stage:
 
 def studies_of(output: str, tier: str) -> list[str]:
     """The studies that feed `output` (`C-T1`) on `tier`; ConfigError lists the outputs when none does."""
-    studies = {name: load_study(name) for name in study_names()}
-    feeds = {name: study.outputs for name, study in studies.items() if study.is_made_on(tier)}
+    studies = {name: load_study(name) for name in studies_made_on(tier)}
+    feeds = {name: study.outputs for name, study in studies.items()}
     if found := [name for name, outputs in feeds.items() if output in outputs]:
         return found
     known = sorted({o for outputs in feeds.values() for o in outputs})

@@ -31,7 +31,7 @@ from artifact.paths import project_root
 from artifact.provenance import digest, hardware, source_hash, stamp
 from artifact.studies.standin_data import datasets_of, put_datasets
 from artifact.studies.standin_texts import texts_of
-from artifact.studies.study import load_study, study_names
+from artifact.studies.study import load_study, studies_made_on, study_names
 from artifact.studies.suremath import builder_of
 from artifact.suremath.settings import ProblemSource, SureMathSettings, load_settings
 from artifact.tasks.benchmark import known_benchmarks
@@ -244,7 +244,7 @@ def _read_by(tiers: Sequence[str]) -> set[str]:
     """The names of tasks and splits that a run of some study on the tiers trains or is measured on."""
     names: set[str] = set()
     for tier in tiers:
-        for study in study_names():
+        for study in studies_made_on(tier):
             for _, config in load_study(study).runs(tier):
                 names |= {config.task.name, config.evaluation.curve, *config.evaluation.final}
     return names

@@ -170,6 +170,7 @@ def sleeps(config: Config, gpus: int) -> bool:
             ranks=gpus,
             tokens=tokens,
             checkpointed=config.optimiser.gradient_checkpointing,
+            offload=config.cluster.offload_optimiser,
         )
     ]
     if needs.scorer:
@@ -181,7 +182,7 @@ def sleeps(config: Config, gpus: int) -> bool:
     if training > DEVICE_GIB:
         raise ConfigError(
             f"{gpus} GPUs that hold all roles would need {training:.1f} GiB each while training and have {DEVICE_GIB}: "
-            "take more GPUs, cluster.zero_stage = 3, or the layout `separate`"
+            "take more GPUs, cluster.zero_stage = 3, cluster.offload_optimiser = true, or the layout `separate`"
         )
     length = prompt_tokens(config)[0] + config.sampling.max_new_tokens
     share = math.ceil(config.train.prompts_per_step * config.sampling.samples_per_prompt / gpus)

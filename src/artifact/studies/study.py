@@ -143,15 +143,21 @@ class Study(Section):
         A tier may say that only the first few seeds are run. Later wins: tier file, the learning rate chosen for the
         cell (`configs/learning_rates`), the study's overrides for the tier that it extends and for the tier itself, 0
         for how often a measure is taken of a cell of which no study reads it, the cell's overrides, the caller's. The
-        cell's factors multiply what then stands there. Raises ConfigError for a cell without a learning rate, a factor
-        on what is no number, and for a caller who overrides what the matrix itself varies. Where `settings_of` names
-        another tier, that one's files stand in for those of `tier`, which the runs nevertheless belong to.
+        cell's factors multiply what then stands there. Raises ConfigError for a tier it is not made on, a cell without
+        a learning rate, a factor on what is no number, and for a caller who overrides what the matrix itself varies.
+        Where `settings_of` names another tier, that one's files stand in for those of `tier`, which the runs
+        nevertheless belong to.
         """
         fixed = sorted({"teacher", "method", "method_options", "seed"} & {key.split(".")[0] for key in overrides or {}})
         if fixed:
             raise ConfigError(
                 f"study {self.study!r} sets {', '.join(fixed)} of every run itself; leave the override(s) out or edit "
                 "configs/studies"
+            )
+        if not self.is_made_on(tier):
+            raise ConfigError(
+                f"study {self.study!r} is made on {', '.join(self.only_on)} and what extends them, not on {tier!r}: "
+                "take one of these with --tier, or another study"
             )
         asked, tier = tier, self.settings_tier(tier)
         facts = load_tier(tier)
@@ -214,6 +220,11 @@ def study_names() -> list[str]:
     return sorted(p.stem for p in (project_root() / "configs" / "studies").glob("*.yaml"))
 
 
+def studies_made_on(tier: str) -> list[str]:
+    """Those of them whose outputs are made on `tier`."""
+    return [name for name in study_names() if load_study(name).is_made_on(tier)]
+
+
 def load_study(name: str) -> Study:
     """The study `configs/studies/<name>.yaml`; an unknown name is an error that lists the right ones."""
     path = named_file("studies", name, "study")
@@ -228,4 +239,4 @@ def _checked_study(path: Path, content: bytes, tiers: tuple[str, ...]) -> Study:
 
 def settings_borrowed(tier: str) -> list[str]:
     """The other tiers whose settings some study takes for its runs on `tier`."""
-    return sorted({load_study(name).settings_tier(tier) for name in study_names()} - {tier})
+    return sorted({load_study(name).settings_tier(tier) for name in studies_made_on(tier)} - {tier})
