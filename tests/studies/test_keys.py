@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from artifact.studies.inputs import build_inputs
 from artifact.studies.runner import run_key
 from artifact.train.methods.base import Batch, Method, Needs
 
+ROOT_MODULES = sorted({root for roots in keys.ROOTS.values() for root in roots})
 SMALL = {"task.train_limit": 20, "evaluation.limit": 20}
 
 
@@ -201,3 +205,24 @@ def test_as_many_processes_verify_as_the_task_says() -> None:
 
     tasks = [load("tiny", {"task.verifier_workers": n}).task for n in (1, 3)]
     assert [answer_verifier(task).workers for task in tasks] == [1, 3]
+
+
+def test_lanes_may_ask_for_keys_at_the_same_time() -> None:
+    """CPython 3.11: where `ast.parse` of one thread gives way to that of another, both may end in a SystemError.
+
+    It gives way where a collection of garbage calls back into Python; here it is made to, often.
+    """
+    expected, threshold = keys.source_hash(ROOT_MODULES), gc.get_threshold()
+
+    def give_way(*_: object) -> None:
+        time.sleep(0)
+
+    keys._tree.cache_clear()
+    gc.callbacks.append(give_way)
+    gc.set_threshold(200)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert set(pool.map(lambda _: keys.source_hash(ROOT_MODULES), range(4))) == {expected}
+    finally:
+        gc.callbacks.remove(give_way)
+        gc.set_threshold(*threshold)
