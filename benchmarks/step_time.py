@@ -1,6 +1,6 @@
 """How long a step takes: that of stored runs on this machine, and that of the GPU tiers by what is known of an H100.
 
-    python benchmarks/step_time.py --train      # a run of each kind on the embedded tier, one at a time, then as below
+    python benchmarks/step_time.py --train 2    # two runs of each kind on the embedded tier, one at a time
     python benchmarks/step_time.py              # steps of the finished runs in results/runs, and a model fitted to them
     python benchmarks/step_time.py --table      # the tables of docs/gpu.md
 
@@ -30,7 +30,7 @@ from artifact.paths import results_dir
 from artifact.records import Rollout, read_parquet
 from artifact.studies import runner, store
 from artifact.studies.cpu_rates import cpu_rates, layout_on_cpu, sizes_of, step_time_file
-from artifact.studies.inputs import problems_of, tokenizer_of
+from artifact.studies.inputs import build_inputs, problems_of, tokenizer_of
 from artifact.studies.simulate import assumed, compared, simulated
 from artifact.studies.simulator import Work, sequential
 from artifact.studies.step_cost import PHASES, CostModel, Point, Shape, Size, fit, share
@@ -61,14 +61,14 @@ ALONE: dict[str, Any] = {
 LAYOUTS = [("colocated", 1), *((name, gpus) for gpus in (4, 16, 64) for name in ("separate", "colocated"))]
 
 
-def train() -> None:
-    """One run of every kind that is kept, with the first seed, one after the other."""
-    seen: set[str] = set()
+def train(runs: int) -> None:
+    """So many runs of every kind that is kept, with the first seeds, one after the other."""
+    seen = Counter[str]()
     for study in STUDIES:
         for cell, config in load_study(study).runs("tiny", ALONE):
             kind, needs = kind_of(config), config.make_method().needs
-            if kind not in seen and needs.rollouts and not needs.teacher_answers:
-                seen.add(kind)
+            if seen[kind] < runs and needs.rollouts and not needs.teacher_answers:
+                seen[kind] += 1
                 runner.run(config, label=cell.label, cell=cell.id)
 
 
@@ -86,7 +86,8 @@ def steps_of(folder: Path, config: Config) -> Iterator[dict[str, Any]]:
     one = config.model_copy(update={"train": replace(config.train, prompts_per_step=1)})
     k = config.sampling.samples_per_prompt
     of_correct = [load_of(one, c) for c in range(k + 1)]
-    solutions = solution_tokens(config)
+    solutions, under = solution_tokens(config), {load.scored_under for load in of_correct if load is not None}
+    read = prompts_under(config, under.pop() if len(under) == 1 else "none")
     for row in read_json_lines(folder / "metrics.jsonl", "run it again"):
         groups = rollouts.get(row["step"], {})
         flat = [r for group in groups.values() for r in group]
@@ -114,6 +115,7 @@ def steps_of(folder: Path, config: Config) -> Iterator[dict[str, Any]]:
             | {"rest": row["seconds/verify"] + row["seconds/method"]},
             "lengths": " ".join(f"{length}*{n}" for length, n in sorted(Counter(lengths).items())),
             "prompt": prompt,
+            "scored_prompt": fmean(read[problem] for problem in groups),
             "prompts": prompts_shared(config),
             "scored": scored,
             "referenced": sum(load.referenced for load in whole) + sum(given) * any(load.referenced for load in whole),
@@ -127,6 +129,12 @@ def solution_tokens(config: Config) -> dict[str, int]:
     solved = [p for p in problems if p.solution]
     found = tokenizer_of(config.models.student)([p.solution for p in solved], add_special_tokens=False)
     return {p.id: len(ids) + 1 for p, ids in zip(solved, found["input_ids"], strict=True)}
+
+
+def prompts_under(config: Config, context: str) -> dict[str, int]:
+    """Tokens of every training problem's prompt under a context, by problem."""
+    inputs = build_inputs(config)
+    return {p.id: len(inputs.encode(p, context)) for p in inputs.train}
 
 
 def finished_runs(folder: Path) -> Iterator[tuple[Path, Config, dict[str, Any]]]:
@@ -200,7 +208,9 @@ def point(run: dict[str, Any], sizes: dict[str, Any]) -> Point:
     """A run as one point: its mean step, and the median step's seconds, shared out as the medians of the phases are."""
     steps = run["steps"][FITTED]
     flat = [n for s in steps for n in lengths_of(s)]
-    mean = {name: fmean(s[name] for s in steps) for name in ("prompt", "scored", "referenced", "trained")}
+    mean = {
+        name: fmean(s[name] for s in steps) for name in ("prompt", "scored_prompt", "scored", "referenced", "trained")
+    }
     shape = Shape(
         rollouts=len(lengths_of(steps[0])),
         prompt=mean["prompt"],
@@ -212,6 +222,7 @@ def point(run: dict[str, Any], sizes: dict[str, Any]) -> Point:
         trained=mean["trained"],
         referenced=mean["referenced"],
         prompts=steps[0].get("prompts"),
+        scored_prompt=mean["scored_prompt"],
     )
     medians = {phase: median(s["seconds"][phase] for s in steps) for phase in PHASES}
     scale = measured_run(run, FITTED) / sum(medians.values())  # a median of sums is more than the sum of medians
@@ -228,13 +239,12 @@ def work_of(step: dict[str, Any]) -> Work:
     """A stored step as the simulator's work; sequences beside the rollouts have their mean length."""
     rollouts = tuple((step["prompt"], n) for n in lengths_of(step))
 
-    def sequences(n: float) -> tuple[tuple[float, int], ...]:
+    def sequences(n: float, prompt: float = step["prompt"]) -> tuple[tuple[float, int], ...]:
         chosen = (rollouts[round(i * len(rollouts) / n) % len(rollouts)] for i in range(round(n)))
-        return tuple((prompt * share(step.get("prompts"), n), response) for prompt, response in chosen)
+        return tuple((prompt * share(step.get("prompts"), n), response) for _, response in chosen)
 
-    return Work(
-        rollouts, sequences(step["scored"]), sequences(step["referenced"]), sequences(step["trained"]), 10**9, 256
-    )
+    scored = sequences(step["scored"], step["scored_prompt"])
+    return Work(rollouts, scored, sequences(step["referenced"]), sequences(step["trained"]), 10**9, 256)
 
 
 def simulated_run(run: dict[str, Any], model: CostModel, sizes: dict[str, Any]) -> float:
@@ -296,14 +306,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=results_dir() / "runs", help="folder of finished runs")
     parser.add_argument("--out", type=Path, default=step_time_file(), help="the JSON file to write, or to show")
-    parser.add_argument("--train", action="store_true", help="first train a run of each kind, one at a time")
+    parser.add_argument(
+        "--train", type=int, default=0, metavar="N", help="first train N runs of each kind, one at a time"
+    )
     parser.add_argument("--table", action="store_true", help="print the file as the tables of docs/gpu.md")
     arguments = parser.parse_args()
     if arguments.table:
         print(table(report.known(arguments.out)))
         return
-    if arguments.train:
-        train()
+    train(arguments.train)
     write_json(arguments.out, collect(arguments.runs))
     print(table(report.known(arguments.out)))
 

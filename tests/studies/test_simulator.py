@@ -206,12 +206,16 @@ def test_a_measured_step_is_reproduced() -> None:
             once = step["prompts"]  # so many prompts are computed, each for all of its sequences
 
             def of(
-                count: float, once: float = once, rollouts: tuple[tuple[float, int], ...] = rollouts
+                count: float,
+                prompt: float = step["prompt"],
+                once: float = once,
+                rollouts: tuple[tuple[float, int], ...] = rollouts,
             ) -> tuple[tuple[float, int], ...]:
                 chosen = (rollouts[round(i * len(rollouts) / count) % len(rollouts)] for i in range(round(count)))
-                return tuple((prompt * once / max(count, once), n) for prompt, n in chosen)
+                return tuple((prompt * once / max(count, once), n) for _, n in chosen)
 
-            work = Work(rollouts, of(step["scored"]), of(step["referenced"]), of(step["trained"]), 10**9, 256)
+            scored = of(step["scored"], step["scored_prompt"])
+            work = Work(rollouts, scored, of(step["referenced"]), of(step["trained"]), 10**9, 256)
             simulated.append(sequential(work, rates, layout).seconds)
         gaps[run["method"]].append((median(simulated), median(sum(step["seconds"].values()) for step in steps)))
     assert sum(map(len, gaps.values())) >= 10

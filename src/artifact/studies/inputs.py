@@ -255,11 +255,11 @@ def evaluation_problems(config: Config, split: str) -> tuple[Problem, ...]:
     return that_fit(config, Reading(split, e.limit, e.max_new_tokens, "evaluation.max_new_tokens"))
 
 
-def mean_prompt_tokens(config: Config) -> float:
-    """Mean tokens of the prompts of the training split."""
+def mean_prompt_tokens(config: Config, context: Context = "none") -> float:
+    """Mean tokens of the prompts of the training split, under one of the contexts that the method needs."""
     reading = readings(config)[0]
     found = _measured(config.models.student, config.task, reading.split, reading.limit, reading.contexts)
-    return fmean(found.prompts["none"])
+    return fmean(n for n in found.prompts[context] if n)  # 0: a problem without such a prompt
 
 
 def build_inputs(config: Config) -> RunInputs:

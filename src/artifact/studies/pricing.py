@@ -22,6 +22,7 @@ from artifact.studies.rates import Decoding
 from artifact.studies.simulate import assumed, at_once, own_layout, prompt_tokens, rates_of, timeline
 from artifact.studies.step_cost import Measured, Shape, Size, measured, size_of
 from artifact.studies.step_load import loads, prompts_shared
+from artifact.tasks.base import Context
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def _processor_step(config: Config) -> float | None:
     budget, made = config.sampling.max_new_tokens, []
     for load in loads(config):
         counts = (load.scored, load.trained, load.referenced)
-        if (shape := _shape(config, load.rollouts, budget, counts=counts)) is not None:
+        shape = _shape(config, load.rollouts, budget, counts=counts, scored_under=load.scored_under)
+        if shape is not None:
             made.append(found.model.total(shape))
     return max(made, default=None)
 
@@ -112,6 +114,7 @@ def _shape(
     *,
     by_teacher: bool = False,
     counts: tuple[int | None, int | None, int] = (None, None, 0),
+    scored_under: Context = "none",
 ) -> Shape | None:
     """What is computed, for the model of processor seconds; None where a model is not known here."""
     try:
@@ -135,6 +138,7 @@ def _shape(
         trained,
         referenced,
         prompts_shared(config),
+        prompt_tokens(config, scored_under)[0],
     )
 
 

@@ -29,6 +29,7 @@ from artifact.studies.rates import Rates, Tokens
 from artifact.studies.simulator import PHASES, Layout, Timeline, Work, layout_of, lengths, sequential, streamed
 from artifact.studies.step_cost import share
 from artifact.studies.step_load import Load, loads, prompts_shared
+from artifact.tasks.base import Context
 
 Order = Literal["sequential", "streamed"]
 
@@ -36,10 +37,12 @@ PROMPT_TOKENS = 200.0
 """Of a prompt, where prompts cannot be read on this machine."""
 
 
-def prompt_tokens(config: Config) -> tuple[float, bool]:
-    """Mean tokens of the training prompts, and whether they were read: without the network, else `PROMPT_TOKENS`."""
+def prompt_tokens(config: Config, context: Context = "none") -> tuple[float, bool]:
+    """Mean tokens of the training prompts under a context, and whether they were read: without the network, else
+    `PROMPT_TOKENS`.
+    """
     if _here(config.models.student) and not absent_splits(config, [config.task.train_split]):
-        return mean_prompt_tokens(config), True
+        return mean_prompt_tokens(config, context), True
     return PROMPT_TOKENS, False
 
 
@@ -83,14 +86,14 @@ def work_of(config: Config, load: Load, mean_response: float | None = None) -> W
     prompt, _ = prompt_tokens(config)
     spread = lengths(max(load.rollouts, 1), mean_response or budget, budget)
 
-    def sequences(n: int, prompts: float | None = prompts_shared(config)) -> tuple[Tokens, ...]:
+    def sequences(n: int, prompts: float | None = prompts_shared(config), prompt: float = prompt) -> tuple[Tokens, ...]:
         computed = prompt * share(prompts, n)
         return tuple((computed, spread[i % len(spread)]) for i in range(n))
 
     shape = shape_of_model(config.models.student)
     return Work(
         sequences(load.rollouts, None),
-        sequences(load.scored),
+        sequences(load.scored, prompt=prompt_tokens(config, load.scored_under)[0]),
         sequences(load.referenced),
         sequences(load.trained),
         config.optimiser.micro_batch_tokens,

@@ -60,6 +60,7 @@ class Shape:
     scored, trained, referenced  sequences of those lengths that the teacher scores and the student trains on (None: all
                                  rollouts and no others), and that the reference scores
     prompts                      prompts that these compute, each once for all its sequences (None: one a sequence)
+    scored_prompt                mean tokens of the prompts that the teacher reads, where they are others
     """
 
     rollouts: int
@@ -75,6 +76,7 @@ class Shape:
     trained: float | None = None
     referenced: float = 0.0
     prompts: float | None = None
+    scored_prompt: float | None = None
 
     @property
     def iterations(self) -> float:
@@ -95,7 +97,8 @@ class Shape:
         scored = n if self.scored is None else self.scored
         trained = n if self.trained is None else self.trained
         s, t, r = self.student, self.teacher, self.referenced
-        x, x_scored, x_trained, x_r = (self.prompt * share(self.prompts, of) for of in (None, scored, trained, r))
+        x, x_trained, x_r = (self.prompt * share(self.prompts, of) for of in (None, trained, r))
+        x_scored = (self.scored_prompt or self.prompt) * share(self.prompts, scored)
         return {
             "rollout": {
                 "iteration": self.iterations,

@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import cast
 
 from artifact.config import Config
 from artifact.errors import ArtifactError
 from artifact.records import Group, Problem, Rollout, Status, Verdict
+from artifact.tasks.base import Context
 from artifact.train.methods.base import StepContext
 from artifact.train.objective import has_gradient, to_reference, to_score
 
@@ -22,7 +24,8 @@ from artifact.train.objective import has_gradient, to_reference, to_score
 @dataclass(frozen=True)
 class Load:
     """Sequences of a step: sampled, answered by the teacher, scored, scored by the reference, trained on; `given` are
-    those of the last that nobody sampled, such as reference solutions.
+    those of the last that nobody sampled, such as reference solutions; `scored_under` is what the scorer reads beside
+    the question.
     """
 
     rollouts: int
@@ -31,6 +34,7 @@ class Load:
     referenced: int
     trained: int
     given: int = 0
+    scored_under: Context = "none"
 
 
 class _Made:
@@ -88,14 +92,17 @@ def load_of(config: Config, correct: int) -> Load | None:
         return None
     trained = {s for e in examples if has_gradient(e, config.losses) for s in e.sequences}
     texts = {(token,) for (_, of), token in made.known.items() if of == "text"}
+    scored = set(to_score(examples).values())
+    under = {how for (_, how), token in made.known.items() if any(prompt == (token,) for prompt, _ in scored)}
     asked = to_reference(examples, config.losses).values() if method.needs.reference else ()
     return Load(
         n * len(groups),
         made.answered,
-        len(set(to_score(examples).values())),
+        len(scored),
         len({s for a in asked for s in a.sequences}),
         len(trained),
         sum(response in texts for _, response in trained),
+        cast(Context, under.pop()) if len(under) == 1 else "none",
     )
 
 
