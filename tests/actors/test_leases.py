@@ -79,6 +79,18 @@ def test_a_training_group_ends_though_its_reference_is_wanted(monkeypatch: pytes
     assert lease(monkeypatch, Devices(base), named("n", "student-0", "teacher")) == [], "the engines are its own"
 
 
+def test_a_group_of_which_a_part_is_wanted_ends_where_the_rest_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The untrained student was measured, and the teacher is next: two engines and a reference, of four GPUs 2.2."""
+    base = Reservation("b", "CREATED", "x-n-lane0", ("engine-0@n", "engine-1@n", "reference@n"), 2.2)
+    assert lease(monkeypatch, Devices(base), SAMPLE) == ["b"], "the reference is its own, and starts again"
+    assert lease(monkeypatch, Devices(base, holders={"b": "another"}), SAMPLE) == []
+    assert lease(monkeypatch, Devices(base), named("n", "teacher", "reference")) == [], "there is room"
+    whole = replace(base, members=("sampler-0@n", "reference@n"), gpus=3.0)
+    assert lease(monkeypatch, Devices(whole), SAMPLE) == [], "all of it is wanted"
+    crowded = Devices(replace(base, gpus=1.2), replace(JUDGING, gpus=2.8))
+    assert lease(monkeypatch, crowded, SAMPLE) == ["j"], "what nobody wants goes first"
+
+
 def test_what_others_hold_and_other_lanes_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lease(monkeypatch, Devices(TRAINING, holders={"t": "another"}), SAMPLE) == []
     assert lease(monkeypatch, Devices(TRAINING, holders={"t": "own"}), SAMPLE) == ["t"]

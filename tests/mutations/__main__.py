@@ -40,7 +40,7 @@ from tests.mutations.mutant import REPOSITORY, ROOMS, Mutant, mutants
 from transformers import Qwen3ForCausalLM  # noqa: F401  # transformers imports its models only when they are named
 
 WORKERS = 2
-SECONDS = 240
+SECONDS = 600
 """After this a run is ended, and the mutant counts as not run: a loop that never ends is no failing test."""
 
 COPIED = {"src": "*.egg-info", "tests": "__pycache__", "configs": ""}

@@ -159,8 +159,8 @@ STOPPERS = (
             Mutant(
                 "leases: training leaves the devices to what sampled",
                 "actors/leases.py",
-                "opposed = _trains(group.members) if frozen else _samples(group.members)",
-                "opposed = frozen and _trains(group.members)",
+                "opposed = _trains(members) if frozen else _samples(members) and not wanted & members",
+                "opposed = frozen and _trains(members)",
                 (f"{LEASES}test_sampling_ends_what_trained_and_training_what_sampled",),
             ),
             Mutant(
@@ -173,9 +173,16 @@ STOPPERS = (
             Mutant(
                 "leases: what trained stays while there is room",
                 "actors/leases.py",
-                "opposed = _trains(group.members) if frozen else _samples(group.members)",
-                "opposed = not frozen and _samples(group.members)",
+                "opposed = _trains(members) if frozen else _samples(members) and not wanted & members",
+                "opposed = not frozen and _samples(members) and not wanted & members",
                 (f"{LEASES}test_sampling_ends_what_trained_and_training_what_sampled",),
+            ),
+            Mutant(
+                "leases: a group of which a part is wanted stays",
+                "actors/leases.py",
+                "if group.lane != lane or members <= wanted:",
+                "if group.lane != lane or wanted & members and not (frozen and _trains(members)):",
+                (f"{LEASES}test_a_group_of_which_a_part_is_wanted_ends_where_the_rest_has_no_room",),
             ),
             Mutant(
                 "a request that was not granted stays",

@@ -38,18 +38,20 @@ def end_leftovers(lane: int, identity: str, training: bool) -> None:
 def make_room(names: Mapping[str, str], placement: Placement, lane: int) -> None:
     """End groups of this lane that are in the way of a lease for the actors `names` (by role), of which those in
     `placement` are missing.
+
+    A group of which only a part is wanted goes last: that part is missing then, and starts anew with the rest.
     """
     import ray
 
     own = ray.get_runtime_context().get_job_id()
-    frozen = any(role.startswith("sampler") for role in names)
+    wanted, frozen = set(names.values()), any(role.startswith("sampler") for role in names)
     free = ray.available_resources().get("GPU", 0.0) + 1e-6  # shares are fractions
     needed = sum(bundle.get("GPU", 0.0) for bundle in placement.bundles)
-    for group in reservation.reservations():
-        shared = bool(set(names.values()) & set(group.members))
-        if group.lane != lane or (shared and not (frozen and _trains(group.members))):
+    for group in sorted(reservation.reservations(), key=lambda group: bool(wanted & set(group.members))):
+        members = set(group.members)
+        if group.lane != lane or members <= wanted:
             continue
-        opposed = _trains(group.members) if frozen else _samples(group.members)
+        opposed = _trains(members) if frozen else _samples(members) and not wanted & members
         if (opposed or free < needed) and _holder(group) in (None, own):
             reservation.end(group)
             free += group.gpus
