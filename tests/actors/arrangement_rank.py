@@ -147,6 +147,12 @@ def found_in(folder: Path, name: str, dtype: str, world_size: int) -> dict[str, 
     return out
 
 
+def gates(model: Any) -> list[str]:
+    """The paths under which the gate of the first layer's experts stands in the model."""
+    gate = model.get_submodule("model.layers.0.mlp.gate")
+    return [path for path, layer in model.named_modules(remove_duplicate=False) if layer is gate]
+
+
 def main(rank: int, world_size: int, folder: Path, port: int) -> None:
     """All cases, written down."""
     torch.set_num_threads(1)
@@ -161,8 +167,14 @@ def main(rank: int, world_size: int, folder: Path, port: int) -> None:
     if world_size == 1:
         model, _ = opened(folder / "experts", "float32", 1)
         from artifact.actors.arrangement import Arrangement
+        from artifact.actors.checkpoints import sound_tensors
 
-        found["experts"] = {"unknown": Arrangement(model).unknown}
+        experts = Arrangement(model)
+        for _ in experts.watch(sound_tensors(str(folder / "experts"))):
+            pass
+        found["experts"] = {"unknown": experts.unknown, "differing": experts.differing(), "gates": gates(model)}
+        changed(model, "model.layers.0.mlp.gate.weight", next_up(0))
+        found["experts"]["damaged"] = experts.differing()
     (folder / f"found-{rank}-of-{world_size}.json").write_text(json.dumps(found))
     torch.distributed.destroy_process_group()
 

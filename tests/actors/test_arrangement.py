@@ -137,6 +137,17 @@ def test_an_arrangement_that_is_not_known_is_not_guessed(found: dict[int, list[d
     assert all("experts" in target for target in worker["experts"]["unknown"])
 
 
+def test_a_layer_with_a_second_path_is_looked_at_under_the_one_that_arrives(
+    found: dict[int, list[dict[str, Any]]],
+) -> None:
+    """vLLM's experts hold the gate as well; a checkpoint has it once."""
+    [worker] = found[1]
+    own = "model.layers.0.mlp.gate"
+    assert sorted(worker["experts"]["gates"]) == [own.replace("gate", "experts.gate"), own]
+    assert worker["experts"]["differing"] == [], "as vLLM loaded it"
+    assert worker["experts"]["damaged"] == [f"{own}.weight"]
+
+
 def test_a_part_of_zeros_that_did_not_arrive_is_named() -> None:
     """Zeros add nothing to a fingerprint: what arrived tells, and nothing else."""
     held: Any = Held(None, "weight", [Piece("a.weight", 0, 0, None, 0)])

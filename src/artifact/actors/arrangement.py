@@ -125,12 +125,21 @@ class Arrangement:
             yield name, tensor
 
     def differing(self) -> list[str]:
-        """Tensors in whose place the engine uses anything else than what arrived, or of which a part did not arrive."""
+        """Tensors in whose place the engine uses anything else than what arrived, or of which a part did not arrive.
+
+        A layer may stand in the model under a second path, as the gate that experts hold too. No checkpoint has that
+        name: the layer is looked at under the one that arrived. A tied head does arrive by its own.
+        """
+        from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
+
         from artifact.train.fingerprint import fingerprint
 
+        arrived = {(id(held.layer), held.name) for held in self.held.values() if held.arrived}
         return [
             target
             for target, held in self.held.items()
+            if (held.arrived or (id(held.layer), held.name) not in arrived)
+            or isinstance(held.layer, VocabParallelEmbedding)
             if held.arrived != {piece.source for piece in held.pieces}
             or fingerprint(held.used(), tiny_is_zero=True) != held.expected % 2**64
         ]
