@@ -219,7 +219,7 @@ def test_a_measured_step_is_reproduced() -> None:
             simulated.append(sequential(work, rates, layout).seconds)
         gaps[run["method"]].append((median(simulated), median(sum(step["seconds"].values()) for step in steps)))
     assert sum(map(len, gaps.values())) >= 10
-    for method in ("opd", "uopd", "core", "grpo"):
+    for method in ("opd", "uopd", "core", "grpo", "opsd"):
         pairs = gaps[method]
         simulated_s, measured_s = (fmean(column) for column in zip(*pairs, strict=True))
         assert simulated_s == pytest.approx(measured_s, rel=0.1), method
