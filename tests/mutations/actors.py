@@ -774,10 +774,10 @@ MUTANTS = (
         WAITING,
     ),
     Mutant(
-        "offloading: a checkpoint is loaded past what waits",
+        "offloading: a checkpoint is saved past what waits",
         "actors/sharding.py",
-        "        with self._moments.in_state() if self._moments else nullcontext():\n            load_deepspeed",
-        "        with nullcontext():\n            load_deepspeed",
+        "        with self._moments.in_state() if self._moments else nullcontext():\n            self.engine.save_checkpoint",
+        "        with nullcontext():\n            self.engine.save_checkpoint",
         (f"{RESUMED}[1-stage 2, untied, all, offloaded]",),
     ),
 )
