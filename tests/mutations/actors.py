@@ -776,8 +776,8 @@ MUTANTS = (
     Mutant(
         "offloading: a checkpoint is saved past what waits",
         "actors/sharding.py",
-        "        with self._moments.in_state() if self._moments else nullcontext():\n            self.engine.save_checkpoint",
-        "        with nullcontext():\n            self.engine.save_checkpoint",
+        "with self._moments.in_state() if self._moments else nullcontext():\n            self.engine.save_checkpoint",
+        "with nullcontext():\n            self.engine.save_checkpoint",
         (f"{RESUMED}[1-stage 2, untied, all, offloaded]",),
     ),
 )

@@ -197,13 +197,28 @@ def test_phase_1_is_held_by_the_teachers_own_engines() -> None:
     share = config.cluster.engine.gpu_memory_utilization * DEVICE_GIB + PROCESS_GIB
     proof = 2 * 30.5e9 / GIB + PROCESS_GIB
     first = by_phase(config).set_index("device")["phase 1"]
-    assert first.to_dict() == pytest.approx({0: share, 1: share, 2: proof, 3: 0.0}, rel=0.01)
+    judge = 2 * 3.09e9 / GIB + PROCESS_GIB  # its forward pass has the GPU of the teacher's, its engine the fourth
+    assert first.to_dict() == pytest.approx({0: share, 1: share, 2: proof + judge, 3: share}, rel=0.01)
+    exact = load("paper-8b", {"method": "uopd", "annotation.clustering": "symbolic"})
+    assert by_phase(exact).set_index("device")["phase 1"][3] == 0, "no judge"
     half = {"method": "uopd", "cluster.engine.gpu_memory_utilization": 0.6}
     assert short_of(load("paper-8b", half)) is None, "57 GiB of weights on two GPUs of 48 each"
     alone = load("paper-8b", half | {"cluster.engines.teacher": {"tensor_parallel_size": 1}})
     assert "in phase 1 an engine's KV cache would have -" in str(short_of(alone))
     unproven = load("paper-8b", {"method": "uopd", "cluster.engines.teacher.prove_weights": False})
-    assert by_phase(unproven).set_index("device")["phase 1"][2] == 0
+    phases = by_phase(unproven).set_index("device")["phase 1"]
+    assert phases.to_dict() == pytest.approx({0: share, 1: share, 2: share, 3: judge}, rel=0.01)
+
+
+def test_on_one_gpu_a_judge_is_beside_the_teacher_where_both_fit() -> None:
+    """Shares of 0.3 and 0.25 fit with what proves them; two of 0.6 do not, and each has the GPU in its turn."""
+    config = load("single-gpu", {"method": "uopd"})
+    teacher, judge = (2 * b * 1e9 / GIB + PROCESS_GIB for b in (1.72, 3.09))
+    both = (0.3 + 0.25) * DEVICE_GIB + 2 * PROCESS_GIB + teacher + judge
+    assert by_phase(config)["phase 1"][0] == pytest.approx(both, rel=0.01)
+    wide = {f"cluster.engines.{role}": {"gpu_memory_utilization": 0.6} for role in ("teacher", "judge")}
+    alone = load("single-gpu", {"method": "uopd", **wide})
+    assert by_phase(alone)["phase 1"][0] == pytest.approx(0.6 * DEVICE_GIB + PROCESS_GIB + judge, rel=0.01)
 
 
 PAIRS: dict[str, dict[str, object]] = {

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from artifact.actors.turns import GAP_S
 from artifact.config import Config, load
 from artifact.errors import ArtifactError
 from artifact.files import DamagedFile
@@ -19,12 +20,15 @@ from artifact.studies import store
 HOLDER = """
 import sys
 from pathlib import Path
+from artifact.config import load
 from artifact.studies import store
 store.state_folder = lambda: Path(sys.argv[1])
-with store.actors_of(0):
+with store.actors_of(load("tiny"), "models/tiny/student"):
     print("held", flush=True)
     sys.stdin.readline()
 """
+
+CONFIG = load("tiny")
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def in_a_thread(lane: int) -> tuple[threading.Event, threading.Event, threading.
     taken, release = threading.Event(), threading.Event()
 
     def use() -> None:
-        with store.actors_of(lane):
+        with store.actors_of(CONFIG, CONFIG.models.student, lane):
             taken.set()
             release.wait(30)
 
@@ -49,7 +53,7 @@ def in_a_thread(lane: int) -> tuple[threading.Event, threading.Event, threading.
 
 
 def test_a_second_thread_waits_and_another_lane_does_not(locks: Path) -> None:
-    with store.actors_of(0):
+    with store.actors_of(CONFIG, CONFIG.models.student):
         waiting, release, thread = in_a_thread(0)
         other, release_other, _ = in_a_thread(1)
         assert other.wait(10), "another lane has actors of its own"
@@ -58,7 +62,7 @@ def test_a_second_thread_waits_and_another_lane_does_not(locks: Path) -> None:
     assert waiting.wait(10)
     release.set()
     thread.join(10)
-    with store.actors_of(0):  # given back
+    with store.actors_of(CONFIG, CONFIG.models.student):  # given back
         pass
 
 
@@ -76,8 +80,24 @@ def test_another_process_is_waited_for_and_a_killed_one_holds_nothing(locks: Pat
     thread.join(10)
 
 
+def test_where_devices_are_counted_kinds_of_engines_take_turns(locks: Path) -> None:
+    """The student's engines and a frozen model's cannot be there at once; where nothing is counted both stay."""
+    counted = load("tiny", {"cluster.gpus": 4, "cluster.lanes": 1})
+    teacher = counted.teacher_path
+    with store.actors_of(counted, counted.models.student):
+        pass
+    began = time.monotonic()
+    with store.actors_of(CONFIG, teacher):
+        pass
+    assert time.monotonic() - began < 0.5 * GAP_S
+    with store.actors_of(counted, counted.models.student):
+        began = time.monotonic()
+    with store.actors_of(counted, teacher):
+        assert time.monotonic() - began > 0.9 * GAP_S
+
+
 def test_an_error_gives_the_actors_back(locks: Path) -> None:
-    with pytest.raises(RuntimeError, match="broke"), store.actors_of(0):
+    with pytest.raises(RuntimeError, match="broke"), store.actors_of(CONFIG, CONFIG.models.student):
         raise RuntimeError("broke")
     taken, release, thread = in_a_thread(0)
     assert taken.wait(10)

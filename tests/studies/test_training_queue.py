@@ -52,6 +52,7 @@ class Hall:
         self.order: list[tuple[str, int]] = []
         self.fails, self.stored, self.annotated = fails, stored, set[str]()
         self.enough, self.trained, self.beside = threading.Event(), 0, 1
+        self.references: list[Any] = []
 
     def name(self, config: Config) -> str:
         weighting = config.method_options.get("weighting", "")
@@ -79,6 +80,7 @@ class Hall:
 def hall(monkeypatch: pytest.MonkeyPatch) -> Hall:
     out = Hall()
     monkeypatch.setattr(module, "load_study", small)
+    monkeypatch.setattr(module, "references_of", lambda *a: out.references)
     monkeypatch.setattr(module, "annotate", lambda config: out.annotate(config))
     monkeypatch.setattr(module, "run_told", lambda *a, **k: out.run(*a, **k))
     monkeypatch.setattr(module, "connect", lambda *a, **k: None)
@@ -127,6 +129,21 @@ def test_one_lane_makes_phase_one_first(hall: Hall) -> None:
     hall.enough.set()
     train_all(["three"], "tiny", {"cluster.lanes": 1})
     assert [name for name, _ in hall.order[:3]] == ["annotate A", "annotate B", "opd-A-0"]
+
+
+def test_references_come_between_phase_one_and_the_runs(hall: Hall, capsys: pytest.CaptureFixture[str]) -> None:
+    hall.enough.set()
+
+    def measure() -> list[Any]:
+        hall.order.append(("reference", 0))
+        return [SimpleNamespace(key="greedy"), SimpleNamespace(key="sampled")]
+
+    hall.references = [SimpleNamespace(label="Teacher", model="m", measure=measure)]
+    train_all(["three"], "tiny", {"cluster.lanes": 1})
+    assert [name for name, _ in hall.order[:4]] == ["annotate A", "annotate B", "reference", "opd-A-0"]
+    said = capsys.readouterr().out
+    assert "18 to train and 2 annotations of phase 1 to make and 1 references to measure\n" in said
+    assert "Teacher, m: 0 s, greedy, sampled\n" in said
 
 
 def test_a_plan_says_how_much_it_is(hall: Hall) -> None:

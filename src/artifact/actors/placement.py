@@ -88,6 +88,12 @@ def _whole_devices(cluster: Cluster, *, frozen: bool) -> float:
     return (cluster.student_workers + 1 + engines) * cluster.lanes
 
 
+def _share_of_a_sampler(cluster: Cluster) -> float:
+    """What an engine of a frozen model takes of a GPU, beside the reference: so those of two share one if both fit."""
+    most = 1.0 - SINGLE_GPU_SHARE["reference"] * cluster.engine.prove_weights
+    return min(max(SINGLE_GPU_SHARE["sampler"], cluster.engine.gpu_memory_utilization), most)
+
+
 def scorers(kind: str, cluster: Cluster, *, sampling: bool = False) -> tuple[str, ...]:
     """The roles of the `teacher` or the `reference`: one, and where all is colocated one for each rank of the student.
 
@@ -125,6 +131,8 @@ def place(cluster: Cluster, roles: tuple[str, ...]) -> Placement:
             gpus = 0.0
         elif kind in ("engine", "sampler") and cluster.engine.gpus is not None:
             gpus = cluster.engine.gpus
+        elif not enough and kind == "sampler":
+            gpus = _share_of_a_sampler(cluster)
         elif not enough:
             gpus = SINGLE_GPU_SHARE[kind]
         elif kind in ("engine", "sampler"):

@@ -24,6 +24,7 @@ from artifact.actors.checkpoints import check_model
 from artifact.actors.connection import connect
 from artifact.actors.placement import ON_LOOPBACK, Placement, Slot, counts_devices, one_machine, place, scorers
 from artifact.actors.reservation import Reservation, find_actor, namespace
+from artifact.actors.turns import Kind
 from artifact.config import Config
 from artifact.errors import ActorDied, ActorTimeout, ArtifactError, NonFinite, StaleEngine
 from artifact.models import json_of
@@ -66,6 +67,12 @@ def architecture(model: str) -> str:
     for volatile in ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"):
         config.pop(volatile, None)
     return digest(config)[:10]
+
+
+def serving(config: Config, model: str) -> Kind:
+    """The kind of engines that serve the checkpoint `model`: the student's, or others where it is built otherwise."""
+    alike = architecture(resolve_model(model)) == architecture(resolve_model(config.models.student))
+    return "engine" if alike else "sampler"
 
 
 NOT_AN_ACTORS = (
@@ -136,12 +143,9 @@ def open_actors(
         nodes.check_models([resolve_model(model) for model in dict.fromkeys(filter(None, wanted))])
     roles: list[str] = []
     if engines_for is not None:
-        kind = (
-            "engine"
-            if architecture(resolve_model(engines_for)) == architecture(resolve_model(config.models.student))
-            else "sampler"
-        )
-        roles += [f"{kind}-{i}" for i in range(cluster.engine.count * (cluster.lanes if kind == "sampler" else 1))]
+        served_by = serving(config, engines_for)
+        sets = cluster.lanes if served_by == "sampler" else 1
+        roles += [f"{served_by}-{i}" for i in range(cluster.engine.count * sets)]
     if student:
         roles += [f"student-{i}" for i in range(cluster.student_workers)]
     sampling = any(role.startswith("sampler") for role in roles)

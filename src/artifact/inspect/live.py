@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from artifact.actors.leases import release_samplers
 from artifact.actors.session import call, open_actors
 from artifact.inspect.clusters import Cluster
 from artifact.inspect.opened import Opened, opened
@@ -46,14 +45,14 @@ def poke(run: Any, question: str, answer: str | None = None, *, samples: int = 4
     inputs = build_inputs(config)
     prompts = [(ID, inputs.encode(problem, "none"))]
     student, teacher = str(found.folder / "weights"), resolve_model(config.teacher_path)
-    served = {teacher: config.as_role("teacher"), student: config}
+    served = {student: config, teacher: config.as_role("teacher")}  # in this order: engines that are there stay for it
     store.checked(found.folder / "weights")
     a, drawn = config.annotation, {}
     asked = {
-        teacher: (a.samples, a.temperature, a.top_p, a.max_new_tokens),
         student: (samples, config.sampling.temperature, config.sampling.top_p, config.sampling.max_new_tokens),
+        teacher: (a.samples, a.temperature, a.top_p, a.max_new_tokens),
     }
-    with store.actors_of(0):
+    with store.actors_of(served[teacher], teacher):
         for model, (n, temperature, top_p, most) in asked.items():
             actors = open_actors(served[model], engines_for=model, reference=True)
             load_checkpoint(served[model], actors, model, inputs)
@@ -81,7 +80,6 @@ def poke(run: Any, question: str, answer: str | None = None, *, samples: int = 4
         parts = parts_of([ID], [drawn[student]], Batch((), {}))
         records = token_records(found.config.train.steps, parts, ask, {}, {}, config.losses)
         card = annotate(problem, drawn[teacher], make_judge(config)[0], normaliser=a.normaliser)
-        release_samplers(config.cluster)
     return Poked(found, problem, drawn[student], records, Cluster(problem, card))
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from artifact.actors.calls import call
 from artifact.actors.checkpoints import check_model
-from artifact.actors.leases import release_samplers
 from artifact.actors.placement import counts_devices
 from artifact.actors.session import Actors, open_actors
 from artifact.actors.team import probe_sequences
@@ -106,8 +105,8 @@ def draw_samples(config: Config, force: bool = False) -> Path:
         if out.finished:
             return out.folder
         folder = out.folder
-        with store.actors_of(0):
-            served = config.as_role("teacher")
+        served = config.as_role("teacher")
+        with store.actors_of(served, config.teacher_path):
             actors = open_actors(served, engines_for=config.teacher_path, reference=served.cluster.engine.prove_weights)
             gap = load_checkpoint(served, actors, config.teacher_path, inputs)
             a = config.annotation
@@ -125,7 +124,6 @@ def draw_samples(config: Config, force: bool = False) -> Path:
                 batch=a.batch_prompts,
                 what=f"greedy answers of {config.teacher}",
             )
-            release_samplers(config.cluster)
         stream.join_shards(folder / "shards", folder / "samples.parquet", Rollout)
         stream.join_shards(folder / "greedy", folder / "greedy.parquet", Rollout)
         out.run_info["seconds"] |= {"sampling": sampled.pop("seconds"), "greedy": greedy.pop("seconds")}
@@ -157,7 +155,7 @@ def annotate(config: Config, force: bool = False) -> Path:
         samples, a, folder = draw_samples(config, force), config.annotation, out.folder
         store.files(samples, "shards/*.parquet")  # checked as a whole, before the stream reads one after the other
         watch = store.Stopwatch()
-        with store.actors_of(0) if a.clustering == "llm" else nullcontext():
+        with store.actors_of(config, config.judge_path) if a.clustering == "llm" else nullcontext():
             judge, judge_report = make_judge(config)
             clustered = stream.annotate_stream(
                 inputs.train,
@@ -169,7 +167,6 @@ def annotate(config: Config, force: bool = False) -> Path:
                 normaliser=a.normaliser,
                 min_valid=a.min_valid,
             )
-            release_samplers(config.cluster)
         stream.join_shards(folder / "shards", folder / "annotations.parquet", Annotation)
         out.run_info["seconds"] |= {
             "sampling": store.run_info(samples)["seconds"]["sampling"],

@@ -148,8 +148,8 @@ def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunI
         if not out.finished:
             folder = out.folder
             write_parquet(folder / "problems.parquet", job.problems, Problem)
-            with store.actors_of(0):
-                served = _with_known_student(config, job.model)
+            served = _with_known_student(config, job.model)
+            with store.actors_of(served, job.model):
                 proven = config.cluster.engine.prove_weights
                 actors = open_actors(served, engines_for=job.model, reference=proven)
                 gap = load_checkpoint(config, actors, job.model, inputs)
@@ -218,5 +218,5 @@ def _release_actors(job: Job, base: Config) -> None:
     import ray
 
     if ray.is_initialized():
-        with store.actors_of(0):
+        with store.actors_of(_with_known_student(job.config, job.model), job.model):
             release_actors(job.config, job.model, base)

@@ -12,7 +12,6 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from artifact.actors.checkpoints import load_classifier, load_tokenizer
-from artifact.actors.leases import release_samplers
 from artifact.config import Config
 from artifact.errors import ConfigError
 from artifact.paths import resolve_model
@@ -56,11 +55,9 @@ def make_judge(config: Config) -> tuple[EquivalenceJudge, dict[str, Any]]:
 
 def judge_report(config: Config, pairs: Sequence[KnownPair]) -> CalibrationReport:
     """The error rates of the configuration's judge on `pairs`, whether it may cluster or not; nothing is clustered."""
-    with store.actors_of(0) if config.annotation.clustering == "llm" else nullcontext():
+    with store.actors_of(config, config.judge_path) if config.annotation.clustering == "llm" else nullcontext():
         opened = _open(config)
-        report = calibrate(opened.tested or opened.judge, pairs)
-        release_samplers(config.cluster)
-    return report
+        return calibrate(opened.tested or opened.judge, pairs)
 
 
 def _open(config: Config) -> Opened:

@@ -92,7 +92,7 @@ def held_out_distance(
     key = distance_key(config, inputs, model, problems, samples)
     with store.result("distances", key, config, force=force) as out:
         if not out.finished:
-            with store.actors_of(0):
+            with store.actors_of(config, config.models.student):
                 actors = open_actors(config, engines_for=config.models.student, teacher=True, reference=True)
                 own, sampled = own_rollouts(config, inputs, actors, model, problems, samples, out.folder)
                 scoring = store.Stopwatch()

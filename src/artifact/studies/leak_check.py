@@ -56,7 +56,7 @@ def leak_check(info: RunInfo, *, limit: int = 64, contexts: Sequence[str] = CONT
         lambda ids: tokenizer.decode(list(ids), skip_special_tokens=True),
         contexts=contexts,
     )
-    with store.actors_of(0):
+    with store.actors_of(config, config.models.student):
         actors = open_actors(config, engines_for=None, teacher=True)
         models = {f"teacher {config.teacher}": config.teacher_path, "initial student": config.models.student}
         frames = []

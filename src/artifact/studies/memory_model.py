@@ -142,17 +142,36 @@ def held(config: Config, device_gib: float = DEVICE_GIB) -> list[Held]:
     return rows + [row for i in range(c.engine.count) for row in _engine(config, own, f"engine-{i}", device_gib)]
 
 
-def held_in_phase_1(config: Config, device_gib: float = DEVICE_GIB) -> list[Held]:
-    """The same of phase 1: the teacher's engines, and the reference where it proves them; the judge comes later."""
-    teacher, c = shape_of_model(config.teacher_path), config.as_role("teacher").cluster
-    rows = [
-        row
-        for i in range(c.engine.count * c.lanes)
-        for row in _engine(config.as_role("teacher"), teacher, f"sampler-{i}", device_gib)
-    ]
+def frozen(served: Config, model: str, device_gib: float = DEVICE_GIB) -> list[Held]:
+    """The same of the engines that sample the frozen `model` under `served`, with the reference that proves them."""
+    shape, c = shape_of_model(model), served.cluster
+    rows = [row for i in range(c.engine.count * c.lanes) for row in _engine(served, shape, f"sampler-{i}", device_gib)]
     if c.engine.prove_weights:
-        rows.append(Held("reference", "weights", float(bytes_of(config.models.dtype) * teacher.parameters)))
+        rows.append(Held("reference", "weights", float(bytes_of(served.models.dtype) * shape.parameters)))
     return rows
+
+
+def in_phase_1(config: Config, device_gib: float = DEVICE_GIB) -> dict[int, list[Held]]:
+    """Device → what is held there in phase 1: the teacher's engines and, where Ray has room, a judge's beside them.
+
+    Where it has none a device has the more of the two.
+    """
+    teacher = config.as_role("teacher")
+    judge, free = config.as_role("judge"), [1.0] * config.cluster.gpus
+    first = by_device(teacher, frozen(teacher, config.teacher_path, device_gib), free)
+    if config.annotation.clustering != "llm":
+        return first
+    asked = frozen(judge, config.judge_path, device_gib)
+    try:
+        second = by_device(judge, asked, free)
+    except ConfigError:  # no room
+        second = by_device(judge, asked)
+        return {d: max(first.get(d, []), second.get(d, []), key=_bytes) for d in sorted({*first, *second})}
+    return {d: first.get(d, []) + second.get(d, []) for d in sorted({*first, *second})}
+
+
+def _bytes(rows: Iterable[Held]) -> float:
+    return sum(row.nbytes for row in rows)
 
 
 def _engine(config: Config, shape: ModelShape, role: str, device_gib: float) -> list[Held]:
@@ -164,9 +183,12 @@ def _engine(config: Config, shape: ModelShape, role: str, device_gib: float) -> 
     return [Held(role, "weights", weights), Held(role, "KV cache", e.kv_cache_gib * GIB)]
 
 
-def devices(placement: Placement, gpus: int) -> dict[str, int]:
-    """Role → the first of the devices it is on: bundles take GPUs in their order, fractions share one that has room."""
-    free = [1.0] * gpus
+def devices(placement: Placement, free: list[float]) -> dict[str, int]:
+    """Role → the first of the devices it is on: bundles take GPUs in their order, fractions share one that has room.
+
+    free  what is left of each GPU, of which the placement takes its part
+    """
+    gpus = len(free)
     of_bundle: dict[int, int] = {}
     for index, bundle in enumerate(placement.bundles):
         wanted = bundle.get("GPU", 0.0)
@@ -184,12 +206,12 @@ def devices(placement: Placement, gpus: int) -> dict[str, int]:
     return {role: of_bundle[index] for role, index in placement.bundle_of.items()}
 
 
-def by_device(config: Config, rows: list[Held]) -> dict[int, list[Held]]:
-    """Device → what of `rows` is held there; on a CPU everything is in one memory."""
+def by_device(config: Config, rows: list[Held], free: list[float] | None = None) -> dict[int, list[Held]]:
+    """Device → what of `rows` is held there, `free` as in `devices`; on a CPU everything is in one memory."""
     roles = tuple(dict.fromkeys(row.role for row in rows))
     if config.cluster.device == "cpu":
         return {0: rows}
-    where = devices(place(config.cluster, roles), config.cluster.gpus)
+    where = devices(place(config.cluster, roles), [1.0] * config.cluster.gpus if free is None else free)
     out: dict[int, list[Held]] = {}
     for row in rows:
         span = config.cluster.engine.tensor_parallel_size if row.role.startswith(("engine", "sampler")) else 1
@@ -232,7 +254,7 @@ def by_phase(config: Config, device_gib: float = DEVICE_GIB) -> pd.DataFrame:
 
     Columns: device, roles (of a step), the phases, training (`at_most`: this must fit), capacity.
     """
-    first = by_device(config.as_role("teacher"), held_in_phase_1(config, device_gib))
+    first = in_phase_1(config, device_gib)
     training = by_device(config, held(config, device_gib))
 
     def gib(inside: Iterable[Held], phase: str | None = None) -> float:
@@ -255,9 +277,8 @@ def by_phase(config: Config, device_gib: float = DEVICE_GIB) -> pd.DataFrame:
 
 def fullest(config: Config, device_gib: float = DEVICE_GIB, *, first: bool = False) -> tuple[int, float]:
     """The device that holds most while training (`first`: in phase 1), and how many GiB."""
-    rows = held_in_phase_1(config, device_gib) if first else held(config, device_gib)
-    served = config.as_role("teacher") if first else config
-    sums = {d: at_most(served, of) for d, of in by_device(served, rows).items()}
+    inside = in_phase_1(config, device_gib) if first else by_device(config, held(config, device_gib))
+    sums = {d: _bytes(of) / GIB if first else at_most(config, of) for d, of in inside.items()}
     device = max(sums, key=lambda d: sums[d])
     return device, sums[device]
 

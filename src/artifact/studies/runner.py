@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 
 from artifact.actors.checkpoints import check_model
-from artifact.actors.leases import release_samplers
 from artifact.actors.memory import peak_memory_by_actor
 from artifact.actors.nodes import nodes_of
 from artifact.actors.object_store import require_room, require_room_in_cluster
@@ -160,7 +159,8 @@ def run(
     with store.result("runs", key, config, force=force) as out:
         made = not out.finished
         if made:
-            with store.actors_of(lane), told_when_full(out.folder, _bytes_of_a_run(config)):
+            student, room = config.models.student, _bytes_of_a_run(config)
+            with store.actors_of(config, student, lane), told_when_full(out.folder, room):
                 out.run_info |= _train_and_evaluate(config, method, inputs, known, out.folder, label, progress, lane)
             out.manifest |= {
                 "method": config.method,
@@ -276,6 +276,33 @@ def evaluate_splits(
             vouch(path)
 
 
+def checkpoint_key(config: Config, model: str, sampled: SampledEvaluation | None = None) -> str:
+    """The key under which `model`, measured on the final splits, is stored, or will be."""
+    inputs = build_inputs(config)  # the student's tokenizer makes the prompts
+    return digest(
+        {
+            **_decoding(config, sampled),
+            "prompts": prompts_hash(config, inputs, model),
+            "checkpoint": keys.model_hash(model),
+            "evaluation": keys.settings(config, "evaluation", "task"),
+            "engine": _served(config, model).cluster.engine.model_dump(),
+            "dtype": config.models.dtype,
+            "data": keys.data_hash(_final_problems(config)),
+            "source": keys.source_of("checkpoints"),
+            "lock": keys.environment_hash(config.cluster.device),
+        }
+    )
+
+
+def _served(config: Config, model: str) -> Config:
+    """`config` on the engines of the role in which `model` is sampled."""
+    return config.as_role(role) if (role := config.role_of(model)) else config
+
+
+def _decoding(config: Config, sampled: SampledEvaluation | None) -> dict[str, Any]:
+    return {} if sampled is None else {"sampled": sampled.model_dump(), "seed": config.seed}
+
+
 def evaluate_checkpoint(
     config: Config,
     model: str,
@@ -286,30 +313,15 @@ def evaluate_checkpoint(
     lane: int = 0,
 ) -> RunInfo:
     """Measure a checkpoint on the final splits, greedy or as `sampled` says, cached; `lane` picks its engines."""
-    inputs, report = build_inputs(config), start_up(config, model)  # the student's tokenizer makes the prompts
-    served = config.as_role(role) if (role := config.role_of(model)) else config
-    decoding = {} if sampled is None else {"sampled": sampled.model_dump(), "seed": config.seed}
-    key = digest(
-        {
-            **decoding,
-            "prompts": prompts_hash(config, inputs, model),
-            "checkpoint": keys.model_hash(model),
-            "evaluation": keys.settings(config, "evaluation", "task"),
-            "engine": served.cluster.engine.model_dump(),
-            "dtype": config.models.dtype,
-            "data": keys.data_hash(_final_problems(config)),
-            "source": keys.source_of("checkpoints"),
-            "lock": keys.environment_hash(config.cluster.device),
-        }
-    )
+    inputs, report = build_inputs(config), start_up(config, model)
+    served, decoding, key = _served(config, model), _decoding(config, sampled), checkpoint_key(config, model, sampled)
     with store.result("checkpoints", key, config, force=force) as out:
         if not out.finished:
-            with store.actors_of(lane):
+            with store.actors_of(served, model, lane):
                 proven = served.cluster.engine.prove_weights
                 actors: Actors = open_actors(served, engines_for=model, reference=proven, lane=lane)
                 gap = load_checkpoint(served, actors, model, inputs)
                 evaluate_splits(config, inputs, sampler_for(served, actors, model), out.folder, sampled)
-                release_samplers(config.cluster)
             identity = {"checkpoint": keys.model_identity(model)}
             out.manifest |= {"model": model, "models": identity, "load_max_logprob_diff": gap, **decoding}
             out.manifest["start_up"] = report.to_json()
@@ -318,10 +330,12 @@ def evaluate_checkpoint(
 
 def baselines(config: Config) -> list[RunInfo]:
     """The untouched student ("Base") and the teacher ("Teacher"), greedy on the final splits."""
-    return [
-        evaluate_checkpoint(config, config.models.student, "Base", "base"),
-        evaluate_checkpoint(config, config.teacher_path, "Teacher", "teacher"),
-    ]
+    return [evaluate_checkpoint(config, model, label, cell) for cell, label, model in reference_rows(config)]
+
+
+def reference_rows(config: Config) -> list[tuple[str, str, str]]:
+    """Cell, label and model of the rows that no run makes."""
+    return [("base", "Base", config.models.student), ("teacher", "Teacher", config.teacher_path)]
 
 
 def run_study(

@@ -74,7 +74,7 @@ def own_layout(config: Config) -> Layout:
     engines = tuple(f"engine-{i}" for i in range(c.engine.count))
     students = tuple(f"student-{i}" for i in range(c.student_workers))
     teachers = scorers("teacher", c)
-    where = devices(place(c, (*students, *scorers("reference", c), *teachers, *engines)), c.gpus)
+    where = devices(place(c, (*students, *scorers("reference", c), *teachers, *engines)), [1.0] * c.gpus)
     name = {role: f"GPU {device}" for role, device in where.items()}
     e, t, s = (tuple(name[role] for role in roles) for roles in (engines, teachers, students))
     return Layout("as configured", e, t, s, sleeping=c.layout == "colocated")

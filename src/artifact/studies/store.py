@@ -28,8 +28,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any
 
+from artifact.actors.placement import counts_devices
 from artifact.actors.ray_head import state_folder
-from artifact.actors.session import taking_lane
+from artifact.actors.session import serving, taking_lane
+from artifact.actors.turns import taking_turn
 from artifact.config import Config
 from artifact.errors import ArtifactError
 from artifact.files import (
@@ -292,16 +294,17 @@ def _tidy(final: Path) -> None:
 
 
 @contextmanager
-def actors_of(lane: int) -> Iterator[None]:
-    """The actors of a lane for one user at a time, over threads and processes.
+def actors_of(config: Config, model: str, lane: int = 0) -> Iterator[None]:
+    """The actors of a lane for one user at a time, over threads and processes, who needs the engines of `model`.
+
+    Where devices are counted, users of one kind of engines follow each other (`actors/turns.py`).
 
     Taken after the lock of a result's key, never the other way round; but for a result that is made only by who has a
     lane already, and never waits for one (`untrained.py`).
     """
-    with (state_folder() / f"lane-{lane}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with taking_lane(lane):
-            yield
+    kind = serving(config, model) if counts_devices(config.cluster) else None
+    with taking_turn(state_folder() / f"lane-{lane}.lock", kind), taking_lane(lane):
+        yield
 
 
 class Stopwatch:

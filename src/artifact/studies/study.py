@@ -85,6 +85,9 @@ class Study(Section):
     reads: dict[Measure, Literal["all"] | tuple[str, ...]] = Field(
         default_factory=dict, description="of which cells its figures read a measure; what no study reads is not taken"
     )
+    references: Literal["greedy", "sampled"] | None = Field(
+        None, description="how its outputs read the untrained student and the teacher; sampled: by avg@k as well"
+    )
     tiers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="dotted overrides for one tier")
     tiers_of: str | None = Field(None, description="the study whose `tiers` hold as well, below its own")
     settings_of: dict[str, str] = Field(

@@ -15,7 +15,6 @@ from typing import Any
 
 from artifact.actors.checkpoints import check_model
 from artifact.actors.frozen import FrozenEngines
-from artifact.actors.leases import release_samplers
 from artifact.config import Config, load, load_tier
 from artifact.paths import project_root, resolve_model
 from artifact.phase1 import stream
@@ -123,7 +122,7 @@ def _built(settings: SureMathSettings, config: Config, force: bool) -> Path:
         curated = [item.problem for item in load_sources(settings.curated.sources, CURATED).items]
         (inputs, started_with), a = inputs_over(config, curated), config.annotation
         asked = check_judge(config, inputs.train)
-        with store.actors_of(0):
+        with store.actors_of(config.as_role("teacher"), config.teacher_path):
             sampler = BoundSampler(config.as_role("teacher"), config.teacher_path, inputs)
             draw = _draws(config, inputs, sampler)
 
@@ -138,7 +137,6 @@ def _built(settings: SureMathSettings, config: Config, force: bool) -> Path:
             training = problems_in(folder / "build", "train")
             annotations = annotate_problems(config, inputs, draw, judge, training, folder / "entropy")
             annotated = started()
-            release_samplers(config.cluster)
         publish(folder / "build", folder / "dataset", settings, annotations, teacher=config.teacher_path, key=key)
         out.run_info["seconds"] |= {"build": built, "annotation": annotated}
         out.manifest |= {"name": settings.name, "teacher": config.teacher, "train": report.train, "test": report.test}

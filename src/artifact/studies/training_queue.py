@@ -1,18 +1,19 @@
 """One queue over many studies: the union of their runs, each trained once, and no lane idle from the first to the last.
 
 Phase 1 comes first, on lane 0, whose lock its stages take; beside it the other lanes train what reads no annotation,
-and then what reads one that is there. Runs keep the order of the studies. Everything goes through the store, under the
-locks of its keys: who asks for a run meanwhile (a notebook, another process) waits for it or trains it, never twice.
+and then what reads one that is there. Where devices are counted, references come between (`references.py`). Runs keep
+the order of the studies. Everything goes through the store, under the locks of its keys: who asks for a run meanwhile
+(a notebook, another process) waits for it or trains it, never twice.
 Left out: which studies a series of notebooks needs (`book/needs.py`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from artifact.actors.session import connect
 from artifact.config import Config
@@ -22,6 +23,7 @@ from artifact.studies import store
 from artifact.studies.annotate import annotate, annotation_key
 from artifact.studies.inputs import build_inputs
 from artifact.studies.lanes import side_by_side
+from artifact.studies.references import Reference, references_of
 from artifact.studies.runner import RunInfo, key_of, run_told
 from artifact.studies.study import Cell, load_study
 
@@ -54,19 +56,28 @@ def union(studies: Sequence[str], tier: str, overrides: dict[str, Any] | None = 
     return list(found.values())
 
 
+class Job(NamedTuple):
+    """A part of the queue: on this lane (None: on any), and after the annotation with this key."""
+
+    lane: int | None
+    waits_for: str | None
+    do: Callable[..., RunInfo | None]
+
+
 @dataclass
 class Queue:
-    """What is to be done for some studies: annotations that are not there, runs that are not, and how many are."""
+    """What of some studies is not stored: annotations, references, runs; and how many runs are."""
 
     annotations: dict[str, Config] = field(default_factory=dict)
+    references: list[Reference] = field(default_factory=list)
     runs: list[tuple[Cell, Config, str | None]] = field(default_factory=list)
     stored: int = 0
 
     @classmethod
-    def of(cls, runs: Sequence[tuple[Cell, Config]]) -> Queue:
-        """The queue for `runs`: a run is listed with the key of the annotation it has to wait for, if there is one."""
-        out = cls()
-        for cell, config in runs:
+    def of(cls, studies: Sequence[str], tier: str, overrides: dict[str, Any] | None = None) -> Queue:
+        """The queue for `studies`: a run is listed with the key of the annotation it has to wait for, if any."""
+        out = cls(references=references_of(studies, tier, overrides))
+        for cell, config in union(studies, tier, overrides):
             if store.read_manifest(store.folder_of("runs", key_of(config))) is not None:
                 out.stored += 1
                 continue
@@ -81,7 +92,8 @@ class Queue:
 
     def in_words(self) -> str:
         """How much is to be done, and how much is there."""
-        first = f" and {len(self.annotations)} annotations of phase 1 to make" if self.annotations else ""
+        counts = {"annotations of phase 1 to make": self.annotations, "references to measure": self.references}
+        first = "".join(f" and {len(todo)} {what}" for what, todo in counts.items() if todo)
         return f"training queue: {self.stored} runs are stored, {len(self.runs)} to train{first}"
 
 
@@ -92,7 +104,7 @@ def train_all(
 
     After the first error no further run is begun; it is raised.
     """
-    queue = Queue.of(union(studies, tier, overrides))
+    queue = Queue.of(studies, tier, overrides)
     say(queue.in_words())
     if not queue.runs:
         return []
@@ -100,25 +112,30 @@ def train_all(
     if config.cluster.lanes > 1:
         connect(config.cluster)  # once, before several threads ask for it
     annotated: set[str] = set()
-    jobs: list[tuple[str | None, int]] = [(key, 0) for key in queue.annotations]
-    jobs += [(None, i) for i in range(len(queue.runs))]
 
-    def ready(job: tuple[str | None, int], lane: int) -> bool:
-        key, i = job
-        return lane == 0 if key is not None else queue.runs[i][2] in (None, *annotated)
-
-    def work(job: tuple[str | None, int], lane: int) -> RunInfo | Path:
-        key, i = job
-        if key is None:
-            cell, of_run, _ = queue.runs[i]
-            return run_told((i + 1, len(queue.runs)), cell, of_run, lane=lane, progress=progress)
-        watch, of_teacher = store.Stopwatch(), queue.annotations[key]
-        folder = annotate(of_teacher)
+    def phase_1(key: str, of_teacher: Config) -> None:
+        watch = store.Stopwatch()
+        annotate(of_teacher)
         annotated.add(key)
         say(f"phase 1 of teacher {of_teacher.teacher}: {watch():.0f} s, annotation {key}")
-        return folder
 
-    return [made for made in side_by_side(jobs, config.cluster.lanes, work, ready) if isinstance(made, RunInfo)]
+    def measured(reference: Reference) -> None:
+        watch, found = store.Stopwatch(), reference.measure()
+        say(f"{reference.label}, {reference.model}: {watch():.0f} s, {', '.join(info.key for info in found)}")
+
+    jobs = [Job(0, None, partial(phase_1, *item)) for item in queue.annotations.items()]
+    jobs += [Job(0, None, partial(measured, reference)) for reference in queue.references]
+    for i, (cell, of_run, waits_for) in enumerate(queue.runs, 1):
+        trained = partial(run_told, (i, len(queue.runs)), cell, of_run, progress=progress)
+        jobs.append(Job(None, waits_for, trained))
+
+    def ready(job: Job, lane: int) -> bool:
+        return job.lane in (None, lane) and job.waits_for in (None, *annotated)
+
+    def work(job: Job, lane: int) -> RunInfo | None:
+        return job.do(lane=lane) if job.lane is None else job.do()
+
+    return [made for made in side_by_side(jobs, config.cluster.lanes, work, ready) if made is not None]
 
 
 def planned(studies: Sequence[str], tier: str, overrides: dict[str, Any] | None = None) -> list[str]:
@@ -127,6 +144,6 @@ def planned(studies: Sequence[str], tier: str, overrides: dict[str, Any] | None 
     lines = [f"{name}: {len(load_study(name).runs(tier, overrides))} runs" for name in studies]
     lines.append(f"all together: {len(runs)} different runs")
     try:
-        return [*lines, Queue.of(runs).in_words()]
+        return [*lines, Queue.of(studies, tier, overrides).in_words()]
     except (ArtifactError, FileNotFoundError) as err:
         return [*lines, f"what is stored cannot be told here: {err}"]
