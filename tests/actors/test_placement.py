@@ -149,3 +149,17 @@ def test_memory_of_gpus_does_not_pass_between_processors() -> None:
     assert cluster(weight_transfer="ipc").weight_transfer == "ipc" and cluster(device="cuda", weight_transfer="nccl")
     with pytest.raises(ConfigError, match=r"weight_transfer = nccl moves memory of GPUs, and device = cpu"):
         cluster(weight_transfer="nccl")
+
+
+@pytest.mark.parametrize(
+    ("share", "proven", "expected"), [(0.25, True, 0.3), (0.6, True, 0.6), (0.95, True, 0.9), (0.95, False, 0.95)]
+)
+def test_engines_of_frozen_models_share_a_gpu_only_where_their_memory_does(
+    share: float, proven: bool, expected: float
+) -> None:
+    """An engine takes as much of a GPU of Ray's as of its memory, and leaves a tenth to the reference that proves it."""
+    engine = {"gpu_memory_utilization": share, "prove_weights": proven}
+    cluster = load("single-gpu", {f"cluster.engine.{name}": value for name, value in engine.items()}).cluster
+    slots = place(cluster, ("sampler-0", "reference") if proven else ("sampler-0",)).slots
+    assert slots["sampler-0"].num_gpus == pytest.approx(expected)
+    assert sum(slot.num_gpus for slot in slots.values()) <= 1.0

@@ -180,9 +180,9 @@ MUTANTS = (
     ),
     Mutant(
         "two users share the actors of a lane",
-        "studies/store.py",
-        "        fcntl.flock(lock, fcntl.LOCK_EX)\n        with taking_lane(lane):",
-        "        with taking_lane(lane):",
+        "actors/turns.py",
+        "            fcntl.flock(lock, fcntl.LOCK_EX)\n            yield",
+        "            yield",
         ("studies/test_store.py::test_a_second_thread_waits_and_another_lane_does_not",),
     ),
     Mutant(
@@ -997,9 +997,45 @@ MUTANTS = (
     Mutant(
         "a plan of phase 1 has the student's engines",
         "studies/memory_model.py",
-        'first = by_device(config.as_role("teacher"), held_in_phase_1(config, device_gib))',
-        "first = by_device(config, held_in_phase_1(config, device_gib))",
+        'teacher = config.as_role("teacher")\n    judge',
+        "teacher = config\n    judge",
         ("studies/test_memory_model.py::test_phase_1_is_held_by_the_teachers_own_engines",),
+    ),
+    Mutant(
+        "a plan of phase 1 leaves the judge out",
+        "studies/memory_model.py",
+        "return {d: first.get(d, []) + second.get(d, []) for d",
+        "return {d: first.get(d, []) for d",
+        ("studies/test_memory_model.py::test_on_one_gpu_a_judge_is_beside_the_teacher_where_both_fit",),
+    ),
+    Mutant(
+        "a plan of phase 1 puts a judge where there is no room",
+        "studies/memory_model.py",
+        "second = by_device(judge, asked, free)",
+        "second = by_device(judge, asked)",
+        ("studies/test_memory_model.py::test_on_one_gpu_a_judge_is_beside_the_teacher_where_both_fit",),
+    ),
+    Mutant(
+        "references: listed though they are stored",
+        "studies/references.py",
+        "if not all(map(_stored, each.keys))]",
+        "]",
+        ("studies/test_references.py::test_what_is_stored_is_not_listed",),
+    ),
+    Mutant(
+        "references: a study that reads no samples comes first",
+        "studies/references.py",
+        "                if found.setdefault(reference.keys[0], reference).sampled is None:\n"
+        "                    found[reference.keys[0]] = reference\n",
+        "                found.setdefault(reference.keys[0], reference)\n",
+        ("studies/test_references.py::test_each_is_listed_once_and_frozen_models_first",),
+    ),
+    Mutant(
+        "references: the student's engines first",
+        "studies/references.py",
+        "serving(each.config, each.model), reverse=True)",
+        "serving(each.config, each.model))",
+        ("studies/test_references.py::test_each_is_listed_once_and_frozen_models_first",),
     ),
     Mutant(
         "doctor: the GPUs that nvidia-smi lists",
