@@ -152,12 +152,12 @@ def test_memory_of_gpus_does_not_pass_between_processors() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "proven", "expected"), [(0.25, True, 0.3), (0.6, True, 0.6), (0.95, True, 0.9), (0.95, False, 0.95)]
+    ("share", "proven", "expected"), [(0.25, True, 0.3), (0.6, True, 0.6), (0.95, True, 0.9), (0.6, False, 1.0)]
 )
 def test_engines_of_frozen_models_share_a_gpu_only_where_their_memory_does(
     share: float, proven: bool, expected: float
 ) -> None:
-    """An engine takes as much of a GPU of Ray's as of its memory, and leaves a tenth to the reference that proves it."""
+    """An engine takes as much of a GPU as of its memory; a tenth is left to the reference that proves it, if any."""
     engine = {"gpu_memory_utilization": share, "prove_weights": proven}
     cluster = load("single-gpu", {f"cluster.engine.{name}": value for name, value in engine.items()}).cluster
     slots = place(cluster, ("sampler-0", "reference") if proven else ("sampler-0",)).slots

@@ -152,7 +152,7 @@ def frozen(served: Config, model: str, device_gib: float = DEVICE_GIB) -> list[H
 
 
 def in_phase_1(config: Config, device_gib: float = DEVICE_GIB) -> dict[int, list[Held]]:
-    """Device → what it holds in phase 1: of the teacher's engines, and of a judge's; where no room is for both, the more."""
+    """Device → what it holds in phase 1: of the teacher's engines, and a judge's; the more where both have no room."""
     teacher = config.as_role("teacher")
     judge, free = config.as_role("judge"), [1.0] * config.cluster.gpus
     first = by_device(teacher, frozen(teacher, config.teacher_path, device_gib), free)
