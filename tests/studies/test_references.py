@@ -12,7 +12,7 @@ from artifact.book.notebooks import cell_source, discover, read_notebook
 from artifact.config import Config, SampledEvaluation, load
 from artifact.studies import references as module
 from artifact.studies import store
-from artifact.studies.references import Reference, references_of
+from artifact.studies.references import Reference, references_of, retests_of
 from artifact.studies.runner import checkpoint_key
 from artifact.studies.study import load_study
 
@@ -45,6 +45,25 @@ def test_what_is_stored_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_none_where_no_device_is_counted_or_no_study_reads_them() -> None:
     assert references_of(["uopd"], "tiny", {"task.train_limit": 20}) == []
     assert references_of(["uopd_samples"], "tiny", COUNTED) == []
+
+
+def test_a_retest_is_what_the_notebook_asks_for() -> None:
+    """Another seed, and as many samples as are clustered; a study's own settings are not those of the notebook."""
+    found = retests("uopd_samples", "uopd_samples")
+    assert [c.teacher for c in found] == list(found[0].models.teachers)
+    tier = load("tiny", COUNTED).annotation
+    assert {(c.annotation.seed, c.annotation.draw) for c in found} == {(tier.seed + 1, tier.samples)}
+    code = "\n".join(cell_source(c) for c in read_notebook(notebook_of("04"))["cells"])
+    assert '"annotation.seed": config.annotation.seed + 1, "annotation.draw": n' in code
+    assert retests("uopd") == [] and retests_of(["uopd_samples"], "tiny") == []
+
+
+def retests(*studies: str) -> list[Config]:
+    return retests_of(studies, "tiny", COUNTED)
+
+
+def notebook_of(number: str) -> Any:
+    return next(path for path in discover() if path.name.startswith(number))
 
 
 def test_its_results_are_those_that_a_notebook_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from artifact.config import Config
+from artifact.config import Config, load
 from artifact.studies import store
 from artifact.studies import training_queue as module
 from artifact.studies.runner import RunInfo, key_of
@@ -53,6 +53,7 @@ class Hall:
         self.fails, self.stored, self.annotated = fails, stored, set[str]()
         self.enough, self.trained, self.beside = threading.Event(), 0, 1
         self.references: list[Any] = []
+        self.retests: list[Config] = []
 
     def name(self, config: Config) -> str:
         weighting = config.method_options.get("weighting", "")
@@ -81,6 +82,7 @@ def hall(monkeypatch: pytest.MonkeyPatch) -> Hall:
     out = Hall()
     monkeypatch.setattr(module, "load_study", small)
     monkeypatch.setattr(module, "references_of", lambda *a: out.references)
+    monkeypatch.setattr(module, "retests_of", lambda *a: out.retests)
     monkeypatch.setattr(module, "annotate", lambda config: out.annotate(config))
     monkeypatch.setattr(module, "run_told", lambda *a, **k: out.run(*a, **k))
     monkeypatch.setattr(module, "connect", lambda *a, **k: None)
@@ -129,6 +131,13 @@ def test_one_lane_makes_phase_one_first(hall: Hall) -> None:
     hall.enough.set()
     train_all(["three"], "tiny", {"cluster.lanes": 1})
     assert [name for name, _ in hall.order[:3]] == ["annotate A", "annotate B", "opd-A-0"]
+
+
+def test_a_second_annotation_is_made_with_the_first_ones(hall: Hall) -> None:
+    hall.enough.set()
+    hall.retests = [load("tiny", {"teacher": "C", "models.teachers": {"C": "c"}})]
+    train_all(["three"], "tiny", {"cluster.lanes": 1})
+    assert [name for name, _ in hall.order[:4]] == ["annotate A", "annotate B", "annotate C", "opd-A-0"]
 
 
 def test_references_come_between_phase_one_and_the_runs(hall: Hall, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,8 @@
-"""The untrained student and the teacher, as studies say that they read them (`references`), measured before training.
+"""The untrained student and the teacher, as studies say that they read them (`references`), measured before training;
+and the teacher annotated a second time (`retests`).
 
 Where devices are counted, the teacher's engines and those that train end each other (`actors/leases.py`): a notebook
-that measured the teacher between two runs would have both started anew. Phase 1 has the teacher's engines up, so its
+that asked the teacher between two runs would have both started anew. Phase 1 has the teacher's engines up, so its
 measurements come after phase 1, then those of the student, whose engines the runs go on with.
 """
 
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 from artifact.actors.placement import counts_devices
 from artifact.actors.session import serving
-from artifact.config import Config, SampledEvaluation
+from artifact.config import Config, SampledEvaluation, load
 from artifact.studies import store
 from artifact.studies.runner import RunInfo, checkpoint_key, evaluate_checkpoint, reference_rows
 from artifact.studies.sampled_evaluation import sampled_evaluations
@@ -62,6 +63,19 @@ def references_of(studies: Sequence[str], tier: str, overrides: dict[str, Any] |
                     found[reference.keys[0]] = reference
     missing = [each for each in found.values() if not all(map(_stored, each.keys))]
     return sorted(missing, key=lambda each: serving(each.config, each.model), reverse=True)
+
+
+def retests_of(studies: Sequence[str], tier: str, overrides: dict[str, Any] | None = None) -> list[Config]:
+    """What phase 1 annotates again with another seed, one configuration a teacher of the `studies` that read it.
+
+    None where no device is counted.
+    """
+    chosen, found = [study for study in map(load_study, studies) if study.retests], []
+    for teacher in dict.fromkeys(config.teacher for study in chosen for _, config in study.runs(tier, overrides)):
+        own = {**(overrides or {}), "teacher": teacher}
+        a = load(tier, own).annotation
+        found.append(load(tier, {**own, "annotation.seed": a.seed + 1, "annotation.draw": a.samples}))
+    return [config for config in found if counts_devices(config.cluster)]
 
 
 def _stored(key: str) -> bool:

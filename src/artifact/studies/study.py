@@ -88,6 +88,7 @@ class Study(Section):
     references: Literal["greedy", "sampled"] | None = Field(
         None, description="how its outputs read the untrained student and the teacher; sampled: by avg@k as well"
     )
+    retests: bool = Field(False, description="whether its outputs read the teacher annotated with another seed as well")
     tiers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="dotted overrides for one tier")
     tiers_of: str | None = Field(None, description="the study whose `tiers` hold as well, below its own")
     settings_of: dict[str, str] = Field(

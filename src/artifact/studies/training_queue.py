@@ -23,7 +23,7 @@ from artifact.studies import store
 from artifact.studies.annotate import annotate, annotation_key
 from artifact.studies.inputs import build_inputs
 from artifact.studies.lanes import side_by_side
-from artifact.studies.references import Reference, references_of
+from artifact.studies.references import Reference, references_of, retests_of
 from artifact.studies.runner import RunInfo, key_of, run_told
 from artifact.studies.study import Cell, load_study
 
@@ -83,12 +83,19 @@ class Queue:
                 continue
             waits_for = None
             if config.make_method().needs.annotation:
-                key = annotation_key(config, build_inputs(config))
-                if store.read_manifest(store.folder_of("annotations", key)) is None:
-                    out.annotations.setdefault(key, config)
-                    waits_for = key
+                waits_for = out._annotated_first(config)
             out.runs.append((cell, config, waits_for))
+        for config in retests_of(studies, tier, overrides):
+            out._annotated_first(config)
         return out
+
+    def _annotated_first(self, config: Config) -> str | None:
+        """The key of the annotation of `config`, which is to be made; None where it is stored."""
+        key = annotation_key(config, build_inputs(config))
+        if store.read_manifest(store.folder_of("annotations", key)) is not None:
+            return None
+        self.annotations.setdefault(key, config)
+        return key
 
     def in_words(self) -> str:
         """How much is to be done, and how much is there."""
