@@ -49,17 +49,13 @@ def test_none_where_no_device_is_counted_or_no_study_reads_them() -> None:
 
 def test_a_retest_is_what_the_notebook_asks_for() -> None:
     """Another seed, and as many samples as are clustered; a study's own settings are not those of the notebook."""
-    found = retests("uopd_samples", "uopd_samples")
-    assert [c.teacher for c in found] == list(found[0].models.teachers)
+    found = retests_of(["uopd_samples", "uopd_samples"], "tiny", COUNTED)
+    assert [c.teacher for c in found] == ["B"], "the teacher of the study"
     tier = load("tiny", COUNTED).annotation
     assert {(c.annotation.seed, c.annotation.draw) for c in found} == {(tier.seed + 1, tier.samples)}
     code = "\n".join(cell_source(c) for c in read_notebook(notebook_of("04"))["cells"])
     assert '"annotation.seed": config.annotation.seed + 1, "annotation.draw": n' in code
-    assert retests("uopd") == [] and retests_of(["uopd_samples"], "tiny") == []
-
-
-def retests(*studies: str) -> list[Config]:
-    return retests_of(studies, "tiny", COUNTED)
+    assert retests_of(["uopd"], "tiny", COUNTED) == [] and retests_of(["uopd_samples"], "tiny") == []
 
 
 def notebook_of(number: str) -> Any:
