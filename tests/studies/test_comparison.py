@@ -8,6 +8,7 @@ from artifact.config import ConfigError
 from artifact.studies import comparison
 from artifact.studies.comparison import merge_studies
 from artifact.studies.study import Study, load_study
+from artifact.studies.training_queue import identity_of, union
 
 ROWS = "sft seqkd opd uopd-soft opsd grpo core-distil core-contrast core".split()
 
@@ -43,3 +44,11 @@ def test_studies_that_cannot_share_a_table_are_refused(change, message, monkeypa
     monkeypatch.setattr(comparison, "load_study", {"core": core, "other": other}.get)
     with pytest.raises(ConfigError, match=message):
         merge_studies(["core", "other"], ["sft"])
+
+
+@pytest.mark.parametrize("tier", ["tiny", "paper", "single-gpu"])
+def test_the_queue_and_the_plan_know_every_row_of_cores_table(tier):
+    """Notebook 08 shows rows of two studies under CORE's settings, which on tier `paper` are no run of the other one."""
+    merged = merge_studies(["core", "uopd_methods"], ROWS).runs(tier)
+    shown = {identity_of(config) for _, config in merged}
+    assert shown == {identity_of(config) for _, config in union(["core"], tier)}

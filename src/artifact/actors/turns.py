@@ -29,7 +29,7 @@ GAP_S = 3.0
 """So long nobody must have the lane before the other kind takes it: one job of a series follows another sooner."""
 
 LOOK_S = 0.1
-"""Between two looks at a lane that somebody has, or whose turn it is not."""
+"""Between two looks at a lane whose turn is the other kind's."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,7 @@ def taking_turn(path: Path, kind: Kind | None) -> Iterator[None]:
 def _wait(lock: IO[str], kind: Kind) -> Turn:
     """The lock, held, when the turn of `kind` has come."""
     while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(LOOK_S)
-            continue
+        fcntl.flock(lock, fcntl.LOCK_EX)  # wakes as soon as it is free, before whoever had it asks again
         if (turn := next_turn(_read(lock), kind, time.monotonic())) is not None:
             return turn
         fcntl.flock(lock, fcntl.LOCK_UN)

@@ -93,10 +93,10 @@ _FOR_A_PROCESSOR: dict[str, Any] = {
 _FEW: dict[str, Any] = {
     "task.train_limit": 16,
     "train.steps": 2,
-    "train.prompts_per_step": 8,
+    "train.prompts_per_step": 4,
     "train.curve_every": 2,
     "train.checkpoint_every": 1,
-    "train.token_records.prompts": 8,
+    "train.token_records.prompts": 4,
     "annotation.accept_poor_judge": True,  # a stand-in judges nothing
     "evaluation.limit": 6,
     "evaluation.sampled.limit": 2,
@@ -105,7 +105,7 @@ _FEW: dict[str, Any] = {
 _AT_MOST = {
     "task.train_limit": 16,
     "train.steps": 2,
-    "train.prompts_per_step": 8,
+    "train.prompts_per_step": 4,
     "train.episodes": 1,
     "sampling.samples_per_prompt": 4,
     "sampling.max_new_tokens": 32,
