@@ -48,7 +48,7 @@ def test_studies_that_cannot_share_a_table_are_refused(change, message, monkeypa
 
 @pytest.mark.parametrize("tier", ["tiny", "paper", "single-gpu"])
 def test_the_queue_and_the_plan_know_every_row_of_cores_table(tier):
-    """Notebook 08 shows rows of two studies under CORE's settings, which on tier `paper` are no run of the other one."""
+    """Notebook 08 shows rows of two studies under CORE's settings, which on tier `paper` are no run of the other."""
     merged = merge_studies(["core", "uopd_methods"], ROWS).runs(tier)
     shown = {identity_of(config) for _, config in merged}
     assert shown == {identity_of(config) for _, config in union(["core"], tier)}

@@ -71,7 +71,7 @@ def test_a_study_keeps_one_of_the_cells_that_differ_in_numbers_and_little_of_eac
             assert settings.keys() == own["tiers"][tier].keys(), name
             assert settings.get("task.train_limit", 0) <= 16 and settings.get("train.episodes", 1) == 1
             assert settings.get("evaluation.limit", 0) <= 6 and settings.get("sampling.max_new_tokens", 0) <= 32
-            assert settings.get("train.prompts_per_step", 0) <= 4
+            assert settings.get("train.prompts_per_step", 0) <= 8
     few_samples = [c for c in thinned(studies["uopd_samples"], trained)["cells"] if c["id"] == "uopd-n-2"]
     assert few_samples[0]["overrides"] == {"annotation.samples": 2, "annotation.draw": 8}, "no draw of its own"
     core = thinned(studies["core"], trained)["tiers"]["paper"]

@@ -85,18 +85,18 @@ _FOR_A_PROCESSOR: dict[str, Any] = {
     "engine.kv_cache_gib": 0.1,
     "engine.max_num_seqs": 32,
     "engine.enforce_eager": True,
-    "student_threads": 1,
-    "teacher_threads": 1,
+    "student_threads": 2,
+    "teacher_threads": 2,
     "object_store_gib": 0.3,
 }
 
 _FEW: dict[str, Any] = {
     "task.train_limit": 16,
     "train.steps": 2,
-    "train.prompts_per_step": 4,
+    "train.prompts_per_step": 8,  # of fewer, a stand-in may answer none right, and SeqKD has nothing to imitate
     "train.curve_every": 2,
     "train.checkpoint_every": 1,
-    "train.token_records.prompts": 4,
+    "train.token_records.prompts": 2,
     "annotation.accept_poor_judge": True,  # a stand-in judges nothing
     "evaluation.limit": 6,
     "evaluation.sampled.limit": 2,
@@ -105,7 +105,7 @@ _FEW: dict[str, Any] = {
 _AT_MOST = {
     "task.train_limit": 16,
     "train.steps": 2,
-    "train.prompts_per_step": 4,
+    "train.prompts_per_step": 8,
     "train.episodes": 1,
     "sampling.samples_per_prompt": 4,
     "sampling.max_new_tokens": 32,
