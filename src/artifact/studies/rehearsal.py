@@ -85,8 +85,8 @@ _FOR_A_PROCESSOR: dict[str, Any] = {
     "engine.kv_cache_gib": 0.1,
     "engine.max_num_seqs": 32,
     "engine.enforce_eager": True,
-    "student_threads": 2,
-    "teacher_threads": 2,
+    "student_threads": 1,
+    "teacher_threads": 1,
     "object_store_gib": 0.3,
 }
 
