@@ -4,13 +4,15 @@
     python benchmarks/rehearsed.py --keep results/rehearsal/paper/results/rehearsed.paper.json
     python benchmarks/rehearsed.py --table                                                  # the table
 
-A rehearsal may be made in several goes; minutes are those of all, also of goes that were broken off.
+A rehearsal may be made in several goes; minutes are those of all, also of goes that were broken off. Where each tier
+took one go, the last line is the time from the first start to the last end, whatever of them ran side by side.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,16 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
         told = [f"{a['minutes']:.1f}", "–" if load is None else f"{load:.1f}", a["source"]]
         rows.append([f"`{tier}`", *map(str, counts), *told])
     header = ["tier", "notebooks", "SURE-Math built", "annotations", "runs", "goes", "minutes", "load", "source"]
-    return "\n".join(["; ".join(machines), "", *report.table(header, rows)])
+    return "\n".join(["; ".join(machines), "", *report.table(header, rows), *_together([*found.values()])])
+
+
+def _together(accounts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The line of the time from the first start to the last end; none where a tier took several goes."""
+    if any(len(a["goes"]) > 1 for a in accounts):
+        return []
+    ends = [datetime.fromisoformat(a["finished"]) for a in accounts]
+    begun = min(end - timedelta(minutes=a["minutes"]) for end, a in zip(ends, accounts, strict=True))
+    return ["", f"All together: {(max(ends) - begun).total_seconds() / 60:.1f} minutes."]
 
 
 def main() -> None:

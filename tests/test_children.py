@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from artifact.children import run_to_end
+from artifact.children import run_side_by_side, run_to_end
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,3 +55,51 @@ def test_its_code_and_its_last_words_come_back() -> None:
     said = [sys.executable, "-c", "import sys; sys.stderr.write('why'); sys.exit(7)"]
     assert run_to_end(said, keep_errors=True) == (7, "why")
     assert run_to_end([sys.executable, "-c", ""]) == (0, "")
+
+
+def test_side_by_side_each_is_heard_behind_its_name(tmp_path: Path) -> None:
+    """They run at once, for each waits until the other has begun; one that fails ends none."""
+    script = (
+        "import pathlib, sys, time\nown, other, code = sys.argv[1:]\npathlib.Path(own).touch()\n"
+        "while not pathlib.Path(other).exists(): time.sleep(0.01)\n"
+        "print('done')\nsys.stderr.write('why\\n')\nsys.exit(int(code))"
+    )
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    heard: list[str] = []
+    commands = {
+        "one": [sys.executable, "-c", script, one, two, "0"],
+        "two": [sys.executable, "-c", script, two, one, "7"],
+    }
+    assert run_side_by_side(commands, heard.append) == {"one": 0, "two": 7}
+    assert sorted(heard) == ["one | done", "one | why", "two | done", "two | why"]
+
+
+SIDE_BY_SIDE = """
+import pathlib, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+from artifact.children import run_side_by_side
+folder, place = pathlib.Path(sys.argv[1]), sys.argv[2]
+if place == "all":
+    again = [sys.executable, sys.argv[3], str(folder)]
+    run_side_by_side({name: [*again, name, sys.argv[3]] for name in ("a", "b")}, print)
+else:
+    try:
+        (folder / f"began-{place}").touch()
+        signal.pause()
+    finally:
+        (folder / f"ended-{place}").touch()
+"""
+
+
+def test_side_by_side_all_end_in_order_where_the_parent_is_told_to(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SIDE_BY_SIDE)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    parent = subprocess.Popen([sys.executable, script, str(tmp_path), "all", str(script)], env=environment)
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("began-*"))) < 2:
+        assert time.monotonic() < deadline and parent.poll() is None
+        time.sleep(0.05)
+    parent.send_signal(signal.SIGTERM)
+    parent.wait(60)
+    assert {p.name for p in tmp_path.glob("ended-*")} == {"ended-a", "ended-b"}

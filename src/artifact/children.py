@@ -1,9 +1,10 @@
-"""A child process that ends when its parent is told to: in order where it can, so that its own children end as well."""
+"""Child processes that end when their parent is told to: in order where they can, so that their own children do too."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 
 END_SECONDS = 60
 """So long a child may take to end in order, before it is killed."""
@@ -34,3 +35,26 @@ def run_to_end(
             end(child)
             raise
     return child.returncode, said or ""
+
+
+def run_side_by_side(commands: Mapping[str, Sequence[str]], heard: Callable[[str], None]) -> dict[str, int]:
+    """Run all `commands` at once and return their exit codes, by name; each line that one writes is `heard` behind its
+    name, from another thread. Where this process is interrupted meanwhile, all of them end as in `run_to_end`.
+    """
+    children: dict[str, subprocess.Popen[str]] = {}
+
+    def follow(name: str, child: subprocess.Popen[str]) -> None:
+        assert child.stdout is not None
+        for line in child.stdout:
+            heard(f"{name} | {line.rstrip()}")
+
+    try:
+        for name, command in commands.items():
+            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            children[name] = child
+            threading.Thread(target=follow, args=(name, child), daemon=True).start()
+        return {name: child.wait() for name, child in children.items()}
+    finally:
+        for child in children.values():
+            if child.poll() is None:
+                end(child)

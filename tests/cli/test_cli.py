@@ -57,6 +57,7 @@ def test_every_stage_has_its_verb() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["rehearse", "--tier", "paper,single-gpu", "--folder", "x"], "--folder is one place"),
         (["plan", "--tier", "tny"], "unknown tier 'tny'"),
         (["train", "--set", "optimizer.lr=1"], "did you mean 'optimiser'"),
         (["doctor", "--set", "train.steps"], "not of the form"),

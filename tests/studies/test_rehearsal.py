@@ -5,16 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from artifact.config import load, read_yaml
+from artifact.config import ConfigError, load, read_yaml
 from artifact.errors import ArtifactError
 from artifact.files import read_json, write_json
 from artifact.paths import project_root
 from artifact.studies import rehearsal as module
-from artifact.studies.rehearsal import FACTOR, firsts, prepare, rehearse, scaled, thinned
+from artifact.studies.rehearsal import FACTOR, chains, firsts, prepare, rehearse, rehearse_side_by_side, scaled, thinned
 from artifact.studies.study import study_names
 from artifact.suremath.settings import load_settings
 
@@ -103,6 +104,27 @@ def test_the_account_holds_every_go_and_the_cluster_always_ends(
     assert path == tmp_path / "results" / "rehearsed.paper.json" and account["runs"] == 1
     assert [(go["notebooks"], go["done"]) for go in account["goes"]] == [("03", False), ("all", True)]
     assert {go["source"] for go in account["goes"]} == {account["source"]}
+
+
+def test_tiers_of_one_dataset_follow_each_other_and_others_run_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """UOPD's pairs read the SURE-Math that `paper` builds, so they wait for it; one GPU has problems of its own."""
+    found = chains(["paper", "single-gpu", "paper-4b", "paper", "paper-8b"])
+    assert found == {"paper": ["paper", "paper-4b", "paper-8b"], "single-gpu": ["single-gpu"]}
+    with pytest.raises(ConfigError, match="unknown tier 'papr'"):
+        chains(["papr"])
+    begun: dict[str, Any] = {}
+
+    def run(commands: Any, heard: Any) -> dict[str, int]:
+        begun.update(commands)
+        return dict.fromkeys(commands, 0) | {"single-gpu": 1}
+
+    monkeypatch.setattr(module, "run_side_by_side", run)
+    with pytest.raises(ArtifactError, match="the rehearsal in single-gpu failed"):
+        rehearse_side_by_side(found, "03", print)
+    assert {name: command[-4:] for name, command in begun.items()} == {
+        "paper": ["--tier", "paper,paper-4b,paper-8b", "--only", "03"],
+        "single-gpu": ["--tier", "single-gpu", "--only", "03"],
+    }
 
 
 @pytest.fixture(scope="module")

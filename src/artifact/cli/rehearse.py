@@ -1,4 +1,4 @@
-"""The verb `artifact rehearse`: a tier of GPUs under its own YAML on a processor, with toy models and data."""
+"""The verb `artifact rehearse`: tiers of GPUs under their own YAML on a processor, with toy models and data."""
 
 from __future__ import annotations
 
@@ -7,20 +7,30 @@ from typing import Annotated
 
 import typer
 
-from artifact.cli.options import Tier
-
 
 def rehearse(
-    tier: Tier = "paper",
+    tier: Annotated[str, typer.Option("--tier", metavar="NAME[,NAME]", help="files of configs/tiers")] = "paper",
     only: Annotated[str | None, typer.Option("--only", metavar="NAME[,NAME]", help="only these notebooks")] = None,
     folder: Annotated[
         Path | None, typer.Option("--folder", help="where it lies (default: results/rehearsal/TIER, of its SURE-Math)")
     ] = None,
 ) -> None:
-    """Run a tier of GPUs on this processor: its own settings and code, toy models and datasets under its names."""
-    from artifact.paths import results_dir
-    from artifact.studies.rehearsal import rehearse as run
-    from artifact.studies.suremath import builder_of
+    """Run tiers of GPUs on this processor: their own settings and code, toy models and datasets under their names.
 
-    place = folder or results_dir() / "rehearsal" / builder_of(tier)
-    typer.echo(f"rehearsed: {run(tier, place.resolve(), only)}, results beside it")
+    Of several tiers, those that share a SURE-Math come one after the other, and the others beside them (8 GiB each).
+    """
+    from artifact.config import ConfigError
+    from artifact.paths import results_dir
+    from artifact.studies.rehearsal import chains, rehearse_side_by_side
+    from artifact.studies.rehearsal import rehearse as run
+
+    found = chains(tier.split(","))
+    if folder is not None and len(found) > 1:
+        raise ConfigError(f"--folder is one place, and {tier} need {len(found)}: leave it out, or rehearse one of them")
+    if len(found) > 1:
+        rehearse_side_by_side(found, only, lambda line: typer.echo(line))
+        return
+    for name, chain in found.items():
+        for each in chain:
+            place = folder or results_dir() / "rehearsal" / name
+            typer.echo(f"rehearsed: {run(each, place.resolve(), only)}, results beside it")

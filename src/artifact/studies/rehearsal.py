@@ -16,14 +16,14 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from artifact.children import run_to_end
+from artifact.children import run_side_by_side, run_to_end
 from artifact.config import Config, ConfigError, Engine, apply_overrides, load, load_tier, read_extended, read_yaml
 from artifact.errors import ArtifactError
 from artifact.files import read_json, write_json
@@ -283,6 +283,23 @@ def rehearse(tier: str, folder: Path, only: str | None = None) -> Path:
         go["minutes"] = round((time.monotonic() - started) / 60, 1)
         path = _account(tier, folder / "results", go)
     return path
+
+
+def chains(tiers: Iterable[str]) -> dict[str, list[str]]:
+    """Which of `tiers` are rehearsed one after the other, for they share a folder and its SURE-Math, by its name."""
+    found: dict[str, list[str]] = {}
+    for tier in dict.fromkeys(tiers):
+        found.setdefault(builder_of(tier), []).append(tier)
+    return found
+
+
+def rehearse_side_by_side(tiers: Mapping[str, Sequence[str]], only: str | None, heard: Callable[[str], None]) -> None:
+    """All `chains` at once, each in a process and a cluster of its own; ArtifactError that names those that failed."""
+    chosen = ["--only", only] if only else []
+    verb_of = [sys.executable, "-m", "artifact.cli.main", "rehearse", "--tier"]
+    codes = run_side_by_side({name: [*verb_of, ",".join(chain), *chosen] for name, chain in tiers.items()}, heard)
+    if failed := [name for name, code in codes.items() if code]:
+        raise ArtifactError(f"the rehearsal in {', '.join(failed)} failed; what it said stands above")
 
 
 def _account(tier: str, results: Path, go: dict[str, Any]) -> Path:
