@@ -12,7 +12,7 @@ usage() {
 usage: ./run_all.sh [options]              set up, then regenerate every figure, table and page
        ./run_all.sh lab [jupyter options]  set up, then open the notebooks in JupyterLab, on this machine alone
        ./run_all.sh test [pytest options]  set up, then run the tests
-       ./run_all.sh rehearse --tier NAME   set up for a processor, then run a tier of GPUs on it, with toy models (docs/gpu.md)
+       ./run_all.sh rehearse --tier NAME[,NAME]   set up for a processor, then run a tier of GPUs on it, with toy models (docs/gpu.md)
 
 options
   --tier NAME        size of the run (default: tiny); one of configs/tiers/*.yaml
@@ -60,7 +60,11 @@ if [ "$QUICK" = 1 ]; then
   [ -f "configs/tiers/$TIER-quick.yaml" ] || die "--quick: tier '$TIER' has no quick look (configs/tiers/$TIER-quick.yaml)"
   TIER="$TIER-quick"
 fi
-[ -f "configs/tiers/$TIER.yaml" ] || die "unknown tier '$TIER'; the tiers are: $tiers"
+each=("$TIER")
+[ "$MODE" != rehearse ] || IFS=, read -ra each <<<"$TIER"
+for name in ${each[@]+"${each[@]}"}; do
+  [ -f "configs/tiers/$name.yaml" ] || die "unknown tier '$name'; the tiers are: $tiers"
+done
 names=$(for f in notebooks/[0-9][0-9]_*.ipynb; do [ ! -e "$f" ] || basename "$f" .ipynb; done)
 IFS=, read -ra wanted <<<"$ONLY"
 for name in ${wanted[@]+"${wanted[@]}"}; do
