@@ -71,8 +71,10 @@ for name in ${wanted[@]+"${wanted[@]}"}; do
   found=$(grep -E "^(${name}|0?${name}_.*|[0-9][0-9]_${name})$" <<<"$names") ||
     die "--only: no notebook '$name'; the notebooks are: $(paste -sd ' ' <<<"$names")"
   for f in $found; do # the tier's file says which notebooks it leaves out, and why
-    why=$(cat "configs/tiers/$TIER.yaml" "configs/tiers/${TIER%-quick}.yaml" | sed -n '/^leaves_out:/,/^[^ ]*:/'"s/^  $f: *//p" | head -n 1)
-    [ -z "$why" ] || die "--only: notebook $f does not belong to tier $TIER: $why"
+    for tier in "${each[@]}"; do
+      why=$(cat "configs/tiers/$tier.yaml" "configs/tiers/${tier%-quick}.yaml" | sed -n '/^leaves_out:/,/^[^ ]*:/'"s/^  $f: *//p" | head -n 1)
+      [ -z "$why" ] || die "--only: notebook $f does not belong to tier $tier: $why"
+    done
   done
 done
 for item in ${SETS[@]+"${SETS[@]}"}; do

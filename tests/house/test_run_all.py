@@ -51,6 +51,8 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     ("arguments", "named"),
     [
         (["--tier", "tny"], ["tny", "cpu-llm", "paper", "single-gpu", "tiny"]),
+        (["--tier", "paper,single-gpu"], ["unknown tier 'paper,single-gpu'"]),
+        (["rehearse", "--tier", "paper,tny"], ["unknown tier 'tny'", "single-gpu"]),
         (["--tier"], ["--tier needs a value"]),
         (["--only", "07"], ["07", "01_first", "02_second"]),
         (["--only", "first,third"], ["third", "01_first"]),
@@ -112,6 +114,17 @@ def test_a_quick_look_is_a_tier_of_its_own(clone: Path) -> None:
 def test_gpu_tiers_have_their_own_environment(clone: Path) -> None:
     done = run(clone, "--dry-run", "--tier", "paper")
     assert ".venv-cuda from requirements/cuda.lock" in done.stdout
+
+
+def test_tiers_of_gpus_are_rehearsed_by_one_command(tmp_path: Path, clone: Path) -> None:
+    """In the environment of a processor, whatever device the tiers name."""
+    stub = tmp_path / "venv" / "bin" / "python"
+    stub.parent.mkdir(parents=True)
+    stub.write_text('#!/bin/sh\necho "args: $*"\n')
+    stub.chmod(0o755)
+    done = run(clone, "rehearse", "--tier", "paper,single-gpu", "--only", "01", ARTIFACT_VENV=str(tmp_path / "venv"))
+    assert "args: -m artifact.cli.main rehearse --tier paper,single-gpu --only 01" in done.stdout, done.stderr
+    assert ".venv from requirements/cpu.lock" in run(clone, "rehearse", "--tier", "paper", "--dry-run").stdout
 
 
 def test_existing_environment_is_used(clone: Path) -> None:
