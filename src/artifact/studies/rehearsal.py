@@ -96,7 +96,7 @@ _FEW: dict[str, Any] = {
     "train.prompts_per_step": 8,  # of fewer, a stand-in may answer none right, and SeqKD has nothing to imitate
     "train.curve_every": 2,
     "train.checkpoint_every": 1,
-    "train.token_records.prompts": 2,
+    "train.token_records.prompts": 8,  # notebook 15 looks for a right response with tokens among them
     "annotation.accept_poor_judge": True,  # a stand-in judges nothing
     "evaluation.limit": 6,
     "evaluation.sampled.limit": 2,
