@@ -94,8 +94,9 @@ def faults(words: list[str]) -> list[str]:
     known = {"--tier": tier_names(), "--study": study_names(), "--method": available()}
     found = [f"{verb} has no option {a}" for a in arguments if a.startswith("--") and a not in options]
     for name, value in pairwise(arguments):
-        if value not in {*known.get(name, (value,)), *NEW}:
-            found.append(f"no {name.removeprefix('--')} {value!r}")
+        for each in value.split(",") if "rehearse" in rest else [value]:  # one command rehearses several tiers
+            if each not in {*known.get(name, (each,)), *NEW}:
+                found.append(f"no {name.removeprefix('--')} {each!r}")
         if name == "--set":
             found += _refused(value)
     return found
@@ -138,6 +139,7 @@ artifact annotate --set a.b=1
 artifact plam
 artifact plan --tear tiny --tier tyni  # why
 ./run_all.sh --onyl 3
+./run_all.sh rehearse --tier paper,pper
 ```
 """
     assert [f for words in commands(shell) for f in faults(words)] == [
@@ -146,6 +148,7 @@ artifact plan --tear tiny --tier tyni  # why
         "plan has no option --tear",
         "no tier 'tyni'",
         "run-all has no option --onyl",
+        "no tier 'pper'",
     ]
 
 

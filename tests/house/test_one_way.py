@@ -20,6 +20,7 @@ OWN_NAMES = {
 READS_JSON = {
     "files.py": "is the way",
     "models.py": "names the model and its commit",
+    "actors/turns.py": "what a kill cut is no turn",
     "worlds/tiny/recipe.py": OWN_NAMES["worlds/tiny/recipe.py"],
 }
 OWN_HASHES = {"provenance.py": "is the way", "worlds/tiny/recipe.py": OWN_NAMES["worlds/tiny/recipe.py"]}

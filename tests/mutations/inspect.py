@@ -78,15 +78,15 @@ MUTANTS = (
     Mutant(
         "a question to the teacher goes to the student's engines",
         "inspect/live.py",
-        'served = {teacher: config.as_role("teacher"), student: config}',
-        "served = {teacher: config, student: config}",
+        'served = {student: config, teacher: config.as_role("teacher")}',
+        "served = {student: config, teacher: config}",
         POKE,
     ),
     Mutant(
         "the judge of a question takes devices that another uses",
         "inspect/live.py",
         "        card = annotate(problem, drawn[teacher], make_judge(config)[0], normaliser=a.normaliser)\n",
-        "    card = annotate(problem, drawn[teacher], make_judge(config)[0], normaliser=a.normaliser)\n    if True:\n",
+        "    card = annotate(problem, drawn[teacher], make_judge(config)[0], normaliser=a.normaliser)\n",
         POKE,
     ),
 )

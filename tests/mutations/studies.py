@@ -955,15 +955,15 @@ MUTANTS = (
     Mutant(
         "a run begins before its annotation is there",
         "studies/training_queue.py",
-        "queue.runs[i][2] in (None, *annotated)",
-        "True",
+        "and job.waits_for in (None, *annotated)",
+        "",
         ("studies/test_training_queue.py::test_each_is_trained_once_and_phase_one_stands_in_nobodys_way",),
     ),
     Mutant(
         "phase 1 in any lane",
         "studies/training_queue.py",
-        "return lane == 0 if key is not None else",
-        "return True if key is not None else",
+        "return job.lane in (None, lane) and",
+        "return",
         ("studies/test_training_queue.py::test_each_is_trained_once_and_phase_one_stands_in_nobodys_way",),
     ),
     Mutant(
