@@ -76,14 +76,15 @@ def config_of(ask: Ask, student: str, teacher: str, steps: int) -> Config:
 
 def measure(asks: Sequence[Ask], steps: int) -> dict[str, Any]:
     """An axis: its points, each with quartiles over `PASSES` × `steps` steps, and their provenance."""
+    from artifact.config import load
     from artifact.studies.store import actors_of
     from measuring import ours
     from measuring.models import random_model
 
-    now = report.Provenance()
+    now, tier = report.Provenance(), load("tiny")
     found: dict[Ask, list[dict[str, Any]]] = {ask: [] for ask in asks}
     shapes: dict[Ask, Shape] = {}
-    with tempfile.TemporaryDirectory() as scratch, actors_of(0):
+    with tempfile.TemporaryDirectory() as scratch, actors_of(tier, tier.models.student):
         models = {
             width: [random_model(Path(scratch) / f"{width}-{seed}", width, seed) for seed in (0, 1)]
             for width in {ask.width for ask in asks}

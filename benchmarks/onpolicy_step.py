@@ -167,7 +167,7 @@ def measure(pair: Pair, sides: Sequence[str], settings: dict[str, Any]) -> dict[
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     memory: dict[str, dict[str, float]] = {}
     now = report.Provenance()
-    with actors_of(0):
+    with actors_of(config, config.models.student):
         actors = ours.open_step(config) if "ours" in sides else None
         for repetition in range(-1, pair.repetitions):
             turn = sides if repetition % 2 else tuple(reversed(sides))  # nobody always follows the same
