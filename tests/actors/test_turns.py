@@ -57,28 +57,27 @@ def series(path: Path, kind: Kind, jobs: int, took: list[str], pause_s: float = 
     return thread
 
 
-def test_two_series_change_turns_once(tmp_path: Path, quick: None) -> None:
+def two_series(path: Path, sampling: int, training: int) -> list[str]:
+    """The order in which the jobs of two series have the lane; sampling begins."""
     took: list[str] = []
-    first = series(tmp_path / "lane", "sampler", 4, took)
+    first = series(path, "sampler", sampling, took)
     while not took:
         time.sleep(0.01)
-    second = series(tmp_path / "lane", "engine", 4, took)
+    second = series(path, "engine", training, took)
     first.join(30)
     second.join(30)
-    assert took == ["sampler"] * 4 + ["engine"] * 4
+    return took
+
+
+def test_two_series_change_turns_once(tmp_path: Path, quick: None) -> None:
+    assert two_series(tmp_path / "lane", 4, 4) == ["sampler"] * 4 + ["engine"] * 4
 
 
 def test_a_turn_that_is_over_lets_the_other_kind_in(
     tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turns, "TURN_S", 0.0)
-    took: list[str] = []
-    first = series(tmp_path / "lane", "sampler", 4, took)
-    while not took:
-        time.sleep(0.01)
-    second = series(tmp_path / "lane", "engine", 2, took)
-    first.join(30)
-    second.join(30)
+    took = two_series(tmp_path / "lane", 4, 2)
     assert took[:2] == ["sampler", "engine"] and sorted(took) == ["engine"] * 2 + ["sampler"] * 4
 
 
