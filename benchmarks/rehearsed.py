@@ -47,12 +47,13 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _together(accounts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The line of the time from the first start to the last end; none where a tier took several goes."""
-    if any(len(a["goes"]) > 1 for a in accounts):
-        return []
+    """The line of the time from the first start to the last end; none where a tier took several goes or another day."""
     ends = [datetime.fromisoformat(a["finished"]) for a in accounts]
     begun = min(end - timedelta(minutes=a["minutes"]) for end, a in zip(ends, accounts, strict=True))
-    return ["", f"All together: {(max(ends) - begun).total_seconds() / 60:.1f} minutes."]
+    minutes = (max(ends) - begun).total_seconds() / 60
+    if any(len(a["goes"]) > 1 for a in accounts) or minutes > 1 + sum(a["minutes"] for a in accounts):
+        return []
+    return ["", f"All together: {minutes:.1f} minutes."]
 
 
 def main() -> None:

@@ -42,6 +42,7 @@ def run_side_by_side(commands: Mapping[str, Sequence[str]], heard: Callable[[str
     name, from another thread. Where this process is interrupted meanwhile, all of them end as in `run_to_end`.
     """
     children: dict[str, subprocess.Popen[str]] = {}
+    readers: list[threading.Thread] = []
 
     def follow(name: str, child: subprocess.Popen[str]) -> None:
         assert child.stdout is not None
@@ -52,8 +53,12 @@ def run_side_by_side(commands: Mapping[str, Sequence[str]], heard: Callable[[str
         for name, command in commands.items():
             child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             children[name] = child
-            threading.Thread(target=follow, args=(name, child), daemon=True).start()
-        return {name: child.wait() for name, child in children.items()}
+            readers.append(threading.Thread(target=follow, args=(name, child), daemon=True))
+            readers[-1].start()
+        codes = {name: child.wait() for name, child in children.items()}
+        for reader in readers:  # the last words of a child may say why it failed
+            reader.join(END_SECONDS)
+        return codes
     finally:
         for child in children.values():
             if child.poll() is None:

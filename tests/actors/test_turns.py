@@ -81,8 +81,11 @@ def test_a_turn_that_is_over_lets_the_other_kind_in(
     assert took[:2] == ["sampler", "engine"] and sorted(took) == ["engine"] * 2 + ["sampler"] * 4
 
 
-def test_within_a_turn_nobody_is_kept_waiting_by_a_series(tmp_path: Path, quick: None) -> None:
-    """A notebook that needs the engines which the queue trains with comes between two of its runs."""
+def test_within_a_turn_nobody_is_kept_waiting_by_a_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook that needs the engines which the queue trains with comes between two of its runs: it is woken when the
+    lane is free, and does not look from time to time.
+    """
+    monkeypatch.setattr(turns, "LOOK_S", 5.0)
     took: list[str] = []
     queue = series(tmp_path / "lane", "engine", 40, took, pause_s=0.0005)
     while not took:

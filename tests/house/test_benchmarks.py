@@ -79,6 +79,24 @@ def test_the_page_shows_how_fast_a_step_is(name: str, where: str) -> None:
     assert shown and subprocess.run(command, capture_output=True, text=True, check=True).stdout == shown[1]
 
 
+def test_rehearsals_have_a_common_time_where_they_were_made_together(tmp_path: Path) -> None:
+    """Two that overlap by five minutes took fifteen; one of the next day, or in two goes, says nothing of both."""
+    path = tmp_path / "rehearsed.json"
+
+    def shown(finished: str, goes: int = 1) -> str:
+        account = {"hardware": {"cpu": "c", "cores": 2, "memory_gib": 1}, "minutes": 10.0, "notebooks": []}
+        account |= {"suremath": 0, "annotations": 0, "runs": 0, "source": "s"}
+        second = {"finished": finished, "goes": [{}] * goes}
+        first = {"finished": "2026-01-01T10:10:00+00:00", "goes": [{}]}
+        path.write_text(json.dumps({"paper": account | first, "single-gpu": account | second}))
+        command = [sys.executable, str(BENCHMARKS / "rehearsed.py"), "--table", "--out", str(path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "All together: 15.0 minutes." in shown("2026-01-01T10:15:00+00:00")
+    assert "All together" not in shown("2026-01-02T10:15:00+00:00")
+    assert "All together" not in shown("2026-01-01T10:15:00+00:00", goes=2)
+
+
 @pytest.mark.parametrize("name", sorted(NEED_ACTORS))
 def test_what_was_measured_of_a_step_is_whole(name: str) -> None:
     """The committed numbers say on what machine, of what source and under what load they were measured."""

@@ -564,6 +564,14 @@ MUTANTS = (
         ("actors/test_turns.py::test_a_killed_holder_is_waited_for_no_longer_than_a_moment",),
     ),
     Mutant(
+        "turns: whoever waits looks from time to time",
+        "actors/turns.py",
+        "        fcntl.flock(lock, fcntl.LOCK_EX)  # wakes as soon as it is free, before whoever had it asks again\n",
+        "        try:\n            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "        except BlockingIOError:\n            time.sleep(LOOK_S)\n            continue\n",
+        ("actors/test_turns.py::test_within_a_turn_nobody_is_kept_waiting_by_a_series",),
+    ),
+    Mutant(
         "placement: an engine of a frozen model takes less of a GPU than its memory",
         "actors/placement.py",
         'max(SINGLE_GPU_SHARE["sampler"], cluster.engine.gpu_memory_utilization)',

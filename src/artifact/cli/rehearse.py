@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from artifact.cli.options import names
+
 
 def rehearse(
     tier: Annotated[str, typer.Option("--tier", metavar="NAME[,NAME]", help="files of configs/tiers")] = "paper",
@@ -24,7 +26,7 @@ def rehearse(
     from artifact.studies.rehearsal import chains, rehearse_side_by_side
     from artifact.studies.rehearsal import rehearse as run
 
-    found = chains(tier.split(","))
+    found = chains(names(tier) or [])
     if folder is not None and len(found) > 1:
         raise ConfigError(f"--folder is one place, and {tier} need {len(found)}: leave it out, or rehearse one of them")
     if len(found) > 1:
