@@ -74,6 +74,28 @@ def test_side_by_side_each_is_heard_behind_its_name(tmp_path: Path) -> None:
     assert sorted(heard) == ["one | done", "one | why", "two | done", "two | why"]
 
 
+def test_side_by_side_some_at_a_time_and_none_before_it_is_ready(tmp_path: Path) -> None:
+    """Each writes when it begins and ends: never more than two at once; `c` begins after `b` has ended."""
+    script = (
+        "import pathlib, sys, time\nlog = pathlib.Path(sys.argv[1])\n"
+        "def say(what):\n    with log.open('a') as f: f.write(what + sys.argv[2] + ' ')\n"
+        "say('+'); time.sleep(float(sys.argv[3])); say('-')"
+    )
+    log, heard = tmp_path / "log", list[str]()
+    seconds = {"a": 1.5, "b": 0.3, "c": 0.1, "d": 0.1, "e": 0.1}
+    commands = {n: [sys.executable, "-c", script, str(log), n, str(s)] for n, s in seconds.items()}
+    codes = run_side_by_side(commands, heard.append, at_once=2, ready=lambda name, ended: name != "c" or "b" in ended)
+    assert codes == dict.fromkeys(seconds, 0)
+    events, running = log.read_text().split(), 0
+    for event in events:
+        running += 1 if event.startswith("+") else -1
+        assert running <= 2
+    assert events.index("+c") > events.index("-b") and set(events[:2]) == {"+a", "+b"}
+    log.unlink()
+    run_side_by_side({n: commands[n] for n in "de"}, heard.append, at_once=2, ready=lambda name, ended: "d" in ended)
+    assert log.read_text().split() == ["+d", "-d", "+e", "-e"], "where nothing runs, the next one begins all the same"
+
+
 SIDE_BY_SIDE = """
 import pathlib, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

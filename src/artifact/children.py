@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 END_SECONDS = 60
 """So long a child may take to end in order, before it is killed."""
+
+LOOK_S = 0.2
+"""Between two looks at whether another child may begin."""
 
 
 def end(child: subprocess.Popen[str], seconds: float = END_SECONDS) -> None:
@@ -37,9 +41,19 @@ def run_to_end(
     return child.returncode, said or ""
 
 
-def run_side_by_side(commands: Mapping[str, Sequence[str]], heard: Callable[[str], None]) -> dict[str, int]:
-    """Run all `commands` at once and return their exit codes, by name; each line that one writes is `heard` behind its
-    name, from another thread. Where this process is interrupted meanwhile, all of them end as in `run_to_end`.
+def run_side_by_side(
+    commands: Mapping[str, Sequence[str]],
+    heard: Callable[[str], None],
+    *,
+    at_once: int = 2,
+    ready: Callable[[str, Collection[str]], bool] = lambda name, ended: True,
+) -> dict[str, int]:
+    """Run all `commands`, `at_once` at a time in their order, and return their exit codes, by name.
+
+    heard  is given each line that one writes, behind its name, from another thread
+    ready  whether a command may begin, given the names of those that have ended; where nothing runs, the next one does
+
+    Where this process is interrupted meanwhile, all of them end as in `run_to_end`.
     """
     children: dict[str, subprocess.Popen[str]] = {}
     readers: list[threading.Thread] = []
@@ -49,13 +63,22 @@ def run_side_by_side(commands: Mapping[str, Sequence[str]], heard: Callable[[str
         for line in child.stdout:
             heard(f"{name} | {line.rstrip()}")
 
+    def begin(name: str) -> None:
+        child = subprocess.Popen(commands[name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        children[name] = child
+        readers.append(threading.Thread(target=follow, args=(name, child), daemon=True))
+        readers[-1].start()
+
     try:
-        for name, command in commands.items():
-            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            children[name] = child
-            readers.append(threading.Thread(target=follow, args=(name, child), daemon=True))
-            readers[-1].start()
-        codes = {name: child.wait() for name, child in children.items()}
+        while waiting := [name for name in commands if name not in children]:
+            ended = [name for name, child in children.items() if child.poll() is not None]
+            running = len(children) - len(ended)
+            may = [name for name in waiting if ready(name, ended)] or ([] if running else waiting)
+            if may and running < at_once:
+                begin(may[0])
+            else:
+                time.sleep(LOOK_S)
+        codes = {name: children[name].wait() for name in commands}
         for reader in readers:  # the last words of a child may say why it failed
             reader.join(END_SECONDS)
         return codes

@@ -30,6 +30,9 @@ READ = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken", 
 UNREAD = ("*/*.safetensors", "consolidated*")
 """The same weights in other layouts, as some repositories hold them too."""
 
+FAMILIES = ("llama", "qwen2", "qwen3", "qwen3_moe")
+"""Model types whose `config.json` is flat, decoders all: its numbers are the model's."""
+
 ANSWER_S = 5.0
 """Seconds within which the hub must answer that it has a model, before a download of hours is begun."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +19,15 @@ from tests.fake_hub import TINY, FakeHub, copy_of
 from tests.poison import NORM, POISONS, sharded, with_config, with_tensors
 
 from artifact.actors import checkpoints, session
-from artifact.actors.checkpoints import check_model, load_config, load_frozen, load_network, load_tokenizer
+from artifact.actors.checkpoints import (
+    Sizes,
+    check_model,
+    load_config,
+    load_frozen,
+    load_network,
+    load_sizes,
+    load_tokenizer,
+)
 from artifact.actors.scoring import ScoringActor
 from artifact.actors.weight_sync import EngineExtension
 from artifact.config import load
@@ -280,3 +290,91 @@ def test_a_scoring_actor_follows_a_configuration_too(actor: ScoringActor, tmp_pa
     first = actor.load(str(folder))
     with_config(rms_norm_eps=0.5)(folder)
     assert actor.load(str(folder)) is not first
+
+
+MODELS_HERE = sorted(f.parent for f in TINY.parent.glob("*/*/tokenizer_config.json"))
+
+
+@pytest.mark.parametrize("folder", MODELS_HERE, ids=lambda folder: "/".join(folder.parts[-2:]))
+def test_a_tokenizer_that_states_its_class_is_the_one_that_transformers_finds(folder: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    found, peer = load_tokenizer(str(folder)), AutoTokenizer.from_pretrained(str(folder))
+    assert type(found) is type(peer)
+    assert found.get_vocab() == peer.get_vocab() and found.special_tokens_map == peer.special_tokens_map
+    texts = ["What is 12 + 7?", "  a\n\nb <|im_end|>", "π ≈ 3.14"]
+    assert found(texts)["input_ids"] == peer(texts)["input_ids"]
+    assert found.chat_template == peer.chat_template
+    for name, tokenizer in (("found", found), ("peer", peer)):
+        tokenizer.save_pretrained(tmp_path / name)  # a run's weights hold it
+    assert {f.name: f.read_bytes() for f in (tmp_path / "found").iterdir()} == {
+        f.name: f.read_bytes() for f in (tmp_path / "peer").iterdir()
+    }
+
+
+def _states(**changed: Any) -> Callable[[Path], None]:
+    """A poison that rewrites `tokenizer_config.json`; a value of None takes the key away."""
+
+    def rewrite(folder: Path) -> None:
+        path = folder / "tokenizer_config.json"
+        data = json.loads(path.read_text()) | changed
+        path.write_text(json.dumps({name: value for name, value in data.items() if value is not None}))
+
+    return rewrite
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _states(tokenizer_class=None),
+        _states(tokenizer_class="Qwen2Tokenizer"),
+        _states(tokenizer_class="PreTrainedTokenizerFast"),
+        with_config(model_type="qwen2"),
+        lambda folder: (folder / "tokenizer_config.json").unlink(),
+    ],
+    ids=["none stated", "another class", "the old name", "another family", "no file"],
+)
+def test_of_any_other_tokenizer_transformers_is_asked(change: Callable[[Path], None], tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    folder = str(copy_of("student", tmp_path / "model", change))
+    found, peer = load_tokenizer(folder), AutoTokenizer.from_pretrained(folder)
+    assert type(found) is type(peer)
+    assert found("What is 12 + 7?")["input_ids"] == peer("What is 12 + 7?")["input_ids"]
+
+
+@pytest.mark.parametrize("folder", MODELS_HERE, ids=lambda folder: "/".join(folder.parts[-2:]))
+def test_sizes_are_those_that_transformers_reads(folder: Path) -> None:
+    from transformers import AutoConfig
+
+    peer = AutoConfig.from_pretrained(str(folder))
+    assert load_sizes(str(folder)) == Sizes(peer.vocab_size, peer.max_position_embeddings)
+
+
+def test_sizes_that_a_model_leaves_to_its_family_are_the_familys(tmp_path: Path) -> None:
+    from transformers import Qwen3Config
+
+    folder = copy_of("student", tmp_path / "model", lambda folder: None)
+    data = json.loads((folder / "config.json").read_text())
+    data.pop("max_position_embeddings")
+    (folder / "config.json").write_text(json.dumps(data))
+    assert load_sizes(str(folder)) == Sizes(data["vocab_size"], Qwen3Config().max_position_embeddings)
+
+
+def test_sizes_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    folder = str(copy_of("student", tmp_path / "model", with_config(vocab_size="many")))
+    with pytest.raises(BrokenModel, match=r"config\.json cannot be used"):
+        load_sizes(folder)
+
+
+def test_what_is_known_of_a_run_before_it_begins_needs_no_network_to_be_loaded() -> None:
+    """Every notebook asks it of every run that it shows: transformers' networks take four seconds to be imported."""
+    code = (
+        "import sys\n"
+        "from artifact.config import load\n"
+        "from artifact.studies.inputs import build_inputs\n"
+        "build_inputs(load('tiny'))\n"
+        "print([name for name in sys.modules if name.startswith('transformers.generation')])\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert said.stdout.splitlines()[-1] == "[]"

@@ -67,3 +67,11 @@ def test_models_are_kept_apart_and_seeds_are_not_mixed() -> None:
 def test_as_a_reader_sees_it() -> None:
     shown = su.format_student(su.student_table(frame(ANSWERS), ks=(4,), resamples=50))
     assert {"avg@4 %", "pass@4 %", "ECE %", "AUROC of H"} <= set(shown.columns) and shown["method"].tolist() == ["OPD"]
+
+
+def test_of_several_splits_each_row_says_which() -> None:
+    two = pd.concat([frame(ANSWERS), frame(ANSWERS, split="amo-bench")])
+    shown = su.format_student(su.student_table(two, ks=(4,), resamples=50))
+    assert shown["split"].tolist() == [frame(ANSWERS)["split"].iloc[0], "amo-bench"]
+    assert not shown[["split", "teacher", "method"]].duplicated().any()
+    assert "split" not in su.format_student(su.student_table(frame(ANSWERS), ks=(4,), resamples=50))

@@ -15,7 +15,17 @@ from artifact.errors import ArtifactError
 from artifact.files import read_json, write_json
 from artifact.paths import project_root
 from artifact.studies import rehearsal as module
-from artifact.studies.rehearsal import FACTOR, chains, firsts, prepare, rehearse, rehearse_side_by_side, scaled, thinned
+from artifact.studies.rehearsal import (
+    FACTOR,
+    firsts,
+    in_order,
+    prepare,
+    rehearse,
+    rehearse_side_by_side,
+    scaled,
+    take_over,
+    thinned,
+)
 from artifact.studies.study import study_names
 from artifact.suremath.settings import load_settings
 
@@ -106,25 +116,61 @@ def test_the_account_holds_every_go_and_the_cluster_always_ends(
     assert {go["source"] for go in account["goes"]} == {account["source"]}
 
 
-def test_tiers_of_one_dataset_follow_each_other_and_others_run_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """UOPD's pairs read the SURE-Math that `paper` builds, so they wait for it; one GPU has problems of its own."""
-    found = chains(["paper", "single-gpu", "paper-4b", "paper", "paper-8b"])
-    assert found == {"paper": ["paper", "paper-4b", "paper-8b"], "single-gpu": ["single-gpu"]}
+def test_a_tier_that_reads_anothers_dataset_waits_until_it_is_built(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """UOPD's pairs read the SURE-Math that `paper` builds; one GPU has problems of its own."""
+    assert in_order(["paper-4b", "single-gpu", "paper", "paper-4b"]) == ["single-gpu", "paper", "paper-4b"]
     with pytest.raises(ConfigError, match="unknown tier 'papr'"):
-        chains(["papr"])
+        in_order(["papr"])
     begun: dict[str, Any] = {}
 
-    def run(commands: Any, heard: Any) -> dict[str, int]:
-        begun.update(commands)
+    def run(commands: Any, heard: Any, *, ready: Any) -> dict[str, int]:
+        begun.update(commands, ready=ready)
         return dict.fromkeys(commands, 0) | {"single-gpu": 1}
 
     monkeypatch.setattr(module, "run_side_by_side", run)
-    with pytest.raises(ArtifactError, match="the rehearsal in single-gpu failed"):
-        rehearse_side_by_side(found, "03", print)
-    assert {name: command[-4:] for name, command in begun.items()} == {
-        "paper": ["--tier", "paper,paper-4b,paper-8b", "--only", "03"],
-        "single-gpu": ["--tier", "single-gpu", "--only", "03"],
-    }
+    with pytest.raises(ArtifactError, match="the rehearsal of single-gpu failed"):
+        rehearse_side_by_side(["paper-4b", "single-gpu", "paper"], tmp_path, "03", print)
+    ready = begun.pop("ready")
+    assert list(begun) == ["single-gpu", "paper", "paper-4b"]
+    asked = ["--tier", "paper-4b", "--only", "03", "--folder", str(tmp_path / "paper-4b")]
+    assert begun["paper-4b"][-6:] == asked
+    assert ready("single-gpu", []) and ready("paper", []) and not ready("paper-4b", ["single-gpu"])
+    assert ready("paper-4b", ["paper"]), "it failed: this one builds its own, or says why not"
+    made = tmp_path / "paper" / "results" / "suremath" / "key"
+    made.mkdir(parents=True)
+    assert not ready("paper-4b", []), "it is being built"
+    (made / "manifest.json").write_text("{}")
+    assert ready("paper-4b", [])
+
+
+def test_alone_a_tier_waits_for_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[Any] = []
+
+    def run(commands: Any, heard: Any, *, ready: Any) -> dict[str, int]:
+        asked.extend(ready(tier, []) for tier in commands)
+        return dict.fromkeys(commands, 0)
+
+    monkeypatch.setattr(module, "run_side_by_side", run)
+    rehearse_side_by_side(["paper-4b", "paper-8b"], tmp_path, None, print)
+    assert asked == [True, True], "who builds their SURE-Math is not asked for: each builds it"
+
+
+def test_what_another_tier_built_is_taken_over_whole(tmp_path: Path) -> None:
+    made = tmp_path / "paper" / "results" / "suremath" / "key"
+    (made / "dataset").mkdir(parents=True)
+    (made / "dataset" / "train.parquet").write_bytes(b"rows")
+    take_over("paper-8b", tmp_path / "paper-8b")
+    assert not (tmp_path / "paper-8b").exists(), "unfinished: it has no manifest"
+    (made / "manifest.json").write_text("{}")
+    for _ in range(2):  # a second go finds it there
+        take_over("paper-8b", tmp_path / "paper-8b")
+    taken = tmp_path / "paper-8b" / "results" / "suremath" / "key"
+    assert (taken / "dataset" / "train.parquet").read_bytes() == b"rows" and (taken / "manifest.json").is_file()
+    take_over("paper", tmp_path / "paper")
+    take_over("single-gpu", tmp_path / "single-gpu")
+    assert not (tmp_path / "single-gpu").exists()
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,14 @@ import os
 import pickle
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from artifact.errors import ArtifactError
-from artifact.models import broken, check_files, json_of, weight_files
+from artifact.models import FAMILIES, broken, check_files, json_of, weight_files
 from artifact.provenance import model_hash
 from artifact.tasks.checks import check_head
 
@@ -30,6 +31,14 @@ _LOADING = Lock()
 
 SAFE: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
 """Said to every reader: no code of the model's own, no network."""
+
+
+def _of_transformers(name: str) -> Any:
+    """A class of transformers, which imports its parts when they are first named: by one thread at a time."""
+    import transformers
+
+    with _LOADING:
+        return getattr(transformers, name)
 
 
 def load_network(path: str, dtype: str, device: str = "cpu") -> Any:
@@ -98,16 +107,35 @@ def load_frozen(path: str, dtype: str, device: str = "cpu") -> Any:
 
 def load_tokenizer(path: str) -> Any:
     """The tokenizer in the folder `path`; BrokenModel where there is none or it cannot be read."""
-    from transformers import AutoTokenizer
-
     folder = Path(path)
-    load_config(path)  # transformers asks it for the tokenizer's class
     if not any((folder / name).is_file() for name in TOKENIZERS):
+        json_of(folder / "config.json")  # a folder that is no model at all is told as that
         raise broken(folder, f"it has no tokenizer (none of {', '.join(TOKENIZERS)})")
+    if _states_its_class(folder):
+        reader = _of_transformers("TokenizersBackend")
+    else:
+        load_config(path)  # transformers asks it for the tokenizer's class
+        reader = _of_transformers("AutoTokenizer")
     try:
-        return AutoTokenizer.from_pretrained(path, **SAFE)
+        return reader.from_pretrained(path, **SAFE)
     except Exception as err:  # the tokenizers library raises nothing narrower
         raise broken(folder, f"its tokenizer cannot be read ({_brief(err)})") from err
+
+
+def _states_its_class(folder: Path) -> bool:
+    """Whether transformers would read the tokenizer with the plain class that its folder states.
+
+    Asking transformers (`AutoTokenizer`) imports what trains and generates: four seconds in every process that reads
+    no more than finished runs. It takes a stated class for these families; for others it may know better.
+    """
+    stated = json_of(folder / "config.json")
+    if stated.get("model_type") not in ("qwen3", "qwen3_moe") or "auto_map" in stated:
+        return False
+    files = folder / "tokenizer.json", folder / "tokenizer_config.json"
+    if not all(file.is_file() for file in files):
+        return False
+    said = json_of(files[1])
+    return said.get("tokenizer_class") == "TokenizersBackend" and "auto_map" not in said
 
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
@@ -116,12 +144,10 @@ TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "t
 
 def load_config(path: str) -> Any:
     """The configuration in the folder `path`, by transformers; BrokenModel where it is none that it knows."""
-    from transformers import AutoConfig
-
     folder = Path(path)
     stated = json_of(folder / "config.json")
     try:
-        return AutoConfig.from_pretrained(path, **SAFE)
+        return _of_transformers("AutoConfig").from_pretrained(path, **SAFE)
     except Exception as err:  # a field of the wrong type raises whatever it raises
         if "auto_map" in stated:
             raise broken(
@@ -130,6 +156,28 @@ def load_config(path: str) -> Any:
                 "choose a model whose architecture is part of transformers",
             ) from err
         raise broken(folder, f"config.json cannot be used ({_brief(err)})") from err
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a configuration says of tokens: rows of the output head, positions it was made for (None: any number)."""
+
+    vocab_size: int
+    max_position_embeddings: int | None
+
+
+def load_sizes(path: str) -> Sizes:
+    """The sizes of the model in the folder `path`; BrokenModel where its configuration cannot be used.
+
+    Read from config.json where it states both, without the seconds that transformers takes to be imported; what it
+    leaves to its family's defaults, transformers says. The rest of it is looked at by `check_model`.
+    """
+    stated = json_of(Path(path) / "config.json")
+    found = [stated.get(name) for name in ("vocab_size", "max_position_embeddings")]
+    if stated.get("model_type") in FAMILIES and all(type(size) is int for size in found):
+        return Sizes(*found)  # type: ignore[arg-type]  # checked above
+    whole = load_config(path)
+    return Sizes(whole.vocab_size, getattr(whole, "max_position_embeddings", None))
 
 
 def load_classifier(path: str) -> Any:
@@ -213,14 +261,13 @@ def finite(path: str, named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, A
 def _read(path: str, dtype: str, **where: Any) -> Any:
     """The network by transformers, refused where its files or the outcome of loading are not what they should be."""
     import torch
-    from transformers import AutoModelForCausalLM
 
     folder = Path(path)
     check_files(folder)
-    config = load_config(path)
+    config, reader = load_config(path), _of_transformers("AutoModelForCausalLM")
     try:
         with quiet_transformers():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = reader.from_pretrained(
                 path,
                 config=config,
                 dtype=getattr(torch, dtype),

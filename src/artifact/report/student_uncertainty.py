@@ -99,11 +99,13 @@ def _mean_interval(values_P: Floats, resamples: int) -> Interval:
 
 
 def format_student(table: pd.DataFrame) -> pd.DataFrame:
-    """`student_table` in percent; AUROC and H / log k as they are."""
+    """`student_table` in percent; AUROC and H / log k as they are. Of several splits each row says of which it is."""
     passes = [c for c in table.columns if c.startswith("pass@")]
     k = int(table["samples"].iloc[0])
+    several = {"split": table["split"]} if table["split"].nunique() > 1 else {}
     return pd.DataFrame(
         {
+            **several,
             "teacher": table["teacher"],
             "method": table["label"],
             "problems": table["problems"].map(count),

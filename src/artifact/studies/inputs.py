@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from artifact.actors.checkpoints import load_config, load_tokenizer
+from artifact.actors.checkpoints import load_sizes, load_tokenizer
 from artifact.actors.sampler import EngineSampler
 from artifact.actors.session import Actors
 from artifact.config import Config, TaskSection
@@ -129,8 +129,8 @@ def problems_of(section: TaskSection, split: str, limit: int | None) -> tuple[Pr
 
 @lru_cache(maxsize=32)
 def _checkpoint(model: str) -> Checkpoint:
-    shape = load_config(resolve_model(model))
-    return Checkpoint(model, tokenizer_of(model), shape, config_file(model, "generation_config.json"))
+    sizes = load_sizes(resolve_model(model))
+    return Checkpoint(model, tokenizer_of(model), sizes, config_file(model, "generation_config.json"))
 
 
 @lru_cache(maxsize=32)

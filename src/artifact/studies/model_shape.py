@@ -14,10 +14,8 @@ from typing import Any
 
 from artifact.config import read_yaml
 from artifact.errors import ConfigError
-from artifact.models import json_of
+from artifact.models import FAMILIES, json_of
 from artifact.paths import local_model, project_root
-
-FAMILIES = ("llama", "qwen2", "qwen3", "qwen3_moe")
 
 
 @dataclass(frozen=True)

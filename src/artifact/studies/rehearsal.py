@@ -2,9 +2,9 @@
 
 A rehearsal lies in a folder of its own, which is a project root: copies of configurations and notebooks, a cache of the
 hub with stand-ins, results. The tier keeps its name and everything it says, but for what `scaled` changes: the device,
-lengths of responses by one factor, and numbers of steps and problems. Of the cells of a study that differ in numbers
-alone, the first is trained (`firsts`). Ray counts as many GPUs as the tier has, so that placement, leases and their
-order are the tier's. Nothing below the verb knows that it is a rehearsal.
+lengths of responses by one factor, and numbers of steps, problems and tokens of a pass. Of the cells of a study that
+differ in numbers alone, the first is trained (`firsts`). Ray counts as many GPUs as the tier has, so that placement,
+leases and their order are the tier's. Nothing below the verb knows that it is a rehearsal.
 
 Left out: what only a GPU can show (CUDA, NCCL, memory, engines over several devices, real weights).
 """
@@ -16,7 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,7 @@ _FEW: dict[str, Any] = {
     "train.prompts_per_step": 8,  # of fewer, a stand-in may answer none right, and SeqKD has nothing to imitate
     "train.curve_every": 2,
     "train.checkpoint_every": 1,
+    "optimiser.micro_batch_tokens": 1024,  # a processor's attention takes all pairs of a packed row
     "train.token_records.prompts": 8,  # notebook 15 looks for a right response with tokens among them
     "annotation.accept_poor_judge": True,  # a stand-in judges nothing
     "evaluation.limit": 6,
@@ -268,10 +269,12 @@ def verb(environment: dict[str, str], *arguments: str) -> None:
 def rehearse(tier: str, folder: Path, only: str | None = None) -> Path:
     """A tier, or its notebooks `only`, from SURE-Math's construction to the tables; returns the account of it.
 
-    What an earlier attempt left in `folder` is found there, so a rehearsal may be made in several goes.
+    What an earlier attempt left in `folder` is found there, so a rehearsal may be made in several goes, and the
+    SURE-Math that another tier has built beside it is taken over.
     """
     started, done = time.monotonic(), False
     environment = prepare(tier, folder)
+    take_over(tier, folder)
     chosen = ["--only", only] if only else []
     try:
         verb(environment, "run-all", "--tier", tier, *chosen)
@@ -285,21 +288,42 @@ def rehearse(tier: str, folder: Path, only: str | None = None) -> Path:
     return path
 
 
-def chains(tiers: Iterable[str]) -> dict[str, list[str]]:
-    """Which of `tiers` are rehearsed one after the other, for they share a folder and its SURE-Math, by its name."""
-    found: dict[str, list[str]] = {}
-    for tier in dict.fromkeys(tiers):
-        found.setdefault(builder_of(tier), []).append(tier)
-    return found
+def in_order(tiers: Iterable[str]) -> list[str]:
+    """`tiers`, each once, those that build a SURE-Math before those that only read it."""
+    return sorted(dict.fromkeys(tiers), key=lambda tier: builder_of(tier) != tier)
 
 
-def rehearse_side_by_side(tiers: Mapping[str, Sequence[str]], only: str | None, heard: Callable[[str], None]) -> None:
-    """All `chains` at once, each in a process and a cluster of its own; ArtifactError that names those that failed."""
+def rehearse_side_by_side(tiers: Iterable[str], folder: Path, only: str | None, heard: Callable[[str], None]) -> None:
+    """Several tiers, two at a time, each in a process, a cluster and a folder of its own: `folder`/TIER.
+
+    One that reads the SURE-Math of another waits until that is built, and takes it over (`take_over`). Raises
+    ArtifactError that names those that failed.
+    """
     chosen = ["--only", only] if only else []
     verb_of = [sys.executable, "-m", "artifact.cli.main", "rehearse", "--tier"]
-    codes = run_side_by_side({name: [*verb_of, ",".join(chain), *chosen] for name, chain in tiers.items()}, heard)
+    commands = {tier: [*verb_of, tier, *chosen, "--folder", str(folder / tier)] for tier in in_order(tiers)}
+
+    def ready(tier: str, ended: Collection[str]) -> bool:
+        builder = builder_of(tier)
+        return builder not in {*commands} - {tier} or builder in ended or bool(_built(folder / builder))
+
+    codes = run_side_by_side(commands, heard, ready=ready)
     if failed := [name for name, code in codes.items() if code]:
-        raise ArtifactError(f"the rehearsal in {', '.join(failed)} failed; what it said stands above")
+        raise ArtifactError(f"the rehearsal of {', '.join(failed)} failed; what it said stands above")
+
+
+def take_over(tier: str, folder: Path) -> None:
+    """Copy the SURE-Math that the rehearsal of another tier built beside `folder`; nothing where there is none.
+
+    Where it is not the one that `tier` reads, that one is built.
+    """
+    if (builder := builder_of(tier)) != tier:
+        for made in _built(folder.parent / builder):
+            shutil.copytree(made, folder / "results" / "suremath" / made.name, dirs_exist_ok=True)
+
+
+def _built(folder: Path) -> list[Path]:
+    return [manifest.parent for manifest in folder.glob("results/suremath/*/manifest.json")]
 
 
 def _account(tier: str, results: Path, go: dict[str, Any]) -> Path:
