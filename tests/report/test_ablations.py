@@ -62,7 +62,9 @@ def test_a_cell_that_was_not_run_is_told() -> None:
 def test_a_panel_holds_its_values_its_references_and_nothing_that_hides_them() -> None:
     table = ablations.by_setting(FRAME, VALUES, {"n-16": "many"}, resamples=200)
     linear = ablations.by_setting(FRAME, {"opd": 0.4, "n-2": 1.0}, resamples=200)
-    figure, data = ablations.setting_panels({("a", "N"): table, ("b", "T"): linear}, {"untrained": 0.25})
+    figure, data = ablations.setting_panels(
+        {("a", "N"): table, ("b", "T"): linear}, {"untrained": {"evaluation": 0.25}}
+    )
     first, second = figure.axes[:2]
     assert [t.get_text() for t in first.get_xticklabels()] == ["2", "8", "many"]
     assert (first.get_xscale(), second.get_xscale()) == ("log", "linear")
@@ -70,6 +72,47 @@ def test_a_panel_holds_its_values_its_references_and_nothing_that_hides_them() -
     drawn = [np.asarray(line.get_ydata()).tolist() for line in first.get_lines()]
     assert any(values == pytest.approx([0.45, 0.5, 0.7]) for values in drawn) and [0.25, 0.25] in drawn
     assert list(data["panel"]) == ["a"] * 3 + ["b"] * 2 and list(data["setting"]) == ["N"] * 3 + ["T"] * 2
+
+
+def on_two_splits(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same again on a second split, with right and wrong exchanged."""
+    return pd.concat([frame, frame.assign(split="amo-bench", correct=~frame["correct"])], ignore_index=True)
+
+
+def test_of_several_splits_each_has_a_panel_and_a_level_of_its_own() -> None:
+    table = ablations.by_setting(on_two_splits(FRAME), VALUES, resamples=50)
+    levels = {"untrained": {"evaluation": 0.25, "amo-bench": 0.75}}
+    figure, data = ablations.setting_panels({("a", "N"): table, ("b", "N"): table}, levels)
+    drawn = {axis.get_title(): [np.asarray(x.get_ydata()).tolist() for x in axis.get_lines()] for axis in figure.axes}
+    assert set(drawn) == {"a\nevaluation", "a\namo-bench", "b\nevaluation", "b\namo-bench"}
+    for title, lines in drawn.items():
+        right = [0.45, 0.5, 0.7] if "evaluation" in title else [0.55, 0.5, 0.3]
+        assert any(values == pytest.approx(right) for values in lines)
+        level = levels["untrained"][title.split("\n")[1]]
+        assert [level, level] in lines and all(len(values) in (2, 3) for values in lines)
+    assert len(data) == 12
+
+
+def test_a_forest_of_several_splits_has_a_panel_for_each() -> None:
+    accuracies = {"opd": dict.fromkeys((0, 1), 0.2), "better": dict.fromkeys((0, 1), 0.8)}
+    differences = tables.difference_table(on_two_splits(evaluation(accuracies)), resamples=200)
+    figure, _ = ablations.difference_forest(differences, {"better": False, "opd": False})
+    found = {axis.get_title(): np.asarray(axis.collections[-1].get_offsets())[:, 0] for axis in figure.axes}
+    assert found["teacher B\nevaluation"] == pytest.approx([60]) and found["teacher B\namo-bench"] == pytest.approx(
+        [-60]
+    )
+
+
+def test_rows_of_several_splits_and_comparisons_can_be_told_apart() -> None:
+    one, two = FRAME[FRAME["cell"].isin(["opd", "n-2"])], on_two_splits(FRAME[FRAME["cell"].isin(["opd", "n-2"])])
+    found = {len(f): ablations.compared_at("equal steps", tables.difference_table(f, resamples=50)) for f in (one, two)}
+    assert set(found[len(one)]["split"]) == {"equal steps"}
+    assert set(found[len(two)]["split"]) == {"equal steps, evaluation", "equal steps, amo-bench"}
+    costs = {"bytes_per_token": 1, "bytes_per_step": 1.0, "teacher_mass": 1.0, "student_mass": 1.0}
+    for frame, named in ((one, False), (two, True)):
+        shown = ablations.format_top_k(ablations.by_setting(frame, {"n-2": 2, "opd": 8}, resamples=50).assign(**costs))
+        assert ("split" in shown) == named
+        assert not shown[[c for c in ("split", "teacher", "k", "method") if c in shown]].duplicated().any()
 
 
 def test_more_panels_than_columns_go_into_rows() -> None:

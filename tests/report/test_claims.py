@@ -170,6 +170,24 @@ def test_monotone(results: Path, series: list[float], half: float, expected: str
     assert rises == (PASS if half == 0.5 or len(set(series)) == 1 else FAIL)
 
 
+def test_of_several_splits_each_is_a_series_and_is_named(results: Path) -> None:
+    """The papers' tier measures four benchmarks: what is claimed holds where it holds on each."""
+    store(split=["math", "amo"] * 2, N=[2, 2, 8, 8], x=[0.5, 0.1, 0.6, 0.2], l=[0.4, 0, 0.5, 0], h=[0.6, 0.2, 0.7, 0.3])
+    found = verdict("monotone", cells(**ENDS), along="N", direction="increasing")
+    assert found.verdict == PASS and "math: 2 points from 0.5 to 0.6" in found.numbers and "amo: 2" in found.numbers
+    store(
+        split=["math", "amo"] * 2, N=[2, 2, 8, 8], x=[0.5, 0.3, 0.6, 0.1], l=[0.4, 0.2, 0.5, 0], h=[0.6, 0.4, 0.7, 0.15]
+    )
+    assert verdict("monotone", cells(**ENDS), along="N", direction="increasing").verdict == FAIL, "on one it falls"
+    store(split=["math"] * 2 + ["amo"], N=[2, 8, 2], x=[0.5, 0.6, 0.3])
+    with pytest.raises(BrokenEvidence, match="no series along 'N'"):
+        verdict("monotone", cells(), along="N", direction="increasing")
+    store(split=["math", "amo"], x=[0.5, 0.7])
+    assert verdict("bound", cells(), side="above", value=0.4).numbers.startswith("math: 0.5; amo: 0.7")
+    store(split=["math", "math"], x=[0.5, 0.7])
+    assert verdict("bound", cells(), side="above", value=0.4).numbers.startswith("0.5; 0.7")
+
+
 def test_ratio_and_agreement(results: Path) -> None:
     store(x=[30.0, 20.0], cell=["a", "b"])
     a, b = cells(where={"cell": "a"}), cells(where={"cell": "b"})

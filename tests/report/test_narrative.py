@@ -48,6 +48,7 @@ def test_costs_name_the_extremes_and_take_seconds_from_their_own_frame() -> None
 
 def test_a_difference_is_above_or_below_and_says_how_many_seeds_agree() -> None:
     row = {
+        "split": "s",
         "teacher": "t",
         "label": "CORE",
         "reference": "OPD",
@@ -67,6 +68,8 @@ def test_a_difference_is_above_or_below_and_says_how_many_seeds_agree() -> None:
         "Teacher t: CORE is 5.0 points below OPD on hard problems (95 % interval -9.0 to -1.0, p = 0.004 by Holm, "
         "n = 1,500).",
     ]
+    one, two = S.differences(pd.DataFrame([up, down | {"split": "math-500"}]))
+    assert one.startswith("Teacher t, s: CORE is 5.0 points above") and two.startswith("Teacher t, math-500: CORE is")
 
 
 def test_accuracy_falls_over_the_bins_or_the_rises_are_counted() -> None:

@@ -1,7 +1,7 @@
 """Ablations: accuracy against the setting that was varied, differences as a forest, and which rows read labels.
 
-A panel is a study: its cells ordered by the value of one setting (`comparison.setting_values`), each with the interval
-over problems of its accuracy and the range over its seeds. Left out: running anything, what may be claimed
+A panel is a study on a split: its cells ordered by the value of one setting (`comparison.setting_values`), each with
+the interval over problems of its accuracy and the range over its seeds. Left out: running anything, what may be claimed
 (`differences.py`), and what needs no training (`weightings.py`).
 """
 
@@ -55,30 +55,39 @@ def by_setting(
     return teacher_first(table[["teacher", *kept]].sort_values(["teacher", "value"], kind="stable", ignore_index=True))
 
 
-def setting_panels(panels: Panels, references: Mapping[str, float] | None = None, columns: int = 4) -> FigureAndData:
-    """One panel for each study: accuracy against its setting, a line for each teacher; panels share the y axis.
+def setting_panels(
+    panels: Panels, references: Mapping[str, Mapping[str, float]] | None = None, columns: int = 4
+) -> FigureAndData:
+    """One panel for each study, and split where there are several: accuracy against its setting, a line for each
+    teacher; panels share the y axis.
 
     Thin bars: 95 % intervals over problems; thick grey ones: the range over seeds. `references` are accuracies drawn as
-    dotted lines (label → value).
+    dotted lines (label → split → value).
     """
-    rows = -(-len(panels) // columns)
-    width = min(1.0, 0.36 * len(panels)) if rows == 1 else 1.0
+    drawn = [
+        (title, name, str(split), part)
+        for (title, name), table in panels.items()
+        for split, part in table.groupby("split", sort=False)
+    ]
+    several = len({split for _, _, split, _ in drawn}) > 1
+    rows = -(-len(drawn) // columns)
+    width = min(1.0, 0.36 * len(drawn)) if rows == 1 else 1.0
     with canvas(
-        rows, min(columns, len(panels)), ratio=1.0 if len(panels) < 3 else 1.4, width=max(width, 0.5), sharey=True
+        rows, min(columns, len(drawn)), ratio=1.0 if len(drawn) < 3 else 1.4, width=max(width, 0.5), sharey=True
     ) as (figure, axes):
-        for axis, ((title, name), table) in zip(axes.flat, panels.items(), strict=False):
+        for axis, (title, name, split, table) in zip(axes.flat, drawn, strict=False):
             for i, (teacher, line) in enumerate(table.groupby("teacher", sort=False)):
                 _line(axis, line, str(teacher), i)
             _value_axis(axis, table)
-            for i, (label, value) in enumerate((references or {}).items()):
-                axis.axhline(value, color=GREY, linestyle=(":", "-.", "--")[i % 3], linewidth=0.8, label=label)
+            for i, (label, level) in enumerate((references or {}).items()):
+                axis.axhline(level[split], color=GREY, linestyle=(":", "-.", "--")[i % 3], linewidth=0.8, label=label)
             axis.set_xlabel(name)
-            axis.set_title(title, fontsize=6)
-        for axis in list(axes.flat)[len(panels) :]:
+            axis.set_title(f"{title}\n{split}" if several else title, fontsize=6)
+        for axis in list(axes.flat)[len(drawn) :]:
             axis.set_axis_off()
         for row in axes:
             row[0].set_ylabel("accuracy")
-        legend_above(figure, axes.flat[: len(panels)])
+        legend_above(figure, axes.flat[: len(drawn)])
     data = [table.assign(panel=title, setting=name) for (title, name), table in panels.items()]
     return figure, pd.concat(data, ignore_index=True)
 
@@ -103,7 +112,7 @@ def _value_axis(axis: Axes, table: pd.DataFrame) -> None:
 
 
 def difference_forest(differences: pd.DataFrame, gold: Mapping[str, bool]) -> FigureAndData:
-    """Differences from the reference as a forest, one row for each method, a panel for each teacher.
+    """Differences from the reference as a forest, one row for each method, a panel for each teacher and split.
 
     `differences` is a `difference_table` of one reference; filled marks are claims (`differences.CLAIMS`), open ones
     are none. A method that reads labels (`comparison.reads_gold`) has a star behind its name.
@@ -112,10 +121,11 @@ def difference_forest(differences: pd.DataFrame, gold: Mapping[str, bool]) -> Fi
     data = overall.assign(reads_gold=overall["cell"].map(gold))
     teachers, labels = list(dict.fromkeys(data["teacher"])), list(dict.fromkeys(data["label"]))
     starred = dict(zip(data["label"], data["reads_gold"], strict=True))
-    ratio = (0.7 + 0.22 * len(labels)) / (5.5 * 0.62 / len(teachers))
-    with canvas(1, len(teachers), ratio=ratio, sharey=True) as (figure, axes):
-        for axis, teacher, look in zip(axes[0], teachers, TEACHERS, strict=False):
-            part = data[data["teacher"] == teacher]
+    blocks, several = list(data.groupby(["teacher", "split"], sort=False)), data["split"].nunique() > 1
+    ratio = (0.7 + 0.22 * len(labels)) / (5.5 * 0.62 / len(blocks))
+    with canvas(1, len(blocks), ratio=ratio, sharey=True) as (figure, axes):
+        for axis, ((teacher, split), part) in zip(axes[0], blocks, strict=True):
+            look = TEACHERS[teachers.index(teacher) % len(TEACHERS)]
             at = [labels.index(label) for label in part["label"]]
             bars = [100 * side for side in whiskers(part, "difference")]
             shown = 100 * part["difference"]
@@ -124,10 +134,19 @@ def difference_forest(differences: pd.DataFrame, gold: Mapping[str, bool]) -> Fi
             axis.scatter(shown, at, s=14, c=fill, edgecolors=look.color, linewidths=0.8, zorder=3)
             axis.axvline(0, color=GREY, linewidth=0.8)
             axis.set_xlabel(f"points from {part['reference'].iloc[0]}")
-            axis.set_title(f"teacher {teacher}")
+            axis.set_title(f"teacher {teacher}\n{split}" if several else f"teacher {teacher}")
         axes[0, 0].set_yticks(range(len(labels)), [f"{la} *" if starred[la] else la for la in labels])
         axes[0, 0].invert_yaxis()
     return figure, data
+
+
+def compared_at(name: str, differences: pd.DataFrame) -> pd.DataFrame:
+    """`differences` as one of several comparisons: `split` is its name, with that of the split where there are several.
+
+    So rows of comparisons at equal steps and at equal tokens stand in one table.
+    """
+    several = differences["split"].nunique() > 1
+    return differences.assign(split=f"{name}, " + differences["split"] if several else name)
 
 
 def with_gold(shown: pd.DataFrame, cells: pd.Series, gold: Mapping[str, bool]) -> pd.DataFrame:
@@ -168,9 +187,11 @@ def top_k_table(table: pd.DataFrame, metrics: pd.DataFrame, bytes_per_token: Map
 
 
 def format_top_k(table: pd.DataFrame) -> pd.DataFrame:
-    """`top_k_table` as a reader sees it."""
+    """`top_k_table` as a reader sees it. Of several splits each row says of which it is."""
+    several = {"split": table["split"]} if table["split"].nunique() > 1 else {}
     return pd.DataFrame(
         {
+            **several,
             "teacher": table["teacher"],
             "k": table["name"],
             "method": table["label"],

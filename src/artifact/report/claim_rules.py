@@ -207,8 +207,21 @@ def _equivalent(test: Equivalent, rows: Rows) -> Found:
 
 
 def _monotone(test: Monotone, rows: Rows) -> Found:
+    """Of several splits each is a series, and the claim is about all of them."""
     if test.along not in rows.frame:
         raise BrokenEvidence(f"{rows.cells.kind} {rows.cells.name} has no column {test.along!r} to go along")
+    several = "split" in rows.frame and rows.frame["split"].nunique() > 1
+    parts = rows.frame.groupby("split", sort=False) if several else [("", rows.frame)]
+    verdicts, words = [], []
+    for split, frame in parts:
+        verdict, said = _series(test, Rows(rows.output, frame, rows.cells))
+        verdicts.append(verdict)
+        words.append(f"{split}: {said}" if several else said)
+    return rows.found(_all(verdicts), f"{_listed(words)}; claimed {test.direction}")
+
+
+def _series(test: Monotone, rows: Rows) -> tuple[str, str]:
+    """The verdict on one series, and its numbers in words."""
     frame = rows.frame.sort_values(test.along)
     if len(frame) < 2 or frame[test.along].duplicated().any():
         raise BrokenEvidence(
@@ -225,9 +238,9 @@ def _monotone(test: Monotone, rows: Rows) -> Found:
     verdict = FAIL if beyond or 2 * len(against) > pairs else WITHIN if against else PASS
     words = (
         f"{len(ends)} points from {rows.values[0]:.3g} to {rows.values[-1]:.3g}; {len(against)} of {pairs} pairs go "
-        f"the other way, {len(beyond)} beyond their intervals; claimed {test.direction}"
+        f"the other way, {len(beyond)} beyond their intervals"
     )
-    return rows.found(verdict, words)
+    return verdict, words
 
 
 def _ratio(test: Ratio, tier: str) -> Found:
@@ -264,14 +277,15 @@ def _all(verdicts: Sequence[str]) -> str:
 
 
 def _shown(rows: Rows, *, points: bool = False) -> list[str]:
-    """Each estimate with its interval."""
+    """Each estimate with its interval; of several splits behind the name of its own."""
     form: Callable[[float], str] = (lambda v: percent(v, sign=True)) if points else (lambda v: f"{v:.4g}")
     unit = " points" if points else ""
     texts = [form(x) + unit for x in rows.values]
-    if rows.intervals is None:
-        return texts
-    pairs = zip(texts, rows.intervals, strict=True)
-    return [f"{text} ({form(low)} to {form(high)})" for text, (low, high) in pairs]
+    if rows.intervals is not None:
+        pairs = zip(texts, rows.intervals, strict=True)
+        texts = [f"{text} ({form(low)} to {form(high)})" for text, (low, high) in pairs]
+    splits = list(rows.frame["split"]) if "split" in rows.frame else []
+    return [f"{split}: {text}" for split, text in zip(splits, texts, strict=True)] if len({*splits}) > 1 else texts
 
 
 def _listed(texts: Sequence[str]) -> str:

@@ -184,7 +184,11 @@ def family_bars(
                     error_kw={"linewidth": 0.7},
                 )
             axis.set_xticks(range(len(groups)), groups)
-            axis.set_title(f"teacher {teacher} ({split}), whisker: 95 % over problems", fontsize=6)
+            wide = len(blocks) < 3
+            told = (
+                f"teacher {teacher} ({split}), whisker: 95 % over problems" if wide else f"teacher {teacher}\n{split}"
+            )
+            axis.set_title(told, fontsize=6)
         axes[0, 0].set_ylabel("accuracy, mean over seeds")
         legend_above(figure, axes[0, 0])
     return figure, data

@@ -22,7 +22,10 @@ def differences(table: pd.DataFrame) -> list[str]:
     that is c ≤ 1 − 0.05^(1/n), with 95 % confidence.
     """
     rows = with_ends(table, "difference", "low", "high").to_dict("records")
-    return [f"Teacher {row['teacher']}: {_difference(row)}." for row in rows]
+    several = table["split"].nunique() > 1
+    return [
+        f"Teacher {row['teacher']}{', ' + str(row['split']) if several else ''}: {_difference(row)}." for row in rows
+    ]
 
 
 def _difference(row: dict[Any, Any]) -> str:

@@ -2,9 +2,9 @@
 
 A rehearsal lies in a folder of its own, which is a project root: copies of configurations and notebooks, a cache of the
 hub with stand-ins, results. The tier keeps its name and everything it says, but for what `scaled` changes: the device,
-lengths of responses by one factor, and numbers of steps, problems and tokens of a pass. Of the cells of a study that
-differ in numbers alone, the first is trained (`firsts`). Ray counts as many GPUs as the tier has, so that placement,
-leases and their order are the tier's. Nothing below the verb knows that it is a rehearsal.
+lengths of responses by one factor, and numbers of steps and problems. Of the cells of a study that differ in numbers
+alone, the first is trained (`firsts`). Ray counts as many GPUs as the tier has, so that placement, leases and their
+order are the tier's. Nothing below the verb knows that it is a rehearsal.
 
 Left out: what only a GPU can show (CUDA, NCCL, memory, engines over several devices, real weights).
 """
@@ -93,11 +93,10 @@ _FOR_A_PROCESSOR: dict[str, Any] = {
 _FEW: dict[str, Any] = {
     "task.train_limit": 16,
     "train.steps": 2,
-    "train.prompts_per_step": 8,  # of fewer, a stand-in may answer none right, and SeqKD has nothing to imitate
+    "train.prompts_per_step": 4,  # of two or more every second has a gold answer that stand-ins give (`standin_data`)
     "train.curve_every": 2,
     "train.checkpoint_every": 1,
-    "optimiser.micro_batch_tokens": 1024,  # a processor's attention takes all pairs of a packed row
-    "train.token_records.prompts": 8,  # notebook 15 looks for a right response with tokens among them
+    "train.token_records.prompts": 4,  # notebook 15 looks for a right response with tokens among them
     "annotation.accept_poor_judge": True,  # a stand-in judges nothing
     "evaluation.limit": 6,
     "evaluation.sampled.limit": 2,
@@ -106,7 +105,7 @@ _FEW: dict[str, Any] = {
 _AT_MOST = {
     "task.train_limit": 16,
     "train.steps": 2,
-    "train.prompts_per_step": 8,
+    "train.prompts_per_step": 4,
     "train.episodes": 1,
     "sampling.samples_per_prompt": 4,
     "sampling.max_new_tokens": 32,

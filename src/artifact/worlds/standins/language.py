@@ -33,7 +33,7 @@ PARTS = (" a half", " a third", " a fifth", " a tenth")
 QUESTION = " How many are left?"
 SLOTS = (NAMES, VERBS, FIRST, COLOURS, THINGS, PLACES, SHARED, SECOND, MORE, PARTS)
 
-DIGITS = "123456789"
+DIGITS, LIKELIEST = "123456789", "7"
 OPENINGS = (" So", " Thus", " Hence", " Then")
 STEPS = (" the result is", " one gets", " it must be", " we find")
 BOX = " \\boxed{"
@@ -44,7 +44,7 @@ def question(words: Iterable[str]) -> str:
     return f"{''.join(words).strip()}.{QUESTION}"
 
 
-def digits(sure: float, likeliest: str = "7") -> dict[str, float]:
+def digits(sure: float, likeliest: str = LIKELIEST) -> dict[str, float]:
     """Probabilities of the digits of a model that answers: `sure` for the likeliest, the rest for three others."""
     others = [d for d in DIGITS if d != likeliest][:3]
     return {likeliest: sure, **dict.fromkeys(others, (1 - sure) / len(others))}
