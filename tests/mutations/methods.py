@@ -156,8 +156,15 @@ MUTANTS = (
     Mutant(
         "OPSD: the teacher reads no solution",
         "train/methods/opsd.py",
-        "context.encode(group.problem, self.options.context)",
+        'context.encode(group.problem, "solution" if solved else "answer")',
         'context.encode(group.problem, "none")',
+        TESTS,
+    ),
+    Mutant(
+        "OPSD: with either hint the teacher reads the answer alone",
+        "train/methods/opsd.py",
+        'solved = self.options.context != "answer" and group.problem.solution',
+        'solved = self.options.context == "solution" and group.problem.solution',
         TESTS,
     ),
     Mutant(

@@ -255,9 +255,10 @@ def test_a_context_that_a_method_needs_and_a_problem_lacks_stops_at_once(results
     contrast = {"method_options": {"teacher_context": "solution", "parts": "contrast"}}
     for content in ({"method": "opd"}, {"method": "core"}, {"method": "core"} | contrast):
         assert len(build_inputs(load("tiny", solved | content)).train) == 8
-    assert (
-        len(build_inputs(load("tiny", solved | {"method": "opsd", "method_options": {"context": "answer"}})).train) == 8
-    )
+    for context, told in (("answer", []), ("solution_or_answer", ["prompts: 1 of the 8 problems of 'train' have no "])):
+        config = load("tiny", solved | {"method": "opsd", "method_options": {"context": context}})
+        assert len(build_inputs(config).train) == 8
+        assert [line[: len(t)] for line, t in zip(start_up(config).notable(), told, strict=True)] == told
 
 
 def test_a_task_that_reveals_nothing_has_no_informed_prompt() -> None:

@@ -20,9 +20,9 @@ def of(correct: int, **settings: object) -> Load | None:
 def test_distillation_passes_over_every_rollout_once(correct: int) -> None:
     everything = Load(rollouts=12, answered=0, scored=12, referenced=0, trained=12)
     assert of(correct, method="opd") == of(correct, method="uopd") == everything
-    for context in ("solution", "answer"):
+    for context, read in (("solution", "solution"), ("answer", "answer"), ("solution_or_answer", "solution")):
         informed = of(correct, method="opsd", method_options={"context": context})
-        assert informed == replace(everything, scored_under=context), "the scorer reads more than the student"
+        assert informed == replace(everything, scored_under=read), "the scorer reads more than the student"
 
 
 def test_core_scores_the_correct_and_pairs_the_rest_with_the_solution() -> None:

@@ -252,7 +252,12 @@ def routed(
     if method in ("opd", "uopd"):
         terms.distil = [(own(r), weights[r.problem_id] if method == "uopd" else 1.0) for r in usable(s, flat)]
     elif method == "opsd":
-        terms.distil = [(own(r, o["context"]), 1.0) for r in usable(s, flat)]
+        solved = {p.id for p in problems if p.solution}
+        either = {True: "solution", False: "answer"}
+        shown = {
+            p.id: either[p.id in solved] if o["context"] == "solution_or_answer" else o["context"] for p in problems
+        }
+        terms.distil = [(own(r, shown[r.problem_id]), 1.0) for r in usable(s, flat)]
     elif method == "sft":
         terms.nll = [solution(p) for p in problems if p.solution]
     elif method == "seqkd":

@@ -143,6 +143,7 @@ CASES = (
     Case("uopd", {"weighting": "binary", "tau": 0.0}, {"train__steps": 3}),
     Case("uopd", {}, {"losses__mask_truncated_completions": True, "sampling__max_new_tokens": 12}),
     *(Case("opsd", {"teacher": t, "context": c}) for t in ("self", "teacher") for c in ("answer", "solution")),
+    Case("opsd", {"context": "solution_or_answer"}),
     Case("opsd", {}, {"losses__mask_truncated_completions": True, "sampling__max_new_tokens": 12}),
     *(Case("sft", {}, {"distil__reduction": r}, tool=True) for r in ("sequence_mean", "token_mean")),
     Case("seqkd"),
@@ -278,6 +279,11 @@ def mask_text(text: str) -> tuple[bool, ...]:
     return tool_mask(len(text) + 1)
 
 
+def solved_all(case: Case) -> bool:
+    """Whether the case's method needs a solution of every problem."""
+    return case.method == "opsd" and case.options.get("context") != "solution_or_answer"
+
+
 def problems(every_solution: bool) -> list[Problem]:
     """Five problems; those with an odd number have no reference solution, unless a method needs all of them."""
     return [
@@ -357,7 +363,7 @@ def run(case: Case, folder: Path) -> tuple[Any, list[float], MemoryLog, Workers]
     answers = case.options.get("fallback", "skip") != "skip"
     teacher: torch.nn.Module | None = tiny_qwen3(11).double() if answers else Network(seed=9).double()
     made = Workers(case, None if method.needs.self_teacher else teacher)
-    every = case.method == "opsd"
+    every = solved_all(case)
     inputs = RunInputs(
         problems(every),
         problems(every),
@@ -379,7 +385,7 @@ def run(case: Case, folder: Path) -> tuple[Any, list[float], MemoryLog, Workers]
 def by_hand(case: Case, log: MemoryLog, made: Workers) -> tuple[Any, list[float], list[Terms]]:
     """The oracle's run over the same rollouts and the same answers of the teacher."""
     s, options = case.run_settings, case.chosen_options
-    of = {p.id: p for p in problems(case.method == "opsd")}
+    of = {p.id: p for p in problems(solved_all(case))}
     answered = iter(made.answered)
     weights: dict[str, float] = {}
     if case.method == "uopd":

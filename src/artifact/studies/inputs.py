@@ -172,14 +172,15 @@ def start_up(config: Config, teacher: str | None = None, *, quiet: bool = False)
 
     Raises one Mismatch that names all that must stop the run.
     """
-    needed = config.make_method().needs.contexts
+    needs = config.make_method().needs
     report = _start_up(
         config.models.student,
         teacher or config.teacher_path,
         config.task,
         config.cluster.engine.max_model_len,
         readings(config),
-        needed,
+        needs.contexts,
+        needs.prefers,
     )
     for line in () if quiet else report.notable():
         _say_once(line)
@@ -194,6 +195,7 @@ def _start_up(
     max_model_len: int,
     reads: tuple[Reading, ...],
     needed: tuple[Context, ...],
+    preferred: Context | None,
 ) -> Report:
     measured = {r: _measured(student, section, r.split, r.limit, r.contexts) for r in reads}
     return examine(
@@ -203,6 +205,7 @@ def _start_up(
         max_model_len=max_model_len,
         thinking=section.thinking,
         needed=needed,
+        preferred=preferred,
     )
 
 

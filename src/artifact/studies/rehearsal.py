@@ -118,7 +118,8 @@ _AT_MOST = {
 _DRAWN = {"annotation.draw": 8}
 """Of what a cell sets: as many samples as the tiers draw, so that phase 1 samples once for all of them."""
 
-_FEW_PROBLEMS: dict[str, Any] = {"curated.size": 30, "curated.test": 6, "curated.validation": 4, "evolution.size": 16}
+_FEW_PROBLEMS: dict[str, Any] = {"curated.size": 20, "curated.test": 6, "curated.validation": 4, "evolution.size": 16}
+"""So few curated ones that evolved problems, which have no solution, are among those that are trained on."""
 
 
 def prepare(tier: str, folder: Path) -> dict[str, str]:

@@ -241,11 +241,13 @@ def examine(
     max_model_len: int,
     thinking: bool | None,
     needed: Sequence[Context] = (),
+    preferred: Context | None = None,
 ) -> Report:
     """The report on `student` taught by `teacher`, over every problem of every split that is read.
 
     measured  each split, in the student's tokens
     needed    contexts that the method cannot do without: a training problem that lacks one stops the run
+    preferred  one that it reads in place of them where a problem has it
     Raises one Mismatch that names everything that must stop the run.
     """
     first = next(iter(measured.values())).problems[0]
@@ -261,6 +263,8 @@ def examine(
     fits = [fit(reading, found, max_model_len) for reading, found in measured.items()]
     checks += [lambda f=f: require_any(f, max_model_len) for f in fits]  # type: ignore[misc]
     checks.append(lambda: _check_needed(measured, fits, needed))
+    if preferred is not None:
+        checks.append(lambda: _check_preferred(measured, fits, preferred, needed))
     return Report(tuple(check_all(checks)), tuple(fits), max_model_len, vocabulary_size(student.tokenizer))
 
 
@@ -318,3 +322,17 @@ def _check_needed(
                     "choose a method (or its options) that does without, or problems that have it"
                 )
     return []
+
+
+def _check_preferred(
+    measured: Mapping[Reading, Measured], fits: Sequence[Fit], preferred: Context, needed: Sequence[Context]
+) -> list[Finding]:
+    """How many training problems that are kept lack the context that the method would rather show."""
+    findings = []
+    for fit in (f for f in fits if f.reading.trained):
+        lengths = zip(measured[fit.reading].problems, measured[fit.reading].prompts[preferred], strict=True)
+        bare = sum(not n and p.id not in fit.dropped for p, n in lengths)
+        if bare:
+            told = f"{bare:,} of the {fit.problems:,} problems of {fit.reading.split!r} have no {preferred}"
+            findings.append(Finding("prompts", f"{told}: their {' and '.join(needed)} is shown", notable=True))
+    return findings

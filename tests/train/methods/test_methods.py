@@ -242,8 +242,22 @@ def test_opsd_scores_unchanged_responses_under_an_informed_prompt(teacher, own):
 
 
 def test_opsd_without_a_solution_says_what_to_set():
-    with pytest.raises(ConfigError, match=r"have no reference solution.*method_options.context = answer"):
+    with pytest.raises(ConfigError, match=r"have no reference solution.*method_options.context = solution_or_answer"):
         make(_config("opsd")).batch([_group("p", [RIGHT], solution=None)], _step())
+
+
+def test_opsd_shows_the_answer_alone_where_there_is_no_solution():
+    method = make(_config("opsd", {"context": "solution_or_answer"}))
+    assert (method.needs.contexts, method.needs.prefers) == (("answer",), "solution")
+    asked = []
+
+    def encode(problem, context):
+        asked.append((problem.id, context))
+        return (7,)
+
+    groups = [_group("p", [RIGHT]), _group("q", [RIGHT], solution=None), _group("r", [RIGHT], solution="")]
+    method.batch(groups, replace(_step(), encode=encode))
+    assert asked == [("p", "solution"), ("q", "answer"), ("r", "answer")]
 
 
 def test_opposite_routing_distils_the_wrong_and_imitates_the_right():

@@ -36,6 +36,7 @@ class Needs:
     gold             it reads ground-truth answers or solutions while training (shown in every comparison)
     contexts         what prompts reveal to the model that scores or answers; a training problem without it stops the
                      run before it starts
+    prefers          what prompts reveal in place of it where a problem has that; how many have not is said at the start
     """
 
     rollouts: bool = True
@@ -48,6 +49,7 @@ class Needs:
     uncertainty: bool = False
     gold: bool = False
     contexts: tuple[Literal["answer", "solution"], ...] = ()
+    prefers: Literal["solution"] | None = None
 
     @property
     def scorer(self) -> bool:

@@ -23,31 +23,38 @@ from artifact.train.settings import RunSettings, Settings
 
 @register("opsd")
 class SelfDistilledReasoner(Method):
-    """Needs reference solutions (or answers, under `context: answer`); no verifier."""
+    """Needs reference solutions, or answers, as `context` says; no verifier."""
 
     every_rollout = "distil"
 
     @dataclass(frozen=True)
     class Options(Settings):
-        """teacher: whose weights score; context: what the scoring model reads besides the question."""
+        """teacher: whose weights score; context: what the scoring model reads besides the question.
+
+        Under `solution_or_answer` it reads the answer alone where a problem has no solution, as those have none that
+        a language model wrote and another one labelled (SURE-Math).
+        """
 
         teacher: Literal["self", "teacher"] = "self"
-        context: Literal["answer", "solution"] = "solution"
+        context: Literal["answer", "solution", "solution_or_answer"] = "solution"
 
     def __init__(self, settings: RunSettings, options: Options | None = None) -> None:
         super().__init__(settings, options)
         own = self.options.teacher == "self"
-        self.needs = Needs(teacher=not own, self_teacher=own, gold=True, contexts=(self.options.context,))
+        least = "solution" if self.options.context == "solution" else "answer"
+        prefers = "solution" if self.options.context == "solution_or_answer" else None
+        self.needs = Needs(teacher=not own, self_teacher=own, gold=True, contexts=(least,), prefers=prefers)
 
     def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:
         bare = [g.problem.id for g in groups if self.options.context == "solution" and not g.problem.solution]
         if bare:
             raise ConfigError(
                 f"problem(s) {bare[:3]} ({len(bare)} in this step) have no reference solution for the teacher to read; "
-                "use method_options.context = answer"
+                "use method_options.context = solution_or_answer"
             )
         examples: list[Distil] = []
         for group in groups:
-            informed = context.encode(group.problem, self.options.context)
+            solved = self.options.context != "answer" and group.problem.solution
+            informed = context.encode(group.problem, "solution" if solved else "answer")
             examples += [Distil.of(r, teacher_prompt_ids=informed) for r in self.trained_on(group.rollouts)]
         return Batch(tuple(examples), {"distil": 1.0})
