@@ -93,7 +93,7 @@ _FOR_A_PROCESSOR: dict[str, Any] = {
 _FEW: dict[str, Any] = {
     "task.train_limit": 16,
     "train.steps": 2,
-    "train.prompts_per_step": 4,  # of two or more every second has a gold answer that stand-ins give (`standin_data`)
+    "train.prompts_per_step": 4,  # every second problem has a gold answer that stand-ins give (`standin_data`)
     "train.curve_every": 2,
     "train.checkpoint_every": 1,
     "train.token_records.prompts": 4,  # notebook 15 looks for a right response with tokens among them
@@ -118,8 +118,8 @@ _AT_MOST = {
 _DRAWN = {"annotation.draw": 8}
 """Of what a cell sets: as many samples as the tiers draw, so that phase 1 samples once for all of them."""
 
-_FEW_PROBLEMS: dict[str, Any] = {"curated.size": 20, "curated.test": 6, "curated.validation": 4, "evolution.size": 16}
-"""So few curated ones that evolved problems, which have no solution, are among those that are trained on."""
+_FEW_PROBLEMS: dict[str, Any] = {"curated.size": 30, "curated.test": 6, "curated.validation": 4, "evolution.size": 16}
+"""So that those trained on hold both: evolved problems, which have no solution, and ones that the teacher gets wrong."""
 
 
 def prepare(tier: str, folder: Path) -> dict[str, str]:

@@ -60,7 +60,7 @@ def _rows(place: Place, benchmarks: list[Benchmark], sources: list[ProblemSource
         while (text := _question(rng, place[2] == "test")) in seen:
             continue
         seen.add(text)
-        digit = LIKELIEST if number % 3 else rng.choice(DIGITS)  # of any few rows some are answered right
+        digit = rng.choice(DIGITS) if number % 2 else LIKELIEST  # of any few rows some are answered right
         row: dict[str, Any] = {name: next(values) for name, values in kept.items()}
         for benchmark in benchmarks:
             row = _of_benchmark(benchmark, text, digit, number) | row
