@@ -119,7 +119,7 @@ _DRAWN = {"annotation.draw": 8}
 """Of what a cell sets: as many samples as the tiers draw, so that phase 1 samples once for all of them."""
 
 _FEW_PROBLEMS: dict[str, Any] = {"curated.size": 30, "curated.test": 6, "curated.validation": 4, "evolution.size": 16}
-"""So that those trained on hold both: evolved problems, which have no solution, and ones that the teacher gets wrong."""
+"""So that those trained on hold evolved problems, which have no solution, and such as the teacher gets wrong."""
 
 
 def prepare(tier: str, folder: Path) -> dict[str, str]:
