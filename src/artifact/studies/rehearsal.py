@@ -172,10 +172,17 @@ def firsts(studies: Iterable[dict[str, Any]]) -> set[str]:
 
 def thinned(study: dict[str, Any], trained: Collection[str]) -> dict[str, Any]:
     """The file of a study with the cells that are `trained` for it or another one, and few steps and problems."""
-    tiers = {tier: _capped(settings, _AT_MOST) for tier, settings in study.get("tiers", {}).items()}
+    tiers = {tier: _of_two_steps(_capped(settings, _AT_MOST)) for tier, settings in study.get("tiers", {}).items()}
     more = {cell: seeds for cell, seeds in study.get("more_seeds", {}).items() if cell in trained}
     cells = [_drawing_few(cell) for cell in study["cells"] if cell["id"] in trained]
     return study | {"cells": cells, "tiers": tiers, "more_seeds": more}
+
+
+def _of_two_steps(settings: dict[str, Any]) -> dict[str, Any]:
+    """Where a study counts episodes instead of steps, one is as long as the steps of the others."""
+    if "train.episodes" not in settings:
+        return settings
+    return {"task.train_limit": _FEW["train.steps"] * _FEW["train.prompts_per_step"]} | settings
 
 
 def _drawing_few(cell: dict[str, Any]) -> dict[str, Any]:
