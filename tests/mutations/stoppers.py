@@ -70,6 +70,13 @@ STOPPERS = (
                 (f"{TIERS}test_one_dataset_for_all_pairs_built_before_it_is_read",),
             ),
             Mutant(
+                "self-distillation asks solutions of problems that have none",
+                "configs/studies/uopd_methods.yaml",
+                "context: solution_or_answer",
+                "context: solution",
+                (f"{TIERS}test_no_method_asks_a_solution_of_problems_that_a_language_model_wrote",),
+            ),
+            Mutant(
                 "the validation part is trained on",
                 "suremath/split.py",
                 "ids - test - validation)",

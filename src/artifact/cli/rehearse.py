@@ -22,6 +22,7 @@ def rehearse(
     Several tiers run two at a time (8 GiB each); one that reads the SURE-Math of another waits until that is built.
     """
     from artifact.config import ConfigError
+    from artifact.files import read_json
     from artifact.paths import results_dir
     from artifact.studies.rehearsal import in_order, rehearse_side_by_side
     from artifact.studies.rehearsal import rehearse as run
@@ -33,4 +34,7 @@ def rehearse(
         rehearse_side_by_side(tiers, place, only, lambda line: typer.echo(line))
         return
     for each in tiers:
-        typer.echo(f"rehearsed: {run(each, (folder or place / each).resolve(), only)}, results beside it")
+        account = run(each, (folder or place / each).resolve(), only)
+        for told in read_json(account, "rehearse again")["broken_claims"]:
+            typer.echo(f"not judged: {told}")
+        typer.echo(f"rehearsed: {account}, results beside it")

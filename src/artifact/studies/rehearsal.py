@@ -11,6 +11,7 @@ Left out: what only a GPU can show (CUDA, NCCL, memory, engines over several dev
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import sys
@@ -29,6 +30,7 @@ from artifact.errors import ArtifactError
 from artifact.files import read_json, write_json
 from artifact.paths import project_root
 from artifact.provenance import digest, hardware, source_hash, stamp
+from artifact.studies.claims import BROKEN
 from artifact.studies.standin_data import datasets_of, put_datasets
 from artifact.studies.standin_texts import texts_of
 from artifact.studies.study import load_study, studies_made_on, study_names
@@ -333,6 +335,18 @@ def _built(folder: Path) -> list[Path]:
     return [manifest.parent for manifest in folder.glob("results/suremath/*/manifest.json")]
 
 
+def broken_claims(tier: str, results: Path) -> list[str]:
+    """The papers' claims that notebook 14 could not judge, and why; empty where it was not rehearsed.
+
+    Some lack what a rehearsal leaves out (a cell of a study, a filled bin); of any other, claim and output disagree.
+    """
+    path = results / "tables" / tier / "claims.csv"
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [f"{row['id']}: {row['numbers']}" for row in csv.DictReader(file) if row["verdict"] == BROKEN]
+
+
 def _account(tier: str, results: Path, go: dict[str, Any]) -> Path:
     """What was rehearsed, and how long each go in this folder took on which machine, this one the last.
 
@@ -344,6 +358,7 @@ def _account(tier: str, results: Path, go: dict[str, Any]) -> Path:
     account["minutes"] = round(sum(each["minutes"] for each in goes), 1)
     executed = sorted(p.stem for p in (results / "notebooks" / tier).glob("*.ipynb"))
     account["notebooks"] = [name for name in executed if "." not in name]  # of others only a partial copy is there
+    account["broken_claims"] = broken_claims(tier, results)
     for kind in ("suremath", "annotations", "runs"):
         made = [read_json(p, "rehearse again") for p in results.glob(f"{kind}/*/manifest.json")]
         account[kind] = sum(manifest["tier"] == tier for manifest in made)
