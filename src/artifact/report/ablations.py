@@ -133,8 +133,10 @@ def difference_forest(differences: pd.DataFrame, gold: Mapping[str, bool]) -> Fi
             fill = [look.color if verdict != SAME else "white" for verdict in part["verdict"]]
             axis.scatter(shown, at, s=14, c=fill, edgecolors=look.color, linewidths=0.8, zorder=3)
             axis.axvline(0, color=GREY, linewidth=0.8)
-            axis.set_xlabel(f"points from {part['reference'].iloc[0]}")
+            axis.set_xlabel("" if several else f"points from {part['reference'].iloc[0]}")
             axis.set_title(f"teacher {teacher}\n{split}" if several else f"teacher {teacher}")
+        if several:  # one label for all: beside each other they would run into each other
+            figure.supxlabel(f"points from {data['reference'].iloc[0]}", fontsize=7)
         axes[0, 0].set_yticks(range(len(labels)), [f"{la} *" if starred[la] else la for la in labels])
         axes[0, 0].invert_yaxis()
     return figure, data

@@ -165,7 +165,7 @@ def family_bars(
     data = family_points(evaluation, cells, resamples=resamples)
     styles = label_styles(data)
     blocks = list(data.groupby(["split", "teacher"], sort=False))
-    with canvas(1, len(blocks), ratio=0.8, sharey=True) as (figure, axes):
+    with canvas(1, len(blocks), ratio=0.8 * max(1.0, len(blocks) / 2), sharey=True) as (figure, axes):
         for axis, ((split, teacher), part) in zip(axes[0], blocks, strict=True):
             groups, several = ordered(part["group"]), part["label"].nunique()
             for i, (label, line) in enumerate(part.groupby("label", sort=False)):
