@@ -311,6 +311,15 @@ def test_what_was_not_made_is_not_run_and_no_error(project: Path) -> None:
     assert missing.reason == "figure se_accuracy was not made; `./run_all.sh --tier tiny --only 03` makes it"
 
 
+def test_bins_without_a_problem_are_not_run_and_nothing_would_make_them(project: Path) -> None:
+    """A teacher that is unsure of no problem fills one bin: neither its claim nor its figure is broken."""
+    figure = Figure(layout="constrained")
+    empty = BINS.assign(n=[int(i == 0) for i in range(len(BINS))])
+    save_figure(figure, "se_accuracy", empty, tier="tiny", keys=["k1"], caption="Accuracy in bins.", output="U-F4a")
+    (told,) = (j for j in check_claims("tiny").judgements if (j.id, j.part) == ("falls", "mechanism"))
+    assert (told.verdict, told.cost) == ("NOT RUN", "") and told.reason.startswith("no problem lies in")
+
+
 def test_a_number_of_this_tier_stands_for_none_of_the_papers(project: Path) -> None:
     """The claim itself is judged on its own tier alone, from that tier's folder, and what lies there must be of it."""
     shutil.copytree(project / "results" / "tables" / "tiny", project / "results" / "tables" / "paper")

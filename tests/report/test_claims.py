@@ -11,7 +11,7 @@ import yaml
 
 from artifact.errors import ConfigError
 from artifact.report import claim_rules, claims, claims_page
-from artifact.report.claim_rules import FAIL, PASS, WITHIN, BrokenEvidence, NotMade
+from artifact.report.claim_rules import FAIL, PASS, WITHIN, BrokenEvidence, NoProblems, NotMade
 from artifact.report.outputs import save_table
 
 CLAIM: dict[str, Any] = {
@@ -188,6 +188,23 @@ def test_of_several_splits_each_is_a_series_and_is_named(results: Path) -> None:
     assert verdict("bound", cells(), side="above", value=0.4).numbers.startswith("0.5; 0.7")
 
 
+def test_an_empty_bin_says_nothing(results: Path) -> None:
+    """A strong teacher may be unsure of no problem at all: that is no fault of the claim, nor of its output."""
+    bins = {"bin": [0.1, 0.5, 0.9], "n": [40, 0, 10], "x": [0.9, None, 0.4], "l": [0.8, None, 0.2], "h": [1, None, 0.6]}
+    store(**bins)
+    found = verdict("monotone", cells(**ENDS), along="bin", direction="decreasing")
+    assert found.verdict == PASS and found.n == 10 and found.numbers.startswith("2 points from 0.9 to 0.4")
+    assert verdict("bound", cells(where={"bin": 0.9}), side="below", value=0.5).verdict == PASS
+    with pytest.raises(NoProblems, match="no problem lies in 1 of the rows of table numbers"):
+        verdict("bound", cells(where={"bin": 0.5}), side="below", value=0.5)
+    store(**bins | {"n": [40, 0, 0]})
+    with pytest.raises(NoProblems, match="in 2 of the rows"):
+        verdict("monotone", cells(**ENDS), along="bin", direction="decreasing")
+    with pytest.raises(BrokenEvidence, match="holds what is no number"):
+        store(**bins | {"n": [40, 3, 10]})
+        verdict("monotone", cells(**ENDS), along="bin", direction="decreasing")
+
+
 def test_ratio_and_agreement(results: Path) -> None:
     store(x=[30.0, 20.0], cell=["a", "b"])
     a, b = cells(where={"cell": "a"}), cells(where={"cell": "b"})
@@ -260,6 +277,7 @@ def test_the_page_counts_each_part_apart() -> None:
     assert short[1] == "What tier tiny shows of it, no number of the papers: 1 PASS, 1 FAIL of 2."
     shown = claims_page.format_table(claims_page.table(judged))
     assert shown["n"].tolist() == ["–", "1,600", "–", "–"] and shown["what was found"][0] == "needs tier paper"
-    assert claims_page.costs(judged) == ["c: needs tier paper; 15 runs."]
+    nobody = Told("claim", "NOT RUN", reason="no problem lies in 1 of the rows of figure f", numbers="")
+    assert claims_page.costs([*judged, nobody]) == ["c: needs tier paper; 15 runs."], "nothing would make them"
     links = claims_page.evidence_links(judged, {"t": "07_uopd"})
     assert links == "- [table t](07_uopd.html#table-t): c"

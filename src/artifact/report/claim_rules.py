@@ -9,6 +9,7 @@ For intervals [l, h] of an estimate x and a claimed value v: `within` tolerance 
 within the interval where l ≤ v ≤ h; `bound` above v passes where l > v and fails where h < v. A difference passes where
 its table claims it, which problems and seeds must both support (`differences.py`). A series is monotone where no pair
 of its points goes the other way; pairs that do, with overlapping intervals, decide nothing unless they are most.
+A row over no problem (an empty bin) says nothing, and decides nothing (`NoProblems` where no other is left).
 What cannot be found (`NotMade`) and what is not as it was saved or names no row (`BrokenEvidence`) is no verdict.
 Left out: the claims (`claims.py`), which are judged at which tier, and what it costs to make what is missing.
 """
@@ -53,6 +54,10 @@ class NotMade(ArtifactError):
     def __init__(self, cells: Cells) -> None:
         super().__init__(f"{cells.kind} {cells.name} was not made")
         self.cells = cells
+
+
+class NoProblems(ArtifactError):
+    """What would decide a claim lies over no problem, so nothing was measured there."""
 
 
 class BrokenEvidence(ArtifactError):
@@ -100,12 +105,15 @@ class Rows:
 
 
 def judge(test: Rule, tier: str) -> Found:
-    """The verdict of one test on what is stored of `tier`. Raises NotMade, BrokenEvidence, DamagedOutput."""
+    """The verdict of one test on what is stored of `tier`.
+
+    Raises NotMade, NoProblems, BrokenEvidence, DamagedOutput.
+    """
     if isinstance(test, Agree):
         return _agree(test)
     if isinstance(test, Ratio):
         return _ratio(test, tier)
-    rows = rows_of(test.of, tier)
+    rows = rows_of(test.of, tier, 2 if isinstance(test, Monotone) else 1)
     match test:
         case Within():
             return _within(test, rows)
@@ -119,8 +127,11 @@ def judge(test: Rule, tier: str) -> Found:
             return _monotone(test, rows)
 
 
-def rows_of(cells: Cells, tier: str) -> Rows:
-    """The rows that `cells` names. Each value it asks for must be there, and no number missing."""
+def rows_of(cells: Cells, tier: str, least: int = 1) -> Rows:
+    """The rows that `cells` names. Each value it asks for must be there, and no number missing.
+
+    least  so many of them must be over a problem
+    """
     output = read(cells.kind, cells.name, tier)
     if output is None:
         raise NotMade(cells)
@@ -140,6 +151,12 @@ def rows_of(cells: Cells, tier: str) -> Rows:
                     f"{cells.kind} {cells.name} ({tier}) has no row with {column} = {value!r} left; it has {there}"
                 )
         frame = frame[np.logical_or.reduce(matches)]
+    counted = next((c for c in COUNTS if c in frame), None)
+    if counted is not None:
+        filled = frame[frame[counted] != 0]
+        if len(frame) > len(filled) and len(filled) < least:
+            raise NoProblems(f"no problem lies in {len(frame) - len(filled)} of the rows of {cells.kind} {cells.name}")
+        frame = filled
     numbers = frame[list(cells.columns)]
     if numbers.isna().to_numpy().any() or not all(pd.api.types.is_numeric_dtype(numbers[c]) for c in numbers):
         raise BrokenEvidence(f"{cells.kind} {cells.name} ({tier}): {', '.join(numbers)} holds what is no number")

@@ -137,7 +137,7 @@ def costs(judgements: Iterable[Judgement]) -> list[str]:
     """What it would take to judge what was not run: a sentence for each, with the claims that wait for it."""
     waiting: dict[str, list[str]] = {}
     for j in judgements:
-        if j.verdict == NOT_RUN:
+        if j.verdict == NOT_RUN and j.cost:
             waiting.setdefault(f"{j.reason}; {j.cost}", []).append(j.id)
     return [f"{', '.join(dict.fromkeys(ids))}: {cost}." for cost, ids in waiting.items()]
 

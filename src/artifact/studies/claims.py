@@ -23,7 +23,7 @@ from artifact.errors import ConfigError
 from artifact.files import DamagedFile
 from artifact.paths import project_root, results_dir
 from artifact.report import stored
-from artifact.report.claim_rules import NOT_RUN, BrokenEvidence, NotMade, judge
+from artifact.report.claim_rules import NOT_RUN, BrokenEvidence, NoProblems, NotMade, judge
 from artifact.report.claims import DRAFTS, Cells, Claim, Rule, cells_of, load_claims
 from artifact.report.claims_page import CLAIM, DRAFT, MECHANISM, Judgement
 from artifact.studies import store
@@ -95,6 +95,8 @@ def _verdict(claim: Claim, tiers: Sequence[str], test: Rule, tier: str) -> dict[
             _of_tier(key, tier)
     except NotMade as err:
         return _not_run(_why(err.cells, tier), claim, where)
+    except NoProblems as err:
+        return {"tier": where, "verdict": NOT_RUN, "reason": str(err)}
     except (BrokenEvidence, stored.DamagedOutput, DamagedFile) as err:
         return {"tier": where, "verdict": BROKEN, "reason": str(err)}
     told = {"numbers": found.numbers, "n": found.n, "seeds": found.seeds, "keys": found.keys}

@@ -41,8 +41,8 @@ class SelfDistilledReasoner(Method):
     def __init__(self, settings: RunSettings, options: Options | None = None) -> None:
         super().__init__(settings, options)
         own = self.options.teacher == "self"
-        least = "solution" if self.options.context == "solution" else "answer"
-        prefers = "solution" if self.options.context == "solution_or_answer" else None
+        least: Literal["answer", "solution"] = "solution" if self.options.context == "solution" else "answer"
+        prefers: Literal["solution"] | None = "solution" if self.options.context == "solution_or_answer" else None
         self.needs = Needs(teacher=not own, self_teacher=own, gold=True, contexts=(least,), prefers=prefers)
 
     def batch(self, groups: Sequence[Group], context: StepContext) -> Batch:
