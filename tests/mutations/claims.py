@@ -100,4 +100,25 @@ MUTANTS = (
         "if False and account",
         ("report/test_reproduction.py::test_a_reference_is_not_changed_by_hand",),
     ),
+    Mutant(
+        "of several splits a claim sees one series",
+        "report/claim_rules.py",
+        'several = "split" in rows.frame and rows.frame["split"].nunique() > 1',
+        "several = False",
+        RULES,
+    ),
+    Mutant(
+        "nobody says of which split a number is",
+        "report/claim_rules.py",
+        'splits = list(rows.frame["split"]) if "split" in rows.frame else []',
+        "splits = []",
+        RULES,
+    ),
+    Mutant(
+        "an empty bin is judged like any",
+        "report/claim_rules.py",
+        "filled = frame[frame[counted] != 0]",
+        "filled = frame",
+        RULES,
+    ),
 )

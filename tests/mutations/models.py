@@ -89,4 +89,18 @@ MUTANTS = (
         "s.st_size, s.st_mtime_ns)",
         NAMES,
     ),
+    Mutant(
+        "tokenizer: the class that a folder states, of any family",
+        "actors/checkpoints.py",
+        'not in ("qwen3", "qwen3_moe")',
+        'not in ("qwen2", "qwen3", "qwen3_moe")',
+        ("actors/test_checkpoints.py",),
+    ),
+    Mutant(
+        "tokenizer: whatever class a folder states",
+        "actors/checkpoints.py",
+        'said.get("tokenizer_class") == "TokenizersBackend"',
+        'said.get("tokenizer_class") != ""',
+        ("actors/test_checkpoints.py",),
+    ),
 )

@@ -422,4 +422,18 @@ MUTANTS = (
         "late = own",
         ("report/test_ablations.py",),
     ),
+    Mutant(
+        "panels: all splits in one line",
+        "report/ablations.py",
+        'for split, part in table.groupby("split", sort=False)',
+        'for split, part in [(table["split"].iloc[0], table)]',
+        ("report/test_ablations.py",),
+    ),
+    Mutant(
+        "a forest: all splits on one row",
+        "report/ablations.py",
+        'list(data.groupby(["teacher", "split"], sort=False))',
+        'list(data.assign(split=data["split"].iloc[0]).groupby(["teacher", "split"], sort=False))',
+        ("report/test_ablations.py",),
+    ),
 )

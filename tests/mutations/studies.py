@@ -1072,4 +1072,25 @@ MUTANTS = (
         "job.config)",
         ("studies/test_benchmarking.py::test_a_teacher_has_the_engines_of_its_role",),
     ),
+    Mutant(
+        "a pair is rehearsed before its SURE-Math is built",
+        "studies/rehearsal.py",
+        "builder in ended or bool(_built(folder / builder))",
+        "True",
+        ("studies/test_rehearsal.py::test_a_tier_that_reads_anothers_dataset_waits_until_it_is_built",),
+    ),
+    Mutant(
+        "a SURE-Math is taken over while it is being built",
+        "studies/rehearsal.py",
+        'folder.glob("results/suremath/*/manifest.json")',
+        'folder.glob("results/suremath/*/*")',
+        ("studies/test_rehearsal.py::test_what_another_tier_built_is_taken_over_whole",),
+    ),
+    Mutant(
+        "start-up: nobody says how many problems have no solution",
+        "studies/inputs.py",
+        "        needs.prefers,\n",
+        "        None,\n",
+        ("studies/test_start_up.py::test_a_context_that_a_method_needs_and_a_problem_lacks_stops_at_once",),
+    ),
 )
