@@ -20,6 +20,7 @@ from tests.poison import NORM, POISONS, sharded, with_config, with_tensors
 
 from artifact.actors import checkpoints, session
 from artifact.actors.checkpoints import (
+    SAFE,
     Sizes,
     check_model,
     load_config,
@@ -299,7 +300,7 @@ MODELS_HERE = sorted(f.parent for f in TINY.parent.glob("*/*/tokenizer_config.js
 def test_a_tokenizer_that_states_its_class_is_the_one_that_transformers_finds(folder: Path, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
-    found, peer = load_tokenizer(str(folder)), AutoTokenizer.from_pretrained(str(folder))
+    found, peer = load_tokenizer(str(folder)), AutoTokenizer.from_pretrained(str(folder), **SAFE)
     assert type(found) is type(peer)
     assert found.get_vocab() == peer.get_vocab() and found.special_tokens_map == peer.special_tokens_map
     texts = ["What is 12 + 7?", "  a\n\nb <|im_end|>", "π ≈ 3.14"]
@@ -338,7 +339,7 @@ def test_of_any_other_tokenizer_transformers_is_asked(change: Callable[[Path], N
     from transformers import AutoTokenizer
 
     folder = str(copy_of("student", tmp_path / "model", change))
-    found, peer = load_tokenizer(folder), AutoTokenizer.from_pretrained(folder)
+    found, peer = load_tokenizer(folder), AutoTokenizer.from_pretrained(folder, **SAFE)
     assert type(found) is type(peer)
     assert found("What is 12 + 7?")["input_ids"] == peer("What is 12 + 7?")["input_ids"]
 
