@@ -17,6 +17,7 @@ from artifact.paths import project_root
 from artifact.studies import rehearsal as module
 from artifact.studies.rehearsal import (
     FACTOR,
+    broken_claims,
     firsts,
     in_order,
     prepare,
@@ -117,6 +118,15 @@ def test_the_account_holds_every_go_and_the_cluster_always_ends(
     assert path == tmp_path / "results" / "rehearsed.paper.json" and account["runs"] == 1
     assert [(go["notebooks"], go["done"]) for go in account["goes"]] == [("03", False), ("all", True)]
     assert {go["source"] for go in account["goes"]} == {account["source"]}
+
+
+def test_the_claims_that_could_not_be_judged_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "tables" / "paper" / "claims.csv"
+    path.parent.mkdir(parents=True)
+    rows = 'better,PASS,+1.0 points\nfalls,BROKEN,"figure f: no series, say more"\nlater,NOT RUN,needs tier paper\n'
+    path.write_text(f"id,verdict,numbers\n{rows}")
+    assert broken_claims("paper", tmp_path) == ["falls: figure f: no series, say more"]
+    assert broken_claims("single-gpu", tmp_path) == [], "notebook 14 was not rehearsed"
 
 
 def test_a_tier_that_reads_anothers_dataset_waits_until_it_is_built(
