@@ -183,11 +183,10 @@ def load_sizes(path: str) -> Sizes:
 def load_classifier(path: str) -> Any:
     """The sequence classifier in the folder `path`, in float32; BrokenModel where there is none or it lacks tensors."""
     import torch
-    from transformers import AutoModelForSequenceClassification
 
     load_config(path)
     try:
-        loaded: Any = AutoModelForSequenceClassification.from_pretrained(
+        loaded: Any = _of_transformers("AutoModelForSequenceClassification").from_pretrained(
             path, dtype=torch.float32, output_loading_info=True, **SAFE
         )
     except Exception as err:  # a shape or a file that is wrong raises whatever it raises
@@ -200,15 +199,15 @@ def load_classifier(path: str) -> Any:
 def load_gguf(gguf: Path) -> tuple[Any, Any]:
     """The network, dequantised to float32, and the tokenizer of a GGUF file, as strictly: BrokenModel otherwise."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     name = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    loaded: Any = AutoModelForCausalLM.from_pretrained(**name, dtype=torch.float32, output_loading_info=True, **SAFE)
+    reader = _of_transformers("AutoModelForCausalLM")
+    loaded: Any = reader.from_pretrained(**name, dtype=torch.float32, output_loading_info=True, **SAFE)
     network, info = loaded
     _require_all(gguf.parent, info)
     for _ in finite(str(gguf.parent), network.state_dict().items()):
         pass
-    return network, AutoTokenizer.from_pretrained(**name, **SAFE)
+    return network, _of_transformers("AutoTokenizer").from_pretrained(**name, **SAFE)
 
 
 def check_model(path: str) -> None:

@@ -17,7 +17,7 @@ from artifact.errors import ArtifactError
 from artifact.report.drawing import FigureAndData, canvas, legend_above, teacher_first, whiskers
 from artifact.report.styles import GREY, TEACHERS
 from artifact.report.tables import accuracy_table, outcomes
-from artifact.report.text import SAME, bounds, count, number, percent, spread
+from artifact.report.text import SAME, bounds, count, number, percent, split_column, spread
 from artifact.stats.bootstrap import RESAMPLES
 
 Panels = Mapping[tuple[str, str], pd.DataFrame]
@@ -190,10 +190,9 @@ def top_k_table(table: pd.DataFrame, metrics: pd.DataFrame, bytes_per_token: Map
 
 def format_top_k(table: pd.DataFrame) -> pd.DataFrame:
     """`top_k_table` as a reader sees it. Of several splits each row says of which it is."""
-    several = {"split": table["split"]} if table["split"].nunique() > 1 else {}
     return pd.DataFrame(
         {
-            **several,
+            **split_column(table),
             "teacher": table["teacher"],
             "k": table["name"],
             "method": table["label"],

@@ -22,7 +22,7 @@ import pandas as pd
 from artifact.errors import ArtifactError
 from artifact.evaluate.protocol import problem_values, vote_classes
 from artifact.phase1.entropy import discrete_semantic_entropy
-from artifact.report.text import count, interval, intervals, number, percent
+from artifact.report.text import count, interval, intervals, number, percent, split_column
 from artifact.stats.auroc import auroc_bootstrap
 from artifact.stats.bootstrap import bootstrap_values, percentile_interval
 from artifact.stats.calibration import calibration
@@ -102,10 +102,9 @@ def format_student(table: pd.DataFrame) -> pd.DataFrame:
     """`student_table` in percent; AUROC and H / log k as they are. Of several splits each row says of which it is."""
     passes = [c for c in table.columns if c.startswith("pass@")]
     k = int(table["samples"].iloc[0])
-    several = {"split": table["split"]} if table["split"].nunique() > 1 else {}
     return pd.DataFrame(
         {
-            **several,
+            **split_column(table),
             "teacher": table["teacher"],
             "method": table["label"],
             "problems": table["problems"].map(count),

@@ -176,3 +176,8 @@ def markdown_table(cells: pd.DataFrame) -> str:
     """A frame of text as a Markdown table: a cell is text on one line, whatever signs are in it."""
     head, *rows = [[markdown_text(str(c)) for c in row] for row in [cells.columns, *cells.to_numpy().tolist()]]
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
+
+
+def split_column(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """The first column of a table as a reader sees it: of which split each row is, where there are several."""
+    return {"split": table["split"]} if table["split"].nunique() > 1 else {}

@@ -314,7 +314,8 @@ def rehearse_side_by_side(tiers: Iterable[str], folder: Path, only: str | None, 
 
     def ready(tier: str, ended: Collection[str]) -> bool:
         builder = builder_of(tier)
-        return builder not in {*commands} - {tier} or builder in ended or bool(_built(folder / builder))
+        alone = builder == tier or builder not in commands
+        return alone or builder in ended or bool(_built(folder / builder))
 
     codes = run_side_by_side(commands, heard, ready=ready)
     if failed := [name for name, code in codes.items() if code]:
