@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from artifact.errors import ArtifactError
@@ -19,10 +20,16 @@ def project_root() -> Path:
     `ARTIFACT_ROOT` decides where set; otherwise the nearest ancestor of the working directory or of this file that has
     a `configs/tiers` folder. Raises ProjectNotFound otherwise.
     """
-    override = os.environ.get("ARTIFACT_ROOT")
+    override = os.environ.get("ARTIFACT_ROOT", "")
+    return _root(override, "" if os.path.isabs(override) else os.getcwd())
+
+
+@lru_cache(maxsize=64)
+def _root(override: str, working: str) -> Path:
+    """`project_root` in the directory `working`: kept, for it is asked for with every file that is read."""
     if override:
-        return Path(override).resolve()
-    for start in (Path(__file__).resolve(), Path.cwd().resolve()):
+        return Path(working, override).resolve()
+    for start in (Path(__file__).resolve(), Path(working).resolve()):
         for folder in (start, *start.parents):
             if (folder / "configs" / "tiers").is_dir():
                 return folder

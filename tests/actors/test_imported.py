@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +50,36 @@ def test_lock_and_versions_are_part_of_it(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_an_actor_of_this_code_reports_what_is_expected() -> None:
     assert imported.report(None) == imported.mine()
+
+
+def test_only_an_engine_imports_vllm() -> None:
+    """A teacher, a reference or a student that imported it would start with five more seconds of work, each."""
+    code = (
+        "import sys\n"
+        "from artifact.actors import imported\n"
+        "assert imported.report(None) == imported.mine()\n"
+        "print([name for name in ('vllm', 'deepspeed') if name in sys.modules])\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert said.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_engine_reports_what_only_it_imports() -> None:
+    """Where vLLM is imported, so are the modules that take the place of its parts: none may come late."""
+    importers = {
+        f"artifact.{room}.{path.stem}"
+        for room in ("train", "actors", "tasks")
+        for path in (imported.PACKAGE / room).glob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ImportFrom | ast.Import)
+        and any(name.split(".")[0] == "vllm" for name in [getattr(node, "module", None) or node.names[0].name])
+    }
+    assert importers == imported.ENGINES_ALONE
+    code = (
+        "import sys, vllm\n"
+        "from artifact.actors import imported\n"
+        "imported.report(None)\n"
+        "print(imported.ENGINES_ALONE <= sys.modules.keys())\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240)
+    assert said.stdout.splitlines()[-1] == "True"

@@ -9,6 +9,7 @@ started actor reports its own, because a node may hold another copy of the code.
 from __future__ import annotations
 
 import platform
+import sys
 from pathlib import Path
 
 from artifact.errors import ArtifactError
@@ -18,6 +19,10 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 ABOVE = frozenset({"cli", "book", "studies", "report", "suremath", "evaluate", "__pycache__"})
 """Rooms that no actor imports: `tests/house/test_layers.py` holds every import to that."""
+
+
+ENGINES_ALONE = frozenset({"artifact.actors.lean_runner", "artifact.actors.lean_scheduler"})
+"""Modules that import vLLM, five seconds of work: no actor but an engine ever imports them."""
 
 
 def code_hash(package: Path = PACKAGE) -> str:
@@ -54,9 +59,11 @@ def report(actor: object) -> list[str]:
     import importlib
     import pkgutil
 
+    never = frozenset[str]() if "vllm" in sys.modules else ENGINES_ALONE
     for room in ("train", "actors", "tasks"):
         for module in pkgutil.iter_modules([str(PACKAGE / room)], f"artifact.{room}."):
-            importlib.import_module(module.name)
+            if module.name not in never:
+                importlib.import_module(module.name)
     return mine()
 
 

@@ -1,8 +1,8 @@
 """One notebook, headless: papermill runs it, `page.py` makes a page of it, `executed.py` the copy that is kept.
 
-The kernel is this very interpreter (a private kernel specification is made for the run, so nothing needs to be
-registered and nothing installed elsewhere can be picked up), without the user's IPython start-up files. Page and copy
-have their names only when both are whole.
+The kernel is this very interpreter (a private kernel specification is made for the run, so nothing installed elsewhere
+can be picked up), a fork of one that has imported the libraries (`kernels.py`), without the user's IPython start-up
+files. Page and copy have their names only when both are whole.
 Left out: which notebooks run, with what parameters, and when one may be skipped (`notebooks.py`).
 """
 
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from artifact.book.executed import kept, stderr_of, tidy
+from artifact.book.kernels import FORKED, register
 from artifact.book.page import to_html
 from artifact.errors import ArtifactError
 from artifact.escape import visible
@@ -109,13 +110,17 @@ def _kernel_environment() -> Iterator[Path]:
         spec = folder / "kernels" / KERNEL
         spec.mkdir(parents=True)
         (folder / "ipython").mkdir()
-        argv = [sys.executable, "-m", "ipykernel_launcher", "--log-level=ERROR", "-f", "{connection_file}"]
-        (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Python", "language": "python"}))
+        register()
+        stated: dict[str, Any] = {"display_name": "Python", "language": "python"}
+        stated["argv"] = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
+        stated["metadata"] = {"kernel_provisioner": {"provisioner_name": FORKED}}
+        (spec / "kernel.json").write_text(json.dumps(stated))
         values = {
             "JUPYTER_PATH": name,
             "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
             "IPYTHONDIR": str(folder / "ipython"),
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # Jupyter's, before matplotlib is imported
             "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm asks for widgets; pages here are static
             VARIABLE: str(folder / "made.jsonl"),
         }

@@ -11,7 +11,7 @@ import inspect
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ def environment_hash(device: str) -> str:
     return file_hash(path) if path.is_file() else "no-lock"
 
 
-@lru_cache
+@cache
 def _module_path(name: str) -> Path | None:
     relative = Path(*name.split(".")[1:])
     for path in (
@@ -135,7 +135,7 @@ _parsing = threading.Lock()
 two lanes that parse at the same time get a SystemError."""
 
 
-@lru_cache
+@cache
 def _tree(path: Path) -> tuple[str, tuple[str, ...]]:
     """(hash of a module's code without docstrings, the `artifact` modules it imports anywhere)."""
     with _parsing:
@@ -161,7 +161,7 @@ def _tree(path: Path) -> tuple[str, tuple[str, ...]]:
 
 def reachable(roots: Sequence[str]) -> dict[str, str]:
     """Module → code hash of everything `roots` import, directly or not. A root that does not exist is an error."""
-    found: dict[str, str] = {}
+    found: dict[Path, str] = {}
     queue = list(roots)
     for root in roots:
         if _module_path(root) is None:
@@ -169,12 +169,11 @@ def reachable(roots: Sequence[str]) -> dict[str, str]:
     while queue:
         name = queue.pop()
         path = _module_path(name)
-        if path is None or str(path.relative_to(PACKAGE)) in found:
+        if path is None or path in found:
             continue
-        code, imports = _tree(path)
-        found[str(path.relative_to(PACKAGE))] = code
+        found[path], imports = _tree(path)
         queue += imports
-    return found
+    return {str(path.relative_to(PACKAGE)): code for path, code in found.items()}
 
 
 def source_hash(roots: Sequence[str]) -> str:
