@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,6 +64,13 @@ def test_kernels_share_a_process_to_come_from_and_nothing_else(tmp_path: Path) -
     assert first[0] == second[0] != str(os.getpid()) and first[1] != second[1]
     asked = "import os, artifact; print(hasattr(artifact, 'left'), 'LEFT' in os.environ)"
     assert text(run(tmp_path, "03_a", asked)[0]) == "False False\n"
+
+
+def test_the_folder_of_the_first_notebook_may_go(tmp_path: Path) -> None:
+    kernels._server.cache_clear()
+    run(tmp_path / "first", "01_a", "1")
+    shutil.rmtree(tmp_path / "first")
+    assert text(run(tmp_path / "second", "02_a", "import os; print(os.getcwd())")[0]) == f"{tmp_path / 'second'}\n"
 
 
 def test_a_kernel_that_dies_is_told_and_the_next_one_lives(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ SMALL = {
     "rehearsed": ["--table"],
     "rollouts": ["--eager", "--problems", "8", "--prompts", "2", "--repeats", "1"],
     "memory": ["--prompts", "20", "40", "--rollouts", "4", "--tokens", "8", "--top-k", "4", "--out", "{tmp}/toy.json"],
+    "starting": ["--repeats", "1", "--out", "{tmp}/toy.json"],
     "step_time": ["--table"],
     "verdicts": [],
     "zero_memory": ["--toy", "--out", "{tmp}/toy.json"],
@@ -67,7 +68,7 @@ def test_the_page_shows_what_was_measured_on_a_gpu() -> None:
     assert "results/gpu/" in page
 
 
-ON_PAGES = dict.fromkeys(sorted({*NEED_ACTORS, "changed_digits"}), "speed.md")
+ON_PAGES = dict.fromkeys(sorted({*NEED_ACTORS, "changed_digits", "starting"}), "speed.md")
 ON_PAGES |= {"step_time": "gpu.md", "rehearsed": "gpu.md"}
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from artifact.actors.checkpoints import load_tokenizer
-from artifact.actors.placement import Slot, distributed_backend, prepare_process, start_in_turn
+from artifact.actors.placement import Slot, distributed_backend, prepared_process, start_in_turn
 from artifact.actors.transfer import Seat
 from artifact.actors.weight_sync import Received, Spec
 from artifact.errors import ArtifactError, StaleEngine
@@ -55,8 +55,8 @@ class RolloutEngine:
     """A vLLM engine holding one checkpoint of one architecture at a time."""
 
     def __init__(self, slot: Slot, model: str, dtype: str, settings: dict[str, Any]) -> None:
-        prepare_process(slot)
-        from vllm import LLM
+        with prepared_process(slot):
+            from vllm import LLM
 
         extra: dict[str, Any] = {}
         if slot.device == "cpu":

@@ -18,7 +18,7 @@ import numpy as np
 from artifact.actors.answering import answer
 from artifact.actors.checkpoints import load_frozen
 from artifact.actors.lent_scores import LentScores, lend
-from artifact.actors.placement import Slot, prepare_process
+from artifact.actors.placement import Slot, prepared_process
 from artifact.actors.shared_memory import Lent
 from artifact.actors.transfer import Seat, seat_of
 from artifact.errors import NonFinite
@@ -37,8 +37,8 @@ class ScoringActor:
     """Holds checkpoints for later runs; `teacher` and `reference` are two of it."""
 
     def __init__(self, slot: Slot, dtype: str) -> None:
-        prepare_process(slot)
-        from transformers import AutoModelForCausalLM  # noqa: F401  # ten seconds, spent while other actors start
+        with prepared_process(slot):
+            from transformers import AutoModelForCausalLM  # noqa: F401  # seconds, spent while other actors start
 
         self.device, self.dtype, self.one_model = slot.device, dtype, slot.one_model
         self._models: dict[str, tuple[FolderState, FrozenModel]] = {}

@@ -16,7 +16,7 @@ import numpy as np
 
 from artifact.actors.checkpoints import load_network
 from artifact.actors.lent_scores import LentScores
-from artifact.actors.placement import Slot, distributed_backend, own_host, prepare_process
+from artifact.actors.placement import Slot, distributed_backend, own_host, prepared_process
 from artifact.actors.ports import free_ports
 from artifact.actors.transfer import Channel, Seat, meeting_store, open_channel, seat_of
 from artifact.actors.weight_sync import Spec, send, spec_of, with_explicit_head
@@ -37,9 +37,9 @@ class StudentActor:
     """Rank `rank` of the student's data-parallel group."""
 
     def __init__(self, slot: Slot, rank: int, cluster: Cluster, dtype: str) -> None:
-        prepare_process(slot)
-        import deepspeed  # noqa: F401  # fifteen seconds with the next, spent while other actors start
-        from transformers import AutoModelForCausalLM  # noqa: F401
+        with prepared_process(slot):
+            import deepspeed  # noqa: F401  # seconds, spent while other actors start
+            from transformers import AutoModelForCausalLM  # noqa: F401
 
         self.slot, self.rank, self.cluster, self.dtype = slot, rank, cluster, dtype
         self.world_size = 0

@@ -53,8 +53,10 @@ def be_a_kernel(arguments: list[str], folder: str, environment: dict[str, str]) 
 
 
 if __name__ == "__main__":
+    gc.disable()
     for name in LIBRARIES:
         importlib.import_module(name)
-    gc.freeze()  # what is imported is shared by all forks, and not looked at again
+    gc.freeze()  # what is imported is shared by all forks, and never looked at again
+    gc.enable()
     if (asked := kernel_of(socket.socket(fileno=int(sys.argv[1])))) is not None:
         be_a_kernel(**asked)

@@ -41,6 +41,7 @@ class Server:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", f"{__package__}.kernel_server", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
+                cwd="/",  # papermill is in the folder of the first notebook, which may go
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
