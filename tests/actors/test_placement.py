@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from artifact.actors.placement import logical_gpus, place, scorers, start_in_turn
+from artifact.actors.placement import Slot, logical_gpus, place, prepared_process, scorers, start_in_turn
 from artifact.config import ConfigError, load
 
 
@@ -163,3 +165,18 @@ def test_engines_of_frozen_models_share_a_gpu_only_where_their_memory_does(
     slots = place(cluster, ("sampler-0", "reference") if proven else ("sampler-0",)).slots
     assert slots["sampler-0"].num_gpus == pytest.approx(expected)
     assert sum(slot.num_gpus for slot in slots.values()) <= 1.0
+
+
+def test_a_process_is_prepared_for_its_slot_and_collects_garbage_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    slot, threads = Slot("teacher", 1, 0, "cpu", 3, {"OMP_NUM_THREADS": "3"}), torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    try:
+        with pytest.raises(ImportError), prepared_process(slot):
+            assert os.environ["OMP_NUM_THREADS"] == "3" and torch.get_num_threads() == 3 and not gc.isenabled()
+            raise ImportError("of a library")
+        assert gc.isenabled() and gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+        torch.set_num_threads(threads)

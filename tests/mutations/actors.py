@@ -386,6 +386,27 @@ MUTANTS = (
         ("actors/test_imported.py",),
     ),
     Mutant(
+        "imported: a teacher imports vLLM",
+        "actors/imported.py",
+        'frozenset[str]() if "vllm" in sys.modules else ENGINES_ALONE',
+        "frozenset[str]()",
+        ("actors/test_imported.py",),
+    ),
+    Mutant(
+        "imported: what only an engine imports may come late",
+        "actors/imported.py",
+        'frozenset[str]() if "vllm" in sys.modules else ENGINES_ALONE',
+        "ENGINES_ALONE",
+        ("actors/test_imported.py",),
+    ),
+    Mutant(
+        "placement: a prepared process never collects garbage",
+        "actors/placement.py",
+        "        gc.enable()\n",
+        "",
+        PLACEMENT,
+    ),
+    Mutant(
         "placement: the reference beside nobody",
         "actors/placement.py",
         'beside = "student-0" if kind == "reference" else None',

@@ -1,10 +1,11 @@
-"""Mutants of the forecast of a series of notebooks."""
+"""Mutants of how a series of notebooks is run: its forecast, its queue, its kernels."""
 
 from __future__ import annotations
 
 from tests.mutations.mutant import Mutant
 
 FORECAST = ("book/test_forecast.py",)
+KERNELS = ("book/test_kernels.py",)
 
 MUTANTS = (
     Mutant(
@@ -69,5 +70,40 @@ MUTANTS = (
         "        before = len(known)\n",
         "        before = 0\n",
         ("book/test_needs.py::test_a_run_counts_for_the_first_notebook_that_shows_it",),
+    ),
+    Mutant(
+        "kernels: pandas is imported before there is a notebook",
+        "book/kernel_server.py",
+        '"pyarrow.parquet"',
+        '"pandas"',
+        KERNELS,
+    ),
+    Mutant(
+        "kernels: the backend is imported before there is a notebook",
+        "book/kernel_server.py",
+        '"pyarrow.parquet"',
+        '"matplotlib_inline.backend_inline"',
+        KERNELS,
+    ),
+    Mutant("kernels: in the series' own session", "book/kernel_server.py", "    os.setsid()", "    pass", KERNELS),
+    Mutant(
+        "kernels: the server's own code is the notebook's",
+        "book/kernel_server.py",
+        "        del sys.modules[own]\n",
+        "        pass\n",
+        KERNELS,
+    ),
+    Mutant("kernels: in the server's folder", "book/kernel_server.py", "    os.chdir(folder)\n", "", KERNELS),
+    Mutant("kernels: they outlive the server", "book/kernel_server.py", ", parent_handle=os.getppid()", "", KERNELS),
+    Mutant(
+        "kernels: the server lies in the first notebook's folder", "book/kernels.py", 'cwd="/"', "cwd=None", KERNELS
+    ),
+    Mutant("kernels: a dead server is asked again", "book/kernels.py", "_server.cache_clear()", "pass", KERNELS),
+    Mutant(
+        "kernels: one that ended is said to run",
+        "book/kernels.py",
+        "return 1 if ended",
+        "return None if ended",
+        KERNELS,
     ),
 )
