@@ -68,7 +68,6 @@ def actor(way: str, kind: str) -> float:
 def measure(repeats: int) -> dict[str, Any]:
     """Quartiles of each side over `repeats`, and what the process that is forked took to begin."""
     provenance = report.Provenance()
-    actor("plain", "engine")  # files come from the disk once
     _, server = kernel(FORKED)
     times = psutil.Process(server).cpu_times()
     found: dict[str, list[float]] = {}

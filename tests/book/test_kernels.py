@@ -88,6 +88,25 @@ def test_a_server_that_died_is_told_and_the_next_one_serves(tmp_path: Path) -> N
     assert text(run(tmp_path, "03_a", "import os; print(os.getppid())")[0]) != f"{server}\n"
 
 
+def test_an_interrupted_request_is_not_answered_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = kernels._server()
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "_lines", Interrupted())
+        with pytest.raises(KeyboardInterrupt):
+            server.fork(["-f", "nowhere"], str(tmp_path), {})
+    assert kernels._server() is not server and server._process.wait(20) == -signal.SIGKILL
+
+
+class Interrupted:
+    """A channel on which Ctrl-C comes before the answer."""
+
+    def write(self, text: str) -> None:
+        """Taken."""
+
+    def flush(self) -> None:
+        raise KeyboardInterrupt
+
+
 def test_what_ends_with_the_series_ends_though_nobody_tells_it(tmp_path: Path) -> None:
     """SIGKILL: kernel, server and what the kernel would have done are gone within seconds."""
     pids = tmp_path / "pids"

@@ -114,11 +114,7 @@ def test_a_reference_row_of_an_ablation_is_the_run_of_the_main_study(tier: str) 
     known: dict[tuple[str, str, int], Any] = {}
     for name in study_names():
         study = load_study(name)
-        if (
-            name in ("language_model", "language_model_gsm8k")
-            or tier in study.settings_of
-            or not study.is_made_on(tier)
-        ):
+        if tier in study.settings_of or not study.is_made_on(tier):
             continue  # those are trained with the settings of another tier alone
         for cell, config in study.runs(tier):
             found = known.setdefault((cell.id, config.teacher, config.seed), config)

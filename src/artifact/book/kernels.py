@@ -55,9 +55,11 @@ class Server:
                 self._lines.write(f"{asked}\n")
                 self._lines.flush()
                 return int(self._lines.readline())
-            except (OSError, ValueError) as err:
+            except BaseException as err:  # also where we are interrupted: its answer would be the next one's
                 _server.cache_clear()
                 self._process.kill()
+                if not isinstance(err, OSError | ValueError):
+                    raise
                 raise ArtifactError(
                     f"the process that kernels are forked from gave none ({type(err).__name__}; its exit code: "
                     f"{self._process.wait()}); what it said stands above. Start the command again"
