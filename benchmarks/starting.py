@@ -105,6 +105,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=report.FOLDER / "starting.json", help="the JSON file")
     parser.add_argument("--table", action="store_true", help="print what was measured, and measure nothing")
     arguments = parser.parse_args()
+    if arguments.repeats < 1:
+        parser.error(f"--repeats {arguments.repeats}: at least one start of each side")
     if not arguments.table:
         write_json(arguments.out, measure(arguments.repeats))
     print(report.shown(arguments.out, table, "python benchmarks/starting.py"))
