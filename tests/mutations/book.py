@@ -99,11 +99,4 @@ MUTANTS = (
         "kernels: the server lies in the first notebook's folder", "book/kernels.py", 'cwd="/"', "cwd=None", KERNELS
     ),
     Mutant("kernels: a dead server is asked again", "book/kernels.py", "_server.cache_clear()", "pass", KERNELS),
-    Mutant(
-        "kernels: one that ended is said to run",
-        "book/kernels.py",
-        "return 1 if ended",
-        "return None if ended",
-        KERNELS,
-    ),
 )
