@@ -22,7 +22,7 @@ ABOVE = frozenset({"cli", "book", "studies", "report", "suremath", "evaluate", "
 
 
 ENGINES_ALONE = frozenset({"artifact.actors.lean_runner", "artifact.actors.lean_scheduler"})
-"""Modules that import vLLM, five seconds of work: no actor but an engine ever imports them."""
+"""Modules that import vLLM, four seconds of work: no actor but an engine ever imports them."""
 
 
 def code_hash(package: Path = PACKAGE) -> str:

@@ -1,6 +1,6 @@
 """Kernels that begin with the libraries of notebooks imported: forks of `kernel_server.py`.
 
-A notebook imports torch, SciPy, matplotlib and more, four seconds of a processor before its first cell: here once a
+A notebook imports torch, SciPy, matplotlib and more, three seconds of a processor before its first cell: here once a
 series. In all else a kernel is what Jupyter's own would be, down to its process and session.
 """
 
