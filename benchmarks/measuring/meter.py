@@ -90,10 +90,13 @@ def processor_clock(pids: Iterable[int]) -> Callable[[], float]:
 
 
 def memory_gib(pids: Iterable[int]) -> dict[str, float]:
-    """Memory of `pids`, summed, GiB: `peak_rss` of each one's own peak, `pss` with shared pages counted once."""
+    """Memory of `pids`, summed, GiB: `peak_rss` of each one's own peak, `pss` with shared pages counted once.
+
+    One that ends meanwhile holds nothing: Linux takes its memory's lines away first, its folder when it is waited for.
+    """
     found = {"peak_rss": 0.0, "pss": 0.0}
     for pid in pids:
-        with suppress(OSError):
+        with suppress(FileNotFoundError, ProcessLookupError):
             folder = Path(f"/proc/{pid}")
             found["peak_rss"] += _kib(folder / "status", "VmHWM") / 2**20
             found["pss"] += _kib(folder / "smaps_rollup", "Pss") / 2**20
@@ -102,4 +105,4 @@ def memory_gib(pids: Iterable[int]) -> dict[str, float]:
 
 def _kib(path: Path, name: str) -> int:
     lines = path.read_text(encoding="utf-8").splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))
+    return sum(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))

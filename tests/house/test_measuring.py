@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import os
 import subprocess
 import sys
 import tomllib
@@ -80,6 +81,19 @@ def test_the_processor_clock_is_that_of_another_process(benchmarks: Path) -> Non
         assert 0 < memory["pss"] <= memory["peak_rss"] * 1.01
         child.stdin.write("\n")
     assert clock() == pytest.approx(found, abs=0.1), "what it spent stays after its end"
+
+
+def test_a_process_that_ends_while_it_is_measured_holds_nothing(benchmarks: Path) -> None:
+    """Ended and not yet waited for, Linux lists it without a memory; waited for, not at all. Others are counted."""
+    from measuring.meter import memory_gib, processor_clock
+
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
+        assert memory_gib([child.pid]) == {"peak_rss": 0, "pss": 0}
+        assert memory_gib([child.pid, os.getpid()])["pss"] > 0
+        assert processor_clock([child.pid])() >= 0
+    assert memory_gib([child.pid]) == {"peak_rss": 0, "pss": 0}
 
 
 def test_quartiles_and_means_by_hand(benchmarks: Path) -> None:
