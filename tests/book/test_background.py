@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from tests.processes import alive, until
 
 from artifact.book.background import Background, training
 
@@ -20,26 +19,11 @@ def script(body: str) -> list[str]:
     return [sys.executable, "-u", "-c", HERE + body]
 
 
-def wait_for(what: object, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not what():  # type: ignore[operator]
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-
-
 def test_what_it_says_is_heard_and_kept(tmp_path: Path) -> None:
     lines: list[str] = []
     body = "print('one \\x1b[31m'); print('two'); print('three', file=sys.stderr)"
     queue = Background(script(body), tmp_path / "a" / "log", lines.append)
-    wait_for(lambda: len(lines) == 2)
+    until(lambda: len(lines) == 2)
     assert lines[1] == "two" and "\x1b" not in lines[0] and queue.failure() is None
     queue.end()
     assert {"two", "three"} <= set((tmp_path / "a" / "log").read_text().splitlines())
@@ -63,7 +47,7 @@ TRACE = (
 def test_a_failure_is_told_in_its_own_words(tmp_path: Path, body: str, said: str) -> None:
     lines: list[str] = []
     queue = Background(script(body), tmp_path / "log", lines.append)
-    wait_for(lambda: queue.failure())
+    until(lambda: queue.failure())
     assert lines[-1] == f"the training queue stopped; the series ends after this notebook: {said}"
     assert "Fatal" not in queue.log_path.read_text(), "the thread that waits for the input holds nothing up"
     assert str(queue.failure()).startswith(f"{said} (training queue; its output: {tmp_path / 'log'})")
@@ -78,7 +62,7 @@ def test_it_is_ended_in_order(tmp_path: Path) -> None:
     )
     lines: list[str] = []
     queue = Background(script(body), tmp_path / "log", lines.append)
-    wait_for(lambda: lines)
+    until(lambda: lines)
     queue.end()
     assert lines == ["up", "in order"]
 
@@ -95,7 +79,7 @@ def test_a_series_that_is_killed_leaves_none(tmp_path: Path) -> None:
     assert series.stdout.readline() == "1\n" and alive(pid)
     series.send_signal(signal.SIGKILL)
     series.wait()
-    wait_for(lambda: not alive(pid), 20)
+    until(lambda: not alive(pid), 20)
 
 
 def test_without_studies_nothing_is_started(tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 from tests.book.toys import write
+from tests.processes import alive, until
 
 from artifact.book import execute as executing
 from artifact.book import kernels
@@ -117,24 +117,9 @@ def test_what_ends_with_the_series_ends_though_nobody_tells_it(tmp_path: Path) -
     )
     code = f"from pathlib import Path\nfrom artifact.book.execute import execute\nexecute({places})"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL) as series:
-        wait_until(lambda: pids.is_file() and len(pids.read_text().split()) == 2, 120)
+        until(lambda: pids.is_file() and len(pids.read_text().split()) == 2, 120)
         series.kill()
-    wait_until(lambda: not any(alive(int(pid)) for pid in pids.read_text().split()), 20)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and was never asked about does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def wait_until(true: Any, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.2)
+    until(lambda: not any(alive(int(pid)) for pid in pids.read_text().split()), 20)
 
 
 def test_what_ended_says_so_and_takes_no_more_signals() -> None:

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.processes import alive
 
 import artifact
 from artifact.records import Status
@@ -36,15 +37,6 @@ def verifier():
 
 def _worker_pids(v: Verifier) -> list[int]:
     return [w.pid for w in v._running if w.alive]
-
-
-def _alive(pid: int) -> bool:
-    """Whether the process exists and is no zombie."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
 
 
 def _rows(name: str) -> list[dict]:
@@ -84,7 +76,7 @@ def test_expression_that_hangs_the_algebra_is_killed_at_the_deadline(answer):
         (pid,) = _worker_pids(v)
         verdict = v.check("42", answer)
         assert verdict.status is Status.TIMEOUT and "1 s of processor time" in verdict.detail
-        assert not _alive(pid)
+        assert not alive(pid)
         assert v.counts["timeout"] == 1
 
 
@@ -103,7 +95,7 @@ def test_a_stopped_or_killed_worker_changes_no_verdict():
             (pid,) = _worker_pids(v)
             os.kill(pid, sign)
             assert v.check(r"\sqrt{18}", r"3\sqrt{2}").correct
-            assert not _alive(pid) and v.counts["timeout"] == v.counts["error"] == 0
+            assert not alive(pid) and v.counts["timeout"] == v.counts["error"] == 0
 
 
 @pytest.mark.parametrize("sign", [signal.SIGSTOP, signal.SIGKILL])
@@ -120,7 +112,7 @@ def test_a_worker_stopped_in_mid_comparison_is_asked_once_more(sign):
         timer = _after(0.2, v, sign)
         assert v.check("42", slow) == undisturbed
         timer.join()
-        assert not _alive(pid)
+        assert not alive(pid)
 
 
 def test_accidents_that_repeat_are_named_and_not_cached(monkeypatch):
@@ -193,7 +185,7 @@ def test_simple_answers_need_no_worker_and_close_leaves_none():
     assert v.check(r"\sqrt{12}", r"2\sqrt{3}").correct
     (pid,) = _worker_pids(v)
     v.close()
-    assert not _alive(pid)
+    assert not alive(pid)
     assert v.check(r"\sqrt{27}", r"3\sqrt{3}").correct  # usable after close
     v.close()
 
@@ -203,7 +195,7 @@ def test_garbage_collection_ends_the_worker():
     assert v.check(r"\sqrt{12}", r"2\sqrt{3}").correct
     (pid,) = _worker_pids(v)
     del v
-    assert not _alive(pid)
+    assert not alive(pid)
 
 
 def test_script_without_main_guard_and_no_orphan(tmp_path):
@@ -224,7 +216,7 @@ def test_script_without_main_guard_and_no_orphan(tmp_path):
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, env=env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     result, pid = done.stdout.rsplit(maxsplit=1)
-    assert result == "[True]" and not _alive(int(pid))
+    assert result == "[True]" and not alive(int(pid))
 
 
 def test_pickles_its_settings():
