@@ -24,6 +24,7 @@ ROOMS = (
     "stats",
     "phase1",
     "studies",
+    "plans",
     "report",
     "book",
     "site",

@@ -813,13 +813,6 @@ MUTANTS = (
         ("studies/test_plan.py::test_prices_by_hand",),
     ),
     Mutant(
-        "avg@k is counted for every problem",
-        "studies/plan.py",
-        "        count = min(count, limit)",
-        "        pass",
-        ("studies/test_plan.py::test_counts_of_the_uopd_study",),
-    ),
-    Mutant(
         "an engine reads the prompts of its caches alone",
         "studies/rates.py",
         "n * steps * (steps - 1) / 2",
@@ -853,13 +846,6 @@ MUTANTS = (
         "    if config.make_method().needs.annotation:",
         "    if False:",
         ("studies/test_memory_model.py::test_phase_1_is_looked_at_where_a_method_reads_it",),
-    ),
-    Mutant(
-        "a plan looks into the hub",
-        "studies/offline.py",
-        "    return local_file(benchmark.sources[name], task.data_dir) is not None",
-        "    return True",
-        ("studies/test_plan.py::test_a_plan_asks_no_network",),
     ),
     Mutant(
         "a run that does not fit into memory by a byte begins",

@@ -247,13 +247,3 @@ def test_what_cannot_fit_is_refused_with_the_nearest_change_that_fits() -> None:
     assert change
     fits = dict(pair.split(" = ") for pair in change[1].split(", "))
     assert "does not fit" not in page("paper", "uopd", wanted | {key: json.loads(value) for key, value in fits.items()})
-
-
-def test_a_plan_asks_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: object, **named: object) -> None:
-        raise AssertionError("the network was asked")
-
-    monkeypatch.setattr("socket.socket.connect", refuse)
-    monkeypatch.setattr("socket.getaddrinfo", refuse)
-    shown = page("paper", "core")
-    assert "Study core" in shown and "sure-math" in shown

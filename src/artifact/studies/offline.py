@@ -9,21 +9,21 @@ from artifact.config import Config, TaskSection
 from artifact.errors import ArtifactError
 from artifact.paths import project_root
 from artifact.studies.inputs import problems_of, task_of
-from artifact.tasks.benchmark import BenchmarkTask
-from artifact.tasks.hub import local_file
+from artifact.studies.suremath import data_folder, unbuilt
+from artifact.tasks.hub import FromSources, at_hand
 from artifact.tasks.slices import name_and_slice
 
 
 def absent_splits(config: Config, splits: Sequence[str]) -> list[str]:
     """Those of `splits` whose problems would have to be fetched, are not built yet, or are of no known task."""
 
-    def at_hand(split: str) -> bool:
+    def here(split: str) -> bool:
         try:
             return _at_hand(config.task, split)
         except ArtifactError:
             return False
 
-    return [split for split in splits if not at_hand(split)]
+    return [split for split in splits if not here(split)]
 
 
 def absent_models(config: Config) -> list[str]:
@@ -35,15 +35,15 @@ def absent_models(config: Config) -> list[str]:
 def problem_count(config: Config, split: str) -> tuple[int | None, str]:
     """How many problems `split` (or "train", the training split) holds under the task's limits.
 
-    From the problems where they are on this machine, else at most as many as the benchmark is known to have; None with
-    the reason where that is not known either.
+    From the problems where they are on this machine, else at most as many as the data set is known to have, or will
+    have at most where it is built first (`build-suremath`); None with the reason where that is not known either.
     """
     limit = config.task.train_limit if split == "train" else config.evaluation.limit
     name = config.task.train_split if split == "train" else split
     try:
         if _at_hand(config.task, name):
             return len(problems_of(config.task, name, limit)), ""
-        stated = _stated_rows(config.task, name)
+        stated = _stated_rows(config, name)
     except (ArtifactError, FileNotFoundError, ImportError, ValueError) as err:
         return limit, str(err).splitlines()[0]
     if stated is None:
@@ -52,18 +52,17 @@ def problem_count(config: Config, split: str) -> tuple[int | None, str]:
 
 
 def _at_hand(section: TaskSection, split: str) -> bool:
-    """Whether the problems of a split can be read here; a task that is no benchmark makes its own."""
+    """Whether the problems of a split can be read here; a task that reads no source makes its own."""
     task = task_of(section)
-    if not isinstance(task, BenchmarkTask):
-        return True
-    benchmark, name = task.source(name_and_slice(split)[0])
-    return local_file(benchmark.sources[name], task.data_dir) is not None
+    return not isinstance(task, FromSources) or at_hand(task.source_of(name_and_slice(split)[0]), task.data_dir)
 
 
-def _stated_rows(section: TaskSection, split: str) -> int | None:
-    """Rows that a split of a benchmark is known to have, under its slice."""
-    task, (name, part) = task_of(section), name_and_slice(split)
-    assert isinstance(task, BenchmarkTask)
-    benchmark, own = task.source(name)
-    rows = benchmark.sources[own].hub_rows or benchmark.sources[own].rows
+def _stated_rows(config: Config, split: str) -> int | None:
+    """Rows that a split is known to have, or to get, under its slice."""
+    task, (name, part) = task_of(config.task), name_and_slice(split)
+    assert isinstance(task, FromSources)
+    source, settings = task.source_of(name), unbuilt(config)
+    rows = source.hub_rows if source.hub else source.rows  # of what may be fetched; a local file may be a part of it
+    if rows is None and settings is not None and source.local.startswith(f"{data_folder(settings).name}/"):
+        rows = settings.sizes.get(source.local.split("/")[-1])
     return None if rows is None else len(range(rows)[part])

@@ -1,4 +1,4 @@
-"""What a study would run, before it is run: stages, runs, rollouts, tokens, what they take and what they leave.
+"""What studies would run, before they are run: stages, runs, rollouts, tokens, what they take and what they leave.
 
 Tokens are an upper bound: rollouts × `max_new_tokens`, as if no response ended early, and so are seconds (`pricing.py`)
 and bytes. Problem counts come from the task, or from what is known of a benchmark that is not on this machine; where
@@ -13,39 +13,57 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from artifact.config import Config, ConfigError
+from artifact.config import Config, ConfigError, load
 from artifact.errors import ArtifactError
+from artifact.provenance import digest
+from artifact.studies.annotate import sampling_settings
 from artifact.studies.memory_model import bytes_of
 from artifact.studies.model_shape import shape_of_model
 from artifact.studies.offline import problem_count
 from artifact.studies.pricing import Price, sampling_price, step_price
+from artifact.studies.references import second_annotations
 from artifact.studies.runlog import KEPT
-from artifact.studies.study import load_study, studies_made_on
+from artifact.studies.runner import reference_rows
+from artifact.studies.study import Cell, Study, load_study, studies_made_on
+from artifact.studies.suremath import builder_of, unbuilt
+from artifact.studies.training_queue import union
 
 GB = 1e9
 TOKEN_BYTES = 12
 """Bytes that a stored response token takes at most: id, log-probability, and its text."""
+STAGES = ("evolve", "label", "entropies", "annotate", "train", "curve", "evaluate", "sample", "reference")
+"""Names of stages, in the order of a plan: the first three build SURE-Math, the last measures what nobody trains."""
 
 
 @dataclass(frozen=True)
 class Stage:
     """One row: what, how often, how much is sampled by whom, what it takes at most. None = not known here.
 
-    step  what one optimiser step takes, of a stage that trains
+    tokens  upper bound of what is sampled over all repetitions
+    step    what one optimiser step takes, of a stage that trains
     """
 
     name: str
     what: str
     times: int
     rollouts: int | None
-    max_new_tokens: int
+    tokens: int | None
     price: Price
     step: Price | None = None
 
-    @property
-    def tokens(self) -> int | None:
-        """Upper bound of sampled tokens over all repetitions."""
-        return None if self.rollouts is None else self.rollouts * self.max_new_tokens
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        what: str,
+        times: int,
+        rollouts: int | None,
+        longest: int,
+        price: Price,
+        step: Price | None = None,
+    ) -> Stage:
+        """A stage that samples `rollouts` responses, each of at most `longest` tokens."""
+        return cls(name, what, times, rollouts, None if rollouts is None else rollouts * longest, price, step)
 
 
 def studies_of(output: str, tier: str) -> list[str]:
@@ -60,18 +78,58 @@ def studies_of(output: str, tier: str) -> list[str]:
     )
 
 
-def annotation_stages(configs: list[Config]) -> list[Stage]:
-    """One annotation for each distinct (teacher, annotation settings)."""
-    distinct = {(c.teacher_path, c.annotation.model_dump_json()): c for c in configs}
+def dataset_stages(tier: str, overrides: dict[str, object] | None = None) -> list[Stage]:
+    """What building the dataset that runs of `tier` train on would sample; none where it is there, or not built."""
+    settings = unbuilt(load(tier, overrides))
+    if settings is None:
+        return []
+    builder = load(builder_of(tier), overrides).as_role("teacher")
+    a, (model, length) = builder.annotation, (settings.generator.model, settings.generator.max_new_tokens)
+    stages = []
+    if model is not None:
+        price = sampling_price(builder.as_role("generator"), settings.proposals, length, frozen=model)
+        stages.append(Stage.of("evolve", f"{settings.name}: {model}", 1, settings.proposals, length, price))
+    for name, problems in (("label", settings.proposals), ("entropies", settings.sizes["train"])):
+        rollouts = None if problems is None else problems * a.samples
+        price = sampling_price(builder, rollouts, a.max_new_tokens, frozen=builder.teacher_path)
+        what = f"{settings.name}: teacher {builder.teacher}, N = {a.samples}"
+        stages.append(Stage.of(name, what, 1, rollouts, a.max_new_tokens, price))
+    return stages
+
+
+def annotation_stages(configs: Sequence[Config]) -> list[Stage]:
+    """One draw for each teacher and all that decides its samples; who clusters fewer of them draws no others."""
+    distinct = {digest([c.teacher_path, sampling_settings(c)]): c for c in configs}
     stages = []
     for config in distinct.values():
         count, _ = problem_count(config, "train")
         a = config.annotation
-        rollouts = None if count is None else count * (1 + (a.draw or a.samples))  # one greedy
-        price = sampling_price(config, rollouts, a.max_new_tokens, by_teacher=True)
-        stages.append(
-            Stage("annotate", f"teacher {config.teacher}, N = {a.samples}", 1, rollouts, a.max_new_tokens, price)
-        )
+        drawn = a.draw or a.samples
+        rollouts = None if count is None else count * (1 + drawn)  # one greedy
+        price = sampling_price(config.as_role("teacher"), rollouts, a.max_new_tokens, frozen=config.teacher_path)
+        what = f"teacher {config.teacher}, {drawn} samples and a greedy answer, seed {a.seed}"
+        stages.append(Stage.of("annotate", what, 1, rollouts, a.max_new_tokens, price))
+    return stages
+
+
+def reference_stages(study: Study, configs: Sequence[Config]) -> dict[tuple[str, ...], Stage]:
+    """The untrained student and each teacher on the final splits, as the study says that it reads them; by what tells
+    two of these measurements apart.
+    """
+    stages: dict[tuple[str, ...], Stage] = {}
+    for config in configs if study.references else ():
+        sampled = config.evaluation.sampled if study.references == "sampled" else None
+        for _, label, model in reference_rows(config):
+            role = config.role_of(model)
+            asked = config.as_role(role) if role else config
+            for split in config.evaluation.final:
+                found = [_measured("reference", f"{label}, {split}, greedy", asked, 1, split, frozen=model)]
+                if sampled:
+                    how, k = f"{label}, {split}, {sampled.k} samples", sampled.k
+                    found.append(_measured("reference", how, asked, 1, split, k, sampled.limit, frozen=model))
+                for stage in found:
+                    settings = (config.task.model_dump_json(), config.evaluation.model_dump_json())
+                    stages.setdefault((model, stage.what, *settings), stage)
     return stages
 
 
@@ -85,7 +143,7 @@ def run_stages(label: str, configs: list[Config]) -> list[Stage]:
     length = f"{first.train.episodes} episodes" if first.train.episodes else f"{first.train.steps} steps"
     step = step_price(first)
     spent = step.times(steps).times(times)
-    stages = [Stage("train", f"{label}: {length}", times, train, first.sampling.max_new_tokens, spent, step)]
+    stages = [Stage.of("train", f"{label}: {length}", times, train, first.sampling.max_new_tokens, spent, step)]
     e = first.evaluation
     if first.train.curve_every:
         points = 1 + (steps or first.train.steps) // first.train.curve_every  # the first before any step
@@ -100,47 +158,97 @@ def run_stages(label: str, configs: list[Config]) -> list[Stage]:
 
 
 def _measured(
-    name: str, what: str, config: Config, runs: int, split: str, times: int = 1, limit: int | None = None
+    name: str,
+    what: str,
+    config: Config,
+    runs: int,
+    split: str,
+    times: int = 1,
+    limit: int | None = None,
+    frozen: str | None = None,
 ) -> Stage:
-    """Responses of the student to a split (at most `limit` of its problems), `times` of each, of so many runs."""
+    """Responses to a split (at most `limit` of its problems), `times` of each, of the students of so many runs or of
+    the model `frozen`.
+    """
     count, _ = problem_count(config, split)
     if count is not None and limit is not None:
         count = min(count, limit)
     budget = config.evaluation.max_new_tokens
     each = None if count is None else count * times
-    price = (
-        sampling_price(config, each, budget) if name == "sample" else sampling_price(config, count, budget).times(times)
-    )
-    return Stage(name, what, runs, None if each is None else each * runs, budget, price.times(runs))
+    together = name != "curve"  # the points of a curve are steps apart, so they cannot be drawn at the same time
+    price = sampling_price(config, each if together else count, budget, frozen=frozen)
+    if not together:
+        price = price.times(times)
+    return Stage.of(name, what, runs, None if each is None else each * runs, budget, price.times(runs))
 
 
 def merge(stages: list[Stage]) -> list[Stage]:
     """Rows that say the same become one, their counts added."""
-    rows: dict[tuple[str, str, int], Stage] = {}
+    rows: dict[tuple[str, str], Stage] = {}
     for stage in stages:
-        key = (stage.name, stage.what, stage.max_new_tokens)
+        key = (stage.name, stage.what)
         known = rows.get(key)
-        if known is None:
-            rows[key] = stage
-            continue
-        both = None if known.rollouts is None or stage.rollouts is None else known.rollouts + stage.rollouts
-        rows[key] = replace(known, times=known.times + stage.times, rollouts=both, price=known.price + stage.price)
-    order = {"annotate": 0, "train": 1, "curve": 2, "evaluate": 3, "sample": 4}
-    return sorted(rows.values(), key=lambda s: order[s.name])
+        rows[key] = stage if known is None else _both(known, stage)
+    return sorted(rows.values(), key=lambda s: STAGES.index(s.name))
+
+
+def _both(one: Stage, other: Stage) -> Stage:
+    def added(a: int | None, b: int | None) -> int | None:
+        return None if a is None or b is None else a + b
+
+    return replace(
+        one,
+        times=one.times + other.times,
+        rollouts=added(one.rollouts, other.rollouts),
+        tokens=added(one.tokens, other.tokens),
+        price=one.price + other.price,
+    )
 
 
 def plan(tier: str, study: str, overrides: dict[str, object] | None = None) -> tuple[list[Stage], list[Config]]:
-    """The stages of `study` on `tier` and the resolved configuration of every run."""
-    runs = load_study(study).runs(tier, overrides)
-    by_cell: dict[str, list[Config]] = {}
-    labels = {cell.id: cell.label for cell, _ in runs}
-    for cell, config in runs:
-        by_cell.setdefault(cell.id, []).append(config)
+    """The stages of `study` on `tier` and the resolved configuration of every run; the dataset is left out."""
+    of, runs = load_study(study), load_study(study).runs(tier, overrides)
     configs = [config for _, config in runs]
-    stages = annotation_stages([c for c in configs if c.make_method().needs.annotation])
-    for cell_id, group in by_cell.items():
-        stages += run_stages(labels[cell_id], group)
-    return merge(stages), configs
+    stages = annotation_stages([*_annotated(configs), *second_annotations([study], tier, overrides)])
+    return merge([*stages, *reference_stages(of, configs).values(), *_trained(runs)]), configs
+
+
+def together(
+    tier: str, studies: Sequence[str], overrides: dict[str, object] | None = None
+) -> tuple[list[Stage], list[Config]]:
+    """The dataset and all `studies`: what several of them read is made once. One stage of each name, and one of each
+    for what cannot be counted or priced.
+    """
+    runs = union(studies, tier, overrides)
+    configs = [config for _, config in runs]
+    again, references = second_annotations(studies, tier, overrides), dict[tuple[str, ...], Stage]()
+    for of in map(load_study, studies):
+        references = reference_stages(of, [config for _, config in of.runs(tier, overrides)]) | references
+    stages = dataset_stages(tier, overrides) + annotation_stages([*_annotated(configs), *again])
+    stages += [*references.values(), *_trained(runs)]
+    return merge([replace(stage, what=_lacks(stage), step=None) for stage in stages]), configs
+
+
+def _lacks(stage: Stage) -> str:
+    """What is not known of a stage."""
+    if stage.rollouts is None:
+        return "number of problems unknown"
+    if stage.price.clock is None:
+        return "not priced" if stage.price.processor is None else "hours unknown"
+    return ""
+
+
+def _annotated(configs: Sequence[Config]) -> list[Config]:
+    return [config for config in configs if config.make_method().needs.annotation]
+
+
+def _trained(runs: Sequence[tuple[Cell, Config]]) -> list[Stage]:
+    """The stages of runs, those of a cell together that differ only in seed or teacher."""
+    groups: dict[tuple[str, str], tuple[str, list[Config]]] = {}
+    for cell, config in runs:
+        same = config.model_copy(update={"seed": 0, "teacher": ""}).model_dump_json()
+        groups.setdefault((cell.id, same), (cell.label, []))[1].append(config)
+    return [stage for label, group in groups.values() for stage in run_stages(label, group)]
 
 
 def stage_frame(stages: Sequence[Stage], gpus: int) -> pd.DataFrame:

@@ -18,8 +18,13 @@ from artifact.studies import keys
 from artifact.studies.inputs import readings, start_up
 from artifact.studies.memory_model import PHASES, by_phase, refusal
 from artifact.studies.offline import absent_models, absent_splits, problem_count
-from artifact.studies.plan import Stage, disk, plan
+from artifact.studies.plan import Stage, dataset_stages, disk, plan, together
 from artifact.studies.pricing import Price, price_lines
+
+AT_MOST = (
+    "at most: as if every response were as long as it may be; for a shorter one set sampling.max_new_tokens, "
+    "annotation.max_new_tokens and evaluation.max_new_tokens by --set"
+)
 
 
 def roles_of(config: Config) -> tuple[str, ...]:
@@ -77,21 +82,33 @@ def print_plan(tier: str, studies: list[str], overrides: dict[str, object] | Non
             console.print(f"[yellow]{config.task.name}/{split}: number of problems unknown here ({reason})[/yellow]")
     _print_lines(start_up_lines([config], whole=True), console)
     refused: dict[str, None] = {}
+    if dataset := dataset_stages(tier, overrides):
+        console.print(stage_table(f"{config.task.name}, built once, before anything is trained", dataset, config, 1))
     for name in studies:
         stages, configs = plan(tier, name, overrides)
         if not configs:
             console.print(f"Study {name}: no run on this tier", highlight=False)
             continue
-        console.print(study_table(name, stages, configs))
-        kept = disk(configs, stages)
-        if kept:
-            parts = ", ".join(f"{what} {gb:,.1f}" for what, gb in kept.items())
-            console.print(f"disk at most: {sum(kept.values()):,.1f} GB ({parts})", highlight=False)
+        console.print(stage_table(f"Study {name}: {len(configs)} runs", stages, configs[0], len(configs)))
+        _print_disk(configs, stages, console)
         _print_lines(price_lines(configs[0]), console)
         _print_lines(start_up_lines(configs), console)
         refused |= dict.fromkeys(refusals(configs))
+    if len(studies) > 1:
+        stages, configs = together(tier, studies, overrides)
+        title = f"All together: {len(configs)} different runs of {len(studies)} studies"
+        console.print(stage_table(title, stages, config, len(configs)))
+        _print_disk(configs, stages, console)
+    console.print(AT_MOST, highlight=False)
     if refused:
         raise ConfigError(f"tier {tier} does not fit: " + "; ".join(refused))
+
+
+def _print_disk(configs: Sequence[Config], stages: Sequence[Stage], console: Console) -> None:
+    kept = disk(configs, stages)
+    if kept:
+        parts = ", ".join(f"{what} {gb:,.1f}" for what, gb in kept.items())
+        console.print(f"disk at most: {sum(kept.values()):,.1f} GB ({parts})", highlight=False)
 
 
 def placement_table(config: Config) -> Table:
@@ -112,10 +129,10 @@ def memory_table(config: Config) -> Table:
     return table
 
 
-def study_table(name: str, stages: Sequence[Stage], configs: Sequence[Config]) -> Table:
-    """The stages of a study, one a row, and their sum; columns of what is not known of any stage are left out."""
-    gpus = configs[0].cluster.gpus
-    total = Stage("total", "", len(configs), None, 0, _sum([s.price for s in stages]))
+def stage_table(title: str, stages: Sequence[Stage], config: Config, runs: int) -> Table:
+    """Stages, one a row, and their sum; columns of what is not known of any stage are left out."""
+    gpus = config.cluster.gpus
+    total = Stage("total", "", runs, None, None, _sum([s.price for s in stages]))
     shown = {
         "step, s": lambda s: "–" if s.step is None else _seconds(s.step.clock),
         "hours at most": lambda s: _hours(s.price.clock),
@@ -123,7 +140,6 @@ def study_table(name: str, stages: Sequence[Stage], configs: Sequence[Config]) -
         "processor hours at most": lambda s: _hours(s.price.processor),
     }
     shown = {column: of for column, of in shown.items() if any(of(s) != "–" for s in stages)}
-    title = f"Study {name}: {len(configs)} runs"
     table = Table("stage", "what", "runs", "rollouts", "tokens at most", *shown, title=title, title_justify="left")
     for s in stages:
         table.add_row(
@@ -133,7 +149,7 @@ def study_table(name: str, stages: Sequence[Stage], configs: Sequence[Config]) -
     whole = len(tokens) == len(stages) and all(of(s) != "–" for c, of in shown.items() if "hours" in c for s in stages)
     table.add_section()
     partly = "" if whole else "(of what is known)"
-    table.add_row("total", partly, str(len(configs)), "", _number(sum(tokens)), *(of(total) for of in shown.values()))
+    table.add_row("total", partly, str(runs), "", _number(sum(tokens)), *(of(total) for of in shown.values()))
     return table
 
 

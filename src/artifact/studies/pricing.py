@@ -50,24 +50,26 @@ def step_price(config: Config) -> Price:
     return Price(clock, _processor_step(config))
 
 
-def sampling_price(config: Config, rollouts: int | None, tokens: int, *, by_teacher: bool = False) -> Price:
-    """Of sampling `rollouts` responses of `tokens` tokens, by the student or the teacher, in all engines."""
+def sampling_price(config: Config, rollouts: int | None, tokens: int, *, frozen: str | None = None) -> Price:
+    """Of sampling `rollouts` responses of `tokens` tokens by the student of a run, in its engines; or by the model
+    `frozen`, which nobody trains, in those of all lanes.
+    """
     if not rollouts:
         return Price() if rollouts is None else Price(0.0, 0.0)
     found = _processor(config)
-    shape = _shape(config, rollouts, tokens, by_teacher=by_teacher) if found else None
+    shape = _shape(config, rollouts, tokens, frozen=frozen) if found else None
     processor = found.model.seconds(shape)["rollout"] if found and shape else None
-    return Price(_sampling_clock(config, rollouts, tokens, by_teacher), processor)
+    return Price(_sampling_clock(config, rollouts, tokens, frozen), processor)
 
 
-def _sampling_clock(config: Config, rollouts: int, tokens: int, by_teacher: bool) -> float | None:
+def _sampling_clock(config: Config, rollouts: int, tokens: int, frozen: str | None) -> float | None:
     """Seconds until the fullest engine is through: whole waves of as many as it runs at a time, and the rest."""
     try:
-        shape = shape_of_model(config.teacher_path if by_teacher else config.models.student)
-        engines = config.cluster.engine.count * (config.cluster.lanes if by_teacher else 1)
+        shape = shape_of_model(frozen or config.models.student)
+        engines = config.cluster.engine.count * (config.cluster.lanes if frozen else 1)
         share, prompt = -(-rollouts // engines), prompt_tokens(config)[0]
         together = at_once(config, shape, prompt + tokens)
-        decoding = _decoding(config, by_teacher, min(share, together))
+        decoding = _decoding(config, frozen, min(share, together))
     except (ArtifactError, FileNotFoundError):
         return None
     waves, rest = divmod(share, together)
@@ -75,17 +77,17 @@ def _sampling_clock(config: Config, rollouts: int, tokens: int, by_teacher: bool
     return seconds + (max(decoding.finished([(prompt, tokens)] * rest, rest)) if rest else 0.0)
 
 
-def _decoding(config: Config, by_teacher: bool, together: int) -> Decoding:
-    """Of an engine with the student or the teacher."""
+def _decoding(config: Config, frozen: str | None, together: int) -> Decoding:
+    """Of an engine with the student or a frozen model."""
     if config.cluster.device == "cuda":
-        shape = shape_of_model(config.teacher_path if by_teacher else config.models.student)
+        shape = shape_of_model(frozen or config.models.student)
         ranks = config.cluster.engine.tensor_parallel_size
         return gpu().decoding(shape, bytes_of(config.models.dtype), together, ranks)
     rates = rates_of(config, own_layout(config), together)
     found = step_times()
-    if not by_teacher or found is None:
+    if frozen is None or found is None:
         return rates.decoding
-    sampled = size_of(config.teacher_path)
+    sampled = size_of(frozen)
     return cpu_rates(found.model, sampled, sampled).decoding
 
 
@@ -112,13 +114,14 @@ def _shape(
     rollouts: int,
     tokens: int,
     *,
-    by_teacher: bool = False,
+    frozen: str | None = None,
     counts: tuple[int | None, int | None, int] = (None, None, 0),
     scored_under: Context = "none",
 ) -> Shape | None:
     """What is computed, for the model of processor seconds; None where a model is not known here."""
     try:
         student, teacher = _size(config.models.student), _size(config.teacher_path)
+        sampler = _size(frozen) if frozen else student
     except (ArtifactError, FileNotFoundError):
         return None
     engine, ranks = config.cluster.engine, config.cluster.student_workers
@@ -129,7 +132,7 @@ def _shape(
         prompt_tokens(config)[0],
         tokens,
         tokens,
-        teacher if by_teacher else student,
+        sampler,
         scorer,
         engine.count,
         ranks,

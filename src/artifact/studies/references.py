@@ -66,16 +66,18 @@ def references_of(studies: Sequence[str], tier: str, overrides: dict[str, Any] |
 
 
 def retests_of(studies: Sequence[str], tier: str, overrides: dict[str, Any] | None = None) -> list[Config]:
-    """What phase 1 annotates again with another seed, one configuration a teacher of the `studies` that read it.
+    """What phase 1 annotates again before training (`second_annotations`); nothing where no device is counted."""
+    return [config for config in second_annotations(studies, tier, overrides) if counts_devices(config.cluster)]
 
-    None where no device is counted.
-    """
+
+def second_annotations(studies: Sequence[str], tier: str, overrides: dict[str, Any] | None = None) -> list[Config]:
+    """What is annotated again with another seed, one configuration a teacher of the `studies` that read it."""
     chosen, found = [study for study in map(load_study, studies) if study.retests], []
     for teacher in dict.fromkeys(config.teacher for study in chosen for _, config in study.runs(tier, overrides)):
         own = {**(overrides or {}), "teacher": teacher}
         a = load(tier, own).annotation
         found.append(load(tier, {**own, "annotation.seed": a.seed + 1, "annotation.draw": a.samples}))
-    return [config for config in found if counts_devices(config.cluster)]
+    return found
 
 
 def _stored(key: str) -> bool:

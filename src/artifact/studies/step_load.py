@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from typing import cast
 
@@ -113,5 +114,14 @@ def prompts_shared(config: Config) -> int | None:
 
 def loads(config: Config) -> list[Load]:
     """The different loads that a step can be, over how many rollouts are correct."""
+    return list(_loads(type(config.make_method()), config.model_copy(update={"seed": 0}).model_dump_json()))
+
+
+@cache
+def _loads(method: type, text: str) -> tuple[Load, ...]:
+    """Of the configuration `text`, of which many a plan's runs have the same but for the seed; `method` is its class,
+    of which a notebook may make another under the same name.
+    """
+    config = Config.model_validate_json(text)
     of = (load_of(config, c) for c in range(config.sampling.samples_per_prompt + 1))
-    return list(dict.fromkeys(load for load in of if load is not None))
+    return tuple(dict.fromkeys(load for load in of if load is not None))

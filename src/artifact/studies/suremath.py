@@ -96,16 +96,16 @@ def trained_on(config: Config) -> SureMathSettings | None:
 
 def generator_of(config: Config) -> str | None:
     """The model that writes the problems which runs of `config` train on, where one is to write them."""
-    settings = trained_on(config)
-    return settings.generator.model if settings and unbuilt(config) else None
+    settings = unbuilt(config)
+    return settings.generator.model if settings else None
 
 
-def unbuilt(config: Config) -> str | None:
-    """The name of the dataset that runs of `config` train on, where it is to be built first; else None."""
+def unbuilt(config: Config) -> SureMathSettings | None:
+    """The settings of the dataset that runs of `config` train on, where it is to be built first; else None."""
     settings = trained_on(config)
     if settings is None or local_file(known_benchmarks()[settings.name].sources["train"], config.task.data_dir):
         return None
-    return settings.name
+    return settings
 
 
 def _built(settings: SureMathSettings, config: Config, force: bool) -> Path:

@@ -180,6 +180,26 @@ class SureMathSettings(Section):
                 raise ValueError(f"{what}: source name(s) {', '.join(twice)} used twice; names prefix the problem ids")
         return self
 
+    @property
+    def proposals(self) -> int | None:
+        """How many problems the generator is asked for at most; None where a seed source has no limit or no single
+        difficulty.
+        """
+        asked = 0
+        for source in self.seeds:
+            if source.limit is None or source.difficulty is None:
+                return None
+            asked += source.limit * self.evolution.rounds[source.difficulty]
+        return asked
+
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        """How many problems each split has at most, before it is built (Section 4.1: 800 curated and 8,000 evolved)."""
+        held_out = self.curated.test + self.curated.validation
+        evolved = [n for n in (self.evolution.size, self.proposals) if n is not None]
+        train = self.curated.size - held_out + min(evolved) if evolved else None
+        return {"train": train, "test": self.curated.test, "validation": self.curated.validation}
+
 
 def settings_path(name: str) -> Path:
     """`configs/suremath/<name>.yaml`, or `name` itself where it is a YAML file. ConfigError lists the known ones."""

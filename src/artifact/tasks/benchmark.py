@@ -139,6 +139,11 @@ class BenchmarkTask:
             f"such as 'train[:-500]', and the benchmarks {', '.join(sorted(known_benchmarks()))}"
         )
 
+    def source_of(self, split: str) -> Source:
+        """Where `split` lies (`hub.FromSources`)."""
+        benchmark, name = self.source(split)
+        return benchmark.sources[name]
+
     def messages(self, problem: Problem, context: Context = "none") -> Messages:
         """The chat messages of one prompt by the template. Raises ValueError where the context's text is missing."""
         return self.template.messages(problem, context, self.calculator)

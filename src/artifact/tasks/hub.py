@@ -15,7 +15,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from artifact.errors import ArtifactError, Mismatch
 from artifact.paths import ProjectNotFound, project_root, results_dir
@@ -68,6 +68,17 @@ class Loaded:
     checked: tuple[str, ...]
 
 
+@runtime_checkable
+class FromSources(Protocol):
+    """A task that reads its splits from sources; it says which, so that nothing has to be loaded to find one."""
+
+    data_dir: str | Path | None
+
+    def source_of(self, split: str) -> Source:
+        """The source of `split`, which is no slice. ArtifactError on an unknown one."""
+        ...
+
+
 def data_dirs(data_dir: str | Path | None = None) -> list[Path]:
     """Folders that may hold local files, in order. A folder named by the caller or `$ARTIFACT_DATA` must exist."""
     named = {"the option data_dir": data_dir, "$ARTIFACT_DATA": os.environ.get("ARTIFACT_DATA")}
@@ -96,6 +107,16 @@ def local_file(source: Source, data_dir: str | Path | None = None) -> Path | Non
     endings = [f".{language}" for language in source.aligned[:1]] + list(FORMATS)
     files = (folder / (source.local + ending) for folder in data_dirs(data_dir) for ending in endings)
     return next((path for path in files if path.is_file()), None)
+
+
+def at_hand(source: Source, data_dir: str | Path | None = None) -> bool:
+    """Whether the rows of `source` are on this machine, in a folder or in the cache of `datasets`; asks no network."""
+    if local_file(source, data_dir):
+        return True
+    try:
+        return bool(source.hub) and all(_cached(source, config) for config in source.configs)
+    except DataAbsent:
+        return False
 
 
 def load_rows(source: Source, data_dir: str | Path | None = None, columns: Sequence[str] | None = None) -> Loaded:
@@ -209,24 +230,26 @@ def _checked(source: Source, place: str, origin: str, rows: Sequence[Row]) -> Lo
 
 def _from_cache(source: Source, columns: Sequence[str] | None) -> list[Row]:
     """Rows that `datasets` has cached, without touching the network."""
+    rows: list[Row] = []
+    for config in source.configs:
+        try:
+            rows += _to_rows(_cached(source, config).as_dataset(split=source.hub_split), columns)
+        except (ValueError, FileNotFoundError) as err:
+            raise DataAbsent(f"Not in the cache of datasets ({str(err).splitlines()[0]}).") from err
+    return rows
+
+
+def _cached(source: Source, config: str) -> Any:
+    """What `datasets` has cached of one configuration; DataAbsent where that is nothing."""
     import datasets
     from datasets.packaged_modules.cache.cache import Cache
 
     datasets.logging.set_verbosity_error()  # it warns that it takes the newest version of its cache, as is meant here
-    rows: list[Row] = []
-    for config in source.configs:
-        try:
-            builder = Cache(
-                repo_id=source.hub,
-                dataset_name=source.hub.split("/")[-1],
-                config_name=config or None,
-                version="auto",
-                hash="auto",
-            )
-            rows += _to_rows(builder.as_dataset(split=source.hub_split), columns)
-        except (ValueError, FileNotFoundError) as err:
-            raise DataAbsent(f"Not in the cache of datasets ({str(err).splitlines()[0]}).") from err
-    return rows
+    name = source.hub.split("/")[-1]
+    try:
+        return Cache(repo_id=source.hub, dataset_name=name, config_name=config or None, version="auto", hash="auto")
+    except (ValueError, FileNotFoundError) as err:
+        raise DataAbsent(f"Not in the cache of datasets ({str(err).splitlines()[0]}).") from err
 
 
 def _from_hub(source: Source, columns: Sequence[str] | None) -> list[Row]:

@@ -106,6 +106,11 @@ class TextTask:
         """The chat messages of one prompt by the template. Raises ValueError where the context's text is missing."""
         return self.template.messages(problem, context)
 
+    def source_of(self, split: str) -> Source:
+        """Where `split` lies (`hub.FromSources`)."""
+        known, name = self._source(split)
+        return text_sets()[known].sources[name]
+
     def known_pairs(self) -> list[KnownRelation]:
         """Pairs of texts of known relation, made of this set's references; none for a set without any."""
         return pairs_from_references(self.of.family, self.load(self.of.main))
