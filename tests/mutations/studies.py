@@ -1054,8 +1054,8 @@ MUTANTS = (
     Mutant(
         "a teacher is evaluated on the student's engines",
         "studies/benchmarking.py",
-        "job.config.as_role(role)) if role else job",
-        "job.config)",
+        "config=job.config.measuring(job.model))",
+        "config=job.config)",
         ("studies/test_benchmarking.py::test_a_teacher_has_the_engines_of_its_role",),
     ),
     Mutant(

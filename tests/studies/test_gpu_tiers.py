@@ -91,7 +91,11 @@ def test_a_role_without_engines_of_its_own_has_the_students() -> None:
     assert own.as_role("judge").cluster.engine.max_model_len == 512
     assert own.as_role("judge").cluster.engine.max_num_seqs == config.cluster.engine.max_num_seqs
     assert own.as_role("teacher") is own and own.cluster.engine == config.cluster.engine
-    assert own.role_of("models/tiny/teacher-a") == "teacher" and own.role_of("models/tiny/student") is None
+    other = load("tiny", {"cluster.engines.teacher": {"count": 3}})
+    engines = {
+        model: other.measuring(f"models/tiny/{model}").cluster.engine.count for model in ("teacher-a", "student")
+    }
+    assert engines == {"teacher-a": 3, "student": config.cluster.engine.count}
     with pytest.raises(ConfigError, match="the teacher answers the student's prompts"):
         load("tiny", {"cluster.engines.teacher": {"max_model_len": 512}})
     with pytest.raises(ConfigError, match=r"engines\.judge\.max_model_lem"):
@@ -105,7 +109,7 @@ def test_one_dataset_for_all_pairs_built_before_it_is_read(results: Path) -> Non
         "paper",
         "tiny-quick",
     ]
-    assert suremath.unbuilt(load("paper-8b")) == "sure-math"
+    assert (dataset := suremath.unbuilt(load("paper-8b"))) and dataset.name == "sure-math"
     assert suremath.generator_of(load("paper")) == "Qwen/Qwen2.5-72B-Instruct"
     assert suremath.unbuilt(load("tiny")) is None and suremath.unbuilt(load("single-gpu")) is None
     folder = suremath.data_folder(load_settings("paper"))

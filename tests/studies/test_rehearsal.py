@@ -213,7 +213,7 @@ from artifact.suremath.lineage import CURATED
 from artifact.suremath.seeds import load_benchmarks, load_sources
 from artifact.suremath.settings import load_settings
 config, settings = load("paper-8b"), load_settings("paper")
-assert unbuilt(config) == "sure-math", unbuilt(config)
+assert (dataset := unbuilt(config)) and dataset.name == "sure-math", dataset
 curated = [item.problem for item in load_sources(settings.curated.sources, CURATED).items]
 inputs, report = inputs_over(config, curated)
 assert len(inputs.train) == len(curated) > settings.curated.size, (len(inputs.train), len(curated))

@@ -219,13 +219,15 @@ class Config(Section):
         cluster["engine"] |= own.model_dump(exclude_none=True)
         return self.model_copy(update={"cluster": Cluster.model_validate(cluster)})
 
-    def role_of(self, model: str) -> Role | None:
-        """Whose engines hold `model` when it is measured: the teacher's, where it is one and not the student."""
+    def measuring(self, model: str) -> Config:
+        """This configuration with the engines that hold `model` when it is measured: the teacher's, where it is one
+        and not the student.
+        """
         folder = {
             m: (project_root() / m).resolve() for m in (model, self.models.student, *self.models.teachers.values())
         }
         teachers = {folder[m] for m in self.models.teachers.values()} - {folder[self.models.student]}
-        return "teacher" if folder[model] in teachers else None
+        return self.as_role("teacher") if folder[model] in teachers else self
 
     @property
     def run_settings(self) -> RunSettings:

@@ -90,7 +90,7 @@ def evaluate_model(
         for t in targets(base, benchmarks, split)
     ]
     given = [name.removeprefix("cluster.engine.") for name in overrides or {}]
-    jobs = fit_engine([_by_role(job) for job in jobs], fixed=given)
+    jobs = fit_engine([replace(job, config=job.config.measuring(job.model)) for job in jobs], fixed=given)
     for job in jobs:
         start_up_checks(job)
     found = []
@@ -196,12 +196,6 @@ def measure(job: Job, protocol: Protocol, key: str, force: bool = False) -> RunI
             }
     name = named(job.model)
     return RunInfo(name, "none", config.teacher, config.seed, key, out.folder, out.manifest, name)
-
-
-def _by_role(job: Job) -> Job:
-    """The job on the engines that its model has where it is sampled otherwise (`Config.role_of`)."""
-    role = job.config.role_of(job.model)
-    return replace(job, config=job.config.as_role(role)) if role else job
 
 
 def _with_known_student(config: Config, model: str) -> Config:

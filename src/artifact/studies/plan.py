@@ -120,8 +120,7 @@ def reference_stages(study: Study, configs: Sequence[Config]) -> dict[tuple[str,
     for config in configs if study.references else ():
         sampled = config.evaluation.sampled if study.references == "sampled" else None
         for _, label, model in reference_rows(config):
-            role = config.role_of(model)
-            asked = config.as_role(role) if role else config
+            asked = config.measuring(model)
             for split in config.evaluation.final:
                 found = [_measured("reference", f"{label}, {split}, greedy", asked, 1, split, frozen=model)]
                 if sampled:

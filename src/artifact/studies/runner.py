@@ -285,18 +285,13 @@ def checkpoint_key(config: Config, model: str, sampled: SampledEvaluation | None
             "prompts": prompts_hash(config, inputs, model),
             "checkpoint": keys.model_hash(model),
             "evaluation": keys.settings(config, "evaluation", "task"),
-            "engine": _served(config, model).cluster.engine.model_dump(),
+            "engine": config.measuring(model).cluster.engine.model_dump(),
             "dtype": config.models.dtype,
             "data": keys.data_hash(_final_problems(config)),
             "source": keys.source_of("checkpoints"),
             "lock": keys.environment_hash(config.cluster.device),
         }
     )
-
-
-def _served(config: Config, model: str) -> Config:
-    """`config` on the engines of the role in which `model` is sampled."""
-    return config.as_role(role) if (role := config.role_of(model)) else config
 
 
 def _decoding(config: Config, sampled: SampledEvaluation | None) -> dict[str, Any]:
@@ -314,7 +309,7 @@ def evaluate_checkpoint(
 ) -> RunInfo:
     """Measure a checkpoint on the final splits, greedy or as `sampled` says, cached; `lane` picks its engines."""
     inputs, report = build_inputs(config), start_up(config, model)
-    served, decoding, key = _served(config, model), _decoding(config, sampled), checkpoint_key(config, model, sampled)
+    served, decoding, key = config.measuring(model), _decoding(config, sampled), checkpoint_key(config, model, sampled)
     with store.result("checkpoints", key, config, force=force) as out:
         if not out.finished:
             with store.actors_of(served, model, lane):
