@@ -105,4 +105,18 @@ MUTANTS = (
         "source.hub_rows or source.rows",
         (f"{WHOLE}test_what_is_not_known_stands_apart_from_what_is",),
     ),
+    Mutant(
+        "a model in the hub's cache is not here",
+        "studies/offline.py",
+        "or bool(snapshot(model, download=False))",
+        "",
+        (f"{WHOLE}test_a_model_in_the_hubs_cache_is_on_this_machine",),
+    ),
+    Mutant(
+        "a dry run fetches models",
+        "studies/training_queue.py",
+        "    if lacks := dict.fromkeys(name for _, config in runs for name in absent(config)):",
+        "    if lacks := dict[str, None]():",
+        (f"{WHOLE}test_what_is_stored_is_told_without_fetching_anything",),
+    ),
 )

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from tests.fake_hub import TINY, FakeHub
 
+from artifact import models
 from artifact.config import load
-from artifact.studies.offline import problem_count
+from artifact.studies.offline import absent, absent_models, problem_count
 from artifact.studies.plan import Stage, dataset_stages, plan, together
 from artifact.studies.plan_page import print_plan
 from artifact.studies.study import load_study, studies_made_on
+from artifact.studies.training_queue import planned
 from artifact.suremath.settings import load_settings
 
 FEW = {"task.train_limit": 20, "evaluation.limit": 30, "evaluation.max_new_tokens": 60, "annotation.max_new_tokens": 50}
@@ -61,6 +64,25 @@ def test_no_network_is_asked(tier: str, bare: Path, calls: list[str]) -> None:
     assert {"seed-instructions", "samsum", "wmt14-de-en", load(tier).task.name} <= kinds, (
         "those that this test is about"
     )
+
+
+def test_what_is_stored_is_told_without_fetching_anything(bare: Path, calls: list[str]) -> None:
+    """The keys of runs need models and data: `train-all --dry-run` says which are missing, and fetches none."""
+    *_, together, stored = planned(["uopd", "text_instructions"], "paper")
+    config = load("paper")
+    assert together.startswith("all together: ") and stored.startswith("what is stored cannot be told here: ")
+    for name in (config.models.student, config.teacher_path, config.models.judge, "sure-math/train", "/ifeval"):
+        assert str(name) in stored
+    assert calls == [] and not list((bare / "results").rglob("*"))
+
+
+def test_a_model_in_the_hubs_cache_is_on_this_machine(hub: FakeHub) -> None:
+    config = load("tiny", {"models.student": "lab/small", "models.teachers": {"A": "lab/large"}})
+    models._resolved.clear()
+    assert absent_models(config) == ["lab/small", "lab/large"]
+    hub.put("lab/small", TINY / "student")
+    hub.put("lab/large", TINY / "teacher-a")
+    assert absent_models(config) == [] == absent(load("tiny"))
 
 
 def by_name(stages: list[Stage]) -> dict[str, list[tuple[int, int | None, int | None]]]:

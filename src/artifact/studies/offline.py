@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from artifact.config import Config, TaskSection
 from artifact.errors import ArtifactError
-from artifact.paths import project_root
-from artifact.studies.inputs import problems_of, task_of
+from artifact.models import snapshot
+from artifact.paths import local_model
+from artifact.studies.annotate import used_judge
+from artifact.studies.inputs import problems_of, readings, task_of
 from artifact.studies.suremath import data_folder, unbuilt
 from artifact.tasks.hub import FromSources, at_hand
 from artifact.tasks.slices import name_and_slice
@@ -27,9 +28,24 @@ def absent_splits(config: Config, splits: Sequence[str]) -> list[str]:
 
 
 def absent_models(config: Config) -> list[str]:
-    """The models of a run that are no folder of this machine."""
-    models = (config.models.student, config.teacher_path)
-    return [m for m in models if not any(p.is_dir() for p in (Path(m), project_root() / m))]
+    """The models of a run that are on this machine neither as a folder nor in the hub's cache."""
+    judge = used_judge(config) if config.make_method().needs.annotation else None
+    models = (config.models.student, config.teacher_path, *([judge] if judge else []))
+    return [m for m in models if not is_here(m)]
+
+
+def absent(config: Config) -> list[str]:
+    """What a run reads and this machine does not have: models, and splits."""
+    splits = absent_splits(config, [reading.split for reading in readings(config)])
+    return absent_models(config) + [f"{config.task.name}/{split}" for split in splits]
+
+
+def is_here(model: str) -> bool:
+    """Whether a model can be read on this machine."""
+    try:
+        return local_model(model) is not None or bool(snapshot(model, download=False))
+    except (ArtifactError, FileNotFoundError):
+        return False
 
 
 def problem_count(config: Config, split: str) -> tuple[int | None, str]:

@@ -25,7 +25,7 @@ from artifact.studies.references import second_annotations
 from artifact.studies.runlog import KEPT
 from artifact.studies.runner import reference_rows
 from artifact.studies.study import Cell, Study, load_study, studies_made_on
-from artifact.studies.suremath import builder_of, unbuilt
+from artifact.studies.suremath import builder_of, generator_of, unbuilt
 from artifact.studies.training_queue import union
 
 GB = 1e9
@@ -264,7 +264,7 @@ def stage_frame(stages: Sequence[Stage], gpus: int) -> pd.DataFrame:
 def disk(configs: Sequence[Config], stages: Sequence[Stage]) -> dict[str, float]:
     """What a study takes on the disk at most, GB by what it is; {} where the size of a model is not known here.
 
-    models       weights of every model that is read, once
+    models       weights of every model that is read, once; with the generator's, while there is a dataset to be built
     checkpoints  of the runs that train at the same time: those kept and the one being written, weights and optimiser
     runs         final weights of each run; responses: every sampled token
     """
@@ -272,7 +272,8 @@ def disk(configs: Sequence[Config], stages: Sequence[Stage]) -> dict[str, float]
         return {}
     first = configs[0]
     b = bytes_of(first.models.dtype)
-    names = {m for c in configs for m in (c.models.student, c.teacher_path, c.models.judge) if m}
+    used = (m for c in configs for m in (c.models.student, c.teacher_path, c.models.judge, generator_of(c)))
+    names = {m for m in used if m}
     try:
         models = sum(b * shape_of_model(m).parameters for m in names)
         own = shape_of_model(first.models.student).parameters

@@ -15,9 +15,9 @@ from artifact.actors.placement import place
 from artifact.config import Config, ConfigError, load
 from artifact.errors import ArtifactError
 from artifact.studies import keys
-from artifact.studies.inputs import readings, start_up
+from artifact.studies.inputs import start_up
 from artifact.studies.memory_model import PHASES, by_phase, refusal
-from artifact.studies.offline import absent_models, absent_splits, problem_count
+from artifact.studies.offline import absent, problem_count
 from artifact.studies.plan import Stage, dataset_stages, disk, plan, together
 from artifact.studies.pricing import Price, price_lines
 
@@ -42,9 +42,8 @@ def start_up_lines(configs: Sequence[Config], *, whole: bool = False) -> list[st
     lines: dict[str, None] = {}
     for config in configs:
         try:
-            absent = absent_models(config) + absent_splits(config, [r.split for r in readings(config)])
-            if absent:
-                lines[f"start-up is checked when the run starts: {', '.join(absent)} is not on this machine"] = None
+            if lacks := absent(config):
+                lines[f"start-up is checked when the run starts: {', '.join(lacks)} is not on this machine"] = None
                 continue
             report = start_up(config, quiet=True)
             lines |= dict.fromkeys(report.lines() if whole else report.notable())

@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Literal, get_args
 
 import pandas as pd
 
 from artifact.actors.placement import place, scorers
 from artifact.config import Config
-from artifact.errors import ArtifactError, ConfigError
-from artifact.models import snapshot
-from artifact.paths import local_model
+from artifact.errors import ConfigError
 from artifact.studies.cpu_rates import cpu_rates, layout_on_cpu, sizes_of, step_times
 from artifact.studies.gpu_rates import Transfer, gpu, gpu_rates
 from artifact.studies.inputs import mean_prompt_tokens
 from artifact.studies.memory_model import DEVICE_GIB, GIB, PROCESS_GIB, bytes_of, devices, scorer, student
 from artifact.studies.model_shape import ModelShape, shape_of_model
-from artifact.studies.offline import absent_splits
+from artifact.studies.offline import absent_splits, is_here
 from artifact.studies.rates import Rates, Tokens
 from artifact.studies.simulator import PHASES, Layout, Timeline, Work, layout_of, lengths, sequential, streamed
 from artifact.studies.step_cost import share
@@ -41,18 +38,9 @@ def prompt_tokens(config: Config, context: Context = "none") -> tuple[float, boo
     """Mean tokens of the training prompts under a context, and whether they were read: without the network, else
     `PROMPT_TOKENS`.
     """
-    if _here(config.models.student) and not absent_splits(config, [config.task.train_split]):
+    if is_here(config.models.student) and not absent_splits(config, [config.task.train_split]):
         return mean_prompt_tokens(config, context), True
     return PROMPT_TOKENS, False
-
-
-@lru_cache(maxsize=64)
-def _here(model: str) -> bool:
-    """Whether a model can be read on this machine."""
-    try:
-        return local_model(model) is not None or bool(snapshot(model, download=False))
-    except (ArtifactError, FileNotFoundError):
-        return False
 
 
 def at_once(config: Config, shape: ModelShape, tokens: float) -> int:

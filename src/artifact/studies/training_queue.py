@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 from artifact.actors.session import connect
 from artifact.config import Config
-from artifact.errors import ArtifactError
 from artifact.report.output_manifest import say
 from artifact.studies import store
 from artifact.studies.annotate import annotate, annotation_key
 from artifact.studies.inputs import build_inputs
 from artifact.studies.lanes import side_by_side
+from artifact.studies.offline import absent
 from artifact.studies.references import Reference, references_of, retests_of
 from artifact.studies.runner import RunInfo, key_of, run_told
 from artifact.studies.study import Cell, load_study
@@ -146,11 +146,13 @@ def train_all(
 
 
 def planned(studies: Sequence[str], tier: str, overrides: dict[str, Any] | None = None) -> list[str]:
-    """What `train_all` would do, in lines: the runs of each study, their union, and what of it is stored here."""
+    """What `train_all` would do, in lines: the runs of each study, their union, and what of it is stored here.
+
+    Nothing is fetched to find that out: what is stored is known where models and data are.
+    """
     runs = union(studies, tier, overrides)
     lines = [f"{name}: {len(load_study(name).runs(tier, overrides))} runs" for name in studies]
     lines.append(f"all together: {len(runs)} different runs")
-    try:
-        return [*lines, Queue.of(studies, tier, overrides).in_words()]
-    except (ArtifactError, FileNotFoundError) as err:
-        return [*lines, f"what is stored cannot be told here: {err}"]
+    if lacks := dict.fromkeys(name for _, config in runs for name in absent(config)):
+        return [*lines, f"what is stored cannot be told here: {', '.join(lacks)} is not on this machine"]
+    return [*lines, Queue.of(studies, tier, overrides).in_words()]
