@@ -188,6 +188,9 @@ def test_the_page_ends_with_all_of_it() -> None:
     end = out.getvalue().split("All together")[1]
     assert f"{len(configs)} different runs of 2 studies" in end and "disk at most" in end
     assert f"{sum(s.tokens or 0 for s in stages):,}" in end and "sampling.max_new_tokens" in end
+    narrow = io.StringIO()
+    print_plan("tiny", ["uopd", "uopd_samples"], FEW, Console(file=narrow, width=60))
+    assert "…" not in narrow.getvalue(), "nothing is cut"
     one = io.StringIO()
     print_plan("tiny", ["uopd"], FEW, Console(file=one, width=200))
     assert "All together" not in one.getvalue()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated, Any
 
 import typer
+
+FILE_WIDTH = 160
+"""Columns of a table that no terminal shows."""
 
 Tier = Annotated[str, typer.Option("--tier", metavar="NAME", help="size of the run: a file of configs/tiers")]
 Sets = Annotated[
@@ -33,7 +38,8 @@ def names(text: str | None) -> list[str] | None:
 
 
 def console() -> Any:
-    """The terminal, with long lines left to it."""
+    """The terminal, with long lines left to it; a file or a pipe, which has no width, gets tables of `FILE_WIDTH`."""
     from artifact.escape import terminal
 
-    return terminal(soft_wrap=True)
+    fixed = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return terminal(soft_wrap=True, width=None if fixed else FILE_WIDTH)

@@ -112,7 +112,7 @@ def _print_disk(configs: Sequence[Config], stages: Sequence[Stage], console: Con
 
 def placement_table(config: Config) -> Table:
     """Role, device, share, threads."""
-    table = Table("actor", "device", "GPU share", "threads", title="Placement", title_justify="left")
+    table = _table("Placement", "actor", "device", "GPU share", "threads")
     for role, slot in place(config.cluster, roles_of(config)).slots.items():
         table.add_row(role, slot.device, f"{slot.num_gpus:g}" if slot.num_gpus else "–", str(slot.threads))
     return table
@@ -121,7 +121,7 @@ def placement_table(config: Config) -> Table:
 def memory_table(config: Config) -> Table:
     """GiB by device and phase, planned."""
     title = f"GiB by device and phase, planned (method {config.method})"
-    table = Table("GPU", "roles", *PHASES, "training together", "has", title=title, title_justify="left")
+    table = _table(title, "GPU", "roles", *PHASES, "training together", "has")
     for row in by_phase(config).to_dict("records"):
         values = (row[name] for name in (*PHASES, "training", "capacity"))
         table.add_row(str(row["device"]), row["roles"], *(f"{v:.1f}" for v in values))
@@ -139,7 +139,7 @@ def stage_table(title: str, stages: Sequence[Stage], config: Config, runs: int) 
         "processor hours at most": lambda s: _hours(s.price.processor),
     }
     shown = {column: of for column, of in shown.items() if any(of(s) != "–" for s in stages)}
-    table = Table("stage", "what", "runs", "rollouts", "tokens at most", *shown, title=title, title_justify="left")
+    table = _table(title, "stage", "what", "runs", "rollouts", "tokens at most", *shown)
     for s in stages:
         table.add_row(
             s.name, s.what, str(s.times), _number(s.rollouts), _number(s.tokens), *(of(s) for of in shown.values())
@@ -149,6 +149,14 @@ def stage_table(title: str, stages: Sequence[Stage], config: Config, runs: int) 
     table.add_section()
     partly = "" if whole else "(of what is known)"
     table.add_row("total", partly, str(runs), "", _number(sum(tokens)), *(of(total) for of in shown.values()))
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    """A table that loses nothing on a narrow terminal: what does not fit goes on below, numbers too."""
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name, overflow="fold")
     return table
 
 
