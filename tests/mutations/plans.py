@@ -119,4 +119,11 @@ MUTANTS = (
         "    if lacks := dict[str, None]():",
         (f"{WHOLE}test_what_is_stored_is_told_without_fetching_anything",),
     ),
+    Mutant(
+        "a plan counts what is on this machine",
+        "studies/offline.py",
+        "        if stated is not None:\n",
+        "        if stated is not None and not _at_hand(config.task, name):\n",
+        (f"{WHOLE}test_a_count_is_the_same_where_the_data_is_and_where_it_is_not",),
+    ),
 )

@@ -120,6 +120,17 @@ def test_a_dataset_that_is_there_is_not_planned(bare: Path) -> None:
     assert dataset_stages("paper") and dataset_stages("paper", {"task.data_dir": str(bare / "data")}) == []
 
 
+def test_a_count_is_the_same_where_the_data_is_and_where_it_is_not(bare: Path) -> None:
+    """AMO-Bench states 50 problems; of a file of two on this machine the plan says nothing else, nor does a table."""
+    row = {"question_id": 1, "prompt": "1 + 1?", "answer": "2", "solution": "2", "answer_type": "number"}
+    folder = bare / "data" / "amo_bench"
+    folder.mkdir(parents=True)
+    (folder / "test.jsonl").write_text((json.dumps(row) + "\n") * 2)
+    counts = {problem_count(load("paper", own), "amo-bench") for own in ({}, {"task.data_dir": str(bare / "data")})}
+    assert counts == {(50, "")}
+    assert problem_count(load("paper", {"evaluation.limit": 20}), "amo-bench") == (20, "")
+
+
 def test_settings_without_limits_have_no_size() -> None:
     settings = load_settings("paper")
     free = settings.seeds[0].model_copy(update={"limit": None})

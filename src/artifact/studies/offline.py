@@ -51,20 +51,21 @@ def is_here(model: str) -> bool:
 def problem_count(config: Config, split: str) -> tuple[int | None, str]:
     """How many problems `split` (or "train", the training split) holds under the task's limits.
 
-    From the problems where they are on this machine, else at most as many as the data set is known to have, or will
-    have at most where it is built first (`build-suremath`); None with the reason where that is not known either.
+    At most as many as the data set is known to have, or will have where it is built first (`build-suremath`): so a plan
+    says the same on every machine. Where nobody knows, as many as are on this machine; None with the reason where there
+    are none.
     """
     limit = config.task.train_limit if split == "train" else config.evaluation.limit
     name = config.task.train_split if split == "train" else split
     try:
+        stated = _stated_rows(config, name)
+        if stated is not None:
+            return min(stated, limit or stated), ""
         if _at_hand(config.task, name):
             return len(problems_of(config.task, name, limit)), ""
-        stated = _stated_rows(config, name)
     except (ArtifactError, FileNotFoundError, ImportError, ValueError) as err:
         return limit, str(err).splitlines()[0]
-    if stated is None:
-        return limit, "its data is not on this machine"
-    return min(stated, limit or stated), ""
+    return limit, "its data is not on this machine"
 
 
 def _at_hand(section: TaskSection, split: str) -> bool:
@@ -74,9 +75,10 @@ def _at_hand(section: TaskSection, split: str) -> bool:
 
 
 def _stated_rows(config: Config, split: str) -> int | None:
-    """Rows that a split is known to have, or to get, under its slice."""
+    """Rows that a split is known to have, or to get, under its slice; None where nobody says."""
     task, (name, part) = task_of(config.task), name_and_slice(split)
-    assert isinstance(task, FromSources)
+    if not isinstance(task, FromSources):
+        return None
     source, settings = task.source_of(name), unbuilt(config)
     rows = source.hub_rows if source.hub else source.rows  # of what may be fetched; a local file may be a part of it
     if rows is None and settings is not None and source.local.startswith(f"{data_folder(settings).name}/"):
