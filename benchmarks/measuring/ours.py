@@ -35,6 +35,7 @@ PLAIN = {
     "train.curve_every": 0,
     "train.checkpoint_every": 1000,
     "train.component_norms_every": 0,
+    "train.token_records.every": 0,
 }
 """One thread each, and nothing beside the steps."""
 
