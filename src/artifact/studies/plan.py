@@ -206,7 +206,8 @@ def _both(one: Stage, other: Stage) -> Stage:
 
 def plan(tier: str, study: str, overrides: dict[str, object] | None = None) -> tuple[list[Stage], list[Config]]:
     """The stages of `study` on `tier` and the resolved configuration of every run; the dataset is left out."""
-    of, runs = load_study(study), load_study(study).runs(tier, overrides)
+    of = load_study(study)
+    runs = of.runs(tier, overrides)
     configs = [config for _, config in runs]
     stages = annotation_stages([*_annotated(configs), *second_annotations([study], tier, overrides)])
     return merge([*stages, *reference_stages(of, configs).values(), *_trained(runs)]), configs
