@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -15,6 +16,7 @@ from tests.fake_hub import TINY, FakeHub
 
 from artifact import models
 from artifact.config import load
+from artifact.studies import inputs
 from artifact.studies.offline import absent, absent_models, problem_count
 from artifact.studies.plan import Stage, dataset_stages, plan, together
 from artifact.studies.plan_page import print_plan
@@ -205,3 +207,13 @@ def test_the_page_ends_with_all_of_it() -> None:
     one = io.StringIO()
     print_plan("tiny", ["uopd"], FEW, Console(file=one, width=200))
     assert "All together" not in one.getvalue()
+
+
+def test_prompts_are_read_where_no_problem_has_a_solution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Self-distillation on SVAMP: its problems have answers alone, of which the self-teacher is shown one."""
+    found = SimpleNamespace(prompts={"none": (8, 12), "answer": (10, 30), "solution": (0, 0)})
+    monkeypatch.setattr(inputs, "_measured", lambda *_: found)
+    config = load("tiny")
+    assert [inputs.mean_prompt_tokens(config, of) for of in ("none", "answer", "solution")] == [10, 20, 20]
+    found.prompts["solution"] = (0, 40)
+    assert inputs.mean_prompt_tokens(config, "solution") == 40, "of those that have one"

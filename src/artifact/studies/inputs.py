@@ -259,10 +259,14 @@ def evaluation_problems(config: Config, split: str) -> tuple[Problem, ...]:
 
 
 def mean_prompt_tokens(config: Config, context: Context = "none") -> float:
-    """Mean tokens of the prompts of the training split, under one of the contexts that the method needs."""
+    """Mean tokens of the prompts of the training split, under one of the contexts that the method needs.
+
+    Where no problem has that context's text, under the answer, which is shown in place of a solution.
+    """
     reading = readings(config)[0]
     found = _measured(config.models.student, config.task, reading.split, reading.limit, reading.contexts)
-    return fmean(n for n in found.prompts[context] if n)  # 0: a problem without such a prompt
+    there = [n for n in found.prompts[context] if n]  # 0: a problem without such a prompt
+    return fmean(there or found.prompts["answer"])
 
 
 def build_inputs(config: Config) -> RunInputs:
